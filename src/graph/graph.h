@@ -1,0 +1,145 @@
+/*-------------------------------------------------------------------------
+ *
+ * graph.h
+ *	  The proximity graph: search, choice of neighbours, bulk construction.
+ *
+ * Nothing here knows of pages, locks or transactions.  Nodes are reached
+ * through OmenGraphOps (search) or lie in one block of memory (construction).
+ * Distances are graph distances, see quant/quant.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_GRAPH_H
+#define OMEN_GRAPH_H
+
+#include "quant/quant.h"
+
+/*
+ * A link: 28 bits of node number, 4 bits of the node's version when the link
+ * was made.  A node whose version has moved on is another node.
+ */
+typedef uint32 OmenLink;
+
+#define OMEN_LINK_NUMBER_BITS	28
+#define OMEN_LINK_INVALID		((OmenLink) 0xFFFFFFFF)
+
+/* m is at most 100; level 0 keeps 2 * m links, as in the HNSW paper */
+#define OMEN_MAX_LINKS			200
+
+static inline uint32
+omen_link_number(OmenLink link)
+{
+	return link & ((UINT32_C(1) << OMEN_LINK_NUMBER_BITS) - 1);
+}
+
+static inline uint8
+omen_link_version(OmenLink link)
+{
+	return (uint8) (link >> OMEN_LINK_NUMBER_BITS);
+}
+
+static inline OmenLink
+omen_link_form(uint32 number, uint8 version)
+{
+	return number | ((uint32) (version & 15) << OMEN_LINK_NUMBER_BITS);
+}
+
+/*
+ * Choice of neighbours (the heuristic of the HNSW paper, algorithm 4; equal
+ * to RobustPrune of Vamana with alpha): walk the candidates from near to
+ * far, keep one if no kept one is nearer to it than the base is, by the
+ * factor alpha; then, if "fill", add the nearest of the rest until "max" are
+ * kept.  Candidates must be sorted by distance, nearest first, without
+ * duplicates.  Writes the indexes of the chosen, in the order of distance, and
+ * returns their number.
+ */
+typedef struct OmenNear
+{
+	float		distance;		/* graph distance to the base */
+	uint32		node;			/* caller's name for it */
+	const uint8 *pair;			/* its pair code */
+} OmenNear;
+
+extern int	omen_graph_select(const OmenQuantizer *quant, const OmenNear *near,
+							  int n, int max, float alpha, bool fill,
+							  int *chosen);
+
+/* Level of a new node: P(level >= l) = 4^-l, at most OMEN_MAX_LEVEL */
+#define OMEN_MAX_LEVEL			12
+extern int	omen_graph_draw_level(uint64 random);
+
+/*
+ * How many of max_links links a node of level > 0 gives to neighbours of its
+ * own scale, see src/graph/graph_build.c.
+ */
+extern int	omen_graph_scale_links(int level, int max_links);
+
+/*
+ * Bulk construction by partitioning and pruning.
+ *
+ * Participants (processes or one) share one arena, of which the functions
+ * below know the layout, and a team, which gives out work and waits.
+ * Positions are the numbers that nodes get in the order of their clusters;
+ * rows are the caller's numbers in input order.
+ */
+typedef struct OmenBuildParams
+{
+	uint32		n;				/* rows */
+	int			max_links;		/* links a node may keep */
+	int			ef_construction;	/* breadth of candidates, as in HNSW */
+	Size		code_bytes;		/* sum of all pair codes, if their size
+								 * varies; else 0 */
+	Size		memory;			/* bytes a participant should keep resident */
+	uint64		seed;
+} OmenBuildParams;
+
+typedef struct OmenBuildInput
+{
+	void	   *arg;
+	/* pair code of a row; may be called by any participant */
+	const uint8 *(*pair_code) (void *arg, uint32 row, Size *size);
+} OmenBuildInput;
+
+typedef struct OmenBuildTeam
+{
+	void	   *arg;
+	/* wait until all participants are here; true in exactly one of them */
+	bool		(*barrier) (void *arg);
+	/* called often: interrupts; done/total of the whole construction */
+	void		(*progress) (void *arg, uint64 done, uint64 total);
+} OmenBuildTeam;
+
+typedef struct OmenBuild OmenBuild;
+
+/* Bytes of the arena; its initialization, by one participant */
+extern Size omen_build_arena_size(const OmenQuantizer *quant,
+								  const OmenBuildParams *params);
+extern void omen_build_arena_init(void *arena, const OmenQuantizer *quant,
+								  const OmenBuildParams *params);
+
+/*
+ * Construct the graph.  Called by every participant with the same arena;
+ * returns in all of them when the graph is complete.  The result lies in the
+ * current memory context and refers to the arena.
+ */
+extern OmenBuild *omen_build_graph(void *arena, const OmenQuantizer *quant,
+								   const OmenBuildInput *input,
+								   const OmenBuildTeam *team);
+
+/* The result, by position */
+extern uint32 omen_build_row(const OmenBuild *build, uint32 position);
+extern int	omen_build_level(const OmenBuild *build, uint32 position);
+extern const uint8 *omen_build_code(const OmenBuild *build, uint32 position);
+
+/*
+ * Links of a node as positions, nearest first; the last *nscale of them are
+ * its links at its own scale.
+ */
+extern const uint32 *omen_build_links(const OmenBuild *build, uint32 position,
+									  int *nlinks, int *nscale);
+
+/* Number of coarse clusters, and the first position of each (ascending) */
+extern uint32 omen_build_clusters(const OmenBuild *build,
+								  const uint32 **first);
+
+#endif							/* OMEN_GRAPH_H */

@@ -1,0 +1,233 @@
+/*-------------------------------------------------------------------------
+ *
+ * quant.h
+ *	  Codes that stand for vectors in an index, and distances between them.
+ *
+ * A vector appears in an index in up to three forms:
+ *
+ *	own code	  in its node's slot: precise enough that the walk's result can
+ *				  be bounded from it (8 or 16 bits a dimension, or the value
+ *				  itself, "raw");
+ *	pair code	  the form in which two indexed vectors are compared while the
+ *				  graph is built, extended or repaired (8 bits a dimension, or
+ *				  raw; equal to the own code except where that has 16 bits);
+ *	link code	  in the slot of each node that links to it: a few bits a
+ *				  dimension of the residual to that node (RaBitQ), so that one
+ *				  page read scores a whole neighbourhood.
+ *
+ * Dense vectors under L2, inner product and cosine are centred on the mean of
+ * the indexed column and rotated by a random orthogonal transform, which
+ * makes every coordinate alike.  Vectors are normalized first under cosine.
+ * All other combinations are raw.
+ *
+ * Graph distance: what all estimates of this file are measured in.
+ *	L2			squared Euclidean distance
+ *	cosine		squared Euclidean distance of the normalized vectors, that is
+ *				2 * (1 - cosine)
+ *	IP			negative inner product towards a query.  Between two indexed
+ *				vectors: squared Euclidean distance after both got one more
+ *				coordinate, sqrt(max_norm2 - |x|^2), the reduction of maximum
+ *				inner product search to nearest neighbour search
+ *				(Bachrach et al., RecSys 2014)
+ *	L1, Hamming, Jaccard	as the operator gives it
+ *
+ * Sources: RaBitQ, Gao and Long, SIGMOD 2024; extended RaBitQ, Gao et al.,
+ * SIGMOD 2025.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_QUANT_H
+#define OMEN_QUANT_H
+
+#include "distance/distance.h"
+
+/* What the user may ask for in the index option "quantizer" */
+typedef enum OmenQuantizerKind
+{
+	OMEN_QUANTIZER_AUTO,
+	OMEN_QUANTIZER_RABITQ,
+	OMEN_QUANTIZER_SQ8,
+	OMEN_QUANTIZER_PQ,			/* reserved */
+	OMEN_QUANTIZER_NONE
+} OmenQuantizerKind;
+
+typedef enum OmenOwnKind
+{
+	OMEN_OWN_RAW,				/* payload of the value itself */
+	OMEN_OWN_I8,				/* OmenOwnFactors, then int8[code_dims] */
+	OMEN_OWN_I16				/* OmenOwnFactors, then int16[code_dims] */
+} OmenOwnKind;
+
+typedef enum OmenLinkKind
+{
+	OMEN_LINK_NONE,				/* neighbours are scored by their own codes */
+	OMEN_LINK_RAW,				/* the value itself (short bit strings) */
+	OMEN_LINK_RABITQ1,			/* 1 bit a dimension of the residual */
+	OMEN_LINK_RABITQ2			/* 2 bits a dimension of the residual */
+} OmenLinkKind;
+
+/*
+ * Everything that decides the form of the codes.  Stored on the metapage;
+ * equal shapes and parameters give equal codes on every machine and ISA.
+ */
+typedef struct OmenCodeShape
+{
+	uint8		element;		/* OmenElementType */
+	uint8		metric;			/* OmenMetric */
+	uint8		own_kind;		/* OmenOwnKind */
+	uint8		link_kind;		/* OmenLinkKind */
+	uint32		dims;			/* dimensions of the column */
+	uint32		code_dims;		/* rotated dimensions, a multiple of 16; 0 if
+								 * raw */
+	uint32		link_dims;		/* leading rotated dimensions that a link code
+								 * covers, a multiple of 16 */
+	uint32		own_size;		/* bytes of an own code; of raw sparse
+								 * vectors: 0, they vary */
+	uint32		pair_size;		/* bytes of a pair code; 0 if they vary */
+	uint32		link_size;		/* bytes of a link code, a multiple of 4 */
+	uint64		seed;			/* of the random rotation */
+} OmenCodeShape;
+
+/* Head of an own or pair code that is not raw; x is the centred vector */
+typedef struct OmenOwnFactors
+{
+	float		norm2;			/* |x|^2 */
+	float		scale;			/* a = |x|^2 / <u,x>: x is about a * u */
+	float		error;			/* |x - a * u|, an upper bound */
+	float		mean_dot;		/* <mean, x>, both rotated */
+} OmenOwnFactors;
+
+/* An estimated graph distance with bounds that cannot be violated */
+typedef struct OmenBounds
+{
+	float		estimate;
+	float		lower;
+	float		upper;
+} OmenBounds;
+
+/*
+ * A quantizer ready for use.  "mean" and "max_norm2" are its only trained
+ * parameters; both may be zero (an index built on an empty table).
+ */
+typedef struct OmenQuantizer
+{
+	OmenCodeShape shape;
+	float		max_norm2;		/* inner product: largest |x|^2 expected */
+	float		mean_norm2;		/* |mean|^2 */
+	float	   *mean;			/* rotated, float[code_dims] */
+	int8	   *signs;			/* of the rotation, private to rotation.c */
+	const struct OmenQuantizerOps *ops;
+} OmenQuantizer;
+
+/*
+ * A query prepared for one scan.  The caller keeps "raw" alive; everything
+ * else is allocated with the query, in one chunk.
+ */
+typedef struct OmenQuery OmenQuery;
+
+/*
+ * The payload of a value, as these functions take it, by element type:
+ *	F32		float[dims]
+ *	F16		half[dims]
+ *	BIT		the bits, (dims + 7) / 8 bytes, unused trailing bits zero
+ *	SPARSE	OmenSparsePayload
+ */
+typedef struct OmenSparsePayload
+{
+	int32		nnz;
+	int32		unused;
+	/* int32 indices[nnz], ascending, zero-based; then float values[nnz] */
+} OmenSparsePayload;
+
+/*
+ * Choose the shape for a column.  max_slot is the number of bytes of a page
+ * that a slot may use, max_links the number of links in it.  "auto" resolves
+ * to RaBitQ for dense vectors under L2, inner product and cosine and to raw
+ * otherwise.  Returns false if the combination is not supported (the caller
+ * reports it).
+ */
+extern bool omen_quant_choose_shape(OmenElementType element, OmenMetric metric,
+									uint32 dims, OmenQuantizerKind kind,
+									OmenCodeShape *shape);
+
+/*
+ * Size of the memory that omen_quant_init() needs for this shape, and the
+ * initialization itself; mean is in the column's own coordinates (float
+ * [dims], of the normalized vectors under cosine) or NULL.
+ * omen_quant_init_rotated() takes the mean as it is stored on disk.
+ */
+extern Size omen_quant_size(const OmenCodeShape *shape);
+extern OmenQuantizer *omen_quant_init(void *memory, const OmenCodeShape *shape,
+									  const float *mean, float max_norm2);
+extern OmenQuantizer *omen_quant_init_rotated(void *memory,
+											  const OmenCodeShape *shape,
+											  const float *rotated_mean,
+											  float max_norm2);
+
+/* Bytes of the raw payload, for element types whose size varies */
+extern Size omen_quant_payload_size(const OmenQuantizer *quant,
+									const void *payload);
+
+/*
+ * Own code of a value.  scratch: float[2 * code_dims + dims].  Returns the number of
+ * bytes written (shape.own_size, or what a sparse vector needs).  The caller
+ * has excluded zero vectors under cosine.
+ */
+extern Size omen_quant_encode_own(const OmenQuantizer *quant,
+								  const void *payload, uint8 *own,
+								  float *scratch);
+
+/* Pair code from an own code; a plain copy unless own codes have 16 bits */
+extern void omen_quant_own_to_pair(const OmenQuantizer *quant,
+								   const uint8 *own, uint8 *pair);
+
+/* Graph distance of two pair codes */
+extern float omen_quant_pair_distance(const OmenQuantizer *quant,
+									  const uint8 *a, const uint8 *b);
+
+/* The same from one to n, whose codes lie "stride" bytes apart */
+extern void omen_quant_pair_block(const OmenQuantizer *quant, const uint8 *a,
+								  const uint8 *b, Size stride, int n,
+								  float *distances);
+
+/*
+ * Link code of a neighbour in the slot of "centre", from their pair codes.
+ * scratch: float[2 * code_dims].
+ */
+extern void omen_quant_encode_link(const OmenQuantizer *quant,
+								   const uint8 *centre,
+								   const uint8 *neighbour, float *f_add,
+								   float *f_rescale, uint8 *code,
+								   float *scratch);
+
+/* Queries: size in bytes, initialization in place */
+extern Size omen_query_size(const OmenQuantizer *quant);
+extern OmenQuery *omen_query_init(void *memory, const OmenQuantizer *quant,
+								  const void *payload);
+
+/* Graph distance from the query to a node, from its own code */
+extern OmenBounds omen_query_own(const OmenQuery *query, const uint8 *own);
+
+/*
+ * Estimated graph distances to all n neighbours of a node at estimated
+ * graph distance "base": est[i] = base + f_add[i] + f_rescale[i] *
+ * <code[i], query>.  Codes lie link_size bytes apart.
+ */
+extern void omen_query_links(const OmenQuery *query, float base, int n,
+							 const float *f_add, const float *f_rescale,
+							 const uint8 *codes, float *est);
+
+/*
+ * The same from the own codes of many nodes (the entry list): n own codes
+ * (8 bits or raw of fixed size), stride bytes apart.
+ */
+extern void omen_query_block(const OmenQuery *query, const uint8 *own,
+							 Size stride, int n, float *est);
+
+/* Exact graph distance of the query to a value */
+extern float omen_query_exact(const OmenQuery *query, const void *payload);
+
+/* Chosen at load and by the setting omendb.simd */
+extern void omen_quant_init_kernels(void);
+
+#endif							/* OMEN_QUANT_H */
