@@ -1,0 +1,51 @@
+EXTENSION = omendb
+MODULE_big = omendb
+DATA = $(sort $(wildcard sql/omendb--*.sql))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+SHLIB_LINK = -lm
+
+# These run a script of their own: they must work before PostgreSQL's headers
+# are installed, so PGXS is not included for them.
+scripts = check demo bench
+
+ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
+.PHONY: $(scripts)
+check:
+	@bash test/run_check.sh
+demo:
+	@bash bench/demo.sh
+bench:
+	@bash bench/run.sh
+else
+
+# What is not meant for SQL stays invisible to other libraries in the server;
+# PostgreSQL 15's headers do not mark by themselves what is.
+PG_CPPFLAGS = -I$(srcdir)/src \
+	-DPGDLLEXPORT='__attribute__((visibility("default")))'
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -fvisibility=hidden -MMD -MP
+
+REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(sort $(wildcard sql/*.sql))))
+REGRESS_OPTS = --inputdir=. --load-extension=omendb
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --load-extension=omendb
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+PROVE_FLAGS = -I test/perl
+EXTRA_CLEAN = $(OBJS:.o=.d)
+
+# Distances are called through a table, never inlined by the JIT: its bitcode
+# would be built and installed for nothing.
+override with_llvm = no
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(wildcard $(PGXS)),)
+$(error no PostgreSQL headers at PG_CONFIG=$(PG_CONFIG): install postgresql-server-dev-NN, or run "make demo", which does)
+endif
+include $(PGXS)
+
+src/distance/%.o src/quant/%.o: override CFLAGS += -O3
+$(OBJS): Makefile
+-include $(OBJS:.o=.d)
+endif
