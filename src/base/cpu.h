@@ -30,6 +30,26 @@ typedef enum OmenSimdLevel
 	OMEN_SIMD_AVX512
 } OmenSimdLevel;
 
+/*
+ * Compiling a part of a file for one level.  Open the region after all
+ * includes, else inline functions of other headers are compiled for that
+ * level too and may be the copies the linker keeps.
+ */
+#define OMEN_TARGET_AVX2 "avx2,fma,f16c,popcnt"
+#define OMEN_TARGET_AVX512 "avx2,fma,f16c,popcnt,avx512f,avx512bw,avx512vl,avx512dq"
+
+#define OMEN_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define OMEN_TARGET_BEGIN(isa) \
+	OMEN_PRAGMA(clang attribute push (__attribute__((target(isa))), \
+									  apply_to = function))
+#define OMEN_TARGET_END _Pragma("clang attribute pop")
+#else
+#define OMEN_TARGET_BEGIN(isa) \
+	_Pragma("GCC push_options") OMEN_PRAGMA(GCC target(isa))
+#define OMEN_TARGET_END _Pragma("GCC pop_options")
+#endif
+
 /* Usable instruction sets: the CPU has them and the system saves their state */
 typedef struct OmenCpuFeatures
 {
