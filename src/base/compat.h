@@ -1,0 +1,88 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between the PostgreSQL versions we build against (15-18).
+ *
+ * The only file that looks at PG_VERSION_NUM.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_BASE_COMPAT_H
+#define OMEN_BASE_COMPAT_H
+
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/smgr.h"
+#include "utils/rel.h"
+
+#if PG_VERSION_NUM < 150000
+#error "omendb needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+typedef RelFileLocator OmenRelFile;
+#define omen_compat_locator(rel)		((rel)->rd_locator)
+#define omen_compat_locator_ptr(rel)	(&(rel)->rd_locator)
+#define omen_compat_relnumber(rel)		((rel)->rd_locator.relNumber)
+#else
+typedef RelFileNode OmenRelFile;
+#define omen_compat_locator(rel)		((rel)->rd_node)
+#define omen_compat_locator_ptr(rel)	(&(rel)->rd_node)
+#define omen_compat_relnumber(rel)		((rel)->rd_node.relNode)
+#endif
+
+/* A new zero page at the end of a fork, exclusively locked */
+static inline Buffer
+omen_compat_extend(Relation rel, ForkNumber fork)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExtendBufferedRel(BMR_REL(rel), fork, NULL, EB_LOCK_FIRST);
+#else
+	Buffer		buffer;
+	bool		lock = !RELATION_IS_LOCAL(rel);
+
+	if (lock)
+		LockRelationForExtension(rel, ExclusiveLock);
+	buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_NORMAL, NULL);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (lock)
+		UnlockRelationForExtension(rel, ExclusiveLock);
+	return buffer;
+#endif
+}
+
+/* Make a fork that no one else knows of nblocks long, past the buffers */
+static inline void
+omen_compat_extend_to(Relation rel, ForkNumber fork, BlockNumber nblocks)
+{
+	SMgrRelation smgr = RelationGetSmgr(rel);
+	BlockNumber first = smgrnblocks(smgr, fork);
+
+#if PG_VERSION_NUM >= 160000
+	if (nblocks > first)
+		smgrzeroextend(smgr, fork, first, (int) (nblocks - first), true);
+#else
+	PGAlignedBlock zero;
+
+	memset(&zero, 0, sizeof(zero));
+	for (BlockNumber block = first; block < nblocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		smgrextend(RelationGetSmgr(rel), fork, block, zero.data, true);
+	}
+#endif
+}
+
+/* Memory that may be written to disk from */
+static inline void *
+omen_compat_alloc_io(Size size)
+{
+#if PG_VERSION_NUM >= 160000
+	return palloc_aligned(size, PG_IO_ALIGN_SIZE, 0);
+#else
+	return palloc(size);
+#endif
+}
+
+#endif							/* OMEN_BASE_COMPAT_H */

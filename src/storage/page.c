@@ -1,0 +1,233 @@
+/*-------------------------------------------------------------------------
+ *
+ * page.c
+ *	  The gate to buffers: every page of an index is read, locked and
+ *	  released here and nowhere else.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "storage/page.h"
+
+/* One hinted read in so many takes the ordinary path, see OmenBufferHints */
+#define HINT_REFRESH	32
+
+static Buffer read_by_hint(Relation index, BlockNumber block,
+						   OmenBufferHints *hints);
+static void grow_hints(OmenBufferHints *hints, BlockNumber nblocks);
+static void check_page(Relation index, Buffer buffer, OmenPageKind kind);
+
+void
+omen_page_init(Page page, OmenPageKind kind, uint32 generation)
+{
+	OmenPageOpaque opaque;
+
+	PageInit(page, BLCKSZ, sizeof(OmenPageOpaqueData));
+	((PageHeader) page)->pd_lower = ((PageHeader) page)->pd_upper;
+	opaque = omen_page_opaque(page);
+	opaque->kind = kind;
+	opaque->format = OMEN_PAGE_FORMAT;
+	opaque->generation = generation;
+	opaque->next = InvalidBlockNumber;
+	opaque->page_id = OMEN_PAGE_ID;
+}
+
+Buffer
+omen_page_read(Relation index, BlockNumber block, OmenPageKind kind,
+			   OmenLockMode mode)
+{
+	Buffer		buffer = ReadBuffer(index, block);
+
+	LockBuffer(buffer, mode);
+	check_page(index, buffer, kind);
+	return buffer;
+}
+
+/*
+ * The same through a guess where the block is, which saves the look-up in
+ * the buffer mapping table: two of the three cache misses of a page visit.
+ */
+Buffer
+omen_page_read_hinted(Relation index, BlockNumber block, OmenPageKind kind,
+					  OmenLockMode mode, OmenBufferHints *hints)
+{
+	Buffer		buffer = read_by_hint(index, block, hints);
+
+	LockBuffer(buffer, mode);
+	check_page(index, buffer, kind);
+	return buffer;
+}
+
+Buffer
+omen_page_read_any(Relation index, BlockNumber block, OmenLockMode mode,
+				   BufferAccessStrategy strategy, OmenPageKind *kind)
+{
+	Buffer		buffer = ReadBufferExtended(index, MAIN_FORKNUM, block,
+											RBM_NORMAL, strategy);
+	Page		page;
+
+	LockBuffer(buffer, mode);
+	page = BufferGetPage(buffer);
+
+	/* a crash between extension and first use leaves a page of zeros */
+	if (PageIsNew(page))
+		*kind = OMEN_PAGE_FREE;
+	else
+	{
+		check_page(index, buffer, OMEN_PAGE_FREE);
+		*kind = (OmenPageKind) omen_page_opaque(page)->kind;
+	}
+	return buffer;
+}
+
+void
+omen_page_release(Buffer buffer)
+{
+	UnlockReleaseBuffer(buffer);
+}
+
+void
+omen_page_unlock(Buffer buffer)
+{
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+}
+
+void
+omen_page_lock(Buffer buffer, OmenLockMode mode)
+{
+	LockBuffer(buffer, mode);
+}
+
+Buffer
+omen_page_extend(Relation index, ForkNumber fork)
+{
+	return omen_compat_extend(index, fork);
+}
+
+void
+omen_page_report_corrupt(Relation index, BlockNumber block, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("index \"%s\" is not valid at block %u",
+					RelationGetRelationName(index), block),
+			 errdetail("%s", detail),
+			 errhint("Rebuild it with REINDEX INDEX %s.",
+					 RelationGetRelationName(index))));
+}
+
+void
+omen_page_prefetch(Relation index, BlockNumber block)
+{
+	PrefetchBuffer(index, MAIN_FORKNUM, block);
+}
+
+/*
+ * Prefetch len bytes at offset of the page that the hint names.  Frames
+ * never move, so a wrong hint costs a few useless cache lines.
+ */
+void
+omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
+						  const OmenBufferHints *hints)
+{
+	const char *start;
+	Buffer		buffer;
+
+	if (block >= hints->nblocks)
+		return;
+	buffer = hints->buffers[block];
+	if (buffer <= 0)
+		return;
+
+	start = (const char *) BufferGetBlock(buffer) + offset;
+	for (Size i = 0; i < len; i += PG_CACHE_LINE_SIZE / 2)
+		__builtin_prefetch(start + i);
+}
+
+void
+omen_page_hints_init(OmenBufferHints *hints, MemoryContext context)
+{
+	hints->context = context;
+	hints->nblocks = 0;
+	hints->buffers = NULL;
+	hints->reads = 0;
+}
+
+static Buffer
+read_by_hint(Relation index, BlockNumber block, OmenBufferHints *hints)
+{
+	Buffer		buffer;
+
+	/* local buffers of temporary relations have no mapping to save */
+	if (RelationUsesLocalBuffers(index))
+		return ReadBuffer(index, block);
+
+	if (block >= hints->nblocks)
+		grow_hints(hints, block + 1);
+
+	buffer = hints->buffers[block];
+	if (buffer != InvalidBuffer && hints->reads++ % HINT_REFRESH != 0 &&
+		ReadRecentBuffer(omen_compat_locator(index), MAIN_FORKNUM, block,
+						 buffer))
+	{
+		pgstat_count_buffer_read(index);
+		pgstat_count_buffer_hit(index);
+		return buffer;
+	}
+
+	buffer = ReadBuffer(index, block);
+	hints->buffers[block] = buffer;
+	return buffer;
+}
+
+/* 4 bytes for each block: a smaller, hashed table loses most of the gain */
+static void
+grow_hints(OmenBufferHints *hints, BlockNumber nblocks)
+{
+	Size		size;
+
+	nblocks = Max(nblocks + nblocks / 4, 64);
+	size = mul_size(nblocks, sizeof(Buffer));
+	if (hints->buffers == NULL)
+		hints->buffers = MemoryContextAllocHuge(hints->context, size);
+	else
+		hints->buffers = repalloc_huge(hints->buffers, size);
+	memset(hints->buffers + hints->nblocks, 0,
+		   (nblocks - hints->nblocks) * sizeof(Buffer));
+	hints->nblocks = nblocks;
+}
+
+/* Is it one of our pages, and of the kind wanted (OMEN_PAGE_FREE = any)? */
+static void
+check_page(Relation index, Buffer buffer, OmenPageKind kind)
+{
+	Page		page = BufferGetPage(buffer);
+	OmenPageOpaque opaque = omen_page_opaque(page);
+
+	if (unlikely(PageIsNew(page)))
+		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
+								 "The page is empty.");
+	if (unlikely(PageGetSpecialSize(page) !=
+				 MAXALIGN(sizeof(OmenPageOpaqueData)) ||
+				 opaque->page_id != OMEN_PAGE_ID ||
+				 opaque->kind > OMEN_PAGE_TIDMAP))
+		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
+								 "The page is not one of this access method.");
+	if (unlikely(opaque->format != OMEN_PAGE_FORMAT))
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("index \"%s\" has page format %u, this version of omendb reads %u",
+						RelationGetRelationName(index), opaque->format,
+						OMEN_PAGE_FORMAT),
+				 errhint("Rebuild it with REINDEX INDEX %s.",
+						 RelationGetRelationName(index))));
+	if (unlikely(kind != OMEN_PAGE_FREE && opaque->kind != kind))
+		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
+								 psprintf("The page is of kind %u, expected %u.",
+										  opaque->kind, (unsigned) kind));
+}

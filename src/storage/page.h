@@ -1,0 +1,139 @@
+/*-------------------------------------------------------------------------
+ *
+ * page.h
+ *	  Pages of omendb's indexes: kinds, special area, and the one gate
+ *	  through which buffers are read, locked and released.
+ *
+ * A page holds one kind of thing only.  Its contents fill the whole space
+ * between page header and special area (pd_lower = pd_upper = pd_special),
+ * so that neither WAL nor backups take any of it for a hole:
+ *
+ *	+----------------+---------------------------------+------------------+
+ *	| PageHeaderData | contents, OMEN_PAGE_CONTENT bytes | OmenPageOpaque |
+ *	+----------------+---------------------------------+------------------+
+ *	0				24								 8192 - 24			8192
+ *
+ * Lock order: see src/hnsw/README.md.  A pointer into a page is dead once
+ * the page is released.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_PAGE_H
+#define OMEN_PAGE_H
+
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "utils/rel.h"
+
+typedef enum OmenPageKind
+{
+	OMEN_PAGE_FREE = 0,			/* left over, may be reused for anything */
+	OMEN_PAGE_META,				/* block 0 */
+	OMEN_PAGE_DATA,				/* a long value (the mean), page by page */
+	OMEN_PAGE_ENTRY,			/* list of entry nodes */
+	OMEN_PAGE_NODE,				/* node slots */
+	OMEN_PAGE_CHAIN,			/* continuation of one node's own code */
+	OMEN_PAGE_TIDMAP			/* heap TIDs and the numbers of their nodes */
+} OmenPageKind;
+
+#define OMEN_PAGE_ID			0x4F4D	/* "OM", tells our pages from others */
+#define OMEN_PAGE_FORMAT		1
+
+/* Special area of every page */
+typedef struct OmenPageOpaqueData
+{
+	uint16		kind;			/* OmenPageKind */
+	uint16		format;			/* OMEN_PAGE_FORMAT when it was written */
+	uint32		generation;		/* raised whenever the page gets a new use */
+	BlockNumber next;			/* next page of a list, or invalid */
+	uint32		owner;			/* CHAIN: number of the node it belongs to */
+	uint16		used;			/* NODE: slots in use */
+	uint16		unused;
+	uint16		unused2;
+	uint16		page_id;		/* OMEN_PAGE_ID, last two bytes of the page */
+} OmenPageOpaqueData;
+
+typedef OmenPageOpaqueData *OmenPageOpaque;
+
+/* Bytes between page header and special area */
+#define OMEN_PAGE_CONTENT \
+	(BLCKSZ - MAXALIGN(SizeOfPageHeaderData) - \
+	 MAXALIGN(sizeof(OmenPageOpaqueData)))
+
+typedef enum OmenLockMode
+{
+	OMEN_LOCK_SHARE = BUFFER_LOCK_SHARE,
+	OMEN_LOCK_EXCLUSIVE = BUFFER_LOCK_EXCLUSIVE
+} OmenLockMode;
+
+static inline OmenPageOpaque
+omen_page_opaque(Page page)
+{
+	return (OmenPageOpaque) PageGetSpecialPointer(page);
+}
+
+static inline char *
+omen_page_content(Page page)
+{
+	return (char *) page + MAXALIGN(SizeOfPageHeaderData);
+}
+
+/*
+ * Backend-local guesses which buffer holds which block of one relation.
+ * Only hints: what they lead to is verified by the buffer manager.
+ */
+typedef struct OmenBufferHints
+{
+	MemoryContext context;
+	BlockNumber nblocks;		/* size of the array */
+	Buffer	   *buffers;		/* InvalidBuffer = no guess */
+	uint32		reads;			/* counts up; now and then a read takes the
+								 * ordinary path, so that usage counts rise */
+} OmenBufferHints;
+
+/* Make an empty page of a kind in memory or in an exclusively locked buffer */
+extern void omen_page_init(Page page, OmenPageKind kind, uint32 generation);
+
+/*
+ * Read, lock and check a page.  omen_page_read() raises an ERROR if it is not
+ * of the expected kind; omen_page_read_any() accepts every kind, even a page
+ * of zeros (of which it returns OMEN_PAGE_FREE in *kind).
+ */
+extern Buffer omen_page_read(Relation index, BlockNumber block,
+							 OmenPageKind kind, OmenLockMode mode);
+extern Buffer omen_page_read_hinted(Relation index, BlockNumber block,
+									OmenPageKind kind, OmenLockMode mode,
+									OmenBufferHints *hints);
+extern Buffer omen_page_read_any(Relation index, BlockNumber block,
+								 OmenLockMode mode,
+								 BufferAccessStrategy strategy,
+								 OmenPageKind *kind);
+
+/* Unlock and unpin */
+extern void omen_page_release(Buffer buffer);
+
+/* Unlock, keep the pin, and lock again */
+extern void omen_page_unlock(Buffer buffer);
+extern void omen_page_lock(Buffer buffer, OmenLockMode mode);
+
+/*
+ * A new page at the end of the relation, exclusively locked, still zero.
+ * For the caller to initialize in an edit (wal.h).
+ */
+extern Buffer omen_page_extend(Relation index, ForkNumber fork);
+
+/* Report a broken index */
+extern void omen_page_report_corrupt(Relation index, BlockNumber block,
+									 const char *detail) pg_attribute_noreturn();
+
+/* Ask the operating system for a block soon to be read */
+extern void omen_page_prefetch(Relation index, BlockNumber block);
+
+/* Touch the guessed frame of a block, so that its lines are in cache */
+extern void omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
+									  const OmenBufferHints *hints);
+
+extern void omen_page_hints_init(OmenBufferHints *hints,
+								 MemoryContext context);
+
+#endif							/* OMEN_PAGE_H */
