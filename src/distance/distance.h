@@ -31,6 +31,15 @@ typedef enum OmenMetric
 	OMEN_METRIC_JACCARD
 } OmenMetric;
 
+/* What a vector's elements are.  Stored on disk: never renumber. */
+typedef enum OmenElementType
+{
+	OMEN_ELEMENT_F32 = 1,
+	OMEN_ELEMENT_F16,
+	OMEN_ELEMENT_BIT,
+	OMEN_ELEMENT_SPARSE			/* float values with their indices */
+} OmenElementType;
+
 /* The three sums a cosine is made of */
 typedef struct OmenCosineParts
 {
