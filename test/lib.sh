@@ -12,6 +12,7 @@
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export LC_ALL=C
+umask 022
 
 say()
 {
@@ -141,7 +142,6 @@ omen_prepare()
 		id postgres >/dev/null 2>&1 && TEST_USER=postgres
 		TEST_GROUP=$(id -gn "$TEST_USER")
 		chown "$TEST_USER:$TEST_GROUP" "$WORK"
-		chmod 755 "$WORK"
 	fi
 	cd "$WORK" || die "cannot enter $WORK"
 }
