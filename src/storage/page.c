@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "pgstat.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
