@@ -10,11 +10,19 @@
 #ifndef OMEN_BASE_COMPAT_H
 #define OMEN_BASE_COMPAT_H
 
+#include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/nodes.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
+
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#include "varatt.h"
+#endif
 
 #if PG_VERSION_NUM < 150000
 #error "omendb needs PostgreSQL 15 or later"
@@ -31,6 +39,30 @@ typedef RelFileNode OmenRelFile;
 #define omen_compat_locator_ptr(rel)	(&(rel)->rd_node)
 #define omen_compat_relnumber(rel)		((rel)->rd_node.relNode)
 #endif
+
+/*
+ * Input functions can report an error without raising it since 16, which
+ * pg_input_is_valid and COPY ... ON_ERROR build upon.  The context is
+ * fcinfo->context; with NULL, or before 16, the error is raised.
+ */
+#if PG_VERSION_NUM < 160000
+#define errsave(context, ...) ereport(ERROR, __VA_ARGS__)
+#endif
+
+/*
+ * Memory handed to the settings machinery must come from its own allocator,
+ * which was plain malloc before 16.  NULL if there is none left.
+ */
+#if PG_VERSION_NUM >= 160000
+#define omen_compat_guc_malloc(size) guc_malloc(LOG, size)
+#define omen_compat_guc_free(pointer) guc_free(pointer)
+#else
+#define omen_compat_guc_malloc(size) malloc(size)
+#define omen_compat_guc_free(pointer) free(pointer)
+#endif
+
+/* Declares a function of the SQL level and makes it visible to the server */
+#define OMEN_FUNCTION(name) PGDLLEXPORT PG_FUNCTION_INFO_V1(name)
 
 /* A new zero page at the end of a fork, exclusively locked */
 static inline Buffer

@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *	  The settings of omendb.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_BASE_GUC_H
+#define OMEN_BASE_GUC_H
+
+typedef enum OmenIterativeScan
+{
+	OMEN_ITERATIVE_SCAN_OFF,
+	OMEN_ITERATIVE_SCAN_RELAXED,
+	OMEN_ITERATIVE_SCAN_STRICT
+} OmenIterativeScan;
+
+/* Bounds shared with the index options of the same names */
+#define OMEN_EF_SEARCH_DEFAULT 40
+#define OMEN_EF_SEARCH_MIN 1
+#define OMEN_EF_SEARCH_MAX 1000
+
+extern void omen_guc_init(void);
+
+/*
+ * Settings in force.  Where pgvector has a setting of the same meaning under
+ * "hnsw.", an explicit omenhnsw.* setting wins over an explicit hnsw.* one,
+ * and that over the default.  index_default is the index's own option, or 0;
+ * it stands between settings and the built-in default.
+ */
+extern int	omen_guc_ef_search(int index_default);
+extern bool omen_guc_exhaustive(void);
+extern OmenIterativeScan omen_guc_iterative_scan(void);
+extern int	omen_guc_max_scan_tuples(void);
+extern double omen_guc_scan_mem_multiplier(void);
+
+#endif							/* OMEN_BASE_GUC_H */
