@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * omendb.c
+ *	  The library's entry: magic block, and each area's initialization.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "base/guc.h"
+#include "distance/distance.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	omen_distance_init();
+	omen_guc_init();
+}
