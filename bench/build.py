@@ -30,12 +30,14 @@ def main():
     parser.add_argument("--mode", default="parallel", choices=SETTINGS)
     parser.add_argument("--with", dest="options", default="")
     parser.add_argument("--am", default="omenhnsw")
+    parser.add_argument("--extension", default="omendb")
     parser.add_argument("--db", default="")
     args = parser.parse_args()
 
     db = pg.Connection(args.db)
     data = sets.DataSet(args.set)
-    rows = load.load(db, data, args.table, args.type)
+    rows = load.load(db, data, args.table, args.type,
+                     extension=args.extension)
     db.query(SETTINGS[args.mode])
     options = f" WITH ({args.options})" if args.options else ""
     create = (f"CREATE INDEX {args.table}_index ON {args.table} USING "

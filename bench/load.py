@@ -15,10 +15,10 @@ import pg
 import sets
 
 
-def load(db, data, table, kind, rows=None):
+def load(db, data, table, kind, rows=None, extension="omendb"):
     """Create and fill the table; returns the number of rows."""
     encode = pg.ENCODERS[kind]
-    db.query("CREATE EXTENSION IF NOT EXISTS omendb")
+    db.query(f"CREATE EXTENSION IF NOT EXISTS {extension}")
     db.query(f"DROP TABLE IF EXISTS {table}")
     db.query(f"CREATE TABLE {table} (id int, embedding {kind}({data.dim}))")
     count = db.copy_binary(table, (

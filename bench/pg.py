@@ -49,6 +49,7 @@ class Connection:
         if _lib.PQstatus(self._conn) != 0:
             raise Error(self._message())
         self.pid = _lib.PQbackendPID(self._conn)
+        self.query("SET client_min_messages = warning")
 
     def close(self):
         _lib.PQfinish(self._conn)
@@ -142,7 +143,8 @@ def int4(value):
 
 def vector(values):
     """Binary form of a vector: int16 dimensions, int16 zero, float4 values."""
-    data = array.array("f", values)
+    # a list, because an array made of bytes would take them as its memory
+    data = array.array("f", list(values))
     if sys.byteorder == "little":
         data.byteswap()
     return struct.pack("!hh", len(data), 0) + data.tobytes()

@@ -23,7 +23,10 @@ TIE = 1 + 1e-6
 
 
 class Bench:
-    """A prepared query on a table, its parameters and the truth."""
+    """A prepared query on a table, its parameters and the truth.
+
+    The plan is made once, here, under the settings of the moment.
+    """
 
     def __init__(self, db, data, table, kind, k, queries):
         self.db, self.k = db, k
@@ -33,7 +36,7 @@ class Bench:
                            itertools.islice(data.queries(), queries)]
         self.truth = data.truth()[:len(self.parameters)]
         order = f"FROM {table} ORDER BY embedding {operator} $1::{kind}"
-        db.query("SET plan_cache_mode = force_generic_plan")
+        db.query("DEALLOCATE ALL; SET plan_cache_mode = force_generic_plan")
         db.prepare("near", f"SELECT id {order} LIMIT {k}")
         db.prepare("explain", "EXPLAIN (ANALYZE, BUFFERS, FORMAT json) "
                    f"SELECT id {order} LIMIT {k}")
@@ -41,12 +44,12 @@ class Bench:
                    f"{operator} $1::{kind})::float8 FROM {table} "
                    "WHERE id = ANY (current_setting('bench.ids')::int[])")
 
-    def plan(self):
-        """The plan's top scan node."""
+    def index(self):
+        """Name of the index that the plan scans, or None."""
         node = json.loads(self.explain(0))[0]["Plan"]
         while "Plans" in node and "Index Name" not in node:
             node = node["Plans"][0]
-        return node
+        return node.get("Index Name")
 
     def explain(self, number):
         return self.db.execute("explain", self.parameters[number])[0][0]
@@ -103,10 +106,10 @@ def main():
     args = parser.parse_args()
 
     db = pg.Connection(args.db)
+    db.query("SET enable_seqscan = off")
     bench = Bench(db, sets.DataSet(args.set), args.table, args.type, args.k,
                   args.queries)
-    db.query("SET enable_seqscan = off")
-    index = bench.plan().get("Index Name")
+    index = bench.index()
     if not index:
         raise SystemExit(f"no index of {args.table} serves this query")
     print(f"{args.set} {args.type}, index {index}, "
