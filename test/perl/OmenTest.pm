@@ -1,0 +1,277 @@
+# What the TAP tests of omendb share: a node with the extension, seeded data
+# of every type, and recall of an index against an exact scan.
+
+package OmenTest;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(
+  new_node query lines load_rows add_rows load_queries recall
+  index_ids exact_ids uses_index all_through_index is_same_rows
+  kill_server start_after_kill psql_many index_scan
+  %OPERATORS
+);
+
+# the operator of each operator class, by type and metric
+our %OPERATORS = (
+	vector => { l2 => '<->', ip => '<#>', cosine => '<=>', l1 => '<+>' },
+	halfvec => { l2 => '<->', ip => '<#>', cosine => '<=>', l1 => '<+>' },
+	sparsevec => { l2 => '<->', ip => '<#>', cosine => '<=>', l1 => '<+>' },
+	bit => { hamming => '<~>', jaccard => '<%>' });
+
+# Settings that make the planner take the index, and the exact plan
+sub index_scan
+{
+	return "SET enable_seqscan = off; SET enable_sort = on;";
+}
+
+my $exact_scan =
+  "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;";
+
+# A running node with the extension in database postgres. Options: conf, more
+# lines of configuration; init, arguments of the node's init; preload, whether
+# the library is in shared_preload_libraries.
+sub new_node
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(@{ $options{init} || [] });
+	$node->append_conf('postgresql.conf', <<'CONF');
+shared_buffers = 128MB
+autovacuum = off
+fsync = off
+min_parallel_table_scan_size = 0
+max_parallel_maintenance_workers = 0
+CONF
+	$node->append_conf('postgresql.conf',
+		"shared_preload_libraries = 'omendb'\n")
+	  if $options{preload};
+	$node->append_conf('postgresql.conf', "$options{conf}\n")
+	  if $options{conf};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION omendb');
+	return $node;
+}
+
+sub query
+{
+	my ($node, $sql) = @_;
+
+	return $node->safe_psql('postgres', $sql);
+}
+
+# rows of a query's result, one element each
+sub lines
+{
+	my ($node, $sql) = @_;
+
+	return split /\n/, query($node, $sql);
+}
+
+# An expression for one value of the type, made from the SQL array $array.
+# Sparse values keep the first and the largest fifth of the coordinates, bits
+# are signs.
+sub value_sql
+{
+	my ($type, $dim, $array) = @_;
+
+	return "($array)::real[]::vector($dim)" if $type eq 'vector';
+	return "($array)::real[]::vector($dim)::halfvec($dim)"
+	  if $type eq 'halfvec';
+	return "(SELECT array_agg(CASE WHEN o = 1 OR abs(x) > 0.8 THEN x ELSE 0 END ORDER BY o)"
+	  . " FROM unnest($array) WITH ORDINALITY AS u(x, o))"
+	  . "::real[]::vector($dim)::sparsevec($dim)"
+	  if $type eq 'sparsevec';
+	return "(SELECT string_agg((x > 0)::int::text, '' ORDER BY o)"
+	  . " FROM unnest($array) WITH ORDINALITY AS u(x, o))::bit($dim)";
+}
+
+# SQL of an array of coordinates for row number i. "random" is uniform in
+# [-1, 1]; "clustered" lies near one of 40 centres that depend on nothing but
+# their number, so that queries fall into the same clusters as rows.
+sub array_sql
+{
+	my ($kind, $dim) = @_;
+
+	return "ARRAY(SELECT 2 * random() - 1 FROM generate_series(1, $dim) AS g"
+	  . " WHERE g > 0 * i)"
+	  if $kind eq 'random';
+	return "ARRAY(SELECT sin((i * 7919 % 40 + 1) * 12.9898 * g + g * g)"
+	  . " + 0.3 * (random() + random() - 1)"
+	  . " FROM generate_series(1, $dim) AS g WHERE g > 0 * i)";
+}
+
+# Append rows numbered from..to with seeded values to table (id, v).
+sub add_rows
+{
+	my ($node, $table, %o) = @_;
+	my $value =
+	  value_sql($o{type}, $o{dim}, array_sql($o{kind} || 'random', $o{dim}));
+	my $seed = $o{seed} || 0.5;
+
+	query($node,
+		"SELECT setseed($seed); "
+		  . "INSERT INTO $table (id, v) SELECT i, $value"
+		  . " FROM generate_series($o{from}, $o{to}) AS i");
+	return;
+}
+
+# Create table (id int, v TYPE(dim)) with rows 1..rows. Options: type, dim,
+# rows, kind, seed, persistence (for example UNLOGGED).
+sub load_rows
+{
+	my ($node, $table, %o) = @_;
+	my $persistence = $o{persistence} || '';
+
+	query($node,
+		"DROP TABLE IF EXISTS $table; "
+		  . "CREATE $persistence TABLE $table (id int, v $o{type}($o{dim}))");
+	add_rows($node, $table, %o, from => 1, to => $o{rows});
+	return;
+}
+
+# the same for a small table of queries, of another seed
+sub load_queries
+{
+	my ($node, $table, %o) = @_;
+
+	load_rows($node, $table, %o, rows => $o{rows} || 40, seed => 0.123);
+	return;
+}
+
+# does this query's plan, with sequential scans discouraged, use this index?
+sub uses_index
+{
+	my ($node, $index, $sql) = @_;
+
+	return query($node, index_scan() . "EXPLAIN (COSTS off) $sql") =~
+	  /Index Scan using $index\b/;
+}
+
+# Recall@k of the index against an exact scan over all queries, the number of
+# results that are missing although the table has k rows, and of those whose
+# distance is below the one before by more than rounding. Rows as near as the
+# k-th true one count as hits.
+# Options: table, queries, operator, k, settings.
+sub recall
+{
+	my ($node, %o) = @_;
+	my ($table, $queries, $op) = @o{qw(table queries operator)};
+	my $k = $o{k} || 10;
+	my $settings = $o{settings} || '';
+	my $near = "SELECT t.v $op q.v AS d FROM $table t ORDER BY t.v $op q.v LIMIT $k";
+
+	my $result = $node->safe_psql('postgres', <<"SQL");
+$exact_scan
+CREATE TEMP TABLE truth AS
+  SELECT q.id, q.v, s.far, s.n FROM $queries q,
+    LATERAL (SELECT max(d) AS far, count(*) AS n FROM ($near) s
+      WHERE d <> 'NaN') s;
+RESET enable_indexscan; RESET enable_bitmapscan;
+@{[index_scan()]}
+$settings;
+SELECT sum(hits)::float8 / sum(n), sum(lacking), sum(disorder)
+FROM truth q, LATERAL (
+  SELECT count(*) FILTER (WHERE d <= q.far + 1e-5 * abs(q.far) + 1e-12) AS hits,
+    q.n - count(*) AS lacking,
+    count(*) FILTER (WHERE d < before - 1e-6 * abs(before) - 1e-6) AS disorder
+  FROM (SELECT d, lag(d) OVER () AS before FROM ($near) s) s) s;
+SQL
+	return split /\|/, $result;
+}
+
+# ids in the order of the index, and of the exact scan
+sub index_ids
+{
+	my ($node, $sql) = @_;
+
+	return query($node, index_scan() . $sql);
+}
+
+sub exact_ids
+{
+	my ($node, $sql) = @_;
+
+	return query($node, $exact_scan . $sql);
+}
+
+# Scanned to its end, the index gives every row once: returns "rows distinct"
+sub all_through_index
+{
+	my ($node, $table, $order) = @_;
+
+	return query($node,
+		index_scan()
+		  . "SELECT count(*) || ' ' || count(DISTINCT id) FROM"
+		  . " (SELECT id FROM $table ORDER BY $order) s");
+}
+
+# test that two nodes, or one node at two times, answer queries alike
+sub is_same_rows
+{
+	my ($got, $expected, $name) = @_;
+
+	ok($got eq $expected, $name)
+	  or diag(substr("got:\n$got\nexpected:\n$expected", 0, 2000));
+	return;
+}
+
+# kill -9 the postmaster; its children notice and exit by themselves
+sub kill_server
+{
+	my ($node) = @_;
+	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+
+	$node->kill9;
+	while (kill(0, $pid))
+	{
+		select(undef, undef, undef, 0.05);
+	}
+	return;
+}
+
+# Start again: children that still hold the shared memory make the first
+# tries fail.
+sub start_after_kill
+{
+	my ($node) = @_;
+
+	foreach my $try (1 .. 60)
+	{
+		return if $node->start(fail_ok => 1);
+		sleep 1;
+	}
+	BAIL_OUT('server did not start after kill -9');
+	return;
+}
+
+# Run pgbench scripts, given as name => SQL, with so many clients at once for
+# so many transactions each; true when none failed.
+sub psql_many
+{
+	my ($node, $clients, $transactions, %scripts) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	my @files;
+
+	foreach my $name (sort keys %scripts)
+	{
+		PostgreSQL::Test::Utils::append_to_file("$dir/$name", $scripts{$name});
+		push @files, '-f', "$dir/$name";
+	}
+	return $node->command_ok(
+		[
+			'pgbench', '-n', '-c', $clients, '-j', 2,
+			'-t', $transactions, @files, '-h', $node->host,
+			'-p', $node->port, 'postgres'
+		],
+		"$clients clients ran " . join(', ', sort keys %scripts));
+}
+
+1;

@@ -1,0 +1,105 @@
+# Committed rows survive kill -9 of the server and are found by the index, also
+# after deletes, a vacuum and a build that no checkpoint followed. An unlogged
+# index starts empty after a crash and works.
+
+use strict;
+use warnings FATAL => 'all';
+
+use OmenTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my %data = (type => 'vector', dim => 16, kind => 'clustered');
+my $node = new_node('crash');
+
+load_rows($node, 'items', %data, rows => 3000);
+load_queries($node, 'queries', %data);
+query($node, 'CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)');
+
+load_rows($node, 'fast', %data, rows => 500, persistence => 'UNLOGGED');
+query($node, 'CREATE INDEX fast_idx ON fast USING omenhnsw (v vector_l2_ops)');
+
+# answers through the index of the ten queries, as one string
+my $answers = <<'SQL';
+SELECT q.id, array_agg(s.id ORDER BY s.n) FROM queries q, LATERAL (
+  SELECT t.id, row_number() OVER () AS n FROM
+    (SELECT id FROM items t ORDER BY t.v <-> q.v LIMIT 20) t) s
+WHERE q.id <= 10 GROUP BY q.id ORDER BY q.id
+SQL
+
+my $nearest = "v <-> (SELECT v FROM queries WHERE id = 1)";
+
+# 1. rows committed just before the crash
+query($node, 'CHECKPOINT');
+add_rows($node, 'items', %data, from => 3001, to => 3300, seed => 0.3);
+my $before = index_ids($node, $answers);
+query($node, "INSERT INTO items SELECT 3301, v FROM queries WHERE id = 1");
+kill_server($node);
+start_after_kill($node);
+
+is(all_through_index($node, 'items', $nearest),
+	'3301 3301', 'every committed row is in the index after kill -9');
+is( query(
+		$node,
+		index_scan() . "SELECT id FROM items ORDER BY $nearest LIMIT 1"),
+	'3301',
+	'the row committed last is found');
+query($node, 'DELETE FROM items WHERE id = 3301');
+is_same_rows(index_ids($node, $answers),
+	$before, 'the same rows are returned after recovery');
+
+# 2. the unlogged table
+is(query($node, index_scan() . 'SELECT count(*) FROM fast'),
+	'0', 'an unlogged table is empty after the crash');
+add_rows($node, 'fast', %data, from => 1, to => 500);
+is(all_through_index($node, 'fast', $nearest),
+	'500 500', 'its index takes and finds rows after the crash');
+$node->restart;
+is(all_through_index($node, 'fast', $nearest),
+	'500 500', 'and keeps them over a clean restart');
+
+# 3. inserts, deletes and a vacuum since the checkpoint are replayed
+foreach my $round (1 .. 3)
+{
+	my $first = 10000 * $round;
+
+	foreach my $batch (1 .. 20)
+	{
+		my $from = $first + 10 * $batch;
+
+		add_rows(
+			$node, 'items', %data,
+			from => $from,
+			to => $from + 9,
+			seed => $round / 10);
+	}
+	query($node,
+		"DELETE FROM items WHERE id % 7 = $round");
+	query($node, 'VACUUM items');
+	my $rows = query($node, 'SELECT count(*) FROM items');
+	kill_server($node);
+	start_after_kill($node);
+	is(all_through_index($node, 'items', $nearest),
+		"$rows $rows", "round $round: every row once after deletes and vacuum");
+	my ($recall, $lacking, $disorder) = recall(
+		$node,
+		table => 'items',
+		queries => 'queries',
+		operator => '<->',
+		settings => 'SET omenhnsw.ef_search = 100');
+	cmp_ok($recall, '>=', 0.95, "round $round: recall $recall");
+	is("$lacking $disorder", '0 0', "round $round: complete and in order");
+}
+
+# 4. a build, logged at its end
+query($node, 'CREATE INDEX second ON items USING omenhnsw (v vector_cosine_ops)');
+kill_server($node);
+start_after_kill($node);
+is( all_through_index(
+		$node, 'items', "v <=> (SELECT v FROM queries WHERE id = 1)"),
+	query($node, "SELECT count(*) || ' ' || count(*) FROM items"),
+	'an index built just before the crash is whole');
+
+$node->stop;
+done_testing();

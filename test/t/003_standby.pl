@@ -1,0 +1,114 @@
+# A streaming standby answers as the primary does, after every kind of change,
+# with each replayed page compared to the primary's (wal_consistency_checking),
+# and goes on after promotion.
+
+use strict;
+use warnings FATAL => 'all';
+
+use OmenTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my %data = (type => 'vector', dim => 16, kind => 'clustered');
+my $primary = new_node(
+	'primary',
+	init => [ allows_streaming => 1 ],
+	conf => "wal_consistency_checking = 'all'");
+
+$primary->backup('copy');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'copy', has_streaming => 1);
+$standby->start;
+
+my $answers = <<'SQL';
+SELECT q.id, array_agg(s.id ORDER BY s.n) FROM queries q, LATERAL (
+  SELECT t.id, row_number() OVER () AS n FROM
+    (SELECT id FROM items t ORDER BY t.v <-> q.v LIMIT 50) t) s
+GROUP BY q.id ORDER BY q.id
+SQL
+
+sub compare
+{
+	my ($name) = @_;
+
+	$primary->wait_for_catchup($standby);
+	is_same_rows(
+		index_ids($standby, $answers),
+		index_ids($primary, $answers),
+		"$name: the standby answers as the primary");
+	is( all_through_index($standby, 'items', "v <-> (SELECT v FROM queries LIMIT 1)"),
+		query($primary, "SELECT count(*) || ' ' || count(*) FROM items"),
+		"$name: the standby's index has every row once");
+	return;
+}
+
+load_queries($primary, 'queries', %data, rows => 20);
+load_rows($primary, 'items', %data, rows => 2000);
+query($primary, 'CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)');
+compare('build');
+
+query($primary, 'CHECKPOINT');
+add_rows($primary, 'items', %data, from => 2001, to => 2500, seed => 0.2);
+compare('inserts');
+
+query($primary, 'DELETE FROM items WHERE id % 3 = 0');
+compare('deletes');
+
+query($primary, 'VACUUM items');
+compare('vacuum');
+
+add_rows($primary, 'items', %data, from => 3001, to => 4000, seed => 0.7);
+compare('inserts into freed space');
+
+query($primary, 'REINDEX INDEX idx');
+compare('reindex');
+
+query($primary, 'TRUNCATE items');
+add_rows($primary, 'items', %data, from => 1, to => 300);
+compare('truncate and inserts');
+
+foreach my $type (qw(halfvec sparsevec bit))
+{
+	my $metric = $type eq 'bit' ? 'hamming' : 'cosine';
+
+	load_rows(
+		$primary, "${type}_items",
+		type => $type,
+		dim => 24,
+		rows => 400);
+	query($primary,
+		"CREATE INDEX ON ${type}_items USING omenhnsw (v ${type}_${metric}_ops)"
+	);
+	add_rows(
+		$primary, "${type}_items",
+		type => $type,
+		dim => 24,
+		from => 401,
+		to => 500,
+		seed => 0.9);
+	query($primary, "DELETE FROM ${type}_items WHERE id % 2 = 0");
+	query($primary, "VACUUM ${type}_items");
+	$primary->wait_for_catchup($standby);
+	my $all = "SELECT id FROM ${type}_items ORDER BY v $OPERATORS{$type}{$metric}"
+	  . " (SELECT v FROM ${type}_items WHERE id = 1)";
+	is_same_rows(
+		index_ids($standby, $all),
+		index_ids($primary, $all),
+		"$type: the standby answers as the primary");
+}
+
+unlike(
+	PostgreSQL::Test::Utils::slurp_file($standby->logfile),
+	qr/inconsistent page found|PANIC/,
+	'every replayed page equals the primary\'s');
+
+$primary->stop;
+$standby->promote;
+add_rows($standby, 'items', %data, from => 301, to => 600, seed => 0.4);
+is( all_through_index($standby, 'items', "v <-> (SELECT v FROM queries LIMIT 1)"),
+	'600 600',
+	'the promoted standby takes inserts');
+
+$standby->stop;
+done_testing();

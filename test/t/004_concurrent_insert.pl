@@ -1,0 +1,68 @@
+# Rows inserted by many clients at once are all found, each exactly once: into
+# an empty index, into one vector's place, and beside a build.
+
+use strict;
+use warnings FATAL => 'all';
+
+use OmenTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('concurrent', conf => 'max_connections = 50');
+my $random =
+  'ARRAY(SELECT random() FROM generate_series(1, 16))::real[]::vector(16)';
+my $nearest = "v <-> array_fill(0.5::real, ARRAY[16])::vector";
+
+query($node, <<'SQL');
+CREATE TABLE spread (id bigserial, v vector(16));
+CREATE INDEX spread_idx ON spread USING omenhnsw (v vector_l2_ops);
+CREATE TABLE same (id bigserial, v vector(16));
+CREATE INDEX same_idx ON same USING omenhnsw (v vector_l2_ops);
+CREATE TABLE few (id bigserial, v vector(16));
+CREATE INDEX few_idx ON few USING omenhnsw (v vector_l2_ops);
+SQL
+
+psql_many($node, 20, 50, spread => "INSERT INTO spread (v) SELECT $random;");
+is(all_through_index($node, 'spread', $nearest),
+	'1000 1000', '1,000 rows of 20 clients are found, each exactly once');
+
+psql_many($node, 20, 50,
+	same => "INSERT INTO same (v) SELECT array_fill(1, ARRAY[16])::vector;");
+is(all_through_index($node, 'same', $nearest),
+	'1000 1000', '1,000 equal vectors of 20 clients are found');
+
+# a few distinct values, so that clients meet on the same element
+psql_many($node, 20, 50,
+	few => "INSERT INTO few (v) SELECT array_fill((random() * 5)::int, ARRAY[16])::vector;");
+is(all_through_index($node, 'few', $nearest),
+	'1000 1000', '1,000 rows of six values of 20 clients are found');
+
+# recall of a graph that grew under concurrency
+load_queries($node, 'queries', type => 'vector', dim => 16);
+my ($recall, $lacking, $disorder) = recall(
+	$node,
+	table => 'spread',
+	queries => 'queries',
+	operator => '<->',
+	settings => 'SET omenhnsw.ef_search = 100');
+cmp_ok($recall, '>=', 0.95, "recall after concurrent inserts: $recall");
+is("$lacking $disorder", '0 0', 'complete and in order');
+
+# inserts while CREATE INDEX CONCURRENTLY runs
+query($node, "CREATE TABLE busy (id bigserial, v vector(16));"
+	  . " INSERT INTO busy (v) SELECT ARRAY(SELECT random() FROM"
+	  . " generate_series(1, 16) WHERE i > 0)::real[]::vector FROM generate_series(1, 3000) i");
+psql_many($node, 4, 50,
+	busy => "INSERT INTO busy (v) SELECT $random;\n",
+	busy_index => "SELECT pg_try_advisory_lock(1) AS mine \\gset\n"
+	  . "\\if :mine\nCREATE INDEX CONCURRENTLY IF NOT EXISTS busy_idx ON busy"
+	  . " USING omenhnsw (v vector_l2_ops);\n\\endif\n");
+is( all_through_index($node, 'busy', $nearest),
+	query($node, "SELECT count(*) || ' ' || count(*) FROM busy"),
+	'rows inserted beside CREATE INDEX CONCURRENTLY are found');
+ok(uses_index($node, 'busy_idx', "SELECT id FROM busy ORDER BY $nearest LIMIT 5"),
+	'the index built beside inserts is valid');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,135 @@
+# Vacuum: recall holds after mass deletes, space is used again, and nothing is
+# lost or found twice while inserts, deletes, queries and vacuum run together.
+
+use strict;
+use warnings FATAL => 'all';
+
+use OmenTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('vacuum');
+my %data = (type => 'vector', dim => 16, kind => 'clustered');
+my $nearest = 'v <-> (SELECT v FROM queries WHERE id = 1)';
+
+sub check_recall
+{
+	my ($name, $floor) = @_;
+	my ($recall, $lacking, $disorder) = recall(
+		$node,
+		table => 'items',
+		queries => 'queries',
+		operator => '<->',
+		settings => 'SET omenhnsw.ef_search = 100');
+
+	cmp_ok($recall, '>=', $floor, "$name: recall $recall");
+	is("$lacking $disorder", '0 0', "$name: complete and in order");
+	return;
+}
+
+load_rows($node, 'items', %data, rows => 4000);
+load_queries($node, 'queries', %data);
+query($node, 'CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)');
+check_recall('built', 0.95);
+
+# three quarters deleted
+query($node, 'DELETE FROM items WHERE id % 4 <> 0');
+check_recall('three quarters deleted, before vacuum', 0.95);
+query($node, 'VACUUM items');
+check_recall('after vacuum', 0.95);
+is(all_through_index($node, 'items', $nearest),
+	'1000 1000', 'the rest is found, each row once');
+
+# freed space is used again
+my $size = query($node, "SELECT pg_relation_size('idx')");
+add_rows($node, 'items', %data, from => 4001, to => 7000, seed => 0.2);
+check_recall('inserted into freed space', 0.95);
+is(all_through_index($node, 'items', $nearest),
+	'4000 4000', 'old and new rows are found, each once');
+cmp_ok(query($node, "SELECT pg_relation_size('idx')"),
+	'<=', 1.05 * $size, 'the index did not grow');
+
+# everything deleted, and the same number again
+foreach my $round (1 .. 3)
+{
+	query($node, 'DELETE FROM items');
+	query($node, 'VACUUM items');
+	is(all_through_index($node, 'items', $nearest),
+		'0 0', "round $round: nothing is left after delete and vacuum");
+	add_rows(
+		$node, 'items', %data,
+		from => 1,
+		to => 4000,
+		seed => 0.3 + $round / 10);
+	is(all_through_index($node, 'items', $nearest),
+		'4000 4000', "round $round: inserted again");
+	check_recall("round $round", 0.95);
+	cmp_ok(query($node, "SELECT pg_relation_size('idx')"),
+		'<=', 1.05 * $size, "round $round: the index did not grow");
+}
+
+# variable-size values: small ones deleted, large ones inserted
+query($node, <<'SQL');
+CREATE TABLE sparse (id int, v sparsevec(2000));
+INSERT INTO sparse SELECT i, (SELECT '{' || string_agg(g || ':' || (i % 97 + g), ',') || '}/2000'
+  FROM generate_series(1, 20) g)::sparsevec FROM generate_series(1, 500) i;
+CREATE INDEX sparse_idx ON sparse USING omenhnsw (v sparsevec_l2_ops);
+DELETE FROM sparse;
+SQL
+query($node, 'VACUUM sparse');
+query($node, <<'SQL');
+INSERT INTO sparse SELECT i, (SELECT '{' || string_agg(g || ':' || (i % 89 + g), ',') || '}/2000'
+  FROM generate_series(1, 200) g)::sparsevec FROM generate_series(1, 500) i;
+SQL
+is(all_through_index($node, 'sparse', "v <-> '{1:1}/2000'"),
+	'500 500', 'larger values go where smaller ones were deleted');
+
+# four clients that insert, delete, update and search, and one that vacuums
+query($node, <<'SQL');
+CREATE TABLE stress (id bigserial PRIMARY KEY, v vector(16));
+INSERT INTO stress (v) SELECT v FROM items LIMIT 1000;
+CREATE UNIQUE INDEX ON items (id);
+CREATE INDEX stress_idx ON stress USING omenhnsw (v vector_l2_ops);
+SQL
+psql_many(
+	$node, 5, 200,
+	insert => "\\set n random(1, 4000)\n"
+	  . "INSERT INTO stress (v) SELECT v FROM items WHERE id = :n;",
+	remove => "DELETE FROM stress WHERE id IN (SELECT id FROM stress ORDER BY"
+	  . " id LIMIT 2 FOR UPDATE SKIP LOCKED);",
+	renew => "\\set n random(1, 4000)\n"
+	  . "UPDATE stress SET v = (SELECT v FROM items WHERE id = :n) WHERE id IN"
+	  . " (SELECT id FROM stress ORDER BY id DESC LIMIT 1 FOR UPDATE SKIP LOCKED);",
+	search => "SET enable_seqscan = off; SELECT count(*) FROM (SELECT id FROM"
+	  . " stress ORDER BY v <-> (SELECT v FROM queries LIMIT 1) LIMIT 20) s;",
+	vacuum => "SELECT pg_try_advisory_lock(1) AS mine \\gset\n\\if :mine\n"
+	  . "VACUUM stress;\nSELECT pg_advisory_unlock(1);\n\\endif\n");
+is( all_through_index($node, 'stress', $nearest),
+	query(
+		$node,
+		"SELECT count(*) || ' ' || count(*) FROM stress WHERE v IS NOT NULL"),
+	'every row once after inserts, deletes, updates and vacuum together');
+query($node, 'VACUUM stress');
+is( all_through_index($node, 'stress', $nearest),
+	query(
+		$node,
+		"SELECT count(*) || ' ' || count(*) FROM stress WHERE v IS NOT NULL"),
+	'and after one more vacuum');
+my ($recall) = recall(
+	$node,
+	table => 'stress',
+	queries => 'queries',
+	operator => '<->',
+	settings => 'SET omenhnsw.ef_search = 100');
+cmp_ok($recall, '>=', 0.95, "recall after the stress: $recall");
+
+# statistics that vacuum leaves
+is( query(
+		$node,
+		"SELECT reltuples::int FROM pg_class WHERE relname = 'stress_idx'"),
+	query($node, 'SELECT count(*) FROM stress WHERE v IS NOT NULL'),
+	'vacuum counts the rows of the index');
+
+$node->stop;
+done_testing();
