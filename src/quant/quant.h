@@ -40,6 +40,7 @@
 #define OMEN_QUANT_H
 
 #include "distance/distance.h"
+#include "distance/sparse.h"
 
 /* What the user may ask for in the index option "quantizer" */
 typedef enum OmenQuantizerKind
@@ -88,7 +89,11 @@ typedef struct OmenCodeShape
 	uint64		seed;			/* of the random rotation */
 } OmenCodeShape;
 
-/* Head of an own or pair code that is not raw; x is the centred vector */
+/*
+ * Head of an own or pair code that is not raw; x is the centred vector.  A
+ * vector too long for floats (|x| > 1e18) has norm2 = FLT_MAX and a code of
+ * zeros: its distances are estimated as infinite and bounded by nothing.
+ */
 typedef struct OmenOwnFactors
 {
 	float		norm2;			/* |x|^2 */
@@ -115,7 +120,7 @@ typedef struct OmenQuantizer
 	float		max_norm2;		/* inner product: largest |x|^2 expected */
 	float		mean_norm2;		/* |mean|^2 */
 	float	   *mean;			/* rotated, float[code_dims] */
-	int8	   *signs;			/* of the rotation, private to rotation.c */
+	uint8	   *signs;			/* of the rotation, private to rotation.c */
 	const struct OmenQuantizerOps *ops;
 } OmenQuantizer;
 
@@ -140,11 +145,10 @@ typedef struct OmenSparsePayload
 } OmenSparsePayload;
 
 /*
- * Choose the shape for a column.  max_slot is the number of bytes of a page
- * that a slot may use, max_links the number of links in it.  "auto" resolves
- * to RaBitQ for dense vectors under L2, inner product and cosine and to raw
- * otherwise.  Returns false if the combination is not supported (the caller
- * reports it).
+ * Choose the shape for a column.  "auto" resolves to RaBitQ for dense vectors
+ * under L2, inner product and cosine and to raw otherwise.  The caller may
+ * still change the seed.  Returns false if the combination is not supported
+ * (the caller reports it).
  */
 extern bool omen_quant_choose_shape(OmenElementType element, OmenMetric metric,
 									uint32 dims, OmenQuantizerKind kind,
@@ -169,7 +173,7 @@ extern Size omen_quant_payload_size(const OmenQuantizer *quant,
 									const void *payload);
 
 /*
- * Own code of a value.  scratch: float[2 * code_dims + dims].  Returns the number of
+ * Own code of a value.  scratch: float[code_dims].  Returns the number of
  * bytes written (shape.own_size, or what a sparse vector needs).  The caller
  * has excluded zero vectors under cosine.
  */
@@ -224,7 +228,10 @@ extern void omen_query_links(const OmenQuery *query, float base, int n,
 extern void omen_query_block(const OmenQuery *query, const uint8 *own,
 							 Size stride, int n, float *est);
 
-/* Exact graph distance of the query to a value */
+/*
+ * Exact graph distance of the query to a value; infinity where arithmetic
+ * yields no number (a zero vector under cosine, or overflow)
+ */
 extern float omen_query_exact(const OmenQuery *query, const void *payload);
 
 /* Chosen at load and by the setting omendb.simd */

@@ -1,0 +1,366 @@
+/*-------------------------------------------------------------------------
+ *
+ * quant.c
+ *	  Shapes of codes, quantizers and queries; the way to the kernels.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "c.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "quant/quant_ops.h"
+#include "quant/rotation.h"
+
+/*
+ * Dimensions that link codes cover.  An estimate's error, in units of
+ * |q-c| |r|, is sqrt((1 / 0.637 - f) / link_dims) for one bit, f being the
+ * covered part of all dimensions: 0.027 at 768 dimensions, with which walks
+ * are known to do well, 0.030 at 1024 of 1536, 0.026 at 1536 of 3072.  Up to
+ * 1792 dimensions, 1024 leave a page of 8 kB room for a 16-bit own code
+ * beside 32 links.
+ */
+#define MAX_LINK_DIMS		1536
+#define ONE_PAGE_LINK_DIMS	1024
+#define ONE_PAGE_DIMS		1792
+
+/* From here on one bit a dimension steers as well as two, and is half */
+#define MAX_TWO_BIT_DIMS	384
+
+/*
+ * Up to here rows are short enough to lie in the table itself, and comparing
+ * with them is cheap; above, 16-bit codes make it needless.
+ */
+#define MAX_I8_DIMS			400
+
+/* Longer bit strings are read from their own nodes */
+#define MAX_RAW_LINK_BYTES	160
+
+static void use_level(OmenSimdLevel level);
+
+const OmenCodeKernels *omen_code_kernels = &omen_code_kernels_generic;
+
+/*
+ * Choose the kernel table for this machine and follow later changes.  Called
+ * once when the library is loaded.
+ */
+void
+omen_quant_init_kernels(void)
+{
+	omen_simd_register(use_level);
+}
+
+static void
+use_level(OmenSimdLevel level)
+{
+	const OmenCodeKernels *kernels = omen_code_kernels_of(level);
+
+	Assert(kernels != NULL);
+	omen_code_kernels = kernels;
+}
+
+const OmenCodeKernels *
+omen_code_kernels_of(OmenSimdLevel level)
+{
+	switch (level)
+	{
+		case OMEN_SIMD_GENERIC:
+#if defined(__aarch64__)
+		case OMEN_SIMD_NEON:
+#endif
+			return &omen_code_kernels_generic;
+#if defined(__x86_64__)
+		case OMEN_SIMD_AVX2:
+		case OMEN_SIMD_AVX512:
+			return &omen_code_kernels_generic;
+#endif
+		default:
+			return NULL;
+	}
+}
+
+/* --- shapes --- */
+
+static uint32
+raw_size(OmenElementType element, uint32 dims)
+{
+	switch (element)
+	{
+		case OMEN_ELEMENT_F32:
+			return dims * sizeof(float);
+		case OMEN_ELEMENT_F16:
+			return dims * sizeof(OmenHalf);
+		case OMEN_ELEMENT_BIT:
+			return (dims + 7) / 8;
+		case OMEN_ELEMENT_SPARSE:
+			break;
+	}
+	return 0;
+}
+
+static void
+choose_raw(OmenElementType element, uint32 dims, OmenCodeShape *shape)
+{
+	shape->own_kind = OMEN_OWN_RAW;
+	shape->link_kind = OMEN_LINK_NONE;
+	shape->own_size = raw_size(element, dims);
+	shape->pair_size = shape->own_size;
+
+	if (element == OMEN_ELEMENT_BIT && shape->own_size <= MAX_RAW_LINK_BYTES)
+	{
+		shape->link_kind = OMEN_LINK_RAW;
+		shape->link_size = (shape->own_size + 3) / 4 * 4;
+	}
+}
+
+static void
+choose_rotated(uint32 dims, bool with_links, OmenCodeShape *shape)
+{
+	bool		wide = with_links && dims > MAX_I8_DIMS;
+
+	shape->code_dims = omen_rotation_dims(dims);
+	shape->own_kind = wide ? OMEN_OWN_I16 : OMEN_OWN_I8;
+	shape->pair_size = sizeof(OmenOwnFactors) + shape->code_dims;
+	shape->own_size = sizeof(OmenOwnFactors) +
+		shape->code_dims * (wide ? sizeof(int16) : sizeof(int8));
+
+	shape->link_kind = OMEN_LINK_NONE;
+	if (with_links)
+	{
+		bool		two_bits = dims <= MAX_TWO_BIT_DIMS;
+
+		shape->link_kind = two_bits ? OMEN_LINK_RABITQ2 : OMEN_LINK_RABITQ1;
+		shape->link_dims = Min(shape->code_dims,
+							   dims <= ONE_PAGE_DIMS ?
+							   ONE_PAGE_LINK_DIMS : MAX_LINK_DIMS);
+		shape->link_size = two_bits ? shape->link_dims / 4 :
+			(shape->link_dims + 31) / 32 * 4;
+	}
+}
+
+bool
+omen_quant_choose_shape(OmenElementType element, OmenMetric metric,
+						uint32 dims, OmenQuantizerKind kind,
+						OmenCodeShape *shape)
+{
+	bool		dense = element == OMEN_ELEMENT_F32 ||
+		element == OMEN_ELEMENT_F16;
+	bool		rotatable = dense &&
+		(metric == OMEN_METRIC_L2 || metric == OMEN_METRIC_IP ||
+		 metric == OMEN_METRIC_COSINE);
+
+	Assert(dims > 0);
+	memset(shape, 0, sizeof(*shape));
+	shape->element = element;
+	shape->metric = metric;
+	shape->dims = dims;
+
+	switch (kind)
+	{
+		case OMEN_QUANTIZER_AUTO:
+			if (rotatable)
+				choose_rotated(dims, true, shape);
+			else
+				choose_raw(element, dims, shape);
+			return true;
+		case OMEN_QUANTIZER_RABITQ:
+		case OMEN_QUANTIZER_SQ8:
+			if (!rotatable)
+				return false;
+			choose_rotated(dims, kind == OMEN_QUANTIZER_RABITQ, shape);
+			return true;
+		case OMEN_QUANTIZER_NONE:
+			choose_raw(element, dims, shape);
+			return true;
+		case OMEN_QUANTIZER_PQ:
+			break;
+	}
+	return false;
+}
+
+/* --- quantizers --- */
+
+Size
+omen_quant_size(const OmenCodeShape *shape)
+{
+	Size		size = MAXALIGN(sizeof(OmenQuantizer));
+
+	if (shape->own_kind != OMEN_OWN_RAW)
+	{
+		size += shape->code_dims * sizeof(float);
+		size += omen_rotation_size(shape->code_dims);
+	}
+	return size;
+}
+
+/* All but the mean */
+static OmenQuantizer *
+init_quantizer(void *memory, const OmenCodeShape *shape, float max_norm2)
+{
+	OmenQuantizer *quant = memory;
+
+	memset(quant, 0, sizeof(*quant));
+	quant->shape = *shape;
+	quant->max_norm2 = max_norm2;
+	quant->ops = &omen_quant_none_ops;
+	if (shape->own_kind != OMEN_OWN_RAW)
+	{
+		char	   *rest = (char *) memory + MAXALIGN(sizeof(OmenQuantizer));
+
+		quant->ops = &omen_quant_rabitq_ops;
+		quant->mean = (float *) rest;
+		quant->signs = (uint8 *) (quant->mean + shape->code_dims);
+		memset(quant->mean, 0, shape->code_dims * sizeof(float));
+		omen_rotation_init(quant->signs, shape->code_dims, shape->seed);
+	}
+	return quant;
+}
+
+/* Any mean is correct; one that is not finite or too long is dropped */
+static void
+finish_mean(OmenQuantizer *quant)
+{
+	double		norm2 = 0;
+
+	for (uint32 i = 0; i < quant->shape.code_dims; i++)
+		norm2 += (double) quant->mean[i] * quant->mean[i];
+	if (!(norm2 <= OMEN_USABLE_NORM2))
+	{
+		memset(quant->mean, 0, quant->shape.code_dims * sizeof(float));
+		norm2 = 0;
+	}
+	quant->mean_norm2 = (float) norm2;
+}
+
+OmenQuantizer *
+omen_quant_init(void *memory, const OmenCodeShape *shape, const float *mean,
+				float max_norm2)
+{
+	OmenQuantizer *quant = init_quantizer(memory, shape, max_norm2);
+
+	if (quant->mean != NULL && mean != NULL)
+	{
+		memcpy(quant->mean, mean, shape->dims * sizeof(float));
+		omen_rotation_apply(quant->signs, shape->code_dims, quant->mean);
+		finish_mean(quant);
+	}
+	return quant;
+}
+
+OmenQuantizer *
+omen_quant_init_rotated(void *memory, const OmenCodeShape *shape,
+						const float *rotated_mean, float max_norm2)
+{
+	OmenQuantizer *quant = init_quantizer(memory, shape, max_norm2);
+
+	if (quant->mean != NULL && rotated_mean != NULL)
+	{
+		memcpy(quant->mean, rotated_mean, shape->code_dims * sizeof(float));
+		finish_mean(quant);
+	}
+	return quant;
+}
+
+Size
+omen_quant_payload_size(const OmenQuantizer *quant, const void *payload)
+{
+	return omen_raw_size(&quant->shape, payload);
+}
+
+Size
+omen_quant_encode_own(const OmenQuantizer *quant, const void *payload,
+					  uint8 *own, float *scratch)
+{
+	return quant->ops->encode_own(quant, payload, own, scratch);
+}
+
+void
+omen_quant_own_to_pair(const OmenQuantizer *quant, const uint8 *own,
+					   uint8 *pair)
+{
+	quant->ops->own_to_pair(quant, own, pair);
+}
+
+float
+omen_quant_pair_distance(const OmenQuantizer *quant, const uint8 *a,
+						 const uint8 *b)
+{
+	return quant->ops->pair_distance(quant, a, b);
+}
+
+void
+omen_quant_pair_block(const OmenQuantizer *quant, const uint8 *a,
+					  const uint8 *b, Size stride, int n, float *distances)
+{
+	quant->ops->pair_block(quant, a, b, stride, n, distances);
+}
+
+void
+omen_quant_encode_link(const OmenQuantizer *quant, const uint8 *centre,
+					   const uint8 *neighbour, float *f_add,
+					   float *f_rescale, uint8 *code, float *scratch)
+{
+	quant->ops->encode_link(quant, centre, neighbour, f_add, f_rescale, code,
+							scratch);
+}
+
+/* --- queries --- */
+
+#define QUERY_ALIGN 64
+
+Size
+omen_query_size(const OmenQuantizer *quant)
+{
+	return sizeof(OmenQuery) + QUERY_ALIGN + quant->ops->query_size(quant);
+}
+
+OmenQuery *
+omen_query_init(void *memory, const OmenQuantizer *quant, const void *payload)
+{
+	OmenQuery  *query = memory;
+
+	memset(query, 0, sizeof(*query));
+	query->quant = quant;
+	query->raw = payload;
+	query->memory = (uint8 *)
+		TYPEALIGN(QUERY_ALIGN, (char *) memory + sizeof(OmenQuery));
+	quant->ops->query_init(query, payload);
+	return query;
+}
+
+OmenBounds
+omen_query_own(const OmenQuery *query, const uint8 *own)
+{
+	return query->quant->ops->query_own(query, own);
+}
+
+void
+omen_query_links(const OmenQuery *query, float base, int n,
+				 const float *f_add, const float *f_rescale,
+				 const uint8 *codes, float *est)
+{
+	OmenLinkBatch batch;
+
+	batch.n = n;
+	batch.base = base;
+	batch.f_add = f_add;
+	batch.f_rescale = f_rescale;
+	batch.codes = codes;
+	batch.est = est;
+	query->quant->ops->query_links(query, &batch);
+}
+
+void
+omen_query_block(const OmenQuery *query, const uint8 *own, Size stride, int n,
+				 float *est)
+{
+	query->quant->ops->query_block(query, own, stride, n, est);
+}
+
+float
+omen_query_exact(const OmenQuery *query, const void *payload)
+{
+	return omen_raw_distance(&query->quant->shape, query->raw, payload);
+}

@@ -1,0 +1,163 @@
+/*-------------------------------------------------------------------------
+ *
+ * quant_kernels.h
+ *	  Kernels over codes.
+ *
+ * Every array of a kernel has "dims" elements, a multiple of 16, and needs
+ * no alignment beyond its element's.  Codes of 8 bits lie in [-127, 127], of
+ * 16 bits in [-32512, 32512].
+ *
+ * Link codes hold unsigned levels of 1 or 2 bits, in groups of 64 dimensions
+ * (8 or 16 bytes) and a shorter last group.  With a group of B bytes, bit
+ * field k of byte j is the level of the group's dimension B * k + j, so that
+ * one broadcast of the group and one mask per field bring the levels into
+ * the order of the dimensions.  The last group has as many bytes as it needs,
+ * a multiple of 4; its levels beyond "dims" are zero.
+ *
+ * The query's codes are arranged to match: 64 bytes per group, field k of
+ * byte j at byte F * k + j, where F is the number of bytes of a whole group.
+ * Bytes that no level meets are zero.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_QUANT_KERNELS_H
+#define OMEN_QUANT_KERNELS_H
+
+#include "base/cpu.h"
+#include "quant/quant.h"
+
+/* Codes of vectors are in this range; 127 * 256 drops to 8 bits by a shift */
+#define OMEN_I8_MAX		127
+#define OMEN_I16_MAX	(127 * 256)
+
+/* Dimensions a group of a link code covers */
+#define OMEN_LINK_GROUP 64
+
+/* What encoding sums up, u being the code and x what it stands for */
+typedef struct OmenEncodeSums
+{
+	double		norm2;			/* <x, x> */
+	double		code_dot;		/* <u, x> */
+	double		code_norm2;		/* <u, u> */
+} OmenEncodeSums;
+
+/* A linear form over own codes: see score_block */
+typedef struct OmenBlockForm
+{
+	const int8 *codes;			/* of the vector that all are compared to */
+	float		constant;
+	float		norm2_weight;
+	float		mean_dot_weight;
+	float		dot_weight;
+	float		minimum;		/* results below are raised to it */
+} OmenBlockForm;
+
+/* Two dequantized vectors whose difference is to be encoded */
+typedef struct OmenResidualInput
+{
+	const int8 *centre;
+	const int8 *neighbour;
+	float		centre_scale;
+	float		neighbour_scale;
+} OmenResidualInput;
+
+/* What encoding a link sums up, with r the residual and c the centre */
+typedef struct OmenLinkSums
+{
+	float		norm2;			/* <r, r> */
+	float		centre_dot;		/* <c, r> */
+	float		level_residual; /* <level, r>, levels centred on zero */
+	float		level_centre;	/* <level, c> */
+} OmenLinkSums;
+
+/* A query against link codes: <level, q> = step * dot - offset */
+typedef struct OmenLinkQuery
+{
+	const int8 *codes;			/* arranged, 64 bytes a group */
+	int			groups;			/* whole groups */
+	int			tail_bytes;		/* of the last group in a code, or 0 */
+	Size		stride;			/* between codes */
+	float		step;
+	float		offset;
+} OmenLinkQuery;
+
+/* The codes to score, and where to: est = base + f_add + f_rescale * <> */
+typedef struct OmenLinkBatch
+{
+	int			n;
+	float		base;
+	const float *f_add;
+	const float *f_rescale;
+	const uint8 *codes;
+	float	   *est;
+} OmenLinkBatch;
+
+typedef struct OmenCodeKernels
+{
+	const char *name;
+	int			sums;			/* that a sum over floats is split into */
+
+	/* Rotation: flip the signs whose bit is set; transform; mix halves */
+	void		(*flip_signs) (int dims, const uint8 *bits, float *x);
+	/* dims is a power of two, at least 16; the result is multiplied by scale */
+	void		(*hadamard) (int dims, float scale, float *x);
+	/* (a, b) -> scale * (a + b, a - b) for the halves; dims / 2 is 0 mod 8 */
+	void		(*mix_halves) (int dims, float scale, float *x);
+
+	/* Encoding: largest |x|, NaN or infinity if any element is such */
+	float		(*max_abs) (int dims, const float *x);
+	/* codes = round(x * factor), to nearest even */
+	void		(*encode_i8) (int dims, const float *x, float factor,
+							  int8 *codes, OmenEncodeSums *sums);
+	void		(*encode_i16) (int dims, const float *x, float factor,
+							   int16 *codes, OmenEncodeSums *sums);
+
+	int32		(*dot_i8) (int dims, const int8 *a, const int8 *b);
+	float		(*dot_i8_f32) (int dims, const int8 *a, const float *b);
+	float		(*dot_i16_f32) (int dims, const int16 *a, const float *b);
+
+	/*
+	 * For n own codes of 8 bits, stride bytes apart, each with its factors f:
+	 * constant + norm2_weight * f.norm2 + mean_dot_weight * f.mean_dot +
+	 * dot_weight * f.scale * <codes, code>.
+	 */
+	void		(*score_block) (int dims, const OmenBlockForm *form,
+								const uint8 *own, Size stride, int n,
+								float *scores);
+
+	/*
+	 * Residual of two vectors into r[dims], and the first two sums; then
+	 * levels of its first dims elements, and the other two.  Levels are
+	 * stored a byte each.  The thresholds of 2-bit levels are 0 and
+	 * +- threshold; 1-bit levels ignore it.
+	 */
+	void		(*residual) (int dims, const OmenResidualInput *input,
+							 float *r, OmenLinkSums *sums);
+	void		(*levels1) (int dims, const OmenResidualInput *input,
+							const float *r, uint8 *levels,
+							OmenLinkSums *sums);
+	void		(*levels2) (int dims, const OmenResidualInput *input,
+							const float *r, float threshold, uint8 *levels,
+							OmenLinkSums *sums);
+
+	void		(*score_links1) (const OmenLinkQuery *query,
+								 const OmenLinkBatch *batch);
+	void		(*score_links2) (const OmenLinkQuery *query,
+								 const OmenLinkBatch *batch);
+} OmenCodeKernels;
+
+/* The table in force */
+extern const OmenCodeKernels *omen_code_kernels;
+
+/* The table of a level, or NULL if this architecture has none */
+extern const OmenCodeKernels *omen_code_kernels_of(OmenSimdLevel level);
+
+/* One table per level; used by quant.c and the unit tests only */
+extern const OmenCodeKernels omen_code_kernels_generic;
+#if defined(__x86_64__)
+extern const OmenCodeKernels omen_code_kernels_avx2;
+extern const OmenCodeKernels omen_code_kernels_avx512;
+extern const OmenCodeKernels omen_code_kernels_vnni;
+#endif
+
+#endif							/* OMEN_QUANT_KERNELS_H */

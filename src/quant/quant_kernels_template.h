@@ -1,0 +1,353 @@
+/*-------------------------------------------------------------------------
+ *
+ * quant_kernels_template.h
+ *	  The kernels over floats, once, and the table.
+ *
+ * An ISA file opens its target region, defines what follows as macros, types
+ * or static inline functions, defines the integer kernels (dot_i8,
+ * score_block, score_links1, score_links2), and includes this file.
+ *
+ *	OMEN_ISA			suffix of the table, as a token
+ *
+ *	VF					vector of VF_LANES floats; VF_LANES divides 16
+ *	vf_set(x), vf_load(p), vf_store(p, v)
+ *	vf_add, vf_sub, vf_mul, vf_abs, vf_max, vf_fma(a, b, c)		c + a * b
+ *	vf_ge(a, b)			1 where a >= b, else 0
+ *	vf_sum(v), vf_largest(v)			over the lanes
+ *	vf_flip(v, bits)	flips the sign of lane i where bit i is set
+ *	vf_butterflies(v)	all stages of a Hadamard transform within a vector,
+ *						nearest lanes first, without scaling
+ *	vf_load_i8(p), vf_load_i16(p), vf_store_i8(p, v), vf_store_i16(p, v)
+ *						conversions; storing rounds to nearest even
+ *
+ *	VD					sum of products in double, of VF_LANES lanes
+ *	vd_zero(), vd_add(sum, a, b), vd_sum(sum)
+ *
+ * The rotation's kernels must not be written with vf_fma, and multiply only
+ * what is stored next, so that compilers find nothing to fuse: see
+ * rotation.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+
+/* --- rotation --- */
+
+static void
+flip_signs(int dims, const uint8 *bits, float *x)
+{
+	for (int i = 0; i < dims; i += 16)
+	{
+		uint32		word = bits[i / 8] | (uint32) bits[i / 8 + 1] << 8;
+
+		for (int j = 0; j < 16; j += VF_LANES)
+			vf_store(x + i + j, vf_flip(vf_load(x + i + j), word >> j));
+	}
+}
+
+/* One stage: butterflies between elements "half" apart */
+static void
+hadamard_stage(int dims, int half, float scale, float *x)
+{
+	VF			factor = vf_set(scale);
+
+	for (int start = 0; start < dims; start += 2 * half)
+	{
+		for (int i = start; i < start + half; i += VF_LANES)
+		{
+			VF			a = vf_load(x + i);
+			VF			b = vf_load(x + i + half);
+
+			vf_store(x + i, vf_mul(vf_add(a, b), factor));
+			vf_store(x + i + half, vf_mul(vf_sub(a, b), factor));
+		}
+	}
+}
+
+/* Two stages, of distances "half" and 2 * half, in one pass over memory */
+static void
+hadamard_two_stages(int dims, int half, float scale, float *x)
+{
+	VF			factor = vf_set(scale);
+
+	for (int start = 0; start < dims; start += 4 * half)
+	{
+		for (int i = start; i < start + half; i += VF_LANES)
+		{
+			VF			a = vf_load(x + i);
+			VF			b = vf_load(x + i + half);
+			VF			c = vf_load(x + i + 2 * half);
+			VF			d = vf_load(x + i + 3 * half);
+			VF			ab = vf_add(a, b);
+			VF			cd = vf_add(c, d);
+			VF			ab_diff = vf_sub(a, b);
+			VF			cd_diff = vf_sub(c, d);
+
+			vf_store(x + i, vf_mul(vf_add(ab, cd), factor));
+			vf_store(x + i + half, vf_mul(vf_add(ab_diff, cd_diff), factor));
+			vf_store(x + i + 2 * half, vf_mul(vf_sub(ab, cd), factor));
+			vf_store(x + i + 3 * half,
+					 vf_mul(vf_sub(ab_diff, cd_diff), factor));
+		}
+	}
+}
+
+static void
+hadamard(int dims, float scale, float *x)
+{
+	int			half = VF_LANES;
+
+	if (VF_LANES > 1)
+	{
+		VF			factor = vf_set(dims == VF_LANES ? scale : 1.0f);
+
+		for (int i = 0; i < dims; i += VF_LANES)
+			vf_store(x + i, vf_mul(vf_butterflies(vf_load(x + i)), factor));
+	}
+	for (; half * 2 < dims; half *= 4)
+		hadamard_two_stages(dims, half, half * 4 == dims ? scale : 1.0f, x);
+	if (half < dims)
+		hadamard_stage(dims, half, scale, x);
+}
+
+static void
+mix_halves(int dims, float scale, float *x)
+{
+	int			half = dims / 2;
+	float	   *y = x + half;
+	VF			factor = vf_set(scale);
+	int			i = 0;
+
+	for (; i + VF_LANES <= half; i += VF_LANES)
+	{
+		VF			a = vf_load(x + i);
+		VF			b = vf_load(y + i);
+
+		vf_store(x + i, vf_mul(vf_add(a, b), factor));
+		vf_store(y + i, vf_mul(vf_sub(a, b), factor));
+	}
+	for (; i < half; i++)
+	{
+		float		a = x[i];
+		float		b = y[i];
+
+		x[i] = (a + b) * scale;
+		y[i] = (a - b) * scale;
+	}
+}
+
+/* --- own codes --- */
+
+/* x * 0 is 0 unless x is infinite or NaN, and NaN survives the sum */
+static float
+max_abs(int dims, const float *x)
+{
+	VF			largest = vf_set(0.0f);
+	VF			spoilt = vf_set(0.0f);
+
+	for (int i = 0; i < dims; i += VF_LANES)
+	{
+		VF			v = vf_load(x + i);
+
+		largest = vf_max(largest, vf_abs(v));
+		spoilt = vf_fma(v, vf_set(0.0f), spoilt);
+	}
+	return vf_largest(largest) + vf_sum(spoilt);
+}
+
+static void
+encode_i8(int dims, const float *x, float factor, int8 *codes,
+		  OmenEncodeSums *sums)
+{
+	VD			norm2 = vd_zero();
+	VD			code_dot = vd_zero();
+	VD			code_norm2 = vd_zero();
+
+	for (int i = 0; i < dims; i += VF_LANES)
+	{
+		VF			v = vf_load(x + i);
+		VF			u;
+
+		vf_store_i8(codes + i, vf_mul(v, vf_set(factor)));
+		u = vf_load_i8(codes + i);
+		norm2 = vd_add(norm2, v, v);
+		code_dot = vd_add(code_dot, u, v);
+		code_norm2 = vd_add(code_norm2, u, u);
+	}
+	sums->norm2 = vd_sum(norm2);
+	sums->code_dot = vd_sum(code_dot);
+	sums->code_norm2 = vd_sum(code_norm2);
+}
+
+static void
+encode_i16(int dims, const float *x, float factor, int16 *codes,
+		   OmenEncodeSums *sums)
+{
+	VD			norm2 = vd_zero();
+	VD			code_dot = vd_zero();
+	VD			code_norm2 = vd_zero();
+
+	for (int i = 0; i < dims; i += VF_LANES)
+	{
+		VF			v = vf_load(x + i);
+		VF			u;
+
+		vf_store_i16(codes + i, vf_mul(v, vf_set(factor)));
+		u = vf_load_i16(codes + i);
+		norm2 = vd_add(norm2, v, v);
+		code_dot = vd_add(code_dot, u, v);
+		code_norm2 = vd_add(code_norm2, u, u);
+	}
+	sums->norm2 = vd_sum(norm2);
+	sums->code_dot = vd_sum(code_dot);
+	sums->code_norm2 = vd_sum(code_norm2);
+}
+
+/* Four independent sums hide the latency of a fused multiply-add */
+static float
+dot_i8_f32(int dims, const int8 *a, const float *b)
+{
+	VF			sum0 = vf_set(0.0f);
+	VF			sum1 = vf_set(0.0f);
+	VF			sum2 = vf_set(0.0f);
+	VF			sum3 = vf_set(0.0f);
+	int			i = 0;
+
+	for (; i + 4 * VF_LANES <= dims; i += 4 * VF_LANES)
+	{
+		sum0 = vf_fma(vf_load_i8(a + i), vf_load(b + i), sum0);
+		sum1 = vf_fma(vf_load_i8(a + i + VF_LANES),
+					  vf_load(b + i + VF_LANES), sum1);
+		sum2 = vf_fma(vf_load_i8(a + i + 2 * VF_LANES),
+					  vf_load(b + i + 2 * VF_LANES), sum2);
+		sum3 = vf_fma(vf_load_i8(a + i + 3 * VF_LANES),
+					  vf_load(b + i + 3 * VF_LANES), sum3);
+	}
+	for (; i < dims; i += VF_LANES)
+		sum0 = vf_fma(vf_load_i8(a + i), vf_load(b + i), sum0);
+	return vf_sum(vf_add(vf_add(sum0, sum1), vf_add(sum2, sum3)));
+}
+
+static float
+dot_i16_f32(int dims, const int16 *a, const float *b)
+{
+	VF			sum0 = vf_set(0.0f);
+	VF			sum1 = vf_set(0.0f);
+	VF			sum2 = vf_set(0.0f);
+	VF			sum3 = vf_set(0.0f);
+	int			i = 0;
+
+	for (; i + 4 * VF_LANES <= dims; i += 4 * VF_LANES)
+	{
+		sum0 = vf_fma(vf_load_i16(a + i), vf_load(b + i), sum0);
+		sum1 = vf_fma(vf_load_i16(a + i + VF_LANES),
+					  vf_load(b + i + VF_LANES), sum1);
+		sum2 = vf_fma(vf_load_i16(a + i + 2 * VF_LANES),
+					  vf_load(b + i + 2 * VF_LANES), sum2);
+		sum3 = vf_fma(vf_load_i16(a + i + 3 * VF_LANES),
+					  vf_load(b + i + 3 * VF_LANES), sum3);
+	}
+	for (; i < dims; i += VF_LANES)
+		sum0 = vf_fma(vf_load_i16(a + i), vf_load(b + i), sum0);
+	return vf_sum(vf_add(vf_add(sum0, sum1), vf_add(sum2, sum3)));
+}
+
+/* --- link codes --- */
+
+static void
+residual(int dims, const OmenResidualInput *input, float *r,
+		 OmenLinkSums *sums)
+{
+	VF			centre_scale = vf_set(input->centre_scale);
+	VF			neighbour_scale = vf_set(input->neighbour_scale);
+	VF			norm2 = vf_set(0.0f);
+	VF			centre_dot = vf_set(0.0f);
+
+	for (int i = 0; i < dims; i += VF_LANES)
+	{
+		VF			c = vf_mul(vf_load_i8(input->centre + i), centre_scale);
+		VF			x = vf_mul(vf_load_i8(input->neighbour + i),
+							   neighbour_scale);
+		VF			diff = vf_sub(x, c);
+
+		vf_store(r + i, diff);
+		norm2 = vf_fma(diff, diff, norm2);
+		centre_dot = vf_fma(c, diff, centre_dot);
+	}
+	sums->norm2 = vf_sum(norm2);
+	sums->centre_dot = vf_sum(centre_dot);
+}
+
+static void
+levels1(int dims, const OmenResidualInput *input, const float *r,
+		uint8 *levels, OmenLinkSums *sums)
+{
+	VF			half = vf_set(0.5f);
+	VF			level_residual = vf_set(0.0f);
+	VF			level_centre = vf_set(0.0f);
+
+	for (int i = 0; i < dims; i += VF_LANES)
+	{
+		VF			v = vf_load(r + i);
+		VF			level = vf_ge(v, vf_set(0.0f));
+		VF			centred = vf_sub(level, half);
+
+		vf_store_i8((int8 *) levels + i, level);
+		level_residual = vf_fma(centred, v, level_residual);
+		level_centre = vf_fma(centred, vf_load_i8(input->centre + i),
+							  level_centre);
+	}
+	sums->level_residual = vf_sum(level_residual);
+	sums->level_centre = vf_sum(level_centre) * input->centre_scale;
+}
+
+static void
+levels2(int dims, const OmenResidualInput *input, const float *r,
+		float threshold, uint8 *levels, OmenLinkSums *sums)
+{
+	VF			middle = vf_set(1.5f);
+	VF			level_residual = vf_set(0.0f);
+	VF			level_centre = vf_set(0.0f);
+
+	for (int i = 0; i < dims; i += VF_LANES)
+	{
+		VF			v = vf_load(r + i);
+		VF			level = vf_add(vf_ge(v, vf_set(0.0f)),
+								   vf_add(vf_ge(v, vf_set(threshold)),
+										  vf_ge(v, vf_set(-threshold))));
+		VF			centred = vf_sub(level, middle);
+
+		vf_store_i8((int8 *) levels + i, level);
+		level_residual = vf_fma(centred, v, level_residual);
+		level_centre = vf_fma(centred, vf_load_i8(input->centre + i),
+							  level_centre);
+	}
+	sums->level_residual = vf_sum(level_residual);
+	sums->level_centre = vf_sum(level_centre) * input->centre_scale;
+}
+
+/* --- the table --- */
+
+#define OMEN_TABLE_NAME2(isa) omen_code_kernels_##isa
+#define OMEN_TABLE_NAME(isa) OMEN_TABLE_NAME2(isa)
+#define OMEN_TABLE_TEXT2(isa) #isa
+#define OMEN_TABLE_TEXT(isa) OMEN_TABLE_TEXT2(isa)
+
+const OmenCodeKernels OMEN_TABLE_NAME(OMEN_ISA) = {
+	.name = OMEN_TABLE_TEXT(OMEN_ISA),
+	.sums = 4 * VF_LANES,
+	.flip_signs = flip_signs,
+	.hadamard = hadamard,
+	.mix_halves = mix_halves,
+	.max_abs = max_abs,
+	.encode_i8 = encode_i8,
+	.encode_i16 = encode_i16,
+	.dot_i8 = dot_i8,
+	.dot_i8_f32 = dot_i8_f32,
+	.dot_i16_f32 = dot_i16_f32,
+	.score_block = score_block,
+	.residual = residual,
+	.levels1 = levels1,
+	.levels2 = levels2,
+	.score_links1 = score_links1,
+	.score_links2 = score_links2,
+};

@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ *
+ * quant_ops.h
+ *	  What a family of codes implements, and what queries are made of.
+ *
+ * quant.h's functions of the same names forward to the table; contracts are
+ * stated there.  Families: raw (quant_none.c) and rotated (quant_rabitq.c,
+ * with quant_own.c for own codes; "sq8" is the same without link codes).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_QUANT_OPS_H
+#define OMEN_QUANT_OPS_H
+
+#include "quant/quant.h"
+#include "quant/quant_kernels.h"
+
+typedef struct OmenQuantizerOps
+{
+	const char *name;
+
+	Size		(*encode_own) (const OmenQuantizer *quant, const void *payload,
+							   uint8 *own, float *scratch);
+	void		(*own_to_pair) (const OmenQuantizer *quant, const uint8 *own,
+								uint8 *pair);
+	float		(*pair_distance) (const OmenQuantizer *quant, const uint8 *a,
+								  const uint8 *b);
+	void		(*pair_block) (const OmenQuantizer *quant, const uint8 *a,
+							   const uint8 *b, Size stride, int n,
+							   float *distances);
+	void		(*encode_link) (const OmenQuantizer *quant,
+								const uint8 *centre, const uint8 *neighbour,
+								float *f_add, float *f_rescale, uint8 *code,
+								float *scratch);
+
+	/* bytes that a query needs after its head; 64-byte alignment is given */
+	Size		(*query_size) (const OmenQuantizer *quant);
+	void		(*query_init) (OmenQuery *query, const void *payload);
+	OmenBounds	(*query_own) (const OmenQuery *query, const uint8 *own);
+	void		(*query_links) (const OmenQuery *query,
+								const OmenLinkBatch *batch);
+	void		(*query_block) (const OmenQuery *query, const uint8 *own,
+								Size stride, int n, float *est);
+} OmenQuantizerOps;
+
+/*
+ * All fields after "raw" belong to the rotated family.  q is the rotated
+ * centred query, m the mean; Q = q + m.
+ */
+struct OmenQuery
+{
+	const OmenQuantizer *quant;
+	const void *raw;			/* the payload, the caller's */
+	uint8	   *memory;			/* query_size() bytes, aligned to 64 */
+
+	bool		usable;			/* false: too long, nothing can be said */
+	float		norm2;			/* |q|^2 */
+	float		norm;			/* |q| */
+	float		mean_norm;		/* |m| */
+	float		mean_dot;		/* <Q, m> */
+
+	/* relative rounding errors, see quant_own.c */
+	float		sum_error;
+	float		rotation_error;
+
+	float	   *rotated;		/* q */
+	OmenOwnFactors factors;		/* of q's own code of 8 bits */
+	int8	   *codes;			/* that code */
+	OmenLinkQuery link;			/* the same against link codes */
+};
+
+extern const OmenQuantizerOps omen_quant_none_ops;
+extern const OmenQuantizerOps omen_quant_rabitq_ops;
+
+/* Raw graph distance of two payloads, a query first: quant_none.c */
+extern float omen_raw_distance(const OmenCodeShape *shape, const void *query,
+							   const void *value);
+
+/* Bytes of a raw payload: quant_none.c */
+extern Size omen_raw_size(const OmenCodeShape *shape, const void *payload);
+
+/* Own codes of rotated vectors: quant_own.c */
+extern void omen_own_load(const OmenQuantizer *quant, const void *payload,
+						  float *rotated);
+extern Size omen_own_encode(const OmenQuantizer *quant, const void *payload,
+							uint8 *own, float *scratch);
+extern void omen_own_encode_i8(const OmenQuantizer *quant, const float *x,
+							   OmenOwnFactors *factors, int8 *codes);
+extern void omen_own_to_pair(const OmenQuantizer *quant, const uint8 *own,
+							 uint8 *pair);
+extern float omen_own_pair_distance(const OmenQuantizer *quant,
+									const uint8 *a, const uint8 *b);
+extern void omen_own_pair_block(const OmenQuantizer *quant, const uint8 *a,
+								const uint8 *b, Size stride, int n,
+								float *distances);
+extern OmenBounds omen_own_bounds(const OmenQuery *query, const uint8 *own);
+
+/* |x| beyond which squares and sums could leave the range of floats */
+#define OMEN_USABLE_NORM2	1e36f
+#define OMEN_UNUSABLE		FLT_MAX
+
+static inline OmenOwnFactors
+omen_own_factors(const uint8 *own)
+{
+	OmenOwnFactors factors;
+
+	memcpy(&factors, own, sizeof(factors));
+	return factors;
+}
+
+static inline const int8 *
+omen_own_codes(const uint8 *own)
+{
+	return (const int8 *) (own + sizeof(OmenOwnFactors));
+}
+
+#endif							/* OMEN_QUANT_OPS_H */

@@ -1,0 +1,405 @@
+/*-------------------------------------------------------------------------
+ *
+ * quant_own.c
+ *	  Own and pair codes of rotated vectors: integers on a grid of the
+ *	  vector's own, with a correction that makes inner products unbiased.
+ *
+ * With u the integers and x the vector, a = |x|^2 / <u,x> makes the error
+ * e = x - a u orthogonal to x.  Then
+ *
+ *	  <q,x> = a <u,q> + <e,q>
+ *
+ * and for the squared distance d^2 to q and its estimate
+ * s = |q|^2 + |x|^2 - 2 a <u,q>
+ *
+ *	  d^2 - s = -2 <e,q> = -2 <e,q-x>,		so |d^2 - s| <= 2 |e| d
+ *
+ * which bounds d between sqrt(s + |e|^2) - |e| and sqrt(s + |e|^2) + |e|.
+ * For the inner product, <e,q> = <e,p> where p is the part of q orthogonal
+ * to x, so that t = <e,q> obeys t^2 <= |e|^2 (|q|^2 - (c + t)^2 / |x|^2) with
+ * c = a <u,q>, a quadratic inequality.
+ *
+ * The bounds are about what distance kernels return for the original
+ * vectors, so three kinds of rounding widen them: of the rotation of either
+ * vector, relative to the length before centring; of sums, here and in the
+ * distance kernels, relative to the product of lengths; and underflow.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "c.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "quant/quant_ops.h"
+#include "quant/rotation.h"
+
+/* Below, squares of coordinates and reciprocals leave the range of floats */
+#define SMALLEST_COORDINATE 1e-35f
+
+/* More than what underflow can take from a distance */
+#define UNDERFLOW_SLACK		1e-30f
+
+/* --- encoding --- */
+
+/* Eight sums: fixed order, and no addition waits for the one before */
+static double
+square_sum(uint32 dims, const float *x)
+{
+	double		sums[8] = {0};
+	double		total = 0;
+
+	for (uint32 i = 0; i + 8 <= dims; i += 8)
+	{
+		for (int j = 0; j < 8; j++)
+			sums[j] += (double) x[i + j] * x[i + j];
+	}
+	for (uint32 i = dims / 8 * 8; i < dims; i++)
+		total += (double) x[i] * x[i];
+	for (int j = 0; j < 8; j++)
+		total += sums[j];
+	return total;
+}
+
+static void
+normalize(uint32 dims, float *x)
+{
+	double		norm2 = square_sum(dims, x);
+
+	if (norm2 > 0)
+	{
+		double		factor = 1 / sqrt(norm2);
+
+		for (uint32 i = 0; i < dims; i++)
+			x[i] = (float) (x[i] * factor);
+	}
+}
+
+/*
+ * The centred rotated vector of a payload; x[code_dims].  Elements may be
+ * infinite or NaN if the payload's were near the limits of floats.
+ */
+void
+omen_own_load(const OmenQuantizer *quant, const void *payload, float *x)
+{
+	const OmenCodeShape *shape = &quant->shape;
+
+	if (shape->element == OMEN_ELEMENT_F16)
+		omen_distance->half_to_float(shape->dims, payload, x);
+	else
+		memcpy(x, payload, shape->dims * sizeof(float));
+	if (shape->metric == OMEN_METRIC_COSINE)
+		normalize(shape->dims, x);
+	memset(x + shape->dims, 0,
+		   (shape->code_dims - shape->dims) * sizeof(float));
+	omen_rotation_apply(quant->signs, shape->code_dims, x);
+	for (uint32 i = 0; i < shape->code_dims; i++)
+		x[i] -= quant->mean[i];
+}
+
+/*
+ * Factors from what encoding summed up.  The error is computed for the
+ * rounded scale, so only its own rounding must be made up for.
+ */
+static void
+form_factors(const OmenQuantizer *quant, const float *x,
+			 const OmenEncodeSums *sums, OmenOwnFactors *factors)
+{
+	double		scale;
+	double		error2;
+
+	factors->norm2 = (float) sums->norm2;
+	factors->scale = (float) (sums->norm2 / sums->code_dot);
+	scale = factors->scale;
+	error2 = sums->norm2 - 2 * scale * sums->code_dot +
+		scale * scale * sums->code_norm2;
+	/* of 2^-53, relative to norm2, there are less than dims roundings */
+	error2 = Max(error2, 0) + ldexp(sums->norm2, -50) * 8;
+	factors->error = (float) (sqrt(error2) * (1 + 1e-6));
+	factors->mean_dot =
+		omen_distance->inner_product_f32(quant->shape.code_dims, quant->mean,
+										 x);
+}
+
+/*
+ * Handle vectors that no grid fits; codes are already zero.  Returns false
+ * for all others.  A tiny vector counts as its own error, twice over because
+ * that error is not orthogonal to it.
+ */
+static bool
+form_special_factors(uint32 dims, float largest, OmenOwnFactors *factors)
+{
+	memset(factors, 0, sizeof(*factors));
+	if (!(largest * largest * dims <= OMEN_USABLE_NORM2))
+	{
+		factors->norm2 = OMEN_UNUSABLE;
+		return true;
+	}
+	if (largest < SMALLEST_COORDINATE)
+	{
+		factors->error = 2 * largest * sqrtf((float) dims);
+		return true;
+	}
+	return false;
+}
+
+void
+omen_own_encode_i8(const OmenQuantizer *quant, const float *x,
+				   OmenOwnFactors *factors, int8 *codes)
+{
+	uint32		dims = quant->shape.code_dims;
+	float		largest = omen_code_kernels->max_abs(dims, x);
+	OmenEncodeSums sums;
+
+	if (form_special_factors(dims, largest, factors))
+	{
+		memset(codes, 0, dims * sizeof(int8));
+		return;
+	}
+	omen_code_kernels->encode_i8(dims, x, OMEN_I8_MAX / largest, codes, &sums);
+	form_factors(quant, x, &sums, factors);
+}
+
+static void
+encode_i16(const OmenQuantizer *quant, const float *x,
+		   OmenOwnFactors *factors, int16 *codes)
+{
+	uint32		dims = quant->shape.code_dims;
+	float		largest = omen_code_kernels->max_abs(dims, x);
+	OmenEncodeSums sums;
+
+	if (form_special_factors(dims, largest, factors))
+	{
+		memset(codes, 0, dims * sizeof(int16));
+		return;
+	}
+	omen_code_kernels->encode_i16(dims, x, OMEN_I16_MAX / largest, codes,
+								  &sums);
+	form_factors(quant, x, &sums, factors);
+}
+
+Size
+omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
+				float *scratch)
+{
+	OmenOwnFactors factors;
+
+	omen_own_load(quant, payload, scratch);
+	if (quant->shape.own_kind == OMEN_OWN_I16)
+		encode_i16(quant, scratch, &factors,
+				   (int16 *) (own + sizeof(factors)));
+	else
+		omen_own_encode_i8(quant, scratch, &factors,
+						   (int8 *) (own + sizeof(factors)));
+	memcpy(own, &factors, sizeof(factors));
+	return quant->shape.own_size;
+}
+
+/*
+ * From 16 to 8 bits: the upper byte, rounded.  The scale makes up for the
+ * coarser code as in form_factors, the errors of both steps add up.
+ */
+static void
+drop_to_i8(uint32 dims, const int16 *wide, OmenOwnFactors *factors,
+		   int8 *codes)
+{
+	int64		cross = 0;
+	int64		norm2 = 0;
+	int64		wide_norm2 = 0;
+	double		wide_scale = factors->scale;
+	double		scale;
+	double		error2;
+
+	for (uint32 i = 0; i < dims; i++)
+	{
+		int32		code = (wide[i] + 128) >> 8;
+
+		codes[i] = (int8) code;
+		cross += code * wide[i];
+		norm2 += code * code;
+		wide_norm2 += (int32) wide[i] * wide[i];
+	}
+	if (cross == 0)				/* all zero, see form_special_factors */
+		return;
+	factors->scale = (float) (factors->norm2 / (wide_scale * cross));
+	scale = factors->scale;
+	error2 = wide_scale * wide_scale * wide_norm2 -
+		2 * scale * wide_scale * cross + scale * scale * norm2;
+	factors->error += (float) (sqrt(Max(error2, 0)) * (1 + 1e-6));
+}
+
+void
+omen_own_to_pair(const OmenQuantizer *quant, const uint8 *own, uint8 *pair)
+{
+	OmenOwnFactors factors = omen_own_factors(own);
+
+	if (quant->shape.own_kind != OMEN_OWN_I16)
+	{
+		memcpy(pair, own, quant->shape.pair_size);
+		return;
+	}
+	drop_to_i8(quant->shape.code_dims, (const int16 *) (own + sizeof(factors)),
+			   &factors, (int8 *) (pair + sizeof(factors)));
+	memcpy(pair, &factors, sizeof(factors));
+}
+
+/* --- distances of pairs --- */
+
+/* The coordinate that the reduction from inner product to distance adds */
+static float
+lifted_coordinate(const OmenQuantizer *quant, const OmenOwnFactors *factors)
+{
+	float		norm2 = factors->norm2 + 2 * factors->mean_dot +
+		quant->mean_norm2;
+
+	return sqrtf(Max(quant->max_norm2 - norm2, 0.0f));
+}
+
+void
+omen_own_pair_block(const OmenQuantizer *quant, const uint8 *a,
+					const uint8 *b, Size stride, int n, float *distances)
+{
+	OmenOwnFactors factors = omen_own_factors(a);
+	OmenBlockForm form = {0};
+
+	form.codes = omen_own_codes(a);
+	form.constant = factors.norm2;
+	form.norm2_weight = 1;
+	form.dot_weight = -2 * factors.scale;
+	omen_code_kernels->score_block(quant->shape.code_dims, &form, b, stride,
+								   n, distances);
+
+	if (quant->shape.metric == OMEN_METRIC_IP)
+	{
+		float		lifted = lifted_coordinate(quant, &factors);
+
+		for (int i = 0; i < n; i++)
+		{
+			OmenOwnFactors other = omen_own_factors(b + (Size) i * stride);
+			float		lift = lifted - lifted_coordinate(quant, &other);
+
+			distances[i] += lift * lift;
+		}
+	}
+}
+
+float
+omen_own_pair_distance(const OmenQuantizer *quant, const uint8 *a,
+					   const uint8 *b)
+{
+	OmenOwnFactors fa = omen_own_factors(a);
+	OmenOwnFactors fb = omen_own_factors(b);
+	int32		dot = omen_code_kernels->dot_i8(quant->shape.code_dims,
+												omen_own_codes(a),
+												omen_own_codes(b));
+	float		distance = fa.norm2 + fb.norm2 -
+		2 * fa.scale * fb.scale * (float) dot;
+
+	distance = Max(distance, 0.0f);
+	if (quant->shape.metric == OMEN_METRIC_IP)
+	{
+		float		lift = lifted_coordinate(quant, &fa) -
+			lifted_coordinate(quant, &fb);
+
+		distance += lift * lift;
+	}
+	return distance;
+}
+
+/* --- bounds --- */
+
+/* What is known of the distance: nothing */
+static OmenBounds
+no_bounds(const OmenQuery *query)
+{
+	OmenBounds	bounds;
+
+	bounds.estimate = INFINITY;
+	bounds.lower = query->quant->shape.metric == OMEN_METRIC_IP ?
+		-INFINITY : 0.0f;
+	bounds.upper = INFINITY;
+	return bounds;
+}
+
+/* dot is a <u,q> */
+static OmenBounds
+bound_l2(const OmenQuery *query, const OmenOwnFactors *f, float dot)
+{
+	float		norm = sqrtf(f->norm2);
+	float		norms2 = query->norm2 + f->norm2;
+	float		sum_slack = query->sum_error * norms2;
+	float		slack = UNDERFLOW_SLACK;
+	float		error2 = f->error * f->error;
+	float		reach = f->error + query->rotation_error *
+		(query->norm + norm + 2 * query->mean_norm);
+	OmenBounds	bounds;
+	float		estimate = norms2 - 2 * dot;
+	float		low;
+	float		high;
+
+	/* a cosine's rounding is relative to the unit, not to the distance */
+	if (query->quant->shape.metric == OMEN_METRIC_COSINE)
+		slack += 4 * query->sum_error;
+
+	low = sqrtf(Max(estimate - sum_slack + error2, 0.0f)) - reach;
+	high = sqrtf(Max(estimate + sum_slack + error2, 0.0f)) + reach;
+	low = Max(low, 0.0f);
+	bounds.estimate = Max(estimate, 0.0f);
+	bounds.lower = low * low * (1 - 2 * query->sum_error) - slack;
+	bounds.lower = Max(bounds.lower, 0.0f);
+	bounds.upper = high * high * (1 + 2 * query->sum_error) + slack;
+	return bounds;
+}
+
+/* The roots of the quadratic inequality for <e,q>, see the file's head */
+static OmenBounds
+bound_inner_product(const OmenQuery *query, const OmenOwnFactors *f, float dot)
+{
+	float		norm = sqrtf(f->norm2);
+	float		centre = dot + query->mean_dot + f->mean_dot;
+	float		slack = 2 * (query->rotation_error + query->sum_error) *
+		(query->norm + query->mean_norm) * (norm + query->mean_norm);
+	float		least = -f->error * query->norm;
+	float		most = f->error * query->norm;
+	OmenBounds	bounds;
+
+	if (f->norm2 > 0 && f->error < norm)
+	{
+		float		ratio = f->error * f->error / f->norm2;
+		float		along = dot / norm; /* length of q in x's direction */
+		float		square = query->norm2 * (1 + ratio) - along * along;
+		float		spread = f->error * sqrtf(Max(square, 0.0f));
+
+		least = (-dot * ratio - spread) / (1 + ratio);
+		most = (-dot * ratio + spread) / (1 + ratio);
+	}
+	slack += UNDERFLOW_SLACK;
+	bounds.estimate = -centre;
+	bounds.lower = -(centre + most) - slack;
+	bounds.upper = -(centre + least) + slack;
+	return bounds;
+}
+
+OmenBounds
+omen_own_bounds(const OmenQuery *query, const uint8 *own)
+{
+	const OmenCodeShape *shape = &query->quant->shape;
+	OmenOwnFactors f = omen_own_factors(own);
+	float		dot;
+
+	if (!query->usable || f.norm2 == OMEN_UNUSABLE)
+		return no_bounds(query);
+
+	if (shape->own_kind == OMEN_OWN_I16)
+		dot = omen_code_kernels->dot_i16_f32(shape->code_dims,
+											 (const int16 *) (own + sizeof(f)),
+											 query->rotated);
+	else
+		dot = omen_code_kernels->dot_i8_f32(shape->code_dims,
+											omen_own_codes(own),
+											query->rotated);
+	dot *= f.scale;
+	return shape->metric == OMEN_METRIC_IP ?
+		bound_inner_product(query, &f, dot) : bound_l2(query, &f, dot);
+}

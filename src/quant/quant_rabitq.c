@@ -1,0 +1,285 @@
+/*-------------------------------------------------------------------------
+ *
+ * quant_rabitq.c
+ *	  Link codes of one or two bits a dimension, and queries against them.
+ *
+ * A link code stands for r = x - c, the neighbour less the node it is linked
+ * from, both as dequantized from their pair codes.  Its levels L, centred on
+ * zero, point in about the direction of r.  As in RaBitQ,
+ *
+ *	  <p, r> is about s <p, L>		with s = |r|^2 / <L, r>
+ *
+ * for any p: exactly where p is parallel to r, and without bias in all other
+ * directions because the rotation is random.  With p = q - c this gives
+ *
+ *	  |q-x|^2 = |q-c|^2 - 2 <q-c, r> + |r|^2
+ *	  -<Q,X> = -<Q,C> - <q-c, r> - <c+m, r>
+ *
+ * of which all but |q-c|^2 or -<Q,C> ("base", known from c's own code) and
+ * <L, q> is folded into two factors.  L may cover only the leading
+ * coordinates; s, with |r|^2 of all of them, makes up for the rest.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "c.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "quant/quant_ops.h"
+#include "quant/rotation.h"
+
+/*
+ * Step of the uniform quantizer of four levels that suits a normal
+ * distribution best, in standard deviations (Max, 1960)
+ */
+#define TWO_BIT_STEP		0.9957f
+
+static int
+level_bits(const OmenCodeShape *shape)
+{
+	return shape->link_kind == OMEN_LINK_RABITQ2 ? 2 : 1;
+}
+
+/* Bytes of the last, partial group of a link code; 0 if there is none */
+static int
+tail_bytes(const OmenCodeShape *shape)
+{
+	int			bits = level_bits(shape);
+	int			left = shape->link_dims % OMEN_LINK_GROUP;
+
+	return (left * bits + 31) / 32 * 4;
+}
+
+/* --- encoding --- */
+
+/*
+ * Pack one group into "bytes" bytes; see quant_kernels.h.  Levels are bytes
+ * whose bits stay in their byte when shifted, so four go at a time.
+ */
+static void
+pack_group(const uint8 *levels, int bytes, int bits, uint8 *code)
+{
+	for (int j = 0; j < bytes; j += 4)
+	{
+		uint32		packed = 0;
+
+		for (int k = 0; k < 8 / bits; k++)
+		{
+			uint32		word;
+
+			memcpy(&word, levels + k * bytes + j, sizeof(word));
+			packed |= word << (k * bits);
+		}
+		memcpy(code + j, &packed, sizeof(packed));
+	}
+}
+
+/* levels must be zero from link_dims to the end of the last group */
+static void
+pack_levels(const OmenCodeShape *shape, const uint8 *levels, uint8 *code)
+{
+	int			bits = level_bits(shape);
+	int			bytes = OMEN_LINK_GROUP * bits / 8;
+	int			groups = shape->link_dims / OMEN_LINK_GROUP;
+
+	for (int g = 0; g < groups; g++)
+		pack_group(levels + g * OMEN_LINK_GROUP, bytes, bits,
+				   code + g * bytes);
+	pack_group(levels + groups * OMEN_LINK_GROUP, tail_bytes(shape), bits,
+			   code + groups * bytes);
+}
+
+/* Levels of the residual, and all sums over it; r is float[code_dims] */
+static void
+encode_residual(const OmenCodeShape *shape, const OmenResidualInput *input,
+				float *r, uint8 *levels, OmenLinkSums *sums)
+{
+	const OmenCodeKernels *kernels = omen_code_kernels;
+
+	kernels->residual(shape->code_dims, input, r, sums);
+	if (shape->link_kind == OMEN_LINK_RABITQ2)
+	{
+		/* all coordinates have the same deviation, thanks to the rotation */
+		float		deviation = sqrtf(sums->norm2 / shape->code_dims);
+
+		kernels->levels2(shape->link_dims, input, r, TWO_BIT_STEP * deviation,
+						 levels, sums);
+	}
+	else
+		kernels->levels1(shape->link_dims, input, r, levels, sums);
+	memset(levels + shape->link_dims, 0,
+		   OMEN_LINK_GROUP - shape->link_dims % OMEN_LINK_GROUP);
+}
+
+static void
+encode_link(const OmenQuantizer *quant, const uint8 *centre,
+			const uint8 *neighbour, float *f_add, float *f_rescale,
+			uint8 *code, float *scratch)
+{
+	const OmenCodeShape *shape = &quant->shape;
+	OmenOwnFactors fc = omen_own_factors(centre);
+	OmenOwnFactors fx = omen_own_factors(neighbour);
+	OmenResidualInput input;
+	OmenLinkSums sums;
+	uint8	   *levels = (uint8 *) (scratch + shape->code_dims);
+	float		s = 0;
+
+	Assert(shape->link_kind == OMEN_LINK_RABITQ1 ||
+		   shape->link_kind == OMEN_LINK_RABITQ2);
+	*f_rescale = 0;
+	if (fc.norm2 == OMEN_UNUSABLE || fx.norm2 == OMEN_UNUSABLE)
+	{
+		*f_add = OMEN_UNUSABLE;
+		memset(code, 0, shape->link_size);
+		return;
+	}
+
+	input.centre = omen_own_codes(centre);
+	input.neighbour = omen_own_codes(neighbour);
+	input.centre_scale = fc.scale;
+	input.neighbour_scale = fx.scale;
+	encode_residual(shape, &input, scratch, levels, &sums);
+	pack_levels(shape, levels, code);
+
+	if (sums.level_residual > 0)
+		s = sums.norm2 / sums.level_residual;
+	if (shape->metric == OMEN_METRIC_IP)
+	{
+		*f_rescale = -s;
+		*f_add = s * sums.level_centre - sums.centre_dot -
+			(fx.mean_dot - fc.mean_dot);
+	}
+	else
+	{
+		*f_rescale = -2 * s;
+		*f_add = sums.norm2 + 2 * s * sums.level_centre;
+	}
+}
+
+/* --- queries --- */
+
+static Size
+query_size(const OmenQuantizer *quant)
+{
+	const OmenCodeShape *shape = &quant->shape;
+
+	return shape->code_dims * (sizeof(float) + sizeof(int8)) +
+		shape->link_dims + OMEN_LINK_GROUP;
+}
+
+/* The query's codes in the order of a link code's fields */
+static void
+arrange_link_codes(OmenQuery *query, int8 *arranged)
+{
+	const OmenCodeShape *shape = &query->quant->shape;
+	int			bits = level_bits(shape);
+	int			whole_bytes = OMEN_LINK_GROUP * bits / 8;
+	int			bytes = tail_bytes(shape);
+	int			whole = shape->link_dims / OMEN_LINK_GROUP * OMEN_LINK_GROUP;
+	int32		sum = 0;
+
+	memcpy(arranged, query->codes, whole);
+	memset(arranged + whole, 0, OMEN_LINK_GROUP);
+	for (int i = whole; i < shape->link_dims; i++)
+	{
+		int			field = (i - whole) / bytes;
+		int			byte = (i - whole) % bytes;
+
+		arranged[whole + field * whole_bytes + byte] = query->codes[i];
+	}
+
+	for (uint32 i = 0; i < shape->link_dims; i++)
+		sum += query->codes[i];
+	query->link.codes = arranged;
+	query->link.groups = whole / OMEN_LINK_GROUP;
+	query->link.tail_bytes = bytes;
+	query->link.stride = shape->link_size;
+	query->link.step = query->factors.scale;
+	query->link.offset = query->factors.scale * (float) sum *
+		(bits == 2 ? 1.5f : 0.5f);
+}
+
+/*
+ * Worst case of a float sum, in relation to the sum of absolute values: half
+ * an ulp for each term that goes into the same partial sum, and some for the
+ * terms and for adding up partial sums.  The distance kernels split their
+ * sums as ours do.
+ */
+static float
+relative_sum_error(uint32 dims)
+{
+	return ldexpf((float) (dims / omen_code_kernels->sums + 16), -24);
+}
+
+static void
+query_init(OmenQuery *query, const void *payload)
+{
+	const OmenQuantizer *quant = query->quant;
+	uint32		dims = quant->shape.code_dims;
+
+	query->rotated = (float *) query->memory;
+	query->codes = (int8 *) (query->rotated + dims);
+	omen_own_load(quant, payload, query->rotated);
+	omen_own_encode_i8(quant, query->rotated, &query->factors, query->codes);
+
+	query->usable = query->factors.norm2 != OMEN_UNUSABLE;
+	query->norm2 = query->factors.norm2;
+	query->norm = sqrtf(query->norm2) + query->factors.error;
+	query->mean_norm = sqrtf(quant->mean_norm2);
+	query->mean_dot = query->factors.mean_dot + quant->mean_norm2;
+	query->sum_error = relative_sum_error(dims);
+	query->rotation_error = omen_rotation_error(dims);
+	if (quant->shape.link_kind != OMEN_LINK_NONE)
+		arrange_link_codes(query, query->codes + dims);
+}
+
+static void
+query_links(const OmenQuery *query, const OmenLinkBatch *batch)
+{
+	if (query->quant->shape.link_kind == OMEN_LINK_RABITQ2)
+		omen_code_kernels->score_links2(&query->link, batch);
+	else
+		omen_code_kernels->score_links1(&query->link, batch);
+}
+
+static void
+query_block(const OmenQuery *query, const uint8 *own, Size stride, int n,
+			float *est)
+{
+	OmenBlockForm form = {0};
+
+	Assert(query->quant->shape.own_kind == OMEN_OWN_I8);
+	form.codes = query->codes;
+	if (query->quant->shape.metric == OMEN_METRIC_IP)
+	{
+		form.constant = -query->mean_dot;
+		form.mean_dot_weight = -1;
+		form.dot_weight = -query->factors.scale;
+		form.minimum = -INFINITY;
+	}
+	else
+	{
+		form.constant = query->norm2;
+		form.norm2_weight = 1;
+		form.dot_weight = -2 * query->factors.scale;
+		form.minimum = 0;
+	}
+	omen_code_kernels->score_block(query->quant->shape.code_dims, &form, own,
+								   stride, n, est);
+}
+
+const OmenQuantizerOps omen_quant_rabitq_ops = {
+	.name = "rabitq",
+	.encode_own = omen_own_encode,
+	.own_to_pair = omen_own_to_pair,
+	.pair_distance = omen_own_pair_distance,
+	.pair_block = omen_own_pair_block,
+	.encode_link = encode_link,
+	.query_size = query_size,
+	.query_init = query_init,
+	.query_own = omen_own_bounds,
+	.query_links = query_links,
+	.query_block = query_block,
+};

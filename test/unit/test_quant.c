@@ -1,0 +1,1262 @@
+/* link: src/quant/quant*.c src/quant/rotation.c src/distance/[ds]*.c src/base/cpu.c */
+/*-------------------------------------------------------------------------
+ *
+ * test_quant.c
+ *	  Codes and estimates: every ISA against plain C, bounds against exact
+ *	  distances, and the size of estimation errors against theory.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "c.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/quant_ops.h"
+#include "quant/rotation.h"
+
+static int	ntests = 0;
+static int	nfailed = 0;
+
+static void
+ok(bool good, const char *name)
+{
+	ntests++;
+	if (!good)
+		nfailed++;
+	printf("%sok %d - %s\n", good ? "" : "not ", ntests, name);
+}
+
+#ifdef USE_ASSERT_CHECKING
+void
+ExceptionalCondition(const char *condition, const char *error_type,
+					 const char *file, int line)
+{
+	printf("Bail out! assertion \"%s\" failed at %s:%d\n", condition, file,
+		   line);
+	abort();
+}
+#endif
+
+/* --- random data --- */
+
+static uint64 random_state = 1;
+
+static uint32
+random_bits(void)
+{
+	random_state = random_state * UINT64CONST(6364136223846793005) +
+		UINT64CONST(1442695040888963407);
+	return (uint32) (random_state >> 32);
+}
+
+static float
+random_unit(void)
+{
+	return (float) (random_bits() >> 8) / (1 << 24);
+}
+
+/* Normal by the sum of twelve uniform numbers: good enough, and bounded */
+static float
+random_normal(void)
+{
+	float		sum = -6;
+
+	for (int i = 0; i < 12; i++)
+		sum += random_unit();
+	return sum;
+}
+
+static void
+fill_normal(int n, float *x)
+{
+	for (int i = 0; i < n; i++)
+		x[i] = random_normal();
+}
+
+static const int odd_dims[] = {
+	1, 3, 15, 16, 17, 100, 128, 200, 784, 1000, 1536, 3072, 16000
+};
+
+#define MAX_DIMS 16000
+
+static const OmenSimdLevel levels[] = {
+	OMEN_SIMD_GENERIC, OMEN_SIMD_NEON, OMEN_SIMD_AVX2, OMEN_SIMD_AVX512
+};
+
+/* --- rotation --- */
+
+static double
+dot(int n, const float *a, const float *b)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += (double) a[i] * b[i];
+	return sum;
+}
+
+static void
+test_rotation(void)
+{
+	static float x[MAX_DIMS];
+	static float y[MAX_DIMS];
+	static float rx[MAX_DIMS];
+	static float ry[MAX_DIMS];
+	bool		orthogonal = true;
+	bool		spreads = true;
+	bool		seeded = true;
+
+	for (int i = 0; i < lengthof(odd_dims); i++)
+	{
+		int			dims = omen_rotation_dims(odd_dims[i]);
+		uint8	   *signs = malloc(omen_rotation_size(dims));
+		double		norm;
+		float		bound = omen_rotation_error(dims);
+		float		largest;
+
+		omen_rotation_init(signs, dims, 42);
+		fill_normal(dims, x);
+		fill_normal(dims, y);
+		memcpy(rx, x, sizeof(x));
+		memcpy(ry, y, sizeof(y));
+		omen_rotation_apply(signs, dims, rx);
+		omen_rotation_apply(signs, dims, ry);
+		norm = sqrt(dot(dims, x, x) * dot(dims, y, y));
+		if (fabs(dot(dims, rx, rx) / dot(dims, x, x) - 1) > 2 * bound ||
+			fabs(dot(dims, rx, ry) - dot(dims, x, y)) > 2 * bound * norm)
+			orthogonal = false;
+
+		/* a single coordinate, first, middle or last, goes everywhere */
+		for (int j = 0; j < dims; j += (dims - 1) / 2 > 0 ? (dims - 1) / 2 : 1)
+		{
+			memset(x, 0, sizeof(x));
+			x[j] = 1;
+			omen_rotation_apply(signs, dims, x);
+			largest = omen_code_kernels->max_abs(dims, x);
+			if (largest > 6 / sqrt(dims))
+				spreads = false;
+		}
+
+		memset(y, 0, sizeof(y));
+		y[0] = 1;
+		omen_rotation_init(signs, dims, 43);
+		omen_rotation_apply(signs, dims, y);
+		memset(x, 0, sizeof(x));
+		x[0] = 1;
+		omen_rotation_init(signs, dims, 42);
+		omen_rotation_apply(signs, dims, x);
+		if (memcmp(x, y, dims * sizeof(float)) == 0)
+			seeded = false;
+		free(signs);
+	}
+	ok(orthogonal, "rotation keeps lengths and angles");
+	ok(spreads, "rotation spreads a single coordinate");
+	ok(seeded, "rotation depends on its seed");
+}
+
+/* --- kernels of every level against plain C --- */
+
+/* The buffers are one element off any alignment */
+typedef struct KernelData
+{
+	float	   *x;
+	float	   *y;
+	int8	   *a;
+	int8	   *b;
+	int16	   *wide;
+	uint8	   *own;
+	Size		stride;
+} KernelData;
+
+#define BLOCK_ROWS 37
+
+static bool
+near(float a, float b, float tolerance)
+{
+	return fabsf(a - b) <= tolerance;
+}
+
+static bool
+same_rotation(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
+			  const KernelData *d)
+{
+	static float x1[MAX_DIMS];
+	static float x2[MAX_DIMS];
+	uint8	   *signs = malloc(omen_rotation_size(dims));
+	const OmenCodeKernels *saved = omen_code_kernels;
+
+	omen_rotation_init(signs, dims, 7);
+	memcpy(x1, d->x, dims * sizeof(float));
+	memcpy(x2, d->x, dims * sizeof(float));
+	omen_code_kernels = k;
+	omen_rotation_apply(signs, dims, x1);
+	omen_code_kernels = g;
+	omen_rotation_apply(signs, dims, x2);
+	omen_code_kernels = saved;
+	free(signs);
+	return memcmp(x1, x2, dims * sizeof(float)) == 0;
+}
+
+static bool
+same_encoding(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
+			  const KernelData *d)
+{
+	static int8 c1[MAX_DIMS];
+	static int8 c2[MAX_DIMS];
+	static int16 w1[MAX_DIMS];
+	static int16 w2[MAX_DIMS];
+	OmenEncodeSums s1;
+	OmenEncodeSums s2;
+	float		largest = g->max_abs(dims, d->x);
+
+	if (k->max_abs(dims, d->x) != largest)
+		return false;
+	k->encode_i8(dims, d->x, 127 / largest, c1, &s1);
+	g->encode_i8(dims, d->x, 127 / largest, c2, &s2);
+	if (memcmp(c1, c2, dims) != 0 ||
+		fabs(s1.norm2 / s2.norm2 - 1) > 1e-12 ||
+		fabs(s1.code_dot / s2.code_dot - 1) > 1e-12 ||
+		s1.code_norm2 != s2.code_norm2)
+		return false;
+	k->encode_i16(dims, d->x, OMEN_I16_MAX / largest, w1, &s1);
+	g->encode_i16(dims, d->x, OMEN_I16_MAX / largest, w2, &s2);
+	return memcmp(w1, w2, dims * sizeof(int16)) == 0 &&
+		fabs(s1.code_dot / s2.code_dot - 1) < 1e-12;
+}
+
+static bool
+same_dots(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
+		  const KernelData *d)
+{
+	float		tolerance = 1e-5f * dims * 127;
+
+	return k->dot_i8(dims, d->a, d->b) == g->dot_i8(dims, d->a, d->b) &&
+		near(k->dot_i8_f32(dims, d->a, d->x), g->dot_i8_f32(dims, d->a, d->x),
+			 tolerance) &&
+		near(k->dot_i16_f32(dims, d->wide, d->x),
+			 g->dot_i16_f32(dims, d->wide, d->x), tolerance * 256);
+}
+
+static bool
+same_block(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
+		   const KernelData *d)
+{
+	OmenBlockForm form = {d->a, 3, 1, -1, -0.125f, 0};
+	float		s1[BLOCK_ROWS + 1];
+	float		s2[BLOCK_ROWS + 1];
+
+	for (int n = 0; n <= BLOCK_ROWS; n++)
+	{
+		s1[n] = s2[n] = -7;
+		k->score_block(dims, &form, d->own, d->stride, n, s1);
+		g->score_block(dims, &form, d->own, d->stride, n, s2);
+		for (int i = 0; i < n; i++)
+		{
+			if (!near(s1[i], s2[i], 1e-6f * dims * 127 * 127))
+				return false;
+		}
+		if (s1[n] != -7)
+			return false;
+		form.minimum = -INFINITY;
+	}
+	return true;
+}
+
+static bool
+same_links(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
+		   const KernelData *d)
+{
+	static float r1[MAX_DIMS];
+	static float r2[MAX_DIMS];
+	static uint8 l1[MAX_DIMS];
+	static uint8 l2[MAX_DIMS];
+	OmenResidualInput input = {d->a, d->b, 0.5f, 0.25f};
+	OmenLinkSums s1;
+	OmenLinkSums s2;
+	float		tolerance = 1e-5f * dims * 127;
+
+	k->residual(dims, &input, r1, &s1);
+	g->residual(dims, &input, r2, &s2);
+	if (memcmp(r1, r2, dims * sizeof(float)) != 0 ||
+		!near(s1.norm2, s2.norm2, tolerance * 127) ||
+		!near(s1.centre_dot, s2.centre_dot, tolerance * 127))
+		return false;
+	k->levels1(dims, &input, r1, l1, &s1);
+	g->levels1(dims, &input, r2, l2, &s2);
+	if (memcmp(l1, l2, dims) != 0 ||
+		!near(s1.level_residual, s2.level_residual, tolerance) ||
+		!near(s1.level_centre, s2.level_centre, tolerance))
+		return false;
+	k->levels2(dims, &input, r1, 30, l1, &s1);
+	g->levels2(dims, &input, r2, 30, l2, &s2);
+	return memcmp(l1, l2, dims) == 0 &&
+		near(s1.level_residual, s2.level_residual, tolerance) &&
+		near(s1.level_centre, s2.level_centre, tolerance);
+}
+
+/*
+ * Any bytes are valid link codes.  Codes end where their memory ends, so
+ * that reading beyond is noticed under valgrind or a sanitizer.
+ */
+static bool
+same_link_scores(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
+				 const KernelData *d, int bits)
+{
+	int			left = dims % 64;
+	int			tail = (left * bits + 31) / 32 * 4;
+	int			groups = dims / 64;
+	Size		stride = groups * 8 * bits + tail;
+	int8	   *query = calloc(groups + 1, 64);
+	uint8	   *codes = malloc(stride * BLOCK_ROWS);
+	float		f_add[BLOCK_ROWS];
+	float		f_rescale[BLOCK_ROWS];
+	bool		same = true;
+
+	memcpy(query, d->a, groups * 64);
+	for (int i = 0; i < left; i++)
+		query[groups * 64 + i / tail * 8 * bits + i % tail] =
+			d->a[groups * 64 + i];
+	for (Size i = 0; i < stride * BLOCK_ROWS; i++)
+		codes[i] = i % 5 == 0 ? 0xFF : (uint8) random_bits();
+	fill_normal(BLOCK_ROWS, f_add);
+	fill_normal(BLOCK_ROWS, f_rescale);
+
+	for (int n = 0; n <= BLOCK_ROWS; n++)
+	{
+		float		e1[BLOCK_ROWS + 1];
+		float		e2[BLOCK_ROWS + 1];
+		OmenLinkQuery q = {query, groups, tail, stride, 0.25f, 3};
+		OmenLinkBatch b = {n, 10, f_add, f_rescale,
+		codes + (BLOCK_ROWS - n) * stride, e1};
+
+		e1[n] = -7;
+		(bits == 1 ? k->score_links1 : k->score_links2) (&q, &b);
+		b.est = e2;
+		(bits == 1 ? g->score_links1 : g->score_links2) (&q, &b);
+		for (int i = 0; i < n; i++)
+		{
+			if (!near(e1[i], e2[i], 1e-4f * (1 + fabsf(e2[i]))))
+				same = false;
+		}
+		if (e1[n] != -7)
+			same = false;
+	}
+	free(query);
+	free(codes);
+	return same;
+}
+
+static void
+fill_kernel_data(int dims, KernelData *d)
+{
+	d->stride = sizeof(OmenOwnFactors) + dims;
+	d->x = (float *) malloc((dims + 1) * sizeof(float)) + 1;
+	d->y = (float *) malloc((dims + 1) * sizeof(float)) + 1;
+	d->a = (int8 *) malloc(dims + 1) + 1;
+	d->b = (int8 *) malloc(dims + 1) + 1;
+	d->wide = (int16 *) malloc((dims + 1) * sizeof(int16)) + 1;
+	d->own = malloc(d->stride * BLOCK_ROWS);
+	fill_normal(dims, d->x);
+	fill_normal(dims, d->y);
+	for (int i = 0; i < dims; i++)
+	{
+		/* extremes often, or saturation would not be met */
+		d->a[i] = i % 3 ? 127 : (int8) (random_bits() % 255 - 127);
+		d->b[i] = i % 5 ? -127 : (int8) (random_bits() % 255 - 127);
+		d->wide[i] = (int16) (random_bits() % 65025 - 32512);
+	}
+	for (int i = 0; i < BLOCK_ROWS; i++)
+	{
+		OmenOwnFactors f = {random_unit() * 100, random_unit(), 0,
+		random_unit()};
+		uint8	   *own = d->own + i * d->stride;
+
+		memcpy(own, &f, sizeof(f));
+		for (int j = 0; j < dims; j++)
+			own[sizeof(f) + j] = (uint8) (int8) (random_bits() % 255 - 127);
+		if (i % 4 == 0)
+			memset(own + sizeof(f), 127, dims);
+		if (i % 4 == 1)
+			memset(own + sizeof(f), -127, dims);
+	}
+}
+
+static void
+free_kernel_data(KernelData *d)
+{
+	free(d->x - 1);
+	free(d->y - 1);
+	free(d->a - 1);
+	free(d->b - 1);
+	free(d->wide - 1);
+	free(d->own);
+}
+
+static void
+test_kernels(const OmenCodeKernels *k)
+{
+	const OmenCodeKernels *g = &omen_code_kernels_generic;
+	bool		rotation = true;
+	bool		encoding = true;
+	bool		dots = true;
+	bool		block = true;
+	bool		links = true;
+	bool		scores1 = true;
+	bool		scores2 = true;
+	char		name[100];
+
+	for (int i = 0; i < lengthof(odd_dims); i++)
+	{
+		int			dims = omen_rotation_dims(odd_dims[i]);
+		KernelData	d;
+
+		fill_kernel_data(dims, &d);
+		rotation &= same_rotation(k, g, dims, &d);
+		encoding &= same_encoding(k, g, dims, &d);
+		dots &= same_dots(k, g, dims, &d);
+		block &= same_block(k, g, dims, &d);
+		links &= same_links(k, g, dims, &d);
+		scores1 &= same_link_scores(k, g, dims, &d, 1);
+		scores2 &= same_link_scores(k, g, dims, &d, 2);
+		free_kernel_data(&d);
+	}
+#define REPORT(good, what) \
+	(snprintf(name, sizeof(name), "%s: %s", k->name, what), ok(good, name))
+	REPORT(rotation, "rotation gives the same bits");
+	REPORT(encoding, "encoding gives the same codes");
+	REPORT(dots, "inner products agree");
+	REPORT(block, "block scores agree");
+	REPORT(links, "levels of residuals agree");
+	REPORT(scores1, "scores of 1-bit links agree");
+	REPORT(scores2, "scores of 2-bit links agree");
+}
+
+static void
+test_levels(void)
+{
+	for (int i = 0; i < lengthof(levels); i++)
+	{
+		if (omen_simd_supported(levels[i]))
+			test_kernels(omen_code_kernels_of(levels[i]));
+	}
+}
+
+/* --- quantizers --- */
+
+static OmenQuantizer *
+make_quantizer(OmenElementType element, OmenMetric metric, int dims,
+			   OmenQuantizerKind kind, const float *mean)
+{
+	OmenCodeShape shape;
+
+	if (!omen_quant_choose_shape(element, metric, dims, kind, &shape))
+		abort();
+	shape.seed = 12345;
+	return omen_quant_init(malloc(omen_quant_size(&shape)), &shape, mean, 0);
+}
+
+static OmenQuery *
+make_query(const OmenQuantizer *quant, const void *payload)
+{
+	return omen_query_init(malloc(omen_query_size(quant)), quant, payload);
+}
+
+static uint8 *
+make_own(const OmenQuantizer *quant, const void *payload)
+{
+	uint8	   *own = malloc(quant->shape.own_size + 1);
+	float	   *scratch = malloc((quant->shape.code_dims + 1) * sizeof(float));
+
+	omen_quant_encode_own(quant, payload, own, scratch);
+	free(scratch);
+	return own;
+}
+
+static uint8 *
+make_pair(const OmenQuantizer *quant, const void *payload)
+{
+	uint8	   *own = make_own(quant, payload);
+	uint8	   *pair = malloc(quant->shape.pair_size + 1);
+
+	omen_quant_own_to_pair(quant, own, pair);
+	free(own);
+	return pair;
+}
+
+/* Kinds of hostile data: each makes vectors around a common shape */
+typedef enum Hostility
+{
+	NORMAL,
+	COMMON_COMPONENT,			/* differences are tiny against lengths */
+	DUPLICATES,
+	CONSTANT,					/* one value in all dimensions */
+	SINGLE,						/* one dimension */
+	TINY,
+	SUBNORMAL,
+	LARGE,						/* squares still fit */
+	HUGE_VALUES,				/* squares overflow */
+	MIXED_LENGTHS,
+	ZEROS,
+	NHOSTILITY
+} Hostility;
+
+static const char *const hostility_names[] = {
+	"normal", "common component", "duplicates", "constant", "single",
+	"tiny", "subnormal", "large", "huge", "mixed lengths", "zeros"
+};
+
+static void
+fill_hostile(Hostility how, int dims, float *x)
+{
+	float		factor = 1;
+
+	fill_normal(dims, x);
+	switch (how)
+	{
+		case COMMON_COMPONENT:
+			for (int i = 0; i < dims; i++)
+				x[i] = 1000 + i % 7 * 100 + x[i];
+			break;
+		case DUPLICATES:
+			for (int i = 0; i < dims; i++)
+				x[i] = (float) (i % 11) - 5;
+			break;
+		case CONSTANT:
+			for (int i = 1; i < dims; i++)
+				x[i] = x[0];
+			break;
+		case SINGLE:
+			factor = x[0];
+			memset(x, 0, dims * sizeof(float));
+			x[random_bits() % dims] = factor == 0 ? 1 : factor;
+			factor = 1;
+			break;
+		case TINY:
+			factor = 1e-15f;
+			break;
+		case SUBNORMAL:
+			factor = 1e-39f;
+			break;
+		case LARGE:
+			factor = 1e15f;
+			break;
+		case HUGE_VALUES:
+			factor = 1e30f;
+			break;
+		case MIXED_LENGTHS:
+			factor = powf(10, (float) (random_bits() % 13) - 6);
+			break;
+		case ZEROS:
+			factor = random_bits() % 2 ? 0.0f : 1.0f;
+			break;
+		default:
+			break;
+	}
+	for (int i = 0; i < dims; i++)
+		x[i] *= factor;
+}
+
+typedef struct BoundStats
+{
+	int			checked;
+	int			violated;
+	int			not_a_number;
+	double		width;			/* of (upper - lower), relative to norms */
+} BoundStats;
+
+static void
+check_bounds(const OmenQuantizer *quant, const float *q, const float *x,
+			 BoundStats *stats)
+{
+	OmenQuery  *query = make_query(quant, q);
+	uint8	   *own = make_own(quant, x);
+	OmenBounds	bounds = omen_query_own(query, own);
+	float		exact = omen_query_exact(query, x);
+
+	stats->checked++;
+	if (isnan(bounds.estimate) || isnan(bounds.lower) || isnan(bounds.upper))
+		stats->not_a_number++;
+	/* overflow of the exact distance is not the bound's fault */
+	if (!(bounds.lower <= bounds.estimate && bounds.estimate <= bounds.upper)
+		|| (!isinf(exact) &&
+			(exact < bounds.lower || exact > bounds.upper)))
+	{
+		if (stats->violated++ < 3)
+			printf("# dims %u metric %u: exact %g estimate %g bounds %g %g\n",
+				   quant->shape.dims, quant->shape.metric, exact,
+				   bounds.estimate, bounds.lower, bounds.upper);
+	}
+	stats->width += (bounds.upper - bounds.lower) /
+		(query->norm2 + omen_own_factors(own).norm2);
+	free(own);
+	free(query);
+}
+
+static void
+test_bounds_of(Hostility how, OmenQuantizerKind kind)
+{
+	static const int dims[] = {1, 3, 17, 128, 500, 784, 1536};
+	static const OmenMetric metrics[] = {
+		OMEN_METRIC_L2, OMEN_METRIC_IP, OMEN_METRIC_COSINE
+	};
+	static float q[1536];
+	static float x[1536];
+	static float mean[1536];
+	BoundStats	stats = {0};
+	char		name[100];
+
+	for (int i = 0; i < lengthof(dims) * lengthof(metrics); i++)
+	{
+		int			d = dims[i % lengthof(dims)];
+		OmenMetric	metric = metrics[i / lengthof(dims)];
+		OmenQuantizer *quant;
+		bool		centred = random_bits() % 2;
+
+		fill_hostile(how, d, mean);
+		quant = make_quantizer(OMEN_ELEMENT_F32, metric, d, kind,
+							   centred ? mean : NULL);
+		for (int trial = 0; trial < 40; trial++)
+		{
+			fill_hostile(how, d, q);
+			fill_hostile(how, d, x);
+			if (metric == OMEN_METRIC_COSINE &&
+				(how == ZEROS || how == SUBNORMAL))
+				q[0] = x[0] = 1;
+			check_bounds(quant, q, x, &stats);
+			check_bounds(quant, q, q, &stats);
+		}
+		free(quant);
+	}
+	snprintf(name, sizeof(name), "%s: bounds hold, %s data",
+			 kind == OMEN_QUANTIZER_SQ8 ? "8 bits" : "auto",
+			 hostility_names[how]);
+	if (stats.violated > 0 || stats.not_a_number > 0)
+		printf("# %d of %d violated, %d NaN\n", stats.violated, stats.checked,
+			   stats.not_a_number);
+	ok(stats.violated == 0 && stats.not_a_number == 0, name);
+}
+
+/* Bounds must be of use, too: widths against |q|^2 + |x|^2 */
+static void
+test_bound_width(void)
+{
+	static float q[1536];
+	static float x[1536];
+	BoundStats	narrow = {0};
+	BoundStats	wide = {0};
+	OmenQuantizer *i8 = make_quantizer(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 128,
+									   OMEN_QUANTIZER_AUTO, NULL);
+	OmenQuantizer *i16 = make_quantizer(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 768,
+										OMEN_QUANTIZER_AUTO, NULL);
+
+	for (int i = 0; i < 100; i++)
+	{
+		fill_normal(768, q);
+		fill_normal(768, x);
+		check_bounds(i8, q, x, &wide);
+		check_bounds(i16, q, x, &narrow);
+	}
+	printf("# relative width: 8 bits %g, 16 bits %g\n",
+		   wide.width / wide.checked, narrow.width / narrow.checked);
+	ok(i8->shape.own_kind == OMEN_OWN_I8 && wide.width / wide.checked < 0.03,
+	   "bounds of 8-bit codes are narrow");
+	ok(i16->shape.own_kind == OMEN_OWN_I16 &&
+	   narrow.width / narrow.checked < 3e-4,
+	   "bounds of 16-bit codes are very narrow");
+	free(i8);
+	free(i16);
+}
+
+static void
+test_bounds(void)
+{
+	for (int how = 0; how < NHOSTILITY; how++)
+	{
+		test_bounds_of(how, OMEN_QUANTIZER_SQ8);
+		test_bounds_of(how, OMEN_QUANTIZER_AUTO);
+	}
+	test_bound_width();
+}
+
+/* --- pairs --- */
+
+static void
+lift(const OmenQuantizer *quant, int dims, const float *x, float *norm2,
+	 float *coordinate)
+{
+	*norm2 = (float) dot(dims, x, x);
+	*coordinate = sqrtf(fmaxf(0, quant->max_norm2 - *norm2));
+}
+
+/* Graph distance of two indexed vectors, as quant.h defines it */
+static float
+true_pair_distance(const OmenQuantizer *quant, int dims, const float *a,
+				   const float *b)
+{
+	double		ab = dot(dims, a, b);
+	float		na;
+	float		nb;
+	float		ca;
+	float		cb;
+
+	lift(quant, dims, a, &na, &ca);
+	lift(quant, dims, b, &nb, &cb);
+	if (quant->shape.metric == OMEN_METRIC_COSINE)
+		return (float) (2 - 2 * ab / sqrt((double) na * nb));
+	if (quant->shape.metric == OMEN_METRIC_L2)
+		ca = cb = 0;
+	return (float) (na + nb - 2 * ab) + (ca - cb) * (ca - cb);
+}
+
+static void
+test_pairs_of(OmenMetric metric, int dims, OmenQuantizerKind kind)
+{
+	enum
+	{
+		rows = 40
+	};
+	float	   *x = malloc(rows * dims * sizeof(float));
+	float	   *mean = malloc(dims * sizeof(float));
+	OmenQuantizer *quant;
+	uint8	   *pairs;
+	double		error = 0;
+	double		length = 0;
+	bool		block_agrees = true;
+	bool		bounded = true;
+	char		name[100];
+
+	for (int i = 0; i < dims; i++)
+		mean[i] = metric == OMEN_METRIC_COSINE ? 0.5f / sqrtf(dims) : 0.5f;
+	quant = make_quantizer(OMEN_ELEMENT_F32, metric, dims, kind, mean);
+	quant->max_norm2 = 1.2f * dims;
+	pairs = malloc(rows * quant->shape.pair_size);
+	for (int i = 0; i < rows; i++)
+	{
+		uint8	   *pair;
+
+		fill_normal(dims, x + i * dims);
+		for (int j = 0; j < dims; j++)
+			x[i * dims + j] = x[i * dims + j] * 0.7f + 0.5f;
+		pair = make_pair(quant, x + i * dims);
+		memcpy(pairs + i * quant->shape.pair_size, pair,
+			   quant->shape.pair_size);
+		free(pair);
+	}
+	for (int i = 0; i < rows; i++)
+	{
+		const uint8 *a = pairs + i * quant->shape.pair_size;
+		float		block[rows];
+
+		omen_quant_pair_block(quant, a, pairs, quant->shape.pair_size, rows,
+							  block);
+		for (int j = 0; j < rows; j++)
+		{
+			float		d = omen_quant_pair_distance(quant, a, pairs +
+													 j * quant->shape.pair_size);
+			float		exact = true_pair_distance(quant, dims, x + i * dims,
+												   x + j * dims);
+
+			if (!near(d, block[j], 1e-4f * (1 + exact)))
+				block_agrees = false;
+			if (d < 0 || (i == j && d > 1e-3f * dims))
+				bounded = false;
+			error += fabsf(d - exact);
+			length += exact;
+		}
+	}
+	snprintf(name, sizeof(name), "pairs: metric %d, %d dims, quantizer %d",
+			 metric, dims, kind);
+	if (error / length > 0.01)
+		printf("# relative error %g\n", error / length);
+	ok(block_agrees && bounded && error / length < 0.01, name);
+	free(pairs);
+	free(quant);
+	free(mean);
+	free(x);
+}
+
+static void
+test_pairs(void)
+{
+	static const int dims[] = {3, 17, 128, 784};
+	static const OmenMetric metrics[] = {
+		OMEN_METRIC_L2, OMEN_METRIC_IP, OMEN_METRIC_COSINE
+	};
+
+	for (int m = 0; m < lengthof(metrics); m++)
+	{
+		for (int i = 0; i < lengthof(dims); i++)
+		{
+			test_pairs_of(metrics[m], dims[i], OMEN_QUANTIZER_AUTO);
+			test_pairs_of(metrics[m], dims[i], OMEN_QUANTIZER_NONE);
+		}
+	}
+}
+
+/* --- links --- */
+
+/*
+ * Estimate many links and compare errors, in units of |q-c| |r| / sqrt(L),
+ * L being the covered dimensions, with theory.  If codes point in a direction
+ * at angle t to r, the error is tan(t) sqrt(L / D).  Over L dimensions,
+ * cos^2(t) is 2 / pi for one bit (RaBitQ, section 3.2) and 0.881 for the
+ * four-level quantizer of a normal distribution (Max, 1960).
+ */
+static double
+link_error(const OmenCodeShape *shape)
+{
+	double		covered = (double) shape->link_dims / shape->code_dims;
+	double		cosine2 = shape->link_kind == OMEN_LINK_RABITQ1 ?
+		0.637 : 0.881;
+
+	return sqrt(1 / cosine2 - covered);
+}
+
+typedef struct LinkStats
+{
+	int			n;
+	double		bias;
+	double		square;
+} LinkStats;
+
+static void
+check_link(const OmenQuantizer *quant, const float *q, const float *c,
+		   const float *x, LinkStats *stats)
+{
+	const OmenCodeShape *shape = &quant->shape;
+	int			dims = shape->dims;
+	OmenQuery  *query = make_query(quant, q);
+	uint8	   *centre = make_pair(quant, c);
+	uint8	   *neighbour = make_pair(quant, x);
+	uint8	   *code = malloc(shape->link_size);
+	float	   *scratch = malloc(2 * shape->code_dims * sizeof(float));
+	float		base = omen_query_exact(query, c);
+	float		exact = omen_query_exact(query, x);
+	float		unit;
+	float		f_add;
+	float		f_rescale;
+	float		est;
+	double		r2 = 0;
+	double		p2 = 0;
+	double		cosine_scale = 1;
+
+	omen_quant_encode_link(quant, centre, neighbour, &f_add, &f_rescale, code,
+						   scratch);
+	omen_query_links(query, base, 1, &f_add, &f_rescale, code, &est);
+	for (int i = 0; i < dims; i++)
+	{
+		r2 += (double) (x[i] - c[i]) * (x[i] - c[i]);
+		p2 += (double) (q[i] - c[i]) * (q[i] - c[i]);
+	}
+	if (shape->metric == OMEN_METRIC_COSINE)
+		cosine_scale = dot(dims, c, c);
+	unit = (float) (sqrt(r2 * p2 / shape->link_dims) / cosine_scale);
+	if (shape->metric != OMEN_METRIC_IP)
+		unit *= 2;
+	stats->n++;
+	stats->bias += (est - exact) / unit;
+	stats->square += ((est - exact) / unit) * ((est - exact) / unit);
+	free(code);
+	free(scratch);
+	free(neighbour);
+	free(centre);
+	free(query);
+}
+
+static void
+test_links_of(OmenMetric metric, int dims, int bits)
+{
+	float	   *q = malloc(dims * sizeof(float));
+	float	   *c = malloc(dims * sizeof(float));
+	float	   *x = malloc(dims * sizeof(float));
+	float	   *mean = malloc(dims * sizeof(float));
+	OmenCodeShape shape;
+	OmenQuantizer *quant;
+	LinkStats	stats = {0};
+	double		theory;
+	double		rms;
+	char		name[100];
+
+	omen_quant_choose_shape(OMEN_ELEMENT_F32, metric, dims,
+							OMEN_QUANTIZER_AUTO, &shape);
+	shape.link_kind = bits == 1 ? OMEN_LINK_RABITQ1 : OMEN_LINK_RABITQ2;
+	shape.link_size = bits == 1 ? (shape.link_dims + 31) / 32 * 4 :
+		shape.link_dims / 4;
+	shape.seed = 99;
+	theory = link_error(&shape);
+	for (int i = 0; i < dims; i++)
+		mean[i] = metric == OMEN_METRIC_COSINE ? 0.5f / sqrtf(dims) : 0.5f;
+	quant = omen_quant_init(malloc(omen_quant_size(&shape)), &shape, mean, 0);
+
+	for (int trial = 0; trial < 600; trial++)
+	{
+		fill_normal(dims, c);
+		for (int i = 0; i < dims; i++)
+		{
+			c[i] += 0.5f;
+			x[i] = c[i] + 0.4f * random_normal();
+			q[i] = c[i] + 0.6f * random_normal() + 0.3f * (x[i] - c[i]);
+		}
+		check_link(quant, q, c, x, &stats);
+	}
+	rms = sqrt(stats.square / stats.n);
+	snprintf(name, sizeof(name),
+			 "links: metric %d, %d dims, %d bits: unbiased, errors as in theory",
+			 metric, dims, bits);
+	printf("# bias %.3f rms %.3f theory %.3f\n", stats.bias / stats.n, rms,
+		   theory);
+	ok(fabs(stats.bias / stats.n) < 0.15 && rms < theory * 1.2 + 0.05 &&
+	   rms > theory * 0.7, name);
+	free(quant);
+	free(mean);
+	free(x);
+	free(c);
+	free(q);
+}
+
+/* A neighbour equal to its node, or too long, must not disturb estimates */
+static void
+test_degenerate_links(void)
+{
+	OmenQuantizer *quant = make_quantizer(OMEN_ELEMENT_F32, OMEN_METRIC_L2,
+										  100, OMEN_QUANTIZER_AUTO, NULL);
+	float		x[100];
+	float		huge[100];
+	float		f_add;
+	float		f_rescale;
+	float		est;
+	uint8		code[100];
+	float		scratch[2 * 112];
+	uint8	   *own;
+	uint8	   *own_huge;
+	OmenQuery  *query;
+
+	fill_normal(100, x);
+	fill_hostile(HUGE_VALUES, 100, huge);
+	own = make_own(quant, x);
+	own_huge = make_own(quant, huge);
+	query = make_query(quant, x);
+
+	omen_quant_encode_link(quant, own, own, &f_add, &f_rescale, code, scratch);
+	omen_query_links(query, 3, 1, &f_add, &f_rescale, code, &est);
+	ok(near(est, 3, 1e-4f), "links: a duplicate is as far as its node");
+
+	omen_quant_encode_link(quant, own, own_huge, &f_add, &f_rescale, code,
+						   scratch);
+	omen_query_links(query, 3, 1, &f_add, &f_rescale, code, &est);
+	ok(est > 1e30, "links: an overlong neighbour is far away");
+
+	omen_quant_encode_link(quant, own_huge, own, &f_add, &f_rescale, code,
+						   scratch);
+	omen_query_links(query, INFINITY, 1, &f_add, &f_rescale, code, &est);
+	ok(isinf(est) && omen_quant_pair_distance(quant, own, own_huge) > 1e30,
+	   "links: nothing is near an overlong node");
+	free(own);
+	free(own_huge);
+	free(query);
+	free(quant);
+}
+
+static void
+test_links(void)
+{
+	static const OmenMetric metrics[] = {
+		OMEN_METRIC_L2, OMEN_METRIC_IP, OMEN_METRIC_COSINE
+	};
+	static const int dims[] = {100, 128, 784, 1536, 3072};
+
+	for (int m = 0; m < lengthof(metrics); m++)
+	{
+		for (int i = 0; i < lengthof(dims); i++)
+		{
+			test_links_of(metrics[m], dims[i], 1);
+			test_links_of(metrics[m], dims[i], 2);
+		}
+	}
+	test_degenerate_links();
+}
+
+/* --- ranking --- */
+
+typedef struct Ranked
+{
+	float		distance;
+	int			row;
+} Ranked;
+
+static int
+compare_ranked(const void *a, const void *b)
+{
+	const Ranked *x = a;
+	const Ranked *y = b;
+
+	return (x->distance > y->distance) - (x->distance < y->distance);
+}
+
+/* Vectors of low intrinsic dimension in clusters, off the origin: as real */
+static void
+fill_realistic(int rows, int dims, float *x)
+{
+	enum
+	{
+		latent = 24,
+		clusters = 50
+	};
+	float	   *basis = malloc(latent * dims * sizeof(float));
+	float	   *centres = malloc(clusters * latent * sizeof(float));
+
+	fill_normal(latent * dims, basis);
+	fill_normal(clusters * latent, centres);
+	for (int i = 0; i < rows; i++)
+	{
+		const float *centre = centres + random_bits() % clusters * latent;
+
+		for (int j = 0; j < dims; j++)
+			x[i * dims + j] = 3 + 0.1f * random_normal();
+		for (int k = 0; k < latent; k++)
+		{
+			float		z = centre[k] + 0.5f * random_normal();
+
+			for (int j = 0; j < dims; j++)
+				x[i * dims + j] += z * basis[k * dims + j];
+		}
+	}
+	free(basis);
+	free(centres);
+}
+
+static double
+recall_of(OmenMetric metric, int dims, OmenQuantizerKind kind, bool block)
+{
+	enum
+	{
+		rows = 2000,
+		queries = 30,
+		k = 10
+	};
+	float	   *x = malloc((rows + queries) * dims * sizeof(float));
+	static Ranked exact[rows];
+	static Ranked ranked[rows];
+	OmenQuantizer *quant;
+	uint8	   *own;
+	int			found = 0;
+
+	fill_realistic(rows + queries, dims, x);
+	quant = make_quantizer(OMEN_ELEMENT_F32, metric, dims, kind, NULL);
+	own = malloc(rows * quant->shape.own_size);
+	for (int i = 0; i < rows; i++)
+	{
+		uint8	   *one = make_own(quant, x + i * dims);
+
+		memcpy(own + i * quant->shape.own_size, one, quant->shape.own_size);
+		free(one);
+	}
+	for (int i = 0; i < queries; i++)
+	{
+		OmenQuery  *query = make_query(quant, x + (rows + i) * dims);
+		static float est[rows];
+
+		omen_query_block(query, own, quant->shape.own_size, rows, est);
+		for (int j = 0; j < rows; j++)
+		{
+			exact[j].row = ranked[j].row = j;
+			exact[j].distance = omen_query_exact(query, x + j * dims);
+			ranked[j].distance = block ? est[j] :
+				omen_query_own(query, own + j * quant->shape.own_size).estimate;
+		}
+		qsort(exact, rows, sizeof(Ranked), compare_ranked);
+		qsort(ranked, rows, sizeof(Ranked), compare_ranked);
+		for (int a = 0; a < k; a++)
+		{
+			for (int b = 0; b < k; b++)
+				found += ranked[a].row == exact[b].row;
+		}
+		free(query);
+	}
+	free(own);
+	free(quant);
+	free(x);
+	return (double) found / (queries * k);
+}
+
+static void
+test_ranking(void)
+{
+	static const OmenMetric metrics[] = {
+		OMEN_METRIC_L2, OMEN_METRIC_IP, OMEN_METRIC_COSINE
+	};
+
+	for (int m = 0; m < lengthof(metrics); m++)
+	{
+		double		estimates = recall_of(metrics[m], 128,
+										  OMEN_QUANTIZER_SQ8, false);
+		double		block = recall_of(metrics[m], 128, OMEN_QUANTIZER_SQ8,
+									  true);
+		char		name[100];
+
+		printf("# recall of 8-bit codes %.3f, as a block %.3f\n", estimates,
+			   block);
+		snprintf(name, sizeof(name), "ranking by own codes, metric %d",
+				 metrics[m]);
+		ok(estimates > 0.95 && block > 0.9, name);
+	}
+}
+
+/* --- raw codes and shapes --- */
+
+static bool
+raw_agrees(OmenElementType element, OmenMetric metric, int dims,
+		   const void *a, const void *b, float expected)
+{
+	OmenQuantizer *quant = make_quantizer(element, metric, dims,
+										  OMEN_QUANTIZER_NONE, NULL);
+	Size		size = omen_quant_payload_size(quant, b);
+	uint8	   *own = malloc(size);
+	OmenQuery  *query = make_query(quant, a);
+	OmenBounds	bounds;
+	bool		good = true;
+
+	good &= omen_quant_encode_own(quant, b, own, NULL) == size;
+	good &= memcmp(own, b, size) == 0;
+	bounds = omen_query_own(query, own);
+	good &= near(bounds.estimate, expected, 1e-5f);
+	good &= bounds.lower == bounds.estimate && bounds.upper == bounds.estimate;
+	good &= near(omen_query_exact(query, b), expected, 1e-5f);
+	if (metric != OMEN_METRIC_IP)
+		good &= near(omen_quant_pair_distance(quant, a, b), expected, 1e-5f);
+	free(own);
+	free(query);
+	free(quant);
+	return good;
+}
+
+static void
+test_raw(void)
+{
+	float		a[3] = {1, 2, 3};
+	float		b[3] = {3, 2, -1};
+	OmenHalf	ha[3];
+	OmenHalf	hb[3];
+	uint8		bits_a[2] = {0xF0, 0x80};
+	uint8		bits_b[2] = {0x3C, 0x00};
+	struct
+	{
+		OmenSparsePayload head;
+		int32		indices[2];
+		float		values[2];
+	}			sa = {{2, 0}, {1, 5}, {2, 3}}, sb = {{2, 0}, {5, 7}, {-1, 4}};
+
+	for (int i = 0; i < 3; i++)
+	{
+		ha[i] = omen_float_to_half(a[i]);
+		hb[i] = omen_float_to_half(b[i]);
+	}
+	ok(raw_agrees(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 3, a, b, 20) &&
+	   raw_agrees(OMEN_ELEMENT_F32, OMEN_METRIC_IP, 3, a, b, -4) &&
+	   raw_agrees(OMEN_ELEMENT_F32, OMEN_METRIC_COSINE, 3, a, b,
+				  2 - 2 * 4.0f / 14) &&
+	   raw_agrees(OMEN_ELEMENT_F32, OMEN_METRIC_L1, 3, a, b, 6),
+	   "raw: float vectors");
+	ok(raw_agrees(OMEN_ELEMENT_F16, OMEN_METRIC_L2, 3, ha, hb, 20) &&
+	   raw_agrees(OMEN_ELEMENT_F16, OMEN_METRIC_IP, 3, ha, hb, -4) &&
+	   raw_agrees(OMEN_ELEMENT_F16, OMEN_METRIC_L1, 3, ha, hb, 6),
+	   "raw: half vectors");
+	ok(raw_agrees(OMEN_ELEMENT_SPARSE, OMEN_METRIC_L2, 9, &sa, &sb, 36) &&
+	   raw_agrees(OMEN_ELEMENT_SPARSE, OMEN_METRIC_IP, 9, &sa, &sb, 3) &&
+	   raw_agrees(OMEN_ELEMENT_SPARSE, OMEN_METRIC_L1, 9, &sa, &sb, 10),
+	   "raw: sparse vectors");
+	ok(raw_agrees(OMEN_ELEMENT_BIT, OMEN_METRIC_HAMMING, 9, bits_a, bits_b, 5)
+	   && raw_agrees(OMEN_ELEMENT_BIT, OMEN_METRIC_JACCARD, 9, bits_a, bits_b,
+					 1 - 2 / 7.0f), "raw: bit strings");
+}
+
+static void
+test_bit_links(void)
+{
+	OmenQuantizer *quant = make_quantizer(OMEN_ELEMENT_BIT,
+										  OMEN_METRIC_HAMMING, 9,
+										  OMEN_QUANTIZER_AUTO, NULL);
+	uint8		a[2] = {0xF0, 0x80};
+	uint8		b[2] = {0x3C, 0x00};
+	uint8		codes[8];
+	float		f_add[2];
+	float		f_rescale[2];
+	float		est[2];
+	OmenQuery  *query = make_query(quant, a);
+
+	omen_quant_encode_link(quant, a, b, f_add, f_rescale, codes, NULL);
+	omen_quant_encode_link(quant, a, a, f_add + 1, f_rescale + 1, codes + 4,
+						   NULL);
+	omen_query_links(query, 77, 2, f_add, f_rescale, codes, est);
+	ok(quant->shape.link_kind == OMEN_LINK_RAW &&
+	   quant->shape.link_size == 4 && est[0] == 5 && est[1] == 0,
+	   "raw: bit strings as links");
+	free(query);
+	free(quant);
+}
+
+static bool
+fits(OmenElementType element, OmenMetric metric, OmenQuantizerKind kind)
+{
+	OmenCodeShape shape;
+
+	return omen_quant_choose_shape(element, metric, 64, kind, &shape);
+}
+
+static void
+test_shapes(void)
+{
+	bool		sizes = true;
+
+	for (int dims = 1; dims <= MAX_DIMS; dims++)
+	{
+		OmenCodeShape s;
+
+		sizes &= omen_quant_choose_shape(OMEN_ELEMENT_F16, OMEN_METRIC_L2,
+										 dims, OMEN_QUANTIZER_AUTO, &s);
+		sizes &= s.code_dims % 16 == 0 && s.code_dims >= dims &&
+			s.code_dims < dims + 16;
+		sizes &= s.link_size % 4 == 0 && s.link_dims % 16 == 0 &&
+			s.link_dims <= s.code_dims;
+		/* 32 links and their heads leave room in a page of 8 kB */
+		sizes &= 60 + 32 * (12 + s.link_size) <= 8152;
+	}
+	ok(sizes, "shapes: sizes are multiples and links fit a page");
+	ok(!fits(OMEN_ELEMENT_SPARSE, OMEN_METRIC_L2, OMEN_QUANTIZER_RABITQ) &&
+	   !fits(OMEN_ELEMENT_BIT, OMEN_METRIC_HAMMING, OMEN_QUANTIZER_SQ8) &&
+	   !fits(OMEN_ELEMENT_F32, OMEN_METRIC_L1, OMEN_QUANTIZER_RABITQ) &&
+	   !fits(OMEN_ELEMENT_F32, OMEN_METRIC_L2, OMEN_QUANTIZER_PQ) &&
+	   fits(OMEN_ELEMENT_F32, OMEN_METRIC_L1, OMEN_QUANTIZER_AUTO) &&
+	   fits(OMEN_ELEMENT_F16, OMEN_METRIC_IP, OMEN_QUANTIZER_SQ8),
+	   "shapes: unsupported combinations are refused");
+}
+
+int
+main(void)
+{
+	omen_distance_init();
+	omen_quant_init_kernels();
+	test_shapes();
+	test_rotation();
+	test_levels();
+	for (int i = 0; i < lengthof(levels); i++)
+	{
+		if (!omen_simd_supported(levels[i]))
+			continue;
+		printf("# level %s\n", omen_code_kernels_of(levels[i])->name);
+		omen_simd_assign(levels[i]);
+		test_bounds();
+		test_pairs();
+	}
+	test_links();
+	test_ranking();
+	test_raw();
+	test_bit_links();
+	printf("1..%d\n", ntests);
+	return nfailed != 0;
+}
