@@ -64,6 +64,12 @@ extern int	omen_graph_select(const OmenQuantizer *quant, const OmenNear *near,
 							  int n, int max, float alpha, bool fill,
 							  int *chosen);
 
+/* Most candidates that it takes */
+#define OMEN_SELECT_MAX			1024
+
+/* The alpha that suits a graph of that many nodes, for graph distances */
+extern float omen_graph_alpha(const OmenQuantizer *quant, double nodes);
+
 /* Level of a new node: P(level >= l) = 4^-l, at most OMEN_MAX_LEVEL */
 #define OMEN_MAX_LEVEL			12
 extern int	omen_graph_draw_level(uint64 random);
@@ -107,6 +113,8 @@ typedef struct OmenBuildTeam
 	bool		(*barrier) (void *arg);
 	/* called often: interrupts; done/total of the whole construction */
 	void		(*progress) (void *arg, uint64 done, uint64 total);
+	/* may be NULL: this part of the arena is not needed for a while */
+	void		(*done_with) (void *arg, const void *start, Size len);
 } OmenBuildTeam;
 
 typedef struct OmenBuild OmenBuild;

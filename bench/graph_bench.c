@@ -1,0 +1,551 @@
+/*-------------------------------------------------------------------------
+ *
+ * graph_bench.c
+ *	  Build a graph over a set of vectors outside the server, and measure it.
+ *
+ *	  graph_bench [-m links/2] [-e ef_construction] [-n rows] [-q queries]
+ *				  [-t threads] [-c] [-s seed] base query [truth]
+ *
+ * base and query are *.u8bin or *.npy (float16, two dimensions) files, truth is
+ * an *.ivecs file; it is ignored, and computed anew, if -n leaves rows out.
+ * -c: cosine distance instead of Euclidean.  One line of the result gives
+ * CPU seconds by stage and the degrees, each further one recall@10, hops and
+ * distances per query at one ef, of a best-first search with exact distances
+ * that starts from the nearest of 512 nodes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "graph/graph.h"
+
+#define K			10
+#define NENTRIES	512
+#define MAX_THREADS 64
+
+typedef struct Matrix
+{
+	uint32		n;
+	uint32		dims;
+	float	   *values;
+} Matrix;
+
+typedef struct Team
+{
+	pthread_barrier_t barrier;
+	void	   *arena;
+	const OmenQuantizer *quant;
+	OmenBuildInput input;
+	OmenBuildTeam team;
+	uint64		done;
+	OmenBuild  *result;
+} Team;
+
+typedef struct Encoded
+{
+	Size		size;
+	uint8	   *codes;
+} Encoded;
+
+typedef struct Found
+{
+	float		distance;
+	uint32		node;
+	bool		expanded;
+} Found;
+
+static void load(const char *path, uint32 limit, Matrix *matrix);
+static void normalize(Matrix *matrix);
+static OmenQuantizer *train(const Matrix *base, OmenMetric metric,
+							Encoded *encoded);
+static OmenBuild *build(Team *team, const OmenBuildParams *params,
+						const Encoded *encoded, int nthreads);
+static void report_degrees(const OmenBuild *graph, uint32 n);
+static float *find_truth(const Matrix *base, const Matrix *query,
+						 const char *path, uint32 nrows);
+static void measure(const OmenBuild *graph, const Matrix *base,
+					const Matrix *query, const float *truth, int ef);
+
+static double
+cpu_seconds(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_utime.tv_sec + usage.ru_utime.tv_usec / 1e6 +
+		usage.ru_stime.tv_sec + usage.ru_stime.tv_usec / 1e6;
+}
+
+static double
+wall_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+int
+main(int argc, char **argv)
+{
+	OmenBuildParams params = {0};
+	OmenMetric	metric = OMEN_METRIC_L2;
+	Matrix		base;
+	Matrix		query;
+	Encoded		encoded;
+	Team		team = {0};
+	uint32		limit = 0;
+	uint32		nqueries = 1000;
+	int			nthreads = 1;
+	int			option;
+	double		cpu;
+	double		wall;
+	float	   *truth;
+	int			ef;
+	OmenBuild  *graph;
+
+	params.max_links = 32;
+	params.ef_construction = 64;
+	params.memory = 1 << 30;
+	params.seed = 1;
+	while ((option = getopt(argc, argv, "m:e:n:q:t:s:c")) != -1)
+	{
+		switch (option)
+		{
+			case 'm':
+				params.max_links = 2 * atoi(optarg);
+				break;
+			case 'e':
+				params.ef_construction = atoi(optarg);
+				break;
+			case 'n':
+				limit = atoi(optarg);
+				break;
+			case 'q':
+				nqueries = atoi(optarg);
+				break;
+			case 't':
+				nthreads = Min(atoi(optarg), MAX_THREADS);
+				break;
+			case 's':
+				params.seed = atoi(optarg);
+				break;
+			case 'c':
+				metric = OMEN_METRIC_COSINE;
+				break;
+			default:
+				return 2;
+		}
+	}
+	if (argc - optind < 2)
+	{
+		fprintf(stderr, "usage: graph_bench [options] base query [truth]\n");
+		return 2;
+	}
+
+	omen_distance_init();
+	omen_quant_init_kernels();
+
+	load(argv[optind], limit, &base);
+	load(argv[optind + 1], nqueries, &query);
+	if (metric == OMEN_METRIC_COSINE)
+	{
+		normalize(&base);
+		normalize(&query);
+	}
+	truth = find_truth(&base, &query,
+					   limit == 0 && argc - optind > 2 ? argv[optind + 2] :
+					   NULL, query.n);
+
+	cpu = cpu_seconds();
+	team.quant = train(&base, metric, &encoded);
+	printf("rows %u dims %u: encode %.2f CPU-s, ", base.n, base.dims,
+		   cpu_seconds() - cpu);
+	params.n = base.n;
+	cpu = cpu_seconds();
+	wall = wall_seconds();
+	graph = build(&team, &params, &encoded, nthreads);
+	printf("build %.2f CPU-s, %.2f s, arena %.0f MB, done %.3f\n",
+		   cpu_seconds() - cpu, wall_seconds() - wall,
+		   omen_build_arena_size(team.quant, &params) / 1e6,
+		   team.done / 1e6);
+
+	report_degrees(graph, base.n);
+	for (ef = 40; ef <= 320; ef *= 2)
+		measure(graph, &base, &query, truth, ef);
+	return 0;
+}
+
+static void *
+allocate(Size size)
+{
+	void	   *memory = calloc(1, size + 64);
+
+	if (memory == NULL)
+	{
+		fprintf(stderr, "out of memory\n");
+		exit(1);
+	}
+	return memory;
+}
+
+static void
+read_exactly(FILE *file, void *dst, Size size, const char *path)
+{
+	if (fread(dst, 1, size, file) != size)
+	{
+		fprintf(stderr, "could not read %s\n", path);
+		exit(1);
+	}
+}
+
+/* Shape of a numpy array of two dimensions, from its header */
+static void
+read_npy_shape(FILE *file, Matrix *matrix, const char *path)
+{
+	uint8		head[10];
+	char	   *text;
+	char	   *shape;
+	uint16		size;
+
+	read_exactly(file, head, sizeof(head), path);
+	memcpy(&size, head + 8, sizeof(size));
+	text = allocate(size);
+	read_exactly(file, text, size, path);
+	shape = strstr(text, "'shape': (");
+	if (strstr(text, "<f2") == NULL || shape == NULL ||
+		sscanf(shape, "'shape': (%u, %u", &matrix->n, &matrix->dims) != 2)
+	{
+		fprintf(stderr, "%s is not a float16 matrix\n", path);
+		exit(1);
+	}
+	free(text);
+}
+
+static void
+load(const char *path, uint32 limit, Matrix *matrix)
+{
+	FILE	   *file = fopen(path, "rb");
+	bool		half = strstr(path, ".npy") != NULL;
+	void	   *raw;
+	Size		n;
+	Size		i;
+
+	if (file == NULL)
+	{
+		fprintf(stderr, "could not open %s\n", path);
+		exit(1);
+	}
+	if (half)
+		read_npy_shape(file, matrix, path);
+	else
+	{
+		read_exactly(file, &matrix->n, sizeof(uint32), path);
+		read_exactly(file, &matrix->dims, sizeof(uint32), path);
+	}
+	if (limit > 0)
+		matrix->n = Min(matrix->n, limit);
+
+	n = (Size) matrix->n * matrix->dims;
+	raw = allocate(n * (half ? 2 : 1));
+	read_exactly(file, raw, n * (half ? 2 : 1), path);
+	fclose(file);
+	matrix->values = allocate(n * sizeof(float));
+	if (half)
+		omen_distance->half_to_float(n, raw, matrix->values);
+	else
+	{
+		for (i = 0; i < n; i++)
+			matrix->values[i] = ((uint8 *) raw)[i];
+	}
+	free(raw);
+}
+
+static void
+normalize(Matrix *matrix)
+{
+	uint32		i;
+	uint32		j;
+
+	for (i = 0; i < matrix->n; i++)
+	{
+		float	   *row = matrix->values + (Size) i * matrix->dims;
+		float		norm;
+
+		norm = sqrtf(omen_distance->inner_product_f32(matrix->dims, row, row));
+		for (j = 0; j < matrix->dims; j++)
+			row[j] /= norm;
+	}
+}
+
+/* A quantizer for the base set, and the pair codes of its rows */
+static OmenQuantizer *
+train(const Matrix *base, OmenMetric metric, Encoded *encoded)
+{
+	OmenCodeShape shape;
+	OmenQuantizer *quant;
+	float	   *mean = allocate(base->dims * sizeof(float));
+	float	   *scratch = allocate(3 * (base->dims + 64) * sizeof(float));
+	uint8	   *own;
+	Size		i;
+	Size		j;
+
+	if (!omen_quant_choose_shape(OMEN_ELEMENT_F32, metric, base->dims,
+								 OMEN_QUANTIZER_AUTO, &shape))
+		exit(1);
+	for (i = 0; i < base->n; i++)
+	{
+		for (j = 0; j < base->dims; j++)
+			mean[j] += base->values[i * base->dims + j] / base->n;
+	}
+	quant = omen_quant_init(allocate(omen_quant_size(&shape)), &shape, mean,
+							0);
+	own = allocate(shape.own_size);
+	encoded->size = shape.pair_size;
+	encoded->codes = allocate(base->n * encoded->size);
+	for (i = 0; i < base->n; i++)
+	{
+		omen_quant_encode_own(quant, base->values + i * base->dims, own,
+							  scratch);
+		omen_quant_own_to_pair(quant, own, encoded->codes + i * encoded->size);
+	}
+	return quant;
+}
+
+static const uint8 *
+get_code(void *arg, uint32 row, Size *size)
+{
+	Encoded    *encoded = (Encoded *) arg;
+
+	*size = encoded->size;
+	return encoded->codes + row * encoded->size;
+}
+
+static bool
+wait_for_team(void *arg)
+{
+	Team	   *team = (Team *) arg;
+
+	return pthread_barrier_wait(&team->barrier) ==
+		PTHREAD_BARRIER_SERIAL_THREAD;
+}
+
+static void
+note_progress(void *arg, uint64 done, uint64 total)
+{
+	((Team *) arg)->done = done * 1000000 / total;
+}
+
+static void *
+participate(void *arg)
+{
+	Team	   *team = (Team *) arg;
+	OmenBuild  *result;
+
+	result = omen_build_graph(team->arena, team->quant, &team->input,
+							  &team->team);
+	if (wait_for_team(team))
+		team->result = result;
+	return NULL;
+}
+
+static OmenBuild *
+build(Team *team, const OmenBuildParams *params, const Encoded *encoded,
+	  int nthreads)
+{
+	pthread_t	threads[MAX_THREADS];
+	int			i;
+
+	team->arena = allocate(omen_build_arena_size(team->quant, params));
+	omen_build_arena_init(team->arena, team->quant, params);
+	team->input.arg = unconstify(Encoded *, encoded);
+	team->input.pair_code = get_code;
+	team->team.arg = team;
+	team->team.barrier = wait_for_team;
+	team->team.progress = note_progress;
+	pthread_barrier_init(&team->barrier, NULL, nthreads);
+	for (i = 1; i < nthreads; i++)
+		pthread_create(&threads[i], NULL, participate, team);
+	participate(team);
+	for (i = 1; i < nthreads; i++)
+		pthread_join(threads[i], NULL);
+	return team->result;
+}
+
+static void
+report_degrees(const OmenBuild *graph, uint32 n)
+{
+	uint32	   *indegree = allocate(n * sizeof(uint32));
+	const uint32 *first;
+	uint64		nlinks = 0;
+	uint64		nscale = 0;
+	uint32		few = 0;
+	uint32		most = 0;
+	uint32		i;
+	int			j;
+
+	for (i = 0; i < n; i++)
+	{
+		int			count;
+		int			scale;
+		const uint32 *links = omen_build_links(graph, i, &count, &scale);
+
+		nlinks += count;
+		nscale += scale;
+		for (j = 0; j < count; j++)
+			indegree[links[j]]++;
+	}
+	for (i = 0; i < n; i++)
+	{
+		few += indegree[i] < 4;
+		most = Max(most, indegree[i]);
+	}
+	printf("degree %.1f, scale links %.2f, in-degree < 4: %.2f %%, most %u, "
+		   "clusters %u\n", (double) nlinks / n, (double) nscale / n,
+		   100.0 * few / n, most, omen_build_clusters(graph, &first));
+	free(indegree);
+}
+
+/* Distance of each query's K-th neighbour: a hit is what is no farther */
+static float *
+find_truth(const Matrix *base, const Matrix *query, const char *path,
+		   uint32 nrows)
+{
+	OmenDistanceF32 distance = omen_distance->l2_squared_f32;
+	float	   *truth = allocate(query->n * sizeof(float));
+	FILE	   *file = path != NULL ? fopen(path, "rb") : NULL;
+	uint32		i;
+	uint32		j;
+
+	for (i = 0; i < query->n; i++)
+	{
+		const float *q = query->values + (Size) i * query->dims;
+		float		best[K];
+		int			nbest = 0;
+
+		if (file != NULL)
+		{
+			uint32		row[101];
+
+			read_exactly(file, row, sizeof(row), path);
+			truth[i] = distance(base->dims, q, base->values +
+								(Size) row[K] * base->dims);
+			continue;
+		}
+		for (j = 0; j < base->n; j++)
+		{
+			float		d = distance(base->dims, q,
+									 base->values + (Size) j * base->dims);
+			int			at;
+
+			if (nbest == K && d >= best[K - 1])
+				continue;
+			if (nbest < K)
+				nbest++;
+			for (at = nbest - 1; at > 0 && d < best[at - 1]; at--)
+				best[at] = best[at - 1];
+			best[at] = d;
+		}
+		truth[i] = best[nbest - 1];
+	}
+	if (file != NULL)
+		fclose(file);
+	return truth;
+}
+
+/* Insert into a pool of at most ef, sorted by distance */
+static int
+insert_found(Found *pool, int npool, int ef, float distance, uint32 node)
+{
+	int			at;
+
+	if (npool == ef && distance >= pool[npool - 1].distance)
+		return npool;
+	if (npool < ef)
+		npool++;
+	for (at = npool - 1; at > 0 && distance < pool[at - 1].distance; at--)
+		pool[at] = pool[at - 1];
+	pool[at].distance = distance;
+	pool[at].node = node;
+	pool[at].expanded = false;
+	return npool;
+}
+
+static void
+measure(const OmenBuild *graph, const Matrix *base, const Matrix *query,
+		const float *truth, int ef)
+{
+	OmenDistanceF32 distance = omen_distance->l2_squared_f32;
+	uint32	   *seen = allocate(base->n * sizeof(uint32));
+	Found	   *pool = allocate((ef + 1) * sizeof(Found));
+	uint64		hops = 0;
+	uint64		computed = 0;
+	uint64		hits = 0;
+	uint32		i;
+	int			j;
+
+	for (i = 0; i < query->n; i++)
+	{
+		const float *q = query->values + (Size) i * query->dims;
+		int			npool = 0;
+		uint32		entry = 0;
+		float		nearest = INFINITY;
+
+		for (j = 0; j < NENTRIES; j++)
+		{
+			uint32		node = (uint64) j * base->n / NENTRIES;
+			float		d = distance(base->dims, q, base->values +
+									 (Size) omen_build_row(graph, node) *
+									 base->dims);
+
+			if (d < nearest)
+			{
+				nearest = d;
+				entry = node;
+			}
+		}
+		npool = insert_found(pool, 0, ef, nearest, entry);
+		seen[entry] = i + 1;
+		for (;;)
+		{
+			const uint32 *links;
+			int			nlinks;
+			int			nscale;
+			int			at = 0;
+
+			while (at < npool && pool[at].expanded)
+				at++;
+			if (at == npool)
+				break;
+			pool[at].expanded = true;
+			hops++;
+			links = omen_build_links(graph, pool[at].node, &nlinks, &nscale);
+			for (j = 0; j < nlinks; j++)
+			{
+				if (seen[links[j]] == i + 1)
+					continue;
+				seen[links[j]] = i + 1;
+				computed++;
+				npool = insert_found(pool, npool, ef,
+									 distance(base->dims, q, base->values +
+											  (Size) omen_build_row(graph,
+																	links[j]) *
+											  base->dims),
+									 links[j]);
+			}
+		}
+		for (j = 0; j < Min(K, npool); j++)
+			hits += pool[j].distance <= truth[i] * 1.000001f;
+	}
+	printf("ef %d: recall %.4f, hops %.1f, distances %.0f\n", ef,
+		   (double) hits / K / query->n, (double) hops / query->n,
+		   (double) computed / query->n);
+	free(pool);
+	free(seen);
+}

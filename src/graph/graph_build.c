@@ -1,0 +1,411 @@
+/*-------------------------------------------------------------------------
+ *
+ * graph_build.c
+ *	  Bulk construction of the graph: its stages, and the arena.
+ *
+ * The method is described in README.md.  In short: rows are numbered by
+ * coarse cluster (graph_build_place.c); candidates for links come from
+ * comparing everybody with everybody inside small overlapping clusters
+ * (graph_build_partition.c, graph_build_leaf.c); the candidates are pruned,
+ * mirrored and pruned again (graph_build_prune.c); the last two steps are
+ * repeated on the nodes of level >= 1, >= 2 and so on; and at last every node
+ * is made reachable (graph_build_connect.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "graph/graph_build.h"
+
+/* Report to the caller after comparing so many bytes: under a millisecond */
+#define REPORT_BYTES			(4 * 1024 * 1024)
+
+static Size lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
+					const OmenBuildParams *params);
+static OmenBuild *attach_arena(void *arena, const OmenQuantizer *quant);
+static void build_scale(OmenBuild *build);
+static void collect_scale(OmenBuild *build);
+
+Size
+omen_build_arena_size(const OmenQuantizer *quant,
+					  const OmenBuildParams *params)
+{
+	OmenBuildArena layout;
+
+	return lay_out(&layout, quant, params);
+}
+
+void
+omen_build_arena_init(void *memory, const OmenQuantizer *quant,
+					  const OmenBuildParams *params)
+{
+	OmenBuildArena *arena = (OmenBuildArena *) memory;
+	uint64		n = params->n;
+	int			i;
+
+	lay_out(arena, quant, params);
+	arena->nclusters = 0;
+	arena->nsubset = 0;
+
+	/* scales hold n/4 + n/16 + ... nodes */
+	arena->total_work = n * OMEN_WORK_PLACE + n * OMEN_WORK_CONNECT +
+		(n + n / 3) * (OMEN_WORK_CANDIDATES * arena->rounds +
+					   OMEN_WORK_PRUNE);
+	pg_atomic_init_u64(&arena->done_work, 0);
+	pg_atomic_init_u32(&arena->next, 0);
+	for (i = 0; i < OMEN_BUILD_LOCKS; i++)
+		pg_atomic_init_u32(&arena->locks[i], 0);
+}
+
+/*
+ * Derive the arena's header from the parameters.  ef_construction keeps its
+ * meaning, breadth of the choice: it is the number of candidates that a node
+ * collects, and decides how many clusterings they come from.  Lists have to
+ * hold a node's links and as many from others.
+ */
+static Size
+lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
+		const OmenBuildParams *params)
+{
+	Size		n = params->n;
+	Size		at = CACHELINEALIGN(sizeof(OmenBuildArena));
+	Size		pair_size = quant->shape.pair_size;
+
+	Assert(params->max_links >= 2 && params->max_links <= OMEN_MAX_LINKS);
+	Assert(params->n < (UINT32_C(1) << OMEN_LINK_NUMBER_BITS));
+
+	arena->params = *params;
+	arena->stride = TYPEALIGN(16, pair_size);
+	arena->list_size = Max(Min(params->ef_construction, OMEN_SELECT_MAX / 2),
+						   2 * params->max_links);
+	arena->leaf_keep = Max(OMEN_LEAF_KEEP, params->max_links / 2);
+	arena->rounds = params->ef_construction < 48 ? 1 :
+		Min(2 + params->ef_construction / 160, OMEN_MAX_ROUNDS);
+
+#define PART(field, bytes) \
+	(arena->field = at, at += CACHELINEALIGN((Size) (bytes)))
+
+	PART(rows, n * sizeof(uint32));
+	PART(levels, n);
+	PART(codes, pair_size > 0 ? n * arena->stride :
+		 params->code_bytes + n * MAXIMUM_ALIGNOF);
+	PART(offsets, pair_size > 0 ? 0 : n * sizeof(Size));
+	PART(lists, n * arena->list_size * sizeof(uint64));
+	PART(nlist, n * sizeof(OmenListSize));
+	PART(links, n * params->max_links * sizeof(uint32));
+	PART(nlinks, n);
+	PART(nscale, n);
+	PART(pairs, n * 2 * OMEN_TOP_FANOUT * sizeof(uint32));
+	PART(subset, n * sizeof(uint32));
+	PART(starts, (OMEN_MAX_LEADERS + 1) * sizeof(uint32));
+	PART(clusters, (n / OMEN_COARSE_SIZE + OMEN_MAX_LEADERS + 1) *
+		 sizeof(uint32));
+#undef PART
+
+	arena->size = at;
+	return at;
+}
+
+OmenBuild *
+omen_build_graph(void *arena, const OmenQuantizer *quant,
+				 const OmenBuildInput *input, const OmenBuildTeam *team)
+{
+	OmenBuild  *build = attach_arena(arena, quant);
+
+	build->input = input;
+	build->team = team;
+	if (build->n == 0)
+		return build;
+
+	omen_build_place(build);
+	build_scale(build);
+
+	/* a node linked to all others has no use for more */
+	while (build->n > build->max_links + 1 && build->scale < OMEN_MAX_LEVEL)
+	{
+		build->scale++;
+		omen_build_once(build, collect_scale);
+		build->nmembers = build->arena->nsubset;
+		if (build->nmembers < 2)
+			break;
+		build_scale(build);
+	}
+
+	omen_build_connect(build);
+	omen_build_order(build);
+	return build;
+}
+
+/* Resolve the arena's parts where it is mapped, and allocate scratch */
+static OmenBuild *
+attach_arena(void *memory, const OmenQuantizer *quant)
+{
+	OmenBuildArena *arena = (OmenBuildArena *) memory;
+	OmenBuild  *build = (OmenBuild *) palloc0(sizeof(OmenBuild));
+	char	   *base = (char *) memory;
+
+	build->arena = arena;
+	build->quant = quant;
+	build->rows = (uint32 *) (base + arena->rows);
+	build->levels = (uint8 *) (base + arena->levels);
+	build->codes = (uint8 *) (base + arena->codes);
+	build->offsets = (Size *) (base + arena->offsets);
+	build->lists = (uint64 *) (base + arena->lists);
+	build->nlist = (OmenListSize *) (base + arena->nlist);
+	build->links = (uint32 *) (base + arena->links);
+	build->nlinks = (uint8 *) (base + arena->nlinks);
+	build->nscale = (uint8 *) (base + arena->nscale);
+	build->pairs = (uint32 *) (base + arena->pairs);
+	build->subset = (uint32 *) (base + arena->subset);
+	build->starts = (uint32 *) (base + arena->starts);
+	build->clusters = (uint32 *) (base + arena->clusters);
+
+	build->n = arena->params.n;
+	build->max_links = arena->params.max_links;
+	build->stride = arena->stride;
+	build->list_size = arena->list_size;
+	build->scale = 0;
+	build->nmembers = build->n;
+
+	if (build->n > 0)
+	{
+		omen_block_init(build, &build->leaders, OMEN_MAX_LEADERS);
+		omen_block_init(build, &build->leaf, OMEN_LEAF_MAX);
+		build->distances = (float *) palloc(OMEN_MAX_LEADERS * sizeof(float));
+		build->keys = (uint64 *) palloc(OMEN_MAX_KEYS * sizeof(uint64));
+	}
+	return build;
+}
+
+/* Candidates and links among the nodes of one scale */
+static void
+build_scale(OmenBuild *build)
+{
+	int			rounds = build->arena->rounds;
+	int			round;
+
+	/* the only leaf compares all with all: a second look finds nothing new */
+	if (build->nmembers <= OMEN_LEAF_MAX)
+		rounds = 1;
+	for (round = 0; round < rounds; round++)
+		omen_build_candidates(build, round);
+	omen_build_prune(build);
+}
+
+/* Start a scale: list the nodes of that level or above */
+static void
+collect_scale(OmenBuild *build)
+{
+	uint32		nsubset = 0;
+	uint32		node;
+
+	for (node = 0; node < build->n; node++)
+	{
+		if (build->levels[node] < build->scale)
+			continue;
+		build->subset[nsubset++] = node;
+		memset(&build->nlist[node], 0, sizeof(OmenListSize));
+	}
+	build->arena->nsubset = nsubset;
+}
+
+/*
+ * Wait for everybody; one of them runs setup(), if any, while the others
+ * wait, and the work of the next stage can be claimed from its beginning.
+ */
+void
+omen_build_once(OmenBuild *build, void (*setup) (OmenBuild *))
+{
+	if (build->team->barrier(build->team->arg))
+	{
+		pg_atomic_write_u32(&build->arena->next, 0);
+		if (setup != NULL)
+			setup(build);
+	}
+	build->team->barrier(build->team->arg);
+}
+
+/* Take the next chunk of work of this stage; false if there is none left */
+bool
+omen_build_claim(OmenBuild *build, uint32 total, uint32 chunk,
+				 uint32 *first, uint32 *end)
+{
+	pg_atomic_uint32 *next = &build->arena->next;
+
+	/* look before adding, so that latecomers cannot make it wrap around */
+	if (pg_atomic_read_u32(next) >= total)
+		return false;
+	*first = pg_atomic_fetch_add_u32(next, chunk);
+	if (*first >= total)
+		return false;
+	*end = Min(*first + chunk, total);
+	return true;
+}
+
+/*
+ * Called from every loop, with the bytes of codes compared and the work (in
+ * units of OMEN_WORK_*) done since the last call.  No lock may be held: the
+ * caller's function may not return.
+ */
+void
+omen_build_tick(OmenBuild *build, Size compared, uint64 work)
+{
+	OmenBuildArena *arena = build->arena;
+	uint64		done;
+
+	build->idle_work += compared;
+	build->new_work += work;
+	if (build->idle_work < REPORT_BYTES)
+		return;
+
+	done = pg_atomic_add_fetch_u64(&arena->done_work, build->new_work);
+	build->idle_work = 0;
+	build->new_work = 0;
+	build->team->progress(build->team->arg, Min(done, arena->total_work),
+						  arena->total_work);
+}
+
+/* Tell the owner of the arena that these nodes' lists can be written out */
+void
+omen_build_release(OmenBuild *build, uint32 first, uint32 end)
+{
+	const OmenBuildTeam *team = build->team;
+	Size		n = end - first;
+
+	if (team->done_with == NULL)
+		return;
+	if (build->stride > 0)
+		team->done_with(team->arg, omen_node_code(build, first),
+						n * build->stride);
+	team->done_with(team->arg, omen_node_list(build, first),
+					n * build->list_size * sizeof(uint64));
+	team->done_with(team->arg, omen_node_links(build, first),
+					n * build->max_links * sizeof(uint32));
+}
+
+/*
+ * Locks over lists are held for a few hundred nanoseconds, and one process in
+ * a thousand meets one that is taken, so spinning is enough.  Nothing that
+ * can fail may happen under a lock.
+ */
+void
+omen_build_lock(OmenBuild *build, uint32 node)
+{
+	pg_atomic_uint32 *lock = &build->arena->locks[node % OMEN_BUILD_LOCKS];
+	int			spins = 0;
+
+	while (pg_atomic_exchange_u32(lock, 1) != 0)
+	{
+		/* its holder may have been put to sleep */
+		if (++spins % 1000 == 0)
+			pg_usleep(10);
+	}
+}
+
+void
+omen_build_unlock(OmenBuild *build, uint32 node)
+{
+	pg_memory_barrier();
+	pg_atomic_write_u32(&build->arena->locks[node % OMEN_BUILD_LOCKS], 0);
+}
+
+void
+omen_block_init(const OmenBuild *build, OmenCodeBlock *block, int size)
+{
+	block->n = 0;
+	block->size = size;
+	block->codes = NULL;
+	block->pointers = NULL;
+	if (build->stride > 0)
+	{
+		char	   *memory = palloc(size * build->stride + PG_CACHE_LINE_SIZE);
+
+		block->codes = (uint8 *) CACHELINEALIGN(memory);
+	}
+	else
+		block->pointers = (const uint8 **) palloc(size * sizeof(uint8 *));
+}
+
+/* Append a code; one of varying size must stay where it is */
+void
+omen_block_add(const OmenBuild *build, OmenCodeBlock *block,
+			   const uint8 *code, Size size)
+{
+	Assert(block->n < block->size);
+
+	if (build->stride > 0)
+		memcpy(block->codes + block->n * build->stride, code, size);
+	else
+		block->pointers[block->n] = code;
+	block->n++;
+}
+
+/*
+ * Graph distances from a code to those of a block, from index "from" on;
+ * distances[i] belongs to index i.  Rounding may leave a distance of equal
+ * codes below zero, and an overflow gives NaN: both become 0, for distances
+ * are sorted by their bits.
+ */
+void
+omen_block_distances(const OmenBuild *build, const OmenCodeBlock *block,
+					 int from, const uint8 *code, float *distances)
+{
+	int			i;
+
+	if (from >= block->n)
+		return;
+	if (build->stride > 0)
+		omen_quant_pair_block(build->quant, code,
+							  block->codes + from * build->stride,
+							  build->stride, block->n - from,
+							  distances + from);
+	else
+	{
+		for (i = from; i < block->n; i++)
+			distances[i] = omen_quant_pair_distance(build->quant, code,
+													block->pointers[i]);
+	}
+	for (i = from; i < block->n; i++)
+		distances[i] = distances[i] > 0 ? distances[i] : 0;
+}
+
+uint32
+omen_build_row(const OmenBuild *build, uint32 position)
+{
+	Assert(position < build->n);
+	return build->rows[build->order[position]];
+}
+
+int
+omen_build_level(const OmenBuild *build, uint32 position)
+{
+	Assert(position < build->n);
+	return build->levels[build->order[position]];
+}
+
+const uint8 *
+omen_build_code(const OmenBuild *build, uint32 position)
+{
+	Assert(position < build->n);
+	return omen_node_code(build, build->order[position]);
+}
+
+const uint32 *
+omen_build_links(const OmenBuild *build, uint32 position, int *nlinks,
+				 int *nscale)
+{
+	uint32		node;
+
+	Assert(position < build->n);
+	node = build->order[position];
+	*nlinks = build->nlinks[node];
+	*nscale = build->nscale[node];
+	return omen_node_links(build, node);
+}
+
+uint32
+omen_build_clusters(const OmenBuild *build, const uint32 **first)
+{
+	*first = build->clusters;
+	return build->n > 0 ? build->arena->nclusters : 0;
+}

@@ -1,0 +1,327 @@
+/*-------------------------------------------------------------------------
+ *
+ * graph_build.h
+ *	  Private to bulk construction: the arena and what its stages share.
+ *
+ * The arena holds no pointers, for participants may map it at different
+ * addresses.  Its parts, all arrays by node unless stated:
+ *
+ *	header		OmenBuildArena
+ *	rows		uint32, the caller's row of a node
+ *	levels		uint8
+ *	codes		pair codes, "stride" bytes apart, or with offsets[] if their
+ *				size varies
+ *	lists		uint64[list_size]: candidates while they are collected, later
+ *				forward and reverse links on their way to being pruned
+ *	nlist		uint16[3]: OmenListSize
+ *	links		uint32[max_links], with nlinks and nscale
+ *	pairs		uint32[2 * OMEN_TOP_FANOUT]: working space of one stage
+ *	clusters	first position of each coarse cluster
+ *
+ * Nodes are numbered by coarse cluster from the first stage on; the last
+ * stage improves the order within each cluster.
+ *
+ * Stages are separated by omen_build_once(), and their work is given out by
+ * omen_build_claim(), so that any number of participants gets through.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_GRAPH_BUILD_H
+#define OMEN_GRAPH_BUILD_H
+
+#include "port/atomics.h"
+
+#include "graph/graph.h"
+
+/* Top-level clusters that a node is a member of */
+#define OMEN_TOP_FANOUT			2
+
+/* Leaves of each of those clusters that it is a member of */
+#define OMEN_LEAF_FANOUT		3
+
+/* Average sizes aimed at, and the largest leaf */
+#define OMEN_TOP_SIZE			4000
+#define OMEN_COARSE_SIZE		1000
+#define OMEN_LEAF_SIZE			512
+#define OMEN_LEAF_MAX			1024
+
+/* Nearest that a row of a leaf passes on, unless there are many links */
+#define OMEN_LEAF_KEEP			16
+
+/* Independent clusterings at most */
+#define OMEN_MAX_ROUNDS			6
+
+/* Room for the sorting of candidates */
+#define OMEN_MAX_KEYS			4096
+
+/* Members of a cluster that fit into private lists */
+#define OMEN_CLUSTER_MAX		32768
+
+/* More leaders than this cost more than the clusters they would shrink */
+#define OMEN_MAX_LEADERS		2048
+
+/* Locks over the lists of candidates, by node modulo this */
+#define OMEN_BUILD_LOCKS		4096
+
+/* Rows or nodes handed out at once */
+#define OMEN_BUILD_CHUNK		512
+
+/* Entries of a node's list in the arena */
+typedef struct OmenListSize
+{
+	uint16		candidates;		/* sorted; later: forward links, sorted */
+	uint16		kept;			/* how many of them are chosen links */
+	uint16		reverse;		/* links from others, behind the forward ones */
+} OmenListSize;
+
+typedef struct OmenBuildArena
+{
+	OmenBuildParams params;
+	Size		stride;			/* of codes; 0 if their size varies */
+	int			list_size;
+	int			leaf_keep;		/* nearest kept of each row of a leaf */
+	int			rounds;			/* clusterings that supply candidates */
+
+	/* offsets of the parts */
+	Size		rows;
+	Size		levels;
+	Size		codes;
+	Size		offsets;
+	Size		lists;
+	Size		nlist;
+	Size		links;
+	Size		nlinks;
+	Size		nscale;
+	Size		pairs;
+	Size		subset;
+	Size		starts;
+	Size		clusters;
+	Size		size;
+
+	/* written by one participant between two barriers */
+	uint32		nclusters;		/* of the stage at work; in the end: coarse */
+	uint32		nsubset;		/* nodes of the scale at work */
+
+	uint64		total_work;
+	pg_atomic_uint64 done_work;
+	pg_atomic_uint32 next;		/* work of this stage not given out yet */
+	pg_atomic_uint32 locks[OMEN_BUILD_LOCKS];
+} OmenBuildArena;
+
+/*
+ * Codes gathered for comparison of one with many: copies lying "stride" bytes
+ * apart, or pointers if their size varies.
+ */
+typedef struct OmenCodeBlock
+{
+	int			n;
+	int			size;			/* for how many there is room */
+	uint8	   *codes;
+	const uint8 **pointers;
+} OmenCodeBlock;
+
+/* A cluster at work, with the candidates found in it so far */
+typedef struct OmenCluster
+{
+	const uint32 *members;		/* node numbers */
+	uint32		n;
+	int			keep;			/* candidates taken from each leaf */
+	int			room;			/* size of each list in near[] */
+	uint64	   *near;
+	uint16	   *nnear;
+} OmenCluster;
+
+/* One participant's view of the construction, and its result */
+struct OmenBuild
+{
+	OmenBuildArena *arena;
+	const OmenQuantizer *quant;
+	const OmenBuildInput *input;
+	const OmenBuildTeam *team;
+
+	/* the arena's parts, as mapped here */
+	uint32	   *rows;
+	uint8	   *levels;
+	uint8	   *codes;
+	Size	   *offsets;
+	uint64	   *lists;
+	OmenListSize *nlist;
+	uint32	   *links;
+	uint8	   *nlinks;
+	uint8	   *nscale;
+	uint32	   *pairs;
+	uint32	   *subset;
+	uint32	   *starts;
+	uint32	   *clusters;
+	uint32	   *order;			/* node at each position, in the end */
+
+	uint32		n;
+	int			max_links;
+	Size		stride;
+	int			list_size;
+
+	/* of the scale at work; all nodes if it is 0 */
+	int			scale;
+	uint32		nmembers;
+	int			fanout;			/* clusters that each member joins */
+	float		alpha;			/* slack of its choices */
+
+	Size		idle_work;		/* bytes compared since the last report */
+	uint64		new_work;		/* work done since then */
+
+	/* scratch, of one participant */
+	OmenCodeBlock leaders;
+	OmenCodeBlock leaf;
+	float	   *distances;
+	uint64	   *keys;
+};
+
+/* graph_build.c */
+extern void omen_build_once(OmenBuild *build, void (*setup) (OmenBuild *));
+extern bool omen_build_claim(OmenBuild *build, uint32 total, uint32 chunk,
+							 uint32 *first, uint32 *end);
+extern void omen_build_tick(OmenBuild *build, Size compared, uint64 work);
+extern void omen_build_release(OmenBuild *build, uint32 first, uint32 end);
+extern void omen_build_lock(OmenBuild *build, uint32 node);
+extern void omen_build_unlock(OmenBuild *build, uint32 node);
+extern void omen_block_init(const OmenBuild *build, OmenCodeBlock *block,
+							int size);
+extern void omen_block_add(const OmenBuild *build, OmenCodeBlock *block,
+						   const uint8 *code, Size size);
+extern void omen_block_distances(const OmenBuild *build,
+								 const OmenCodeBlock *block, int from,
+								 const uint8 *code, float *distances);
+
+/* graph_build_place.c */
+extern void omen_build_place(OmenBuild *build);
+extern void omen_build_order(OmenBuild *build);
+
+/* graph_build_partition.c */
+extern void omen_build_candidates(OmenBuild *build, int round);
+extern void omen_build_draw_leaders(OmenBuild *build, uint64 purpose,
+									const uint32 *members, uint32 nmembers,
+									int nleaders);
+extern void omen_build_nearest(const float *distances, int n, int fanout,
+							   uint32 *nearest);
+extern void omen_build_invert(const uint32 *groups, uint32 n, uint32 ngroups,
+							  uint32 *starts, uint32 *items);
+
+/* graph_build_leaf.c */
+extern void omen_build_leaf(OmenBuild *build, OmenCluster *cluster,
+							const uint32 *items, int n);
+extern void omen_build_merge_cluster(OmenBuild *build,
+									 const OmenCluster *cluster);
+
+/* graph_build_prune.c */
+extern void omen_build_prune(OmenBuild *build);
+
+/* graph_build_connect.c */
+extern void omen_build_connect(OmenBuild *build);
+
+/* graph_select.c */
+extern int	omen_graph_diversify(const OmenQuantizer *quant,
+								 const OmenNear *near, int n, Size stride,
+								 int max, float alpha, bool *kept);
+extern int	omen_graph_fill(const bool *kept, int n, int max, int nkept,
+							int *chosen);
+
+/* Work of a stage in units of progress, by node; measured shares */
+#define OMEN_WORK_PLACE			4
+#define OMEN_WORK_CANDIDATES	10
+#define OMEN_WORK_PRUNE			12
+#define OMEN_WORK_CONNECT		2
+
+/* A mixed-up value of two words; splitmix64 */
+static inline uint64
+omen_build_mix(uint64 a, uint64 b)
+{
+	uint64		z = a + b * UINT64CONST(0x9E3779B97F4A7C15);
+
+	z = (z ^ (z >> 30)) * UINT64CONST(0xBF58476D1CE4E5B9);
+	z = (z ^ (z >> 27)) * UINT64CONST(0x94D049BB133111EB);
+	return z ^ (z >> 31);
+}
+
+/* A member of the i-th of k equal stretches of n members, at random */
+static inline uint32
+omen_build_stratum(uint64 seed, uint32 i, uint32 n, uint32 k)
+{
+	uint32		first = (uint32) ((uint64) n * i / k);
+	uint32		end = (uint32) ((uint64) n * (i + 1) / k);
+
+	return first + omen_build_mix(seed, i) % Max(end - first, 1);
+}
+
+/*
+ * A candidate of a node as one number that sorts by distance.  Ties are
+ * broken by the other node's number after XOR with a value of this node's
+ * own: were they broken by the number alone, a thousand equal vectors would
+ * all link to the same few of them.
+ */
+static inline uint32
+omen_key_salt(uint32 node)
+{
+	return (uint32) omen_build_mix(node, 1);
+}
+
+static inline uint64
+omen_key_form(float distance, uint32 other, uint32 salt)
+{
+	uint32		bits;
+
+	memcpy(&bits, &distance, sizeof(bits));
+	return ((uint64) bits << 32) | (other ^ salt);
+}
+
+static inline uint32
+omen_key_node(uint64 key, uint32 salt)
+{
+	return (uint32) key ^ salt;
+}
+
+static inline float
+omen_key_distance(uint64 key)
+{
+	uint32		bits = (uint32) (key >> 32);
+	float		distance;
+
+	memcpy(&distance, &bits, sizeof(distance));
+	return distance;
+}
+
+static inline const uint8 *
+omen_node_code(const OmenBuild *build, uint32 node)
+{
+	if (build->stride > 0)
+		return build->codes + node * build->stride;
+	return build->codes + build->offsets[node];
+}
+
+static inline uint64 *
+omen_node_list(const OmenBuild *build, uint32 node)
+{
+	return build->lists + (Size) node * build->list_size;
+}
+
+static inline uint32 *
+omen_node_links(const OmenBuild *build, uint32 node)
+{
+	return build->links + (Size) node * build->max_links;
+}
+
+static inline const uint8 *
+omen_block_code(const OmenBuild *build, const OmenCodeBlock *block, int i)
+{
+	if (build->stride > 0)
+		return block->codes + i * build->stride;
+	return block->pointers[i];
+}
+
+/* The i-th node of the scale at work */
+static inline uint32
+omen_scale_member(const OmenBuild *build, uint32 i)
+{
+	return build->scale == 0 ? i : build->subset[i];
+}
+
+#endif							/* OMEN_GRAPH_BUILD_H */

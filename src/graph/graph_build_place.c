@@ -1,0 +1,439 @@
+/*-------------------------------------------------------------------------
+ *
+ * graph_build_place.c
+ *	  Numbering of nodes: coarse clusters first, the graph's order in the end.
+ *
+ * Rows are read in input order twice: to find each one's nearest of about
+ * n/4000 leaders, and to copy its code to the next free place of that
+ * leader's cluster.  So input is read and arena written in streams, however
+ * large they are.  Each of these clusters is then divided into coarse
+ * clusters of about 1000 nodes, which keep their range of positions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "graph/graph_build.h"
+
+static int	count_groups(uint32 n, uint32 target);
+static void draw_leading_rows(OmenBuild *build, int nleaders);
+static void chain_leaders(OmenBuild *build, uint32 *rank);
+static void join_rows(OmenBuild *build, const uint32 *rank, uint32 first,
+					  uint32 end);
+static void number_rows(OmenBuild *build);
+static void copy_rows(OmenBuild *build, uint32 first, uint32 end);
+static void divide_group(OmenBuild *build, uint32 group);
+static void permute_nodes(OmenBuild *build, uint32 first, uint32 n,
+						  uint32 *source);
+static void init_nodes(OmenBuild *build, uint32 first, uint32 end);
+static void mark_coarse(OmenBuild *build, uint32 first, const uint32 *starts,
+						uint32 ncoarse);
+static void list_coarse(OmenBuild *build);
+static void order_cluster(OmenBuild *build, uint32 cluster);
+static void rename_links(OmenBuild *build, uint32 first, uint32 end);
+
+/*
+ * Working space in build->pairs: the group of each row, later whether a
+ * coarse cluster begins at a node; the place of each row; the size of its
+ * code, if sizes vary.
+ */
+static inline uint32 *
+row_groups(OmenBuild *build)
+{
+	return build->pairs;
+}
+
+static inline uint32 *
+coarse_marks(OmenBuild *build)
+{
+	return build->pairs;
+}
+
+static inline uint32 *
+row_places(OmenBuild *build)
+{
+	return build->pairs + build->n;
+}
+
+static inline uint32 *
+row_sizes(OmenBuild *build)
+{
+	return build->pairs + (Size) 2 * build->n;
+}
+
+/* Number the rows, and bring rows, codes and levels of nodes to the arena */
+void
+omen_build_place(OmenBuild *build)
+{
+	uint32		ngroups = count_groups(build->n, OMEN_TOP_SIZE);
+	uint32	   *rank = (uint32 *) palloc(ngroups * sizeof(uint32));
+	uint32		first;
+	uint32		end;
+
+	draw_leading_rows(build, ngroups);
+	chain_leaders(build, rank);
+
+	omen_build_once(build, NULL);
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+		join_rows(build, rank, first, end);
+
+	omen_build_once(build, number_rows);
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+		copy_rows(build, first, end);
+
+	omen_build_once(build, NULL);
+	while (omen_build_claim(build, ngroups, 1, &first, &end))
+		divide_group(build, first);
+
+	omen_build_once(build, list_coarse);
+	pfree(rank);
+}
+
+static int
+count_groups(uint32 n, uint32 target)
+{
+	return Max(1, Min((n + target / 2) / target, OMEN_MAX_LEADERS));
+}
+
+/* Gather the codes of rows drawn at random in build->leaders */
+static void
+draw_leading_rows(OmenBuild *build, int nleaders)
+{
+	uint64		seed = build->arena->params.seed;
+	int			i;
+
+	build->leaders.n = 0;
+	for (i = 0; i < nleaders; i++)
+	{
+		uint32		row = omen_build_stratum(seed, i, build->n, nleaders);
+		Size		size;
+		const uint8 *code = build->input->pair_code(build->input->arg, row,
+													&size);
+
+		/* the next call may take the memory back */
+		if (build->stride == 0)
+		{
+			uint8	   *copy = (uint8 *) palloc(size + 1);
+
+			memcpy(copy, code, size);
+			code = copy;
+		}
+		omen_block_add(build, &build->leaders, code, size);
+	}
+}
+
+/*
+ * Number the leaders along a chain, on which each is followed by the nearest
+ * one left, so that clusters with neighbouring numbers are neighbours.
+ */
+static void
+chain_leaders(OmenBuild *build, uint32 *rank)
+{
+	uint32		nleaders = build->leaders.n;
+	uint32		last = 0;
+	uint32		taken;
+
+	memset(rank, 0xFF, nleaders * sizeof(uint32));
+	for (taken = 0; taken < nleaders; taken++)
+	{
+		uint32		next = nleaders;
+		uint32		i;
+
+		rank[last] = taken;
+		omen_block_distances(build, &build->leaders, 0,
+							 omen_block_code(build, &build->leaders, last),
+							 build->distances);
+		for (i = 0; i < nleaders; i++)
+		{
+			if (rank[i] == PG_UINT32_MAX &&
+				(next == nleaders ||
+				 build->distances[i] < build->distances[next]))
+				next = i;
+		}
+		last = next;
+		omen_build_tick(build, nleaders * build->stride, 0);
+	}
+}
+
+/* First reading: the group of each row */
+static void
+join_rows(OmenBuild *build, const uint32 *rank, uint32 first, uint32 end)
+{
+	int			nleaders = build->leaders.n;
+	uint32		row;
+
+	for (row = first; row < end; row++)
+	{
+		uint32		nearest;
+		Size		size;
+		const uint8 *code = build->input->pair_code(build->input->arg, row,
+													&size);
+
+		if (nleaders > 1)
+			omen_block_distances(build, &build->leaders, 0, code,
+								 build->distances);
+		omen_build_nearest(build->distances, nleaders, 1, &nearest);
+		row_groups(build)[row] = rank[nearest];
+		if (build->stride == 0)
+			row_sizes(build)[row] = MAXALIGN(size);
+		omen_build_tick(build, nleaders * build->stride + size, 1);
+	}
+}
+
+/* Between the readings: the place of each row, and room for its code */
+static void
+number_rows(OmenBuild *build)
+{
+	Size		offset = 0;
+	uint32		place;
+
+	omen_build_invert(row_groups(build), build->n, build->leaders.n,
+					  build->starts, build->rows);
+	for (place = 0; place < build->n; place++)
+	{
+		uint32		row = build->rows[place];
+
+		row_places(build)[row] = place;
+		if (build->stride == 0)
+		{
+			build->offsets[place] = offset;
+			offset += row_sizes(build)[row];
+		}
+	}
+	Assert(build->stride > 0 ||
+		   offset <= build->arena->offsets - build->arena->codes);
+}
+
+/* Second reading: codes go to their places */
+static void
+copy_rows(OmenBuild *build, uint32 first, uint32 end)
+{
+	uint32		row;
+
+	for (row = first; row < end; row++)
+	{
+		uint32		node = row_places(build)[row];
+		Size		size;
+		const uint8 *code = build->input->pair_code(build->input->arg, row,
+													&size);
+
+		memcpy(unconstify(uint8 *, omen_node_code(build, node)), code, size);
+		omen_build_tick(build, size, 1);
+	}
+}
+
+/* Divide the nodes of one leader into coarse clusters, and complete them */
+static void
+divide_group(OmenBuild *build, uint32 group)
+{
+	uint32		first = build->starts[group];
+	uint32		n = build->starts[group + 1] - first;
+	uint32		ncoarse = count_groups(n, OMEN_COARSE_SIZE);
+	uint32	   *rank = (uint32 *) palloc(ncoarse * sizeof(uint32));
+	uint32	   *starts = (uint32 *) palloc((ncoarse + 1) * sizeof(uint32));
+	uint32	   *chosen = (uint32 *) palloc(n * sizeof(uint32) + 1);
+	uint32	   *nodes = (uint32 *) palloc(n * sizeof(uint32) + 1);
+	uint32		i;
+
+	ncoarse = Min(ncoarse, n);
+	for (i = 0; i < n; i++)
+		nodes[i] = first + i;
+	omen_build_draw_leaders(build, first, nodes, n, ncoarse);
+	chain_leaders(build, rank);
+	for (i = 0; i < n; i++)
+	{
+		if (ncoarse > 1)
+			omen_block_distances(build, &build->leaders, 0,
+								 omen_node_code(build, nodes[i]),
+								 build->distances);
+		omen_build_nearest(build->distances, ncoarse, 1, &chosen[i]);
+		chosen[i] = rank[chosen[i]];
+		omen_build_tick(build, (ncoarse + 1) * build->stride,
+						OMEN_WORK_PLACE - 2);
+	}
+	omen_build_invert(chosen, n, ncoarse, starts, nodes);
+	permute_nodes(build, first, n, nodes);
+	init_nodes(build, first, first + n);
+	mark_coarse(build, first, starts, ncoarse);
+
+	pfree(nodes);
+	pfree(chosen);
+	pfree(starts);
+	pfree(rank);
+}
+
+/*
+ * Give the i-th of n nodes the row and code of the source[i]-th; destroys
+ * source[].  Done in place along the cycles of the permutation, since codes of
+ * a group with many equal vectors may not fit into memory twice.
+ */
+static void
+permute_nodes(OmenBuild *build, uint32 first, uint32 n, uint32 *source)
+{
+	uint32	   *rows = build->rows + first;
+	Size		stride = build->stride;
+	uint8	   *codes = build->codes + first * stride;
+	uint8	   *held_code = (uint8 *) palloc(stride + 1);
+	uint32		i;
+
+	for (i = 0; i < n; i++)
+	{
+		uint32		held_row = rows[i];
+		Size		held_offset = 0;
+		uint32		to = i;
+
+		memcpy(held_code, codes + i * stride, stride);
+		if (stride == 0)
+			held_offset = build->offsets[first + i];
+		while (source[to] != PG_UINT32_MAX)
+		{
+			uint32		from = source[to];
+
+			source[to] = PG_UINT32_MAX;
+			rows[to] = from == i ? held_row : rows[from];
+			if (stride > 0)
+				memcpy(codes + to * stride,
+					   from == i ? held_code : codes + from * stride, stride);
+			else
+				build->offsets[first + to] = from == i ? held_offset :
+					build->offsets[first + from];
+			to = from;
+		}
+	}
+	pfree(held_code);
+}
+
+/* Levels, and the rest as it is before any link is known */
+static void
+init_nodes(OmenBuild *build, uint32 first, uint32 end)
+{
+	uint64		seed = omen_build_mix(build->arena->params.seed, 2);
+	uint32		node;
+
+	for (node = first; node < end; node++)
+	{
+		build->levels[node] =
+			omen_graph_draw_level(omen_build_mix(seed, build->rows[node]));
+		build->nlinks[node] = 0;
+		build->nscale[node] = 0;
+		memset(&build->nlist[node], 0, sizeof(OmenListSize));
+	}
+}
+
+/* Mark where coarse clusters begin; one full of equal vectors is cut up */
+static void
+mark_coarse(OmenBuild *build, uint32 first, const uint32 *starts,
+			uint32 ncoarse)
+{
+	uint32	   *marks = coarse_marks(build) + first;
+	uint32		i;
+
+	memset(marks, 0, starts[ncoarse] * sizeof(uint32));
+	for (i = 0; i < ncoarse; i++)
+	{
+		uint32		size = starts[i + 1] - starts[i];
+		uint32		step = size > 4 * OMEN_COARSE_SIZE ? OMEN_COARSE_SIZE :
+			size;
+		uint32		at;
+
+		/* the remainder joins the last piece, see the size of clusters[] */
+		for (at = 0; at < size && size - at >= step; at += step)
+			marks[starts[i] + at] = 1;
+	}
+}
+
+/* Collect the marks */
+static void
+list_coarse(OmenBuild *build)
+{
+	uint32		nclusters = 0;
+	uint32		node;
+
+	for (node = 0; node < build->n; node++)
+	{
+		if (coarse_marks(build)[node])
+			build->clusters[nclusters++] = node;
+	}
+	build->arena->nclusters = nclusters;
+}
+
+/*
+ * Put the nodes of each coarse cluster in an order that follows the links:
+ * nodes on the same page are then often visited by the same search.  The
+ * result goes to build->order; links become positions.
+ */
+void
+omen_build_order(OmenBuild *build)
+{
+	uint32		first;
+	uint32		end;
+
+	build->order = build->pairs + build->n;
+
+	omen_build_once(build, NULL);
+	while (omen_build_claim(build, build->arena->nclusters, 1, &first, &end))
+		order_cluster(build, first);
+
+	omen_build_once(build, NULL);
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+		rename_links(build, first, end);
+	omen_build_once(build, NULL);
+}
+
+/* Breadth-first order of a coarse cluster along links inside it */
+static void
+order_cluster(OmenBuild *build, uint32 cluster)
+{
+	uint32	   *rank = build->pairs;
+	uint32	   *order = build->order;
+	uint32		first = build->clusters[cluster];
+	uint32		end = cluster + 1 < build->arena->nclusters ?
+		build->clusters[cluster + 1] : build->n;
+	uint32		unseen = first;
+	uint32		tail = first;
+	uint32		head;
+
+	memset(rank + first, 0xFF, (end - first) * sizeof(uint32));
+	for (head = first; head < end; head++)
+	{
+		const uint32 *links;
+		int			i;
+
+		if (head == tail)
+		{
+			while (rank[unseen] != PG_UINT32_MAX)
+				unseen++;
+			rank[unseen] = tail;
+			order[tail++] = unseen;
+		}
+		links = omen_node_links(build, order[head]);
+		for (i = 0; i < build->nlinks[order[head]]; i++)
+		{
+			uint32		node = links[i];
+
+			if (node < first || node >= end || rank[node] != PG_UINT32_MAX)
+				continue;
+			rank[node] = tail;
+			order[tail++] = node;
+		}
+	}
+	omen_build_tick(build, (end - first) * sizeof(uint32) * 8, 0);
+}
+
+static void
+rename_links(OmenBuild *build, uint32 first, uint32 end)
+{
+	const uint32 *rank = build->pairs;
+	uint32		node;
+	int			i;
+
+	for (node = first; node < end; node++)
+	{
+		uint32	   *links = omen_node_links(build, node);
+
+		for (i = 0; i < build->nlinks[node]; i++)
+			links[i] = rank[links[i]];
+	}
+	omen_build_tick(build, (end - first) * build->max_links * sizeof(uint32),
+					(end - first) * OMEN_WORK_CONNECT);
+}

@@ -1,0 +1,283 @@
+/*-------------------------------------------------------------------------
+ *
+ * graph_build_prune.c
+ *	  Whom to link: from the candidates of a scale to links.
+ *
+ * Three passes over the members of the scale at work:
+ *
+ *	forward		choose among the candidates; what is left of a list is the
+ *				chosen ones, followed in rank by the nearest of the others
+ *	mirror		offer each chosen link to its target
+ *	final		choose among forward links and offers together
+ *
+ * NOTES
+ *	A node's list belongs to whoever works on the node, except in the second
+ *	pass, which writes to lists of others, under their lock, and only behind
+ *	the forward links.
+ *
+ *	Of more offers than fit, the nearest are kept, whatever the order in
+ *	which they come: the result does not depend on timing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "graph/graph_build.h"
+
+static int	count_wanted(const OmenBuild *build, uint32 node);
+static int	load_candidates(OmenBuild *build, uint32 node, const uint64 *keys,
+							int n, OmenNear *near);
+static void choose_forward(OmenBuild *build, uint32 node);
+static void mirror_links(OmenBuild *build, uint32 node);
+static void offer_link(OmenBuild *build, uint32 node, uint32 from,
+					   float distance);
+static void choose_final(OmenBuild *build, uint32 node);
+static int	sort_list(OmenBuild *build, uint32 node);
+static void store_links(OmenBuild *build, uint32 node, const OmenNear *near,
+						const int *chosen, int n);
+static void store_scale_links(OmenBuild *build, uint32 node,
+							  const OmenNear *near, const bool *kept, int n);
+
+/* Turn the candidates of the scale at work into links */
+void
+omen_build_prune(OmenBuild *build)
+{
+	uint32		nmembers = build->nmembers;
+	uint32		first;
+	uint32		end;
+	uint32		i;
+
+	build->alpha = omen_graph_alpha(build->quant, nmembers);
+
+	omen_build_once(build, NULL);
+	while (omen_build_claim(build, nmembers, OMEN_BUILD_CHUNK, &first, &end))
+	{
+		for (i = first; i < end; i++)
+			choose_forward(build, omen_scale_member(build, i));
+	}
+
+	omen_build_once(build, NULL);
+	while (omen_build_claim(build, nmembers, OMEN_BUILD_CHUNK, &first, &end))
+	{
+		for (i = first; i < end; i++)
+			mirror_links(build, omen_scale_member(build, i));
+	}
+
+	omen_build_once(build, NULL);
+	while (omen_build_claim(build, nmembers, OMEN_BUILD_CHUNK, &first, &end))
+	{
+		for (i = first; i < end; i++)
+			choose_final(build, omen_scale_member(build, i));
+		if (build->scale == 0)
+			omen_build_release(build, first, end);
+	}
+	omen_build_once(build, NULL);
+}
+
+/* Links that a node is to get at the scale at work */
+static int
+count_wanted(const OmenBuild *build, uint32 node)
+{
+	int			level = build->levels[node];
+	int			nscale = 0;
+
+	/* with few nodes, everybody is linked to everybody and has no scale */
+	if (build->n > build->max_links + 1)
+		nscale = omen_graph_scale_links(level, build->max_links);
+	return build->scale == 0 ? build->max_links - nscale : nscale;
+}
+
+/* Gather what the choice among n candidates needs */
+static int
+load_candidates(OmenBuild *build, uint32 node, const uint64 *keys, int n,
+				OmenNear *near)
+{
+	uint32		salt = omen_key_salt(node);
+	int			i;
+
+	build->leaf.n = 0;
+	for (i = 0; i < n; i++)
+	{
+		near[i].node = omen_key_node(keys[i], salt);
+		near[i].distance = omen_key_distance(keys[i]);
+		omen_block_add(build, &build->leaf,
+					   omen_node_code(build, near[i].node), build->stride);
+		near[i].pair = omen_block_code(build, &build->leaf, i);
+	}
+	return n;
+}
+
+static void
+choose_forward(OmenBuild *build, uint32 node)
+{
+	OmenListSize *size = &build->nlist[node];
+	uint64	   *list = omen_node_list(build, node);
+	int			n = size->candidates;
+	int			wanted = count_wanted(build, node);
+	OmenNear	near[OMEN_SELECT_MAX];
+	bool		kept[OMEN_SELECT_MAX];
+	uint64	   *keys = build->keys;
+	int			nkept;
+	int			nkeys = 0;
+	int			i;
+
+	load_candidates(build, node, list, n, near);
+	nkept = omen_graph_diversify(build->quant, near, n, build->stride, wanted,
+								 build->alpha, kept);
+	for (i = 0; i < n; i++)
+	{
+		if (kept[i])
+			keys[nkeys++] = list[i];
+	}
+	for (i = 0; i < n && nkeys < wanted; i++)
+	{
+		if (!kept[i])
+			keys[nkeys++] = list[i];
+	}
+	memcpy(list, keys, nkeys * sizeof(uint64));
+	size->candidates = nkeys;
+	size->kept = nkept;
+	size->reverse = 0;
+	omen_build_tick(build, n * build->stride * 16, OMEN_WORK_PRUNE / 2);
+}
+
+static void
+mirror_links(OmenBuild *build, uint32 node)
+{
+	uint32		salt = omen_key_salt(node);
+	const uint64 *list = omen_node_list(build, node);
+	int			i;
+
+	for (i = 0; i < build->nlist[node].kept; i++)
+		offer_link(build, omen_key_node(list[i], salt), node,
+				   omen_key_distance(list[i]));
+	omen_build_tick(build, build->list_size * sizeof(uint64) * i, 0);
+}
+
+/* Offer "node" a link to "from", unless it has one */
+static void
+offer_link(OmenBuild *build, uint32 node, uint32 from, float distance)
+{
+	OmenListSize *size = &build->nlist[node];
+	uint64	   *list = omen_node_list(build, node);
+	uint64	   *offers = list + size->candidates;
+	int			room = build->list_size - size->candidates;
+	uint64		key = omen_key_form(distance, from, omen_key_salt(node));
+	int			i;
+
+	/* forward links are not written to in this pass: no lock needed */
+	for (i = 0; i < size->candidates; i++)
+	{
+		if ((uint32) list[i] == (uint32) key)
+			return;
+	}
+
+	omen_build_lock(build, node);
+	if (size->reverse < room)
+		offers[size->reverse++] = key;
+	else
+	{
+		int			worst = 0;
+
+		for (i = 1; i < room; i++)
+		{
+			if (offers[i] > offers[worst])
+				worst = i;
+		}
+		if (key < offers[worst])
+			offers[worst] = key;
+	}
+	omen_build_unlock(build, node);
+}
+
+static void
+choose_final(OmenBuild *build, uint32 node)
+{
+	int			wanted = count_wanted(build, node);
+	OmenNear	near[OMEN_SELECT_MAX];
+	bool		kept[OMEN_SELECT_MAX];
+	int			chosen[OMEN_SELECT_MAX];
+	int			n;
+	int			nkept;
+
+	n = sort_list(build, node);
+	load_candidates(build, node, build->keys, n, near);
+	nkept = omen_graph_diversify(build->quant, near, n, build->stride, wanted,
+								 build->alpha, kept);
+	if (build->scale == 0)
+	{
+		n = omen_graph_fill(kept, n, wanted, nkept, chosen);
+		store_links(build, node, near, chosen, n);
+	}
+	else if (build->scale == build->levels[node])
+		store_scale_links(build, node, near, kept, n);
+	omen_build_tick(build, n * build->stride * 16, OMEN_WORK_PRUNE / 2);
+}
+
+/* Sort forward links and offers together into build->keys */
+static int
+sort_list(OmenBuild *build, uint32 node)
+{
+	const OmenListSize *size = &build->nlist[node];
+	const uint64 *list = omen_node_list(build, node);
+	uint64	   *keys = build->keys;
+	int			n = size->candidates + size->reverse;
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		uint64		key = list[i];
+		int			at;
+
+		for (at = i; at > 0 && key < keys[at - 1]; at--)
+			keys[at] = keys[at - 1];
+		keys[at] = key;
+	}
+	return n;
+}
+
+static void
+store_links(OmenBuild *build, uint32 node, const OmenNear *near,
+			const int *chosen, int n)
+{
+	uint32	   *links = omen_node_links(build, node);
+	int			i;
+
+	for (i = 0; i < n; i++)
+		links[i] = near[chosen[i]].node;
+	build->nlinks[node] = n;
+}
+
+/*
+ * Append links at a node's own scale, chosen ones first, then the nearest of
+ * the others.  What it has a local link to already does not count.
+ */
+static void
+store_scale_links(OmenBuild *build, uint32 node, const OmenNear *near,
+				  const bool *kept, int n)
+{
+	uint32	   *links = omen_node_links(build, node);
+	int			nlocal = build->nlinks[node];
+	int			nlinks = nlocal;
+	int			pass;
+	int			i;
+	int			j;
+
+	for (pass = 0; pass < 2; pass++)
+	{
+		for (i = 0; i < n && nlinks < build->max_links; i++)
+		{
+			if (kept[i] != (pass == 0))
+				continue;
+			for (j = 0; j < nlocal; j++)
+			{
+				if (links[j] == near[i].node)
+					break;
+			}
+			if (j == nlocal)
+				links[nlinks++] = near[i].node;
+		}
+	}
+	build->nlinks[node] = nlinks;
+	build->nscale[node] = nlinks - nlocal;
+}
