@@ -24,6 +24,11 @@ PG_CPPFLAGS = -I$(srcdir)/src \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -fvisibility=hidden -MMD -MP
+ifneq ($(findstring clang,$(CC)),)
+# the server was built with gcc, and its flags are handed on
+PG_CFLAGS += -Wno-unknown-warning-option -Wno-ignored-attributes \
+	-Wno-ignored-optimization-argument
+endif
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(sort $(wildcard sql/*.sql))))
 REGRESS_OPTS = --inputdir=. --load-extension=omendb

@@ -61,6 +61,11 @@ typedef RelFileNode OmenRelFile;
 #define omen_compat_guc_free(pointer) free(pointer)
 #endif
 
+/* 18 replaced this by a keyword that must come first in a declaration */
+#if PG_VERSION_NUM >= 180000 && !defined(pg_attribute_noreturn)
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 /* Declares a function of the SQL level and makes it visible to the server */
 #define OMEN_FUNCTION(name) PGDLLEXPORT PG_FUNCTION_INFO_V1(name)
 

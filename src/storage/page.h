@@ -25,6 +25,8 @@
 #include "storage/bufpage.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
+
 typedef enum OmenPageKind
 {
 	OMEN_PAGE_FREE = 0,			/* left over, may be reused for anything */
