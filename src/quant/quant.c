@@ -73,8 +73,10 @@ omen_code_kernels_of(OmenSimdLevel level)
 			return &omen_code_kernels_generic;
 #if defined(__x86_64__)
 		case OMEN_SIMD_AVX2:
+			return &omen_code_kernels_avx2;
 		case OMEN_SIMD_AVX512:
-			return &omen_code_kernels_generic;
+			return omen_cpu_features()->avx512vnni ?
+				&omen_code_kernels_vnni : &omen_code_kernels_avx512;
 #endif
 		default:
 			return NULL;

@@ -375,9 +375,10 @@ bound_inner_product(const OmenQuery *query, const OmenOwnFactors *f, float dot)
 		most = (-dot * ratio + spread) / (1 + ratio);
 	}
 	slack += UNDERFLOW_SLACK;
-	bounds.estimate = -centre;
 	bounds.lower = -(centre + most) - slack;
 	bounds.upper = -(centre + least) + slack;
+	/* the bounds may know better: <q,x> cannot exceed |q| |x| */
+	bounds.estimate = Min(Max(-centre, bounds.lower), bounds.upper);
 	return bounds;
 }
 
