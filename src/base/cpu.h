@@ -36,7 +36,7 @@ typedef enum OmenSimdLevel
  * level too and may be the copies the linker keeps.
  */
 #define OMEN_TARGET_AVX2 "avx2,fma,f16c,popcnt"
-#define OMEN_TARGET_AVX512 "avx2,fma,f16c,popcnt,avx512f,avx512bw,avx512vl,avx512dq"
+#define OMEN_TARGET_AVX512 "avx512f,avx512bw,avx512vl,avx512dq"
 
 #define OMEN_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
@@ -50,7 +50,7 @@ typedef enum OmenSimdLevel
 #define OMEN_TARGET_END _Pragma("GCC pop_options")
 #endif
 
-/* Usable instruction sets: the CPU has them and the system saves their state */
+/* Usable instruction sets: the CPU has them, the system saves their state */
 typedef struct OmenCpuFeatures
 {
 	bool		avx2;

@@ -21,7 +21,8 @@
  *-------------------------------------------------------------------------
  */
 
-#define PG_GETARG_DENSE(n) ((DENSE_STRUCT *) PG_DETOAST_DATUM(PG_GETARG_DATUM(n)))
+#define PG_GETARG_DENSE(n) \
+	((DENSE_STRUCT *) PG_DETOAST_DATUM(PG_GETARG_DATUM(n)))
 
 static bool parse_elements(OmenParser *parser, int capacity,
 						   DENSE_STRUCT *result);

@@ -231,8 +231,9 @@ test_cosine(const OmenDistanceOps *ops, const Pair *pair)
 		const float *b = TAIL(pair->b, dim);
 		const OmenHalf *ha = TAIL(pair->half_a, dim);
 		const OmenHalf *hb = TAIL(pair->half_b, dim);
-		double		distance = omen_cosine_distance(ops->cosine_f32(dim, a, a));
+		double		distance;
 
+		distance = omen_cosine_distance(ops->cosine_f32(dim, a, a));
 		ok32 &= close_parts(generic->cosine_f32(dim, a, b),
 							ops->cosine_f32(dim, a, b));
 		ok16 &= close_parts(generic->cosine_f16(dim, ha, hb),
@@ -273,8 +274,8 @@ test_special_values(const OmenDistanceOps *ops)
 	memset(a, 0, sizeof(a));
 	report(isnan(omen_cosine_distance(ops->cosine_f32(21, a, b))), ops->name,
 		   "cosine distance to zero is NaN");
-	report(ops->l2_squared_f32(0, a, b) == 0 && ops->hamming(0, NULL, NULL) == 0,
-		   ops->name, "nothing has distance 0");
+	report(ops->l2_squared_f32(0, a, b) == 0 &&
+		   ops->hamming(0, NULL, NULL) == 0, ops->name, "nothing has distance 0");
 }
 
 static void
@@ -338,22 +339,24 @@ is_nearest_half(float f, OmenHalf h)
 {
 	double		magnitude = fabs((double) f);
 	OmenHalf	m = h & 0x7FFF;
+	double		here;
 	double		below;
 	double		above;
 
 	if (isnan(f))
 		return omen_half_is_nan(h);
+	if (isinf(f))
+		return omen_half_is_inf(h) && (h >> 15) == (f < 0);
 	if ((h >> 15) != (omen_float_bits(f) >> 31))
 		return false;
 	/* half way to the next neighbours; infinity stands where 65536 would be */
-	below = m == 0 ? -1 : (omen_half_to_float(m - 1) +
-						   (m == 0x7C00 ? 65536.0 : omen_half_to_float(m))) / 2;
+	here = m == 0x7C00 ? 65536.0 : omen_half_to_float(m);
+	below = m == 0 ? -1 : (omen_half_to_float(m - 1) + here) / 2;
 	above = m == 0x7C00 ? INFINITY :
-		(omen_half_to_float(m) +
-		 (m == 0x7BFF ? 65536.0 : omen_half_to_float(m + 1))) / 2;
+		(here + (m == 0x7BFF ? 65536.0 : omen_half_to_float(m + 1))) / 2;
 	if (magnitude == below || magnitude == above)
 		return m % 2 == 0;
-	return (magnitude > below && magnitude < above) || isinf(f);
+	return magnitude > below && magnitude < above;
 }
 
 static void
@@ -403,7 +406,7 @@ test_float_to_half(const OmenDistanceOps *ops)
 		{
 			uint32		bits = next_random() << 16 ^ next_random();
 
-			/* every other number: half way between two halves, or next to it */
+			/* every other number: half way between two halves, or close */
 			if (i % 2)
 				bits = omen_float_bits(omen_half_to_float(bits & 0xFFFF)) +
 					0x1000 + next_random() % 3 - 1;
