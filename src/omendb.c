@@ -10,7 +10,7 @@
 #include "fmgr.h"
 
 #include "base/guc.h"
-#include "distance/distance.h"
+#include "hnsw/hnsw.h"
 
 PG_MODULE_MAGIC;
 
@@ -20,5 +20,7 @@ void
 _PG_init(void)
 {
 	omen_distance_init();
+	omen_quant_init_kernels();
+	omen_hnsw_init();
 	omen_guc_init();
 }

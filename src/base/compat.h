@@ -10,12 +10,20 @@
 #ifndef OMEN_BASE_COMPAT_H
 #define OMEN_BASE_COMPAT_H
 
+#include "access/amapi.h"
+#include "access/relscan.h"
+#include "commands/vacuum.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "nodes/nodes.h"
+#include "nodes/pathnodes.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/planner.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
+#include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 
@@ -119,6 +127,66 @@ omen_compat_alloc_io(Size size)
 	return palloc_aligned(size, PG_IO_ALIGN_SIZE, 0);
 #else
 	return palloc(size);
+#endif
+}
+
+/* One more search of an index, for EXPLAIN (ANALYZE) */
+static inline void
+omen_compat_count_search(IndexScanDesc scan)
+{
+#if PG_VERSION_NUM >= 180000
+	if (scan->instrument)
+		scan->instrument->nsearches++;
+#endif
+}
+
+/* Interrupts and the cost-based delay, in loops of vacuum */
+static inline void
+omen_compat_vacuum_delay(void)
+{
+#if PG_VERSION_NUM >= 180000
+	vacuum_delay_point(false);
+#else
+	vacuum_delay_point();
+#endif
+}
+
+/* Fields of IndexAmRoutine that came later */
+static inline void
+omen_compat_set_am_flags(IndexAmRoutine *routine)
+{
+#if PG_VERSION_NUM >= 160000
+	routine->amsummarizing = false;
+#endif
+#if PG_VERSION_NUM >= 170000
+	routine->amcanbuildparallel = true;
+#endif
+#if PG_VERSION_NUM >= 180000
+	routine->amcanhash = false;
+	routine->amconsistentequality = false;
+	routine->amconsistentordering = false;
+#endif
+}
+
+/* A path that must not be taken if there is any other */
+static inline void
+omen_compat_forbid_path(IndexPath *path, Cost *startup_cost, Cost *total_cost)
+{
+	*startup_cost = *total_cost = get_float8_infinity();
+#if PG_VERSION_NUM >= 180000
+	path->path.disabled_nodes = 2;
+#endif
+}
+
+/* Workers to ask for in a build; from 17 on the server has decided already */
+static inline int
+omen_compat_build_workers(Relation heap, Relation index, IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	return info->ii_ParallelWorkers;
+#else
+	return plan_create_index_workers(RelationGetRelid(heap),
+									 RelationGetRelid(index));
 #endif
 }
 

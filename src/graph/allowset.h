@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * allowset.h
+ *	  Which nodes a scan may return.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_ALLOWSET_H
+#define OMEN_ALLOWSET_H
+
+typedef enum OmenAllowKind
+{
+	OMEN_ALLOW_ALL,
+	OMEN_ALLOW_BITSET			/* one bit for each node number */
+} OmenAllowKind;
+
+typedef struct OmenAllowSet
+{
+	OmenAllowKind kind;
+	uint32		nbits;			/* numbers beyond are not allowed */
+	const uint64 *bits;
+	double		cardinality;	/* nodes allowed; exact unless "estimated" */
+	bool		estimated;
+} OmenAllowSet;
+
+static inline bool
+omen_allow_test(const OmenAllowSet *set, uint32 number)
+{
+	if (set == NULL || set->kind == OMEN_ALLOW_ALL)
+		return true;
+	return number < set->nbits &&
+		(set->bits[number / 64] >> (number % 64) & 1) != 0;
+}
+
+#endif							/* OMEN_ALLOWSET_H */

@@ -1,0 +1,123 @@
+/*-------------------------------------------------------------------------
+ *
+ * graph_search.h
+ *	  Best-first search over a graph whose nodes lie anywhere.
+ *
+ * The search keeps a pool of the ef nearest nodes it has heard of, by
+ * estimated distance, and visits the nearest unvisited one until none is
+ * left.  A visit scores all neighbours of the node at once from the codes in
+ * its slot, and replaces the node's own estimate by a finer one.
+ *
+ * Where this differs from algorithm 2 of the HNSW paper: one pool instead of
+ * two heaps; a node may be heard of several times with different estimates
+ * (a code is relative to the node that holds it, and the first estimate is
+ * often the worst), so what is remembered is which nodes were visited, not
+ * which were seen; and what falls out of the pool is kept, so that the
+ * search can be widened and resumed at any time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_GRAPH_SEARCH_H
+#define OMEN_GRAPH_SEARCH_H
+
+#include "graph/graph.h"
+#include "storage/itemptr.h"
+
+/* Heap TIDs that fit into a slot; more lie in a list that it refers to */
+#define OMEN_SLOT_TIDS	2
+
+/* What a visit brings back */
+typedef struct OmenVisit
+{
+	OmenBounds	own;			/* distance of the node itself */
+	bool		live;			/* has rows; else only a way to others */
+	uint8		level;
+	uint8		ntids;
+	ItemPointerData tids[OMEN_SLOT_TIDS];
+	OmenLink	more_tids;
+	uint8	   *pair;			/* if not NULL: gets the node's pair code */
+	Size		pair_size;		/* of the pair code */
+	int			nlinks;
+	OmenLink	links[OMEN_MAX_LINKS];
+	float		estimates[OMEN_MAX_LINKS];
+} OmenVisit;
+
+/* How the search reaches nodes */
+typedef struct OmenGraphOps
+{
+	/* false: there is no such node any more */
+	bool		(*visit) (void *store, OmenLink link, OmenVisit *visit);
+	/* the node will be visited soon; may do nothing */
+	void		(*prefetch) (void *store, OmenLink link);
+} OmenGraphOps;
+
+/* A visited node that has rows */
+typedef struct OmenFound
+{
+	OmenBounds	own;
+	OmenLink	link;
+	OmenLink	more_tids;
+	uint8		level;
+	uint8		ntids;
+	ItemPointerData tids[OMEN_SLOT_TIDS];
+	uint8	   *pair;			/* its pair code, if asked for */
+	Size		pair_size;
+} OmenFound;
+
+typedef struct OmenPoolEntry
+{
+	float		estimate;
+	OmenLink	link;
+	bool		visited;
+} OmenPoolEntry;
+
+struct omen_numberset_hash;
+
+typedef struct OmenSearch
+{
+	const OmenGraphOps *ops;
+	void	   *store;
+	MemoryContext context;		/* holds everything below */
+	bool		keep_pairs;		/* copy pair codes of found nodes */
+
+	int			ef;				/* capacity of the pool */
+	int			npool;
+	int			next;			/* no unvisited entry before this one */
+	OmenPoolEntry *pool;		/* ascending by estimate */
+
+	struct omen_numberset_hash *visited;	/* node numbers */
+
+	Size		nrest;			/* heard of, but not in the pool */
+	Size		rest_size;
+	OmenPoolEntry *rest;
+
+	Size		nfound;			/* in the order of visits */
+	Size		found_size;
+	OmenFound  *found;
+
+	uint64		nvisits;
+	OmenVisit	visit;			/* work area */
+} OmenSearch;
+
+extern OmenSearch *omen_search_create(const OmenGraphOps *ops, void *store,
+									  int ef, bool keep_pairs);
+
+/* Offer a node to start from */
+extern void omen_search_seed(OmenSearch *search, OmenLink link,
+							 float estimate);
+
+/* Visit until the pool holds no unvisited node */
+extern void omen_search_run(OmenSearch *search);
+
+/* Enlarge the pool and refill it; false if there is nothing to go on with */
+extern bool omen_search_widen(OmenSearch *search, int ef);
+
+/*
+ * Distance beyond which the search has not looked closely: the worst of a
+ * full pool, infinity if everything reachable was visited.
+ */
+extern float omen_search_horizon(const OmenSearch *search);
+
+extern bool omen_search_was_visited(const OmenSearch *search, uint32 number);
+
+#endif							/* OMEN_GRAPH_SEARCH_H */

@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * numberset.h
+ *	  A set of node numbers (lib/simplehash.h).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_NUMBERSET_H
+#define OMEN_NUMBERSET_H
+
+#include "common/hashfn.h"
+
+typedef struct OmenNumberSetEntry
+{
+	uint32		number;
+	char		status;
+} OmenNumberSetEntry;
+
+#define SH_PREFIX		omen_numberset
+#define SH_ELEMENT_TYPE OmenNumberSetEntry
+#define SH_KEY_TYPE		uint32
+#define SH_KEY			number
+#define SH_HASH_KEY(tb, key)	murmurhash32(key)
+#define SH_EQUAL(tb, a, b)		((a) == (b))
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+#endif							/* OMEN_NUMBERSET_H */

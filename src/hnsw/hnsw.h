@@ -1,0 +1,270 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw.h
+ *	  In-memory side of the omenhnsw access method.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_HNSW_H
+#define OMEN_HNSW_H
+
+#include "access/amapi.h"
+#include "access/reloptions.h"
+#include "nodes/execnodes.h"
+
+#include "graph/graph_search.h"
+#include "hnsw/hnsw_page.h"
+#include "storage/wal.h"
+#include "types/typeinfo.h"
+
+/* Support functions of an operator class */
+#define OMEN_HNSW_DISTANCE_PROC		1
+#define OMEN_HNSW_NORM_PROC			2
+#define OMEN_HNSW_TYPE_PROC			3
+#define OMEN_HNSW_INFO_PROC			4
+#define OMEN_HNSW_NPROCS			4
+
+/* Index options, bounds as pgvector's */
+#define OMEN_HNSW_DEFAULT_M					16
+#define OMEN_HNSW_MIN_M						2
+#define OMEN_HNSW_MAX_M						100
+#define OMEN_HNSW_DEFAULT_EF_CONSTRUCTION	64
+#define OMEN_HNSW_MIN_EF_CONSTRUCTION		4
+#define OMEN_HNSW_MAX_EF_CONSTRUCTION		1000
+#define OMEN_HNSW_MAX_EF_SEARCH				1000
+
+typedef struct OmenHnswOptions
+{
+	int32		vl_len_;
+	int			m;
+	int			ef_construction;
+	int			quantizer;		/* OmenQuantizerKind */
+	int			ef_search;		/* 0: the setting's */
+} OmenHnswOptions;
+
+/* Where things lie in a slot; follows from the metapage */
+typedef struct OmenHnswLayout
+{
+	int			max_links;
+	int			slots_per_page;
+	Size		slot_size;
+	Size		own_inline;
+	Size		links;			/* offsets in the slot */
+	Size		f_add;
+	Size		f_rescale;
+	Size		own;
+	Size		codes;
+	Size		link_size;		/* bytes of one link code */
+	bool		factors;		/* links have f_add and f_rescale */
+	int			list_tids;		/* TIDs that a TID list slot holds */
+	int			entries_per_page;
+} OmenHnswLayout;
+
+/*
+ * An index as this backend knows it.  Lives in a child of the relation's
+ * rd_indexcxt; see omen_hnsw_open() for how long.
+ */
+typedef struct OmenHnswIndex
+{
+	MemoryContext context;
+	Oid			relnumber;		/* relation file it was read from */
+	OmenHnswMetaPageData meta;	/* as of then; counters may be old */
+	OmenHnswLayout layout;
+	const OmenOpclassInfo *opclass;
+	OmenQuantizer *quant;
+	OmenBufferHints hints;
+
+	MemoryContext entry_context;
+	uint32		nentries;
+	uint32		entry_epoch;
+	OmenLink   *entry_links;
+	uint8	   *entry_levels;
+	uint8	   *entry_pairs;	/* NULL if entries carry no codes */
+	Size		pair_stride;
+} OmenHnswIndex;
+
+/* A value to be indexed or searched for */
+typedef struct OmenHnswValue
+{
+	const void *payload;		/* see quant.h */
+	Size		size;
+} OmenHnswValue;
+
+/* hnsw_handler.c, hnsw_options.c, hnsw_validate.c, hnsw_cost.c */
+extern void omen_hnsw_init(void);
+extern bytea *omen_hnsw_options(Datum reloptions, bool validate);
+extern OmenHnswOptions omen_hnsw_get_options(Relation index);
+extern bool omen_hnsw_validate(Oid opclass);
+extern void omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path,
+								   double loop_count, Cost *startup_cost,
+								   Cost *total_cost, Selectivity *selectivity,
+								   double *correlation, double *pages);
+
+/* hnsw_meta.c: the index as a whole */
+extern const OmenOpclassInfo *omen_hnsw_opclass(Relation index);
+extern void omen_hnsw_choose_layout(OmenHnswMetaPageData *meta,
+									Size typical_own);
+extern void omen_hnsw_layout(const OmenHnswMetaPageData *meta,
+							 OmenHnswLayout *layout);
+extern uint32 omen_hnsw_entry_capacity(const OmenHnswMetaPageData *meta);
+extern OmenHnswIndex *omen_hnsw_open(Relation index);
+extern void omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta);
+extern void omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw);
+
+/* hnsw_value.c: from datums to payloads */
+extern bool omen_hnsw_form_value(const OmenOpclassInfo *opclass, uint32 dims,
+								 Datum datum, OmenHnswValue *value);
+
+/* hnsw_entry.c: the list of entry nodes */
+extern void omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
+						   OmenSearch *search);
+extern void omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw,
+								  OmenLink link, int level,
+								  const uint8 *pair);
+extern void omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
+									  bool (*is_dead) (void *arg, OmenLink),
+									  void *arg);
+
+/* hnsw_store.c: nodes on pages */
+typedef struct OmenHnswStore
+{
+	Relation	index;
+	OmenHnswIndex *hnsw;
+	MemoryContext context;		/* holds the work areas */
+	const OmenQuery *query;		/* what visits measure distances to */
+	bool		keep_pairs;		/* visits return pair codes */
+	BlockNumber nblocks;		/* size of the relation, at least */
+	struct omen_numberset_hash *scored; /* without link codes: neighbours
+										 * scored before */
+	uint8	   *own;			/* work area for codes in chains */
+	Size		own_size;
+} OmenHnswStore;
+
+extern const OmenGraphOps omen_hnsw_graph_ops;
+
+extern void omen_hnsw_store_init(OmenHnswStore *store, Relation index,
+								 OmenHnswIndex *hnsw, const OmenQuery *query);
+extern Buffer omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link,
+								  OmenLockMode mode, OmenHnswSlot *slot);
+extern OmenHnswSlot omen_hnsw_page_slot(const OmenHnswLayout *layout,
+										Page page, int position);
+extern const uint8 *omen_hnsw_slot_own(OmenHnswStore *store,
+									   OmenHnswSlot slot);
+extern bool omen_hnsw_read_pair(OmenHnswStore *store, OmenLink link,
+								uint8 **pair, Size *size);
+extern int	omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
+								ItemPointerData **tids);
+
+static inline OmenLink *
+omen_slot_links(const OmenHnswLayout *layout, OmenHnswSlot slot)
+{
+	return (OmenLink *) ((char *) slot + layout->links);
+}
+
+static inline float *
+omen_slot_f_add(const OmenHnswLayout *layout, OmenHnswSlot slot)
+{
+	return (float *) ((char *) slot + layout->f_add);
+}
+
+static inline float *
+omen_slot_f_rescale(const OmenHnswLayout *layout, OmenHnswSlot slot)
+{
+	return (float *) ((char *) slot + layout->f_rescale);
+}
+
+static inline uint8 *
+omen_slot_own(const OmenHnswLayout *layout, OmenHnswSlot slot)
+{
+	return (uint8 *) slot + layout->own;
+}
+
+static inline uint8 *
+omen_slot_codes(const OmenHnswLayout *layout, OmenHnswSlot slot)
+{
+	return (uint8 *) slot + layout->codes;
+}
+
+static inline ItemPointerData *
+omen_slot_list(OmenHnswSlot slot)
+{
+	return (ItemPointerData *) ((char *) slot + OMEN_SLOT_HEADER);
+}
+
+/* hnsw_slot.c: changes to slots on page copies, for insert, vacuum, build */
+typedef struct OmenHnswEdge
+{
+	OmenLink	link;
+	float		f_add;
+	float		f_rescale;
+	uint8	   *code;			/* link_size bytes */
+} OmenHnswEdge;
+
+extern void omen_slot_set_edge(const OmenHnswLayout *layout, OmenHnswSlot slot,
+							   int at, const OmenHnswEdge *edge);
+extern void omen_slot_move_edge(const OmenHnswLayout *layout,
+								OmenHnswSlot slot, int from, int to);
+extern void omen_slot_add_local(const OmenHnswLayout *layout,
+								OmenHnswSlot slot, const OmenHnswEdge *edge);
+extern void omen_slot_remove_edge(const OmenHnswLayout *layout,
+								  OmenHnswSlot slot, int at);
+
+/*
+ * hnsw_alloc.c: room for slots and chains.  A slot is taken in three steps:
+ * begin finds and locks one and tells its number; edit starts the WAL record
+ * and gives the zeroed slot to fill; finish writes it and releases the page.
+ */
+typedef struct OmenHnswSlotWriter
+{
+	Relation	index;
+	OmenHnswIndex *hnsw;
+	Buffer		buffer;
+	int			position;
+	uint32		number;
+	uint8		version;
+	OmenPageEdit edit;
+} OmenHnswSlotWriter;
+
+extern void omen_hnsw_begin_slot(Relation index, OmenHnswIndex *hnsw,
+								 OmenHnswSlotWriter *writer);
+extern OmenHnswSlot omen_hnsw_edit_slot(OmenHnswSlotWriter *writer);
+extern OmenLink omen_hnsw_finish_slot(OmenHnswSlotWriter *writer);
+
+/* Free a slot on a page copy: its version changes, its contents vanish */
+extern void omen_hnsw_free_slot(const OmenHnswLayout *layout, Page page,
+								OmenHnswSlot slot);
+extern void omen_hnsw_record_space(Relation index, OmenHnswIndex *hnsw,
+								   BlockNumber block, int used);
+extern BlockNumber omen_hnsw_write_chain(Relation index, OmenHnswIndex *hnsw,
+										 uint32 owner, const uint8 *rest,
+										 Size size);
+
+/* hnsw_scan.c */
+extern IndexScanDesc omen_hnsw_beginscan(Relation index, int nkeys,
+										 int norderbys);
+extern void omen_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys,
+							 ScanKey orderbys, int norderbys);
+extern bool omen_hnsw_gettuple(IndexScanDesc scan, ScanDirection direction);
+extern void omen_hnsw_endscan(IndexScanDesc scan);
+
+/* hnsw_insert.c */
+extern bool omen_hnsw_insert(Relation index, Datum *values, bool *isnull,
+							 ItemPointer tid, Relation heap,
+							 IndexUniqueCheck check, bool unchanged,
+							 IndexInfo *info);
+
+/* hnsw_build.c */
+extern IndexBuildResult *omen_hnsw_build(Relation heap, Relation index,
+										 IndexInfo *info);
+extern void omen_hnsw_buildempty(Relation index);
+extern char *omen_hnsw_buildphasename(int64 phase);
+
+/* hnsw_vacuum.c */
+extern IndexBulkDeleteResult *omen_hnsw_bulkdelete(IndexVacuumInfo *info,
+												   IndexBulkDeleteResult *stats,
+												   IndexBulkDeleteCallback callback,
+												   void *callback_state);
+extern IndexBulkDeleteResult *omen_hnsw_vacuumcleanup(IndexVacuumInfo *info,
+													  IndexBulkDeleteResult *stats);
+
+#endif							/* OMEN_HNSW_H */

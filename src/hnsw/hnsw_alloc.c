@@ -1,0 +1,235 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_alloc.c
+ *	  Room for slots and chains.
+ *
+ * The free space map knows two kinds of pages: FREE pages (SPACE_PAGE) and
+ * NODE pages with a free slot (SPACE_SLOT).  It is only a hint; what a page
+ * really holds is checked under its lock.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "storage/freespace.h"
+#include "storage/indexfsm.h"
+
+#include "hnsw/hnsw.h"
+
+#define SPACE_SLOT	(BLCKSZ / 2)
+#define SPACE_PAGE	(BLCKSZ - 32)
+
+/* Leave some slack: the map rounds what it stores down, requests up */
+#define WANT_SLOT	(BLCKSZ / 4)
+#define WANT_PAGE	(BLCKSZ - 256)
+
+static Buffer find_slot(Relation index, OmenHnswIndex *hnsw, int *position);
+static Buffer try_block(Relation index, OmenHnswIndex *hnsw,
+						BlockNumber block, int *position);
+static Buffer find_free_page(Relation index);
+
+void
+omen_hnsw_begin_slot(Relation index, OmenHnswIndex *hnsw,
+					 OmenHnswSlotWriter *writer)
+{
+	Page		page;
+
+	writer->index = index;
+	writer->hnsw = hnsw;
+	writer->buffer = find_slot(index, hnsw, &writer->position);
+	writer->number = BufferGetBlockNumber(writer->buffer) *
+		hnsw->layout.slots_per_page + writer->position;
+
+	page = BufferGetPage(writer->buffer);
+	writer->version = 0;
+	if (!PageIsNew(page) && omen_page_opaque(page)->kind == OMEN_PAGE_NODE)
+		writer->version = omen_hnsw_page_slot(&hnsw->layout, page,
+											  writer->position)->version;
+}
+
+OmenHnswSlot
+omen_hnsw_edit_slot(OmenHnswSlotWriter *writer)
+{
+	const OmenHnswLayout *layout = &writer->hnsw->layout;
+	Page		page = BufferGetPage(writer->buffer);
+	PageHeader	header;
+	OmenHnswSlot slot;
+	Size		end;
+
+	omen_edit_begin(&writer->edit, writer->index);
+	if (PageIsNew(page) || omen_page_opaque(page)->kind != OMEN_PAGE_NODE)
+	{
+		page = omen_edit_new_page(&writer->edit, writer->buffer,
+								  OMEN_PAGE_NODE);
+
+		/* slots that were never used are a hole, and cost no WAL */
+		((PageHeader) page)->pd_lower = MAXALIGN(SizeOfPageHeaderData);
+	}
+	else
+		page = omen_edit_page(&writer->edit, writer->buffer);
+
+	header = (PageHeader) page;
+	slot = omen_hnsw_page_slot(layout, page, writer->position);
+	end = (char *) slot + layout->slot_size - (char *) page;
+	header->pd_lower = Max(header->pd_lower, end);
+	memset(slot, 0, layout->slot_size);
+	slot->version = writer->version;
+	slot->more_tids = OMEN_LINK_INVALID;
+	slot->chain = InvalidBlockNumber;
+	omen_page_opaque(page)->used++;
+	return slot;
+}
+
+OmenLink
+omen_hnsw_finish_slot(OmenHnswSlotWriter *writer)
+{
+	omen_edit_finish(&writer->edit);
+	omen_page_release(writer->buffer);
+	return omen_link_form(writer->number, writer->version);
+}
+
+void
+omen_hnsw_free_slot(const OmenHnswLayout *layout, Page page,
+					OmenHnswSlot slot)
+{
+	uint8		version = (slot->version + 1) & 15;
+
+	memset(slot, 0, layout->slot_size);
+	slot->version = version;
+	omen_page_opaque(page)->used--;
+}
+
+/*
+ * Find a free slot.  Returns its page exclusively locked; *position is the
+ * slot's.  The page may be new or FREE.
+ */
+static Buffer
+find_slot(Relation index, OmenHnswIndex *hnsw, int *position)
+{
+	BlockNumber block = RelationGetTargetBlock(index);
+	Buffer		buffer;
+
+	if (!BlockNumberIsValid(block))
+		block = GetPageWithFreeSpace(index, WANT_SLOT);
+	while (BlockNumberIsValid(block))
+	{
+		CHECK_FOR_INTERRUPTS();
+		buffer = try_block(index, hnsw, block, position);
+		if (BufferIsValid(buffer))
+		{
+			RelationSetTargetBlock(index, block);
+			return buffer;
+		}
+		block = RecordAndGetPageWithFreeSpace(index, block, 0, WANT_SLOT);
+	}
+
+	buffer = omen_page_extend(index, MAIN_FORKNUM);
+	*position = 0;
+	RelationSetTargetBlock(index, BufferGetBlockNumber(buffer));
+	return buffer;
+}
+
+/* Tell the free space map how many slots of a NODE page are in use */
+void
+omen_hnsw_record_space(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
+					   int used)
+{
+	if (used < 0)
+		RecordPageWithFreeSpace(index, block, SPACE_PAGE);
+	else if (used < hnsw->layout.slots_per_page)
+		RecordPageWithFreeSpace(index, block, SPACE_SLOT);
+	else
+		RecordPageWithFreeSpace(index, block, 0);
+}
+
+/*
+ * Write the part of an own code that does not fit its slot to CHAIN pages,
+ * last page first, and return the first one.  The caller may hold the
+ * exclusive lock of the owner's page.
+ */
+BlockNumber
+omen_hnsw_write_chain(Relation index, OmenHnswIndex *hnsw, uint32 owner,
+					  const uint8 *rest, Size size)
+{
+	BlockNumber next = InvalidBlockNumber;
+	Size		npages = (size + OMEN_PAGE_CONTENT - 1) / OMEN_PAGE_CONTENT;
+
+	while (npages-- > 0)
+	{
+		OmenPageEdit edit;
+		Buffer		buffer = find_free_page(index);
+		Page		page;
+		Size		from = npages * OMEN_PAGE_CONTENT;
+
+		omen_edit_begin(&edit, index);
+		page = omen_edit_new_page(&edit, buffer, OMEN_PAGE_CHAIN);
+		omen_page_opaque(page)->owner = owner;
+		omen_page_opaque(page)->next = next;
+		memcpy(omen_page_content(page), rest + from,
+			   Min(size - from, OMEN_PAGE_CONTENT));
+		omen_edit_finish(&edit);
+		next = BufferGetBlockNumber(buffer);
+		omen_page_release(buffer);
+	}
+	return next;
+}
+
+/* The page locked, if it has a free slot */
+static Buffer
+try_block(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
+		  int *position)
+{
+	Buffer		buffer;
+	OmenPageKind kind;
+
+	if (block >= RelationGetNumberOfBlocks(index))
+		return InvalidBuffer;
+	buffer = omen_page_read_any(index, block, OMEN_LOCK_EXCLUSIVE, NULL,
+								&kind);
+	if (kind == OMEN_PAGE_FREE)
+	{
+		*position = 0;
+		return buffer;
+	}
+	if (kind == OMEN_PAGE_NODE)
+	{
+		for (int i = 0; i < hnsw->layout.slots_per_page; i++)
+		{
+			OmenHnswSlot slot = omen_hnsw_page_slot(&hnsw->layout,
+													BufferGetPage(buffer), i);
+
+			if ((slot->flags & OMEN_SLOT_USED) == 0)
+			{
+				*position = i;
+				return buffer;
+			}
+		}
+	}
+	omen_page_release(buffer);
+	return InvalidBuffer;
+}
+
+/* A FREE or new page, exclusively locked */
+static Buffer
+find_free_page(Relation index)
+{
+	BlockNumber block = GetPageWithFreeSpace(index, WANT_PAGE);
+
+	while (BlockNumberIsValid(block))
+	{
+		OmenPageKind kind;
+		Buffer		buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		if (block < RelationGetNumberOfBlocks(index))
+		{
+			buffer = omen_page_read_any(index, block, OMEN_LOCK_EXCLUSIVE,
+										NULL, &kind);
+			if (kind == OMEN_PAGE_FREE)
+				return buffer;
+			omen_page_release(buffer);
+		}
+		block = RecordAndGetPageWithFreeSpace(index, block, 0, WANT_PAGE);
+	}
+	return omen_page_extend(index, MAIN_FORKNUM);
+}

@@ -1,0 +1,522 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_build.c
+ *	  Bulk build of an index: the steps that every participant runs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "catalog/pg_type.h"
+#include "commands/progress.h"
+#include "common/hashfn.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/backend_progress.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+
+#include "base/compat.h"
+#include "hnsw/hnsw_build.h"
+
+/* Phases of pg_stat_progress_create_index; 1 is the server's own */
+#define PHASE_LOAD		2
+#define PHASE_FOLD		3
+#define PHASE_GRAPH		4
+#define PHASE_WRITE		5
+
+/* Entry nodes: their codes should stay in the processor's caches */
+#define ENTRY_MEMORY		(192 * 1024)
+#define MAX_ENTRIES			1024
+#define MIN_ENTRIES			64
+#define ENTRIES_WITHOUT_CODES	32
+
+static void init_shared(OmenHnswBuildState *state);
+static void init_meta(Relation index, const OmenOpclassInfo *opclass,
+					  OmenHnswMetaPageData *meta);
+static void check_column(const OmenOpclassInfo *opclass, Oid type, int typmod);
+static void load_rows(OmenHnswBuildState *state);
+static void load_row(Relation index, ItemPointer tid, Datum *values,
+					 bool *isnull, bool alive, void *arg);
+static void map_rows(OmenHnswBuildState *state);
+static void construct(OmenHnswBuildState *state);
+static const uint8 *pair_code(void *arg, uint32 node, Size *size);
+static bool team_barrier(void *arg);
+static void team_progress(void *arg, uint64 done, uint64 total);
+static void team_done_with(void *arg, const void *start, Size len);
+static void set_phase(OmenHnswBuildState *state, int phase, int64 total);
+
+IndexBuildResult *
+omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "omenhnsw build",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	OmenHnswBuildState state = {0};
+	OmenHnswMetaPageData *meta;
+	OmenHnswWorkers *workers = NULL;
+	IndexBuildResult *result;
+	float	   *mean;
+	int			nworkers;
+
+	if (RelationGetNumberOfBlocks(index) != 0)
+		elog(ERROR, "index \"%s\" already contains data",
+			 RelationGetRelationName(index));
+
+	state.heap = heap;
+	state.index = index;
+	state.info = info;
+	state.context = context;
+	state.opclass = omen_hnsw_opclass(index);
+	state.shared = palloc0(sizeof(OmenBuildShared));
+	init_shared(&state);
+	meta = &state.shared->meta;
+	mean = omen_hnsw_sample(&state, meta);
+	state.shared->has_mean = mean != NULL;
+	state.quant = omen_quant_init(palloc(omen_quant_size(&meta->shape)),
+								  &meta->shape, mean, meta->max_norm2);
+	omen_hnsw_build_prepare(&state);
+
+	nworkers = Min(omen_compat_build_workers(heap, index, info),
+				   OMEN_BUILD_MAX_PARTICIPANTS - 1);
+	if (nworkers > 0)
+		workers = omen_hnsw_start_workers(&state, nworkers);
+	if (workers == NULL)
+		state.shared->nparticipants = 1;
+
+	omen_hnsw_build_participate(&state);
+	omen_hnsw_write_rest(&state);
+
+	result = MemoryContextAlloc(old, sizeof(IndexBuildResult));
+	result->heap_tuples = state.shared->heap_tuples;
+	result->index_tuples = state.shared->index_tuples;
+	if (state.shared->broken_hot_chain)
+		info->ii_BrokenHotChain = true;
+	if (workers)
+		omen_hnsw_end_workers(workers);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return result;
+}
+
+/* The init fork of an unlogged index: an index of no rows */
+void
+omen_hnsw_buildempty(Relation index)
+{
+	OmenHnswMetaPageData meta;
+	OmenBulkWriter *writer;
+	Page		page;
+
+	init_meta(index, omen_hnsw_opclass(index), &meta);
+	omen_hnsw_choose_layout(&meta, 0);
+	meta.entry_capacity = omen_hnsw_entry_capacity(&meta);
+
+	omen_bulk_extend(index, INIT_FORKNUM, 1);
+	writer = omen_bulk_begin(index, INIT_FORKNUM);
+	page = omen_bulk_page(writer, OMEN_HNSW_META_BLOCK);
+	omen_page_init(page, OMEN_PAGE_META, 0);
+	memcpy(omen_page_content(page), &meta, sizeof(meta));
+	omen_bulk_finish(writer);
+	omen_bulk_sync(index, INIT_FORKNUM);
+}
+
+char *
+omen_hnsw_buildphasename(int64 phase)
+{
+	switch (phase)
+	{
+		case PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE:
+			return "initializing";
+		case PHASE_LOAD:
+			return "loading tuples";
+		case PHASE_FOLD:
+			return "finding equal vectors";
+		case PHASE_GRAPH:
+			return "constructing graph";
+		case PHASE_WRITE:
+			return "writing pages";
+		default:
+			return NULL;
+	}
+}
+
+/* Everything after the sample; returns in each participant when all is done */
+void
+omen_hnsw_build_participate(OmenHnswBuildState *state)
+{
+	load_rows(state);
+	omen_hnsw_build_barrier(state);
+
+	map_rows(state);
+	if (state->participant == 0)
+	{
+		set_phase(state, PHASE_FOLD, 0);
+		omen_hnsw_fold(state);
+	}
+	omen_hnsw_build_barrier(state);
+	if (state->participant > 0)
+		omen_hnsw_attach_fold(state);
+
+	if (state->shared->nnodes > 0)
+	{
+		set_phase(state, PHASE_GRAPH, state->shared->nnodes);
+		construct(state);
+	}
+	if (state->participant == 0)
+		omen_hnsw_plan_pages(state);
+	omen_hnsw_build_barrier(state);
+
+	set_phase(state, PHASE_WRITE, state->shared->nnodes);
+	omen_hnsw_write_nodes(state);
+	omen_hnsw_build_barrier(state);
+}
+
+/* Wait for all participants; true in exactly one of them */
+bool
+omen_hnsw_build_barrier(OmenHnswBuildState *state)
+{
+	if (!state->parallel)
+		return true;
+	return BarrierArriveAndWait(&state->shared->barrier,
+								WAIT_EVENT_PARALLEL_CREATE_INDEX_SCAN);
+}
+
+/* Work areas, when state->quant and the metapage are known */
+void
+omen_hnsw_build_prepare(OmenHnswBuildState *state)
+{
+	const OmenCodeShape *shape = &state->shared->meta.shape;
+
+	omen_hnsw_layout(&state->shared->meta, &state->layout);
+	state->row_context = AllocSetContextCreate(state->context,
+											   "omenhnsw build row",
+											   ALLOCSET_DEFAULT_SIZES);
+	state->own_room = Max(shape->own_size, 1024);
+	state->own = palloc(state->own_room);
+	state->pair = palloc(Max(shape->pair_size, 16));
+	state->scratch = palloc((2 * shape->code_dims + shape->dims + 1) *
+							sizeof(float));
+}
+
+/* A row by its number, counted through all participants' files */
+OmenBuildRowData *
+omen_hnsw_build_row(OmenHnswBuildState *state, uint32 row)
+{
+	int			part = 0;
+	uint64		local;
+	uint64		offset;
+
+	while (row >= state->first_row[part + 1])
+		part++;
+	local = row - state->first_row[part];
+	if (state->offset_base[part])
+		offset = state->offset_base[part][local];
+	else
+		offset = local * (OMEN_BUILD_ROW_HEADER +
+						  MAXALIGN(state->shared->meta.shape.own_size));
+	return (OmenBuildRowData *) (state->row_base[part] + offset);
+}
+
+static void
+init_shared(OmenHnswBuildState *state)
+{
+	OmenBuildShared *shared = state->shared;
+
+	shared->heap = RelationGetRelid(state->heap);
+	shared->index = RelationGetRelid(state->index);
+	shared->concurrent = state->info->ii_Concurrent;
+	SpinLockInit(&shared->mutex);
+	pg_atomic_init_u32(&shared->next_page, 0);
+	init_meta(state->index, state->opclass, &shared->meta);
+}
+
+/* All of the metapage that follows from the definition of the index */
+static void
+init_meta(Relation index, const OmenOpclassInfo *opclass,
+		  OmenHnswMetaPageData *meta)
+{
+	OmenHnswOptions options = omen_hnsw_get_options(index);
+	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(index), 0);
+
+	check_column(opclass, column->atttypid, column->atttypmod);
+	if (options.ef_construction < 2 * options.m)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("ef_construction must be greater than or equal to 2 * m")));
+
+	memset(meta, 0, sizeof(OmenHnswMetaPageData));
+	meta->magic = OMEN_HNSW_MAGIC;
+	meta->version = OMEN_HNSW_VERSION;
+	meta->m = options.m;
+	meta->ef_construction = options.ef_construction;
+	meta->quantizer = options.quantizer;
+	meta->mean_start = InvalidBlockNumber;
+	meta->tidmap_start = InvalidBlockNumber;
+	meta->clusters_start = InvalidBlockNumber;
+	for (int i = 0; i < OMEN_HNSW_ENTRY_PAGES; i++)
+		meta->entry_blocks[i] = InvalidBlockNumber;
+	if (!omen_quant_choose_shape(opclass->element, opclass->metric,
+								 column->atttypmod,
+								 (OmenQuantizerKind) options.quantizer,
+								 &meta->shape))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("this quantizer does not support the operator class of index \"%s\"",
+						RelationGetRelationName(index)),
+				 errdetail("Quantizers need dense vectors and L2 distance, inner product, or cosine distance."),
+				 errhint("Leave out the option, or use quantizer = none.")));
+}
+
+static void
+check_column(const OmenOpclassInfo *opclass, Oid type, int typmod)
+{
+	if (type == VARBITOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("type not supported for hnsw index"),
+				 errhint("Cast the column to bit(n) in an expression index.")));
+	if (typmod < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column does not have dimensions"),
+				 errhint("Declare it as %s(n), or cast it in an expression index.",
+						 opclass->type_name)));
+	if (typmod > opclass->max_dims)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("column cannot have more than %d dimensions for hnsw index",
+						opclass->max_dims)));
+}
+
+/* Entries that fit the memory set aside for their codes */
+uint32
+omen_hnsw_entry_capacity(const OmenHnswMetaPageData *meta)
+{
+	uint32		per_page = OMEN_PAGE_CONTENT / meta->entry_size;
+	uint32		capacity = ENTRIES_WITHOUT_CODES;
+
+	if (meta->entry_size > sizeof(OmenHnswEntryData))
+	{
+		capacity = ENTRY_MEMORY / meta->shape.pair_size;
+		capacity = Max(Min(capacity, MAX_ENTRIES), MIN_ENTRIES);
+	}
+	return Min(capacity, per_page * OMEN_HNSW_ENTRY_PAGES);
+}
+
+/* Step "load": this participant's share of the table */
+static void
+load_rows(OmenHnswBuildState *state)
+{
+	FileSet    *fileset = state->parallel ? &state->shared->fileset.fs : NULL;
+	OmenBuildShared *shared = state->shared;
+	double		reltuples;
+
+	state->rows = omen_arena_create(fileset, psprintf("rows.%d",
+													  state->participant));
+	if (shared->meta.shape.own_size == 0)
+		state->offsets = omen_arena_create(fileset,
+										   psprintf("offsets.%d",
+													state->participant));
+
+	set_phase(state, PHASE_LOAD,
+			  (int64) Max(state->heap->rd_rel->reltuples, 0));
+	reltuples = table_index_build_scan(state->heap, state->index, state->info,
+									   true, state->participant == 0, load_row,
+									   state, state->scan);
+	omen_arena_flush(state->rows);
+	if (state->offsets)
+		omen_arena_flush(state->offsets);
+
+	SpinLockAcquire(&shared->mutex);
+	shared->heap_tuples += reltuples;
+	shared->index_tuples += state->nrows;
+	shared->broken_hot_chain |= state->info->ii_BrokenHotChain;
+	SpinLockRelease(&shared->mutex);
+	shared->nrows[state->participant] = state->nrows;
+}
+
+static void
+load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
+		 bool alive, void *arg)
+{
+	OmenHnswBuildState *state = arg;
+	const OmenCodeShape *shape = &state->shared->meta.shape;
+	MemoryContext old;
+	OmenHnswValue value;
+	OmenBuildRowData row = {0};
+	char		padding[MAXIMUM_ALIGNOF] = {0};
+
+	if (isnull[0])
+		return;
+
+	old = MemoryContextSwitchTo(state->row_context);
+	if (omen_hnsw_form_value(state->opclass, shape->dims, values[0], &value))
+	{
+		if (value.size > state->own_room)
+		{
+			state->own_room = value.size;
+			state->own = repalloc(state->own, state->own_room);
+		}
+		row.tid = *tid;
+		row.own_bytes = omen_quant_encode_own(state->quant, value.payload,
+											  state->own, state->scratch);
+		row.hash = hash_bytes(state->own, row.own_bytes);
+		if (state->offsets)
+		{
+			uint64		offset = omen_arena_size(state->rows);
+
+			omen_arena_append(state->offsets, &offset, sizeof(offset));
+		}
+		omen_arena_append(state->rows, &row, OMEN_BUILD_ROW_HEADER);
+		omen_arena_append(state->rows, state->own, row.own_bytes);
+		omen_arena_append(state->rows, padding,
+						  MAXALIGN(row.own_bytes) - row.own_bytes);
+		state->nrows++;
+		if (state->participant == 0 && state->nrows % 1024 == 0)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
+										 state->nrows);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->row_context);
+}
+
+/* Make all participants' rows visible here */
+static void
+map_rows(OmenHnswBuildState *state)
+{
+	FileSet    *fileset = &state->shared->fileset.fs;
+	int			n = state->shared->nparticipants;
+
+	for (int i = 0; i < n; i++)
+	{
+		bool		mine = i == state->participant;
+
+		state->all_rows[i] = mine ? state->rows :
+			omen_arena_open(fileset, psprintf("rows.%d", i));
+		state->row_base[i] = omen_arena_map(state->all_rows[i]);
+		if (state->offsets)
+		{
+			state->all_offsets[i] = mine ? state->offsets :
+				omen_arena_open(fileset, psprintf("offsets.%d", i));
+			state->offset_base[i] = omen_arena_map(state->all_offsets[i]);
+		}
+		state->first_row[i + 1] = state->first_row[i] +
+			state->shared->nrows[i];
+	}
+	if (state->first_row[n] >= (UINT64CONST(1) << OMEN_LINK_NUMBER_BITS))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" cannot have more than %u rows",
+						RelationGetRelationName(state->index),
+						1 << OMEN_LINK_NUMBER_BITS),
+				 errhint("Partition the table.")));
+}
+
+/* Step "graph" */
+static void
+construct(OmenHnswBuildState *state)
+{
+	OmenBuildShared *shared = state->shared;
+	FileSet    *fileset = state->parallel ? &shared->fileset.fs : NULL;
+	OmenBuildInput input = {state, pair_code};
+	OmenBuildTeam team = {
+		.arg = state,
+		.barrier = team_barrier,
+		.progress = team_progress,
+		.done_with = team_done_with,
+	};
+	OmenBuildParams params = {
+		.n = shared->nnodes,
+		.max_links = shared->meta.max_links,
+		.ef_construction = shared->meta.ef_construction,
+		.memory = (Size) maintenance_work_mem * 1024 / shared->nparticipants,
+		.seed = shared->meta.shape.seed,
+	};
+
+	if (state->participant == 0)
+	{
+		Size		size;
+
+		if (shared->meta.shape.pair_size == 0)
+		{
+			for (uint32 i = 0; i < shared->nnodes; i++)
+				params.code_bytes +=
+					MAXALIGN(omen_hnsw_build_row(state, state->unique[i])->own_bytes);
+		}
+		size = omen_build_arena_size(state->quant, &params);
+		state->graph = omen_arena_create(fileset, "graph");
+		omen_arena_reserve(state->graph, size);
+		omen_build_arena_init(omen_arena_map(state->graph), state->quant,
+							  &params);
+	}
+	omen_hnsw_build_barrier(state);
+	if (state->participant > 0)
+		state->graph = omen_arena_open(fileset, "graph");
+
+	state->build = omen_build_graph(omen_arena_map(state->graph),
+									state->quant, &input, &team);
+}
+
+static const uint8 *
+pair_code(void *arg, uint32 node, Size *size)
+{
+	OmenHnswBuildState *state = arg;
+	OmenBuildRowData *row = omen_hnsw_build_row(state, state->unique[node]);
+	const uint8 *own = (const uint8 *) row + OMEN_BUILD_ROW_HEADER;
+
+	if (state->shared->meta.shape.own_kind == OMEN_OWN_I16)
+	{
+		*size = state->shared->meta.shape.pair_size;
+		omen_quant_own_to_pair(state->quant, own, state->pair);
+		return state->pair;
+	}
+	*size = row->own_bytes;
+	return own;
+}
+
+static bool
+team_barrier(void *arg)
+{
+	return omen_hnsw_build_barrier(arg);
+}
+
+static void
+team_progress(void *arg, uint64 done, uint64 total)
+{
+	OmenHnswBuildState *state = arg;
+
+	CHECK_FOR_INTERRUPTS();
+	if (state->participant == 0 && total > 0)
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
+									 (int64) (state->shared->nnodes *
+											  ((double) done / total)));
+}
+
+static void
+team_done_with(void *arg, const void *start, Size len)
+{
+	OmenHnswBuildState *state = arg;
+
+	/* only if it is more than we may keep */
+	if (omen_arena_size(state->graph) > (Size) maintenance_work_mem * 1024)
+		omen_arena_unload(state->graph, start, len);
+}
+
+static void
+set_phase(OmenHnswBuildState *state, int phase, int64 total)
+{
+	const int	params[] = {
+		PROGRESS_CREATEIDX_SUBPHASE,
+		PROGRESS_CREATEIDX_TUPLES_TOTAL,
+		PROGRESS_CREATEIDX_TUPLES_DONE
+	};
+	int64		values[] = {phase, total, 0};
+
+	if (state->participant == 0)
+		pgstat_progress_update_multi_param(3, params, values);
+}

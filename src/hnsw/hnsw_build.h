@@ -1,0 +1,147 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_build.h
+ *	  State of a bulk build, shared by its files.
+ *
+ * A build has one or more participants, which run the same steps and meet at
+ * barriers: the leader, and the workers of a parallel build.
+ *
+ *	  sample	leader	 mean, largest norm, typical size from some blocks
+ *	  load		all		 encode the rows of the table, append them to a file
+ *						 of their own ("rows"), one for each participant
+ *	  fold		leader	 find equal vectors
+ *	  graph		all		 construct the graph (src/graph), in a mapped file
+ *	  write		all		 encode links, write NODE pages
+ *	  finish	leader	 TID lists, entries, mean, metapage
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_HNSW_BUILD_H
+#define OMEN_HNSW_BUILD_H
+
+#include "access/parallel.h"
+#include "hnsw/hnsw.h"
+#include "port/atomics.h"
+#include "storage/arena.h"
+#include "storage/barrier.h"
+#include "storage/condition_variable.h"
+#include "storage/sharedfileset.h"
+#include "storage/spin.h"
+
+#define OMEN_BUILD_MAX_PARTICIPANTS	65
+
+/* Head of a row in a "rows" file; the own code follows */
+typedef struct OmenBuildRowData
+{
+	ItemPointerData tid;
+	uint16		unused;
+	uint32		own_bytes;
+	uint32		hash;			/* of the own code */
+} OmenBuildRowData;
+
+#define OMEN_BUILD_ROW_HEADER	MAXALIGN(sizeof(OmenBuildRowData))
+
+/* What participants share; in dynamic shared memory if there are workers */
+typedef struct OmenBuildShared
+{
+	Oid			heap;
+	Oid			index;
+	bool		concurrent;
+	OmenHnswMetaPageData meta;
+	bool		has_mean;		/* rotated, stored beside this */
+
+	SharedFileSet fileset;		/* used if there are workers */
+	int			nparticipants;	/* 0: not known yet */
+	ConditionVariable started;
+	Barrier		barrier;
+
+	uint64		nrows[OMEN_BUILD_MAX_PARTICIPANTS];
+	slock_t		mutex;			/* protects the next three */
+	double		heap_tuples;
+	double		index_tuples;
+	bool		broken_hot_chain;
+
+	uint32		nnodes;			/* rows less equal ones */
+	BlockNumber node_start;
+	uint32		list_start;		/* number of the first list slot */
+	uint32		nlists;
+	BlockNumber chain_start;
+	pg_atomic_uint32 next_page; /* NODE pages given out for writing */
+} OmenBuildShared;
+
+/* One participant's view */
+typedef struct OmenHnswBuildState
+{
+	Relation	heap;
+	Relation	index;
+	IndexInfo  *info;
+	const OmenOpclassInfo *opclass;
+	OmenHnswLayout layout;
+	OmenQuantizer *quant;
+	OmenBuildShared *shared;
+	int			participant;	/* 0 is the leader */
+	bool		parallel;		/* are there workers? */
+	MemoryContext context;
+	MemoryContext row_context;
+
+	/* load */
+	struct TableScanDescData *scan; /* NULL: an ordinary one */
+	OmenArena  *rows;			/* own file */
+	OmenArena  *offsets;		/* of each row in it, if sizes vary */
+	uint64		nrows;
+	uint8	   *own;			/* work areas */
+	Size		own_room;
+	float	   *scratch;
+
+	/* from fold on: everybody's files, mapped */
+	OmenArena  *all_rows[OMEN_BUILD_MAX_PARTICIPANTS];
+	OmenArena  *all_offsets[OMEN_BUILD_MAX_PARTICIPANTS];
+	char	   *row_base[OMEN_BUILD_MAX_PARTICIPANTS];
+	uint64	   *offset_base[OMEN_BUILD_MAX_PARTICIPANTS];
+	uint64		first_row[OMEN_BUILD_MAX_PARTICIPANTS + 1];
+
+	OmenArena  *fold;			/* see hnsw_fold.c */
+	uint32	   *unique;			/* row of each node */
+	uint32	   *next_equal;		/* by row: the next one with equal code */
+	uint32	   *list_of;		/* by position: its first list slot, counted */
+	uint32	   *chain_of;		/* by position: its first CHAIN page, counted */
+
+	OmenArena  *graph;
+	OmenBuild  *build;
+	uint8	   *pair;			/* work area */
+} OmenHnswBuildState;
+
+#define OMEN_BUILD_NONE	((uint32) 0xFFFFFFFF)
+
+/* hnsw_build.c: the steps */
+extern void omen_hnsw_build_participate(OmenHnswBuildState *state);
+extern bool omen_hnsw_build_barrier(OmenHnswBuildState *state);
+extern OmenBuildRowData *omen_hnsw_build_row(OmenHnswBuildState *state,
+											 uint32 row);
+extern void omen_hnsw_build_prepare(OmenHnswBuildState *state);
+
+/*
+ * hnsw_sample.c: what to know before the first row is encoded.  Fills in the
+ * trained fields of the metapage and the layout; returns the mean in the
+ * column's own coordinates, or NULL.
+ */
+extern float *omen_hnsw_sample(OmenHnswBuildState *state,
+							   OmenHnswMetaPageData *meta);
+
+/* hnsw_fold.c: equal vectors */
+extern void omen_hnsw_fold(OmenHnswBuildState *state);
+extern void omen_hnsw_attach_fold(OmenHnswBuildState *state);
+
+/* hnsw_write.c: pages */
+extern void omen_hnsw_plan_pages(OmenHnswBuildState *state);
+extern void omen_hnsw_write_nodes(OmenHnswBuildState *state);
+extern void omen_hnsw_write_rest(OmenHnswBuildState *state);
+
+/* hnsw_parallel.c: workers */
+typedef struct OmenHnswWorkers OmenHnswWorkers;
+
+extern OmenHnswWorkers *omen_hnsw_start_workers(OmenHnswBuildState *state,
+												int nworkers);
+extern void omen_hnsw_end_workers(OmenHnswWorkers *workers);
+
+#endif							/* OMEN_HNSW_BUILD_H */

@@ -1,0 +1,301 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_entry.c
+ *	  The list of entry nodes: where walks start.
+ *
+ * It stands for the upper levels of HNSW: a random sample of all nodes whose
+ * codes every backend keeps in memory and scores at once, so that no page is
+ * read on the way down.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "utils/float.h"
+
+#include "hnsw/hnsw.h"
+
+/* How many entry nodes a walk starts from */
+#define SEEDS	4
+
+/* Entries scored at a time */
+#define SCORE_BLOCK	64
+
+static void write_entry(const OmenHnswIndex *hnsw, Page page, uint32 at,
+						OmenLink link, int level, const uint8 *pair);
+static Buffer read_entry_page(Relation index, const OmenHnswIndex *hnsw,
+							  const OmenHnswMetaPageData *meta, uint32 at);
+static void replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
+						  OmenLink heir, const uint8 *pair);
+static bool find_entry(Relation index, const OmenHnswIndex *hnsw,
+					   const OmenHnswMetaPageData *meta, OmenLink link,
+					   uint32 *at);
+static OmenLink find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
+						  bool (*is_dead) (void *arg, OmenLink), void *arg);
+
+/*
+ * Offer the entries nearest to the query as seeds.  Entries without codes are
+ * offered all: the walk measures them as it visits.
+ */
+void
+omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
+			   OmenSearch *search)
+{
+	OmenPoolEntry best[SEEDS];
+	int			nbest = 0;
+
+	if (hnsw->entry_pairs == NULL)
+	{
+		for (uint32 i = 0; i < hnsw->nentries; i++)
+			omen_search_seed(search, hnsw->entry_links[i],
+							 -get_float4_infinity());
+		return;
+	}
+
+	for (uint32 first = 0; first < hnsw->nentries; first += SCORE_BLOCK)
+	{
+		float		estimates[SCORE_BLOCK];
+		int			n = Min(SCORE_BLOCK, hnsw->nentries - first);
+
+		omen_query_block(query, hnsw->entry_pairs + first * hnsw->pair_stride,
+						 hnsw->pair_stride, n, estimates);
+		for (int i = 0; i < n; i++)
+		{
+			int			at = nbest;
+
+			if (nbest == SEEDS && !(estimates[i] < best[SEEDS - 1].estimate))
+				continue;
+			if (nbest < SEEDS)
+				nbest++;
+			else
+				at = SEEDS - 1;
+			for (; at > 0 && best[at - 1].estimate > estimates[i]; at--)
+				best[at] = best[at - 1];
+			best[at].estimate = estimates[i];
+			best[at].link = hnsw->entry_links[first + i];
+		}
+	}
+	for (int i = 0; i < nbest; i++)
+		omen_search_seed(search, best[i].link, best[i].estimate);
+}
+
+/*
+ * A new node may become an entry: always while the list has room, later with
+ * the probability that keeps the list a uniform sample (reservoir sampling;
+ * the number of nodes is taken from the size of the relation).
+ */
+void
+omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
+					  int level, const uint8 *pair)
+{
+	double		nodes = (double) RelationGetNumberOfBlocks(index) *
+		hnsw->layout.slots_per_page;
+	double		draw = pg_prng_double(&pg_global_prng_state);
+	OmenPageEdit edit;
+	Buffer		meta_buffer;
+	Buffer		buffer;
+	OmenHnswMetaPage meta;
+	BlockNumber *block;
+	Page		page;
+	uint32		at;
+
+	if (hnsw->nentries >= hnsw->meta.entry_capacity &&
+		draw * nodes >= hnsw->meta.entry_capacity)
+		return;
+
+	meta_buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK, OMEN_PAGE_META,
+								 OMEN_LOCK_EXCLUSIVE);
+	omen_edit_begin(&edit, index);
+	meta = (OmenHnswMetaPage)
+		omen_page_content(omen_edit_page(&edit, meta_buffer));
+	if (meta->nentries < meta->entry_capacity)
+		at = meta->nentries++;
+	else
+		at = (uint32) (draw * UINT32_MAX) % meta->entry_capacity;
+	block = &meta->entry_blocks[at / hnsw->layout.entries_per_page];
+	if (BlockNumberIsValid(*block))
+	{
+		buffer = read_entry_page(index, hnsw, meta, at);
+		page = omen_edit_page(&edit, buffer);
+	}
+	else
+	{
+		buffer = omen_page_extend(index, MAIN_FORKNUM);
+		page = omen_edit_new_page(&edit, buffer, OMEN_PAGE_ENTRY);
+		*block = BufferGetBlockNumber(buffer);
+	}
+	write_entry(hnsw, page, at, link, level, pair);
+	omen_edit_finish(&edit);
+	omen_page_release(buffer);
+	omen_page_release(meta_buffer);
+}
+
+/*
+ * Vacuum: replace entries whose nodes have no rows any more by a neighbour
+ * that has, so that the slots can be freed.
+ */
+void
+omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
+						  bool (*is_dead) (void *arg, OmenLink), void *arg)
+{
+	uint32		n;
+	OmenLink   *links;
+
+	/* a copy: reading the list anew in between must not confuse the loop */
+	omen_hnsw_refresh_entries(index, hnsw);
+	n = hnsw->nentries;
+	links = palloc(Max(n, 1) * sizeof(OmenLink));
+	if (n > 0)
+		memcpy(links, hnsw->entry_links, n * sizeof(OmenLink));
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		OmenHnswStore store;
+		OmenLink	heir;
+		uint8	   *pair = NULL;
+		Size		size;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!is_dead(arg, links[i]))
+			continue;
+		heir = find_heir(index, hnsw, links[i], is_dead, arg);
+		omen_hnsw_store_init(&store, index, hnsw, NULL);
+		if (heir != OMEN_LINK_INVALID && hnsw->entry_pairs != NULL &&
+			!omen_hnsw_read_pair(&store, heir, &pair, &size))
+			heir = OMEN_LINK_INVALID;
+		replace_entry(index, hnsw, links[i], heir, pair);
+		if (pair)
+			pfree(pair);
+	}
+	pfree(links);
+}
+
+static void
+write_entry(const OmenHnswIndex *hnsw, Page page, uint32 at, OmenLink link,
+			int level, const uint8 *pair)
+{
+	OmenHnswEntry entry = (OmenHnswEntry)
+		(omen_page_content(page) + (at % hnsw->layout.entries_per_page) *
+		 hnsw->meta.entry_size);
+
+	entry->link = link;
+	entry->level = level;
+	if (hnsw->pair_stride > 0)
+		memcpy(entry->pair, pair, hnsw->meta.shape.pair_size);
+}
+
+static Buffer
+read_entry_page(Relation index, const OmenHnswIndex *hnsw,
+				const OmenHnswMetaPageData *meta, uint32 at)
+{
+	return omen_page_read(index,
+						  meta->entry_blocks[at / hnsw->layout.entries_per_page],
+						  OMEN_PAGE_ENTRY, OMEN_LOCK_EXCLUSIVE);
+}
+
+/*
+ * Put the heir in the place of a dead entry, or, if there is none, the last
+ * entry of the list.  The metapage's lock excludes all other changes of the
+ * list, so entry pages may be locked in any order below it.
+ */
+static void
+replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
+			  OmenLink heir, const uint8 *pair)
+{
+	Buffer		meta_buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK,
+											 OMEN_PAGE_META,
+											 OMEN_LOCK_EXCLUSIVE);
+	Buffer		buffer;
+	OmenHnswMetaPage meta;
+	OmenPageEdit edit;
+	OmenHnswEntry last = NULL;
+	uint32		at;
+
+	meta = (OmenHnswMetaPage) omen_page_content(BufferGetPage(meta_buffer));
+	if (!find_entry(index, hnsw, meta, dead, &at))
+	{
+		omen_page_release(meta_buffer);
+		return;
+	}
+	if (heir == OMEN_LINK_INVALID && at != meta->nentries - 1)
+	{
+		last = palloc(hnsw->meta.entry_size);
+		buffer = read_entry_page(index, hnsw, meta, meta->nentries - 1);
+		memcpy(last, omen_page_content(BufferGetPage(buffer)) +
+			   ((meta->nentries - 1) % hnsw->layout.entries_per_page) *
+			   hnsw->meta.entry_size, hnsw->meta.entry_size);
+		omen_page_release(buffer);
+	}
+
+	omen_edit_begin(&edit, index);
+	meta = (OmenHnswMetaPage)
+		omen_page_content(omen_edit_page(&edit, meta_buffer));
+	meta->entry_epoch++;
+	if (heir == OMEN_LINK_INVALID)
+		meta->nentries--;
+	buffer = read_entry_page(index, hnsw, meta, at);
+	if (last != NULL)
+		write_entry(hnsw, omen_edit_page(&edit, buffer), at, last->link,
+					last->level, last->pair);
+	else if (heir != OMEN_LINK_INVALID)
+		write_entry(hnsw, omen_edit_page(&edit, buffer), at, heir, 0, pair);
+	omen_edit_finish(&edit);
+	omen_page_release(buffer);
+	omen_page_release(meta_buffer);
+}
+
+static bool
+find_entry(Relation index, const OmenHnswIndex *hnsw,
+		   const OmenHnswMetaPageData *meta, OmenLink link, uint32 *at)
+{
+	uint32		per_page = hnsw->layout.entries_per_page;
+
+	for (uint32 first = 0; first < meta->nentries; first += per_page)
+	{
+		Buffer		buffer = read_entry_page(index, hnsw, meta, first);
+		char	   *content = omen_page_content(BufferGetPage(buffer));
+		uint32		n = Min(per_page, meta->nentries - first);
+
+		for (uint32 i = 0; i < n; i++)
+		{
+			OmenHnswEntry entry = (OmenHnswEntry)
+				(content + i * hnsw->meta.entry_size);
+
+			if (entry->link == link)
+			{
+				*at = first + i;
+				omen_page_release(buffer);
+				return true;
+			}
+		}
+		omen_page_release(buffer);
+	}
+	return false;
+}
+
+/* A neighbour of a dead node that has rows itself */
+static OmenLink
+find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
+		  bool (*is_dead) (void *arg, OmenLink), void *arg)
+{
+	OmenHnswStore store;
+	OmenHnswSlot slot;
+	Buffer		buffer;
+	OmenLink	heir = OMEN_LINK_INVALID;
+
+	omen_hnsw_store_init(&store, index, hnsw, NULL);
+	buffer = omen_hnsw_read_slot(&store, dead, OMEN_LOCK_SHARE, &slot);
+	if (!BufferIsValid(buffer))
+		return OMEN_LINK_INVALID;
+	for (int i = 0; i < slot->nlinks && heir == OMEN_LINK_INVALID; i++)
+	{
+		OmenLink	link = omen_slot_links(&hnsw->layout, slot)[i];
+
+		if (!is_dead(arg, link))
+			heir = link;
+	}
+	omen_page_release(buffer);
+	return heir;
+}

@@ -1,0 +1,646 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_insert.c
+ *	  Insertion of one row.
+ *
+ * NOTES
+ *	  The steps, each of them one WAL record, and never with more than one
+ *	  node page locked:
+ *
+ *	  1. search for the nearest nodes (share locks only);
+ *	  2. if one of them has the very same code, give it the new TID: done;
+ *	  3. write the node with its links into a free slot (its CHAIN pages, if
+ *		 any, before it);
+ *	  4. add a link back in each neighbour, one page after the other;
+ *	  5. perhaps make it an entry.
+ *
+ *	  A crash or an error after 3 leaves a node that fewer others know.  Its
+ *	  row belongs to a transaction that cannot have committed, and sweeps find
+ *	  it all the same.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "hnsw/hnsw.h"
+
+/* Neighbours that are not diverse get a link back too, up to this many */
+#define MIN_BACK_LINKS	6
+
+typedef struct PairEntry
+{
+	uint32		number;
+	char		status;
+	uint8	   *pair;			/* NULL: the node is gone */
+} PairEntry;
+
+#define SH_PREFIX		pair_cache
+#define SH_ELEMENT_TYPE PairEntry
+#define SH_KEY_TYPE		uint32
+#define SH_KEY			number
+#define SH_HASH_KEY(tb, key)	murmurhash32(key)
+#define SH_EQUAL(tb, a, b)		((a) == (b))
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "common/hashfn.h"
+#include "lib/simplehash.h"
+
+typedef struct InsertState
+{
+	Relation	index;
+	OmenHnswIndex *hnsw;
+	OmenHnswStore store;
+	OmenSearch *search;
+	ItemPointer tid;
+
+	uint8	   *own;			/* codes of the new row */
+	Size		own_bytes;
+	uint8	   *pair;
+	Size		pair_size;
+	int			level;
+	OmenLink	link;			/* of the new node */
+
+	int			nnear;			/* live nodes around it, nearest first */
+	OmenNear   *near;			/* "node" is a link */
+	int			nlinks;			/* its links, indexes into near */
+	int			links[OMEN_MAX_LINKS];
+	int			nscale;			/* how many of them, at the end, by scale */
+	int			nback;			/* which of them link back */
+	int			back[OMEN_MAX_LINKS];
+
+	pair_cache_hash *pairs;		/* pair codes read so far */
+	float	   *scratch;
+} InsertState;
+
+static void insert_value(InsertState *state, const OmenHnswValue *value);
+static void encode_value(InsertState *state, const OmenHnswValue *value);
+static void search_near(InsertState *state, const OmenHnswValue *value);
+static bool attach_to_equal(InsertState *state);
+static bool attach_tid(InsertState *state, OmenLink link);
+static bool append_to_list(InsertState *state, OmenLink list);
+static OmenLink write_list_slot(InsertState *state, OmenLink next);
+static void rewrite_list_slot(InsertState *state, OmenLink list,
+							  OmenLink next, bool use);
+static bool same_own(InsertState *state, OmenHnswSlot slot);
+static void choose_links(InsertState *state);
+static void choose_scale_links(InsertState *state, bool *taken);
+static void write_node(InsertState *state);
+static void fill_slot(InsertState *state, OmenHnswSlot slot,
+					  BlockNumber chain);
+static void link_back(InsertState *state, const OmenNear *near);
+static bool add_if_room(InsertState *state, const OmenNear *near,
+						const OmenHnswEdge *edge, OmenLink *local,
+						int *nlocal);
+static OmenLink choose_victim(InsertState *state, const OmenNear *near,
+							  const OmenLink *local, int nlocal);
+static void replace_link(InsertState *state, OmenLink target,
+						 OmenLink victim, const OmenHnswEdge *edge);
+static void encode_edge(InsertState *state, const uint8 *centre,
+						const uint8 *neighbour, OmenLink link,
+						OmenHnswEdge *edge);
+static const uint8 *cached_pair(InsertState *state, OmenLink link);
+static int	compare_near(const void *a, const void *b);
+
+bool
+omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
+				 Relation heap, IndexUniqueCheck check, bool unchanged,
+				 IndexInfo *info)
+{
+	MemoryContext context;
+	MemoryContext old;
+	InsertState *state;
+	OmenHnswValue value;
+
+	if (isnull[0])
+		return false;
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "omenhnsw insert",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+
+	state = palloc0(sizeof(InsertState));
+	state->index = index;
+	state->hnsw = omen_hnsw_open(index);
+	state->tid = tid;
+	if (omen_hnsw_form_value(state->hnsw->opclass,
+							 state->hnsw->meta.shape.dims, values[0], &value))
+		insert_value(state, &value);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return false;
+}
+
+static void
+insert_value(InsertState *state, const OmenHnswValue *value)
+{
+	encode_value(state, value);
+	search_near(state, value);
+	if (attach_to_equal(state))
+		return;
+
+	state->level =
+		omen_graph_draw_level(pg_prng_uint64(&pg_global_prng_state));
+	choose_links(state);
+	write_node(state);
+	for (int i = 0; i < state->nback; i++)
+		link_back(state, &state->near[state->back[i]]);
+	omen_hnsw_offer_entry(state->index, state->hnsw, state->link,
+						  state->level, state->pair);
+}
+
+static void
+encode_value(InsertState *state, const OmenHnswValue *value)
+{
+	const OmenCodeShape *shape = &state->hnsw->meta.shape;
+
+	state->scratch = palloc((2 * shape->code_dims + shape->dims) *
+							sizeof(float));
+	state->own = palloc(Max(shape->own_size, value->size));
+	state->own_bytes = omen_quant_encode_own(state->hnsw->quant,
+											 value->payload, state->own,
+											 state->scratch);
+	state->pair_size = shape->pair_size > 0 ? shape->pair_size :
+		state->own_bytes;
+	state->pair = palloc(state->pair_size);
+	omen_quant_own_to_pair(state->hnsw->quant, state->own, state->pair);
+}
+
+/* The live nodes around the new one, by distance between pair codes */
+static void
+search_near(InsertState *state, const OmenHnswValue *value)
+{
+	OmenHnswIndex *hnsw = state->hnsw;
+	OmenQuery  *query = omen_query_init(palloc(omen_query_size(hnsw->quant)),
+										hnsw->quant, value->payload);
+	OmenSearch *search;
+
+	omen_hnsw_refresh_entries(state->index, hnsw);
+	omen_hnsw_store_init(&state->store, state->index, hnsw, query);
+	state->store.keep_pairs = true;
+	search = omen_search_create(&omen_hnsw_graph_ops, &state->store,
+								hnsw->meta.ef_construction, true);
+	omen_hnsw_seed(hnsw, query, search);
+	omen_search_run(search);
+	state->search = search;
+
+	state->pairs = pair_cache_create(CurrentMemoryContext, 256, NULL);
+	state->nnear = search->nfound;
+	state->near = palloc(Max(search->nfound, 1) * sizeof(OmenNear));
+	for (int i = 0; i < state->nnear; i++)
+	{
+		const OmenFound *found = &search->found[i];
+		PairEntry  *entry;
+		bool		known;
+
+		state->near[i].node = found->link;
+		state->near[i].pair = found->pair;
+		state->near[i].distance =
+			omen_quant_pair_distance(hnsw->quant, state->pair, found->pair);
+		entry = pair_cache_insert(state->pairs, omen_link_number(found->link),
+								  &known);
+		entry->pair = found->pair;
+	}
+	qsort(state->near, state->nnear, sizeof(OmenNear), compare_near);
+}
+
+/*
+ * Equal vectors share a node: as nodes of their own they would link to
+ * nothing but each other.
+ */
+static bool
+attach_to_equal(InsertState *state)
+{
+	for (Size i = 0; i < state->search->nfound; i++)
+	{
+		const OmenFound *found = &state->search->found[i];
+
+		if (found->pair_size == state->pair_size &&
+			memcmp(found->pair, state->pair, state->pair_size) == 0 &&
+			attach_tid(state, found->link))
+			return true;
+	}
+	return false;
+}
+
+/* Give the TID to a node, if it still lives and is equal indeed */
+static bool
+attach_tid(InsertState *state, OmenLink link)
+{
+	OmenLink	list = OMEN_LINK_INVALID;	/* our list slot */
+	OmenLink	seen = OMEN_LINK_INVALID;	/* what it leads to */
+
+	for (;;)
+	{
+		OmenHnswSlot slot;
+		OmenLink	head;
+		OmenPageEdit edit;
+		bool		room;
+		Buffer		buffer = omen_hnsw_read_slot(&state->store, link,
+												 OMEN_LOCK_EXCLUSIVE, &slot);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!BufferIsValid(buffer))
+			break;
+		if ((slot->flags & OMEN_SLOT_DELETED) != 0 || !same_own(state, slot))
+		{
+			omen_page_release(buffer);
+			break;
+		}
+
+		head = slot->more_tids;
+		room = slot->ntids < OMEN_SLOT_TIDS;
+		if (room || (list != OMEN_LINK_INVALID && head == seen))
+		{
+			Page		page;
+			Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
+
+			omen_edit_begin(&edit, state->index);
+			page = omen_edit_page(&edit, buffer);
+			slot = (OmenHnswSlot) ((char *) page + offset);
+			if (room)
+				slot->tids[slot->ntids++] = *state->tid;
+			else
+				slot->more_tids = list;
+			omen_edit_finish(&edit);
+			omen_page_release(buffer);
+			if (room && list != OMEN_LINK_INVALID)
+				rewrite_list_slot(state, list, OMEN_LINK_INVALID, false);
+			return true;
+		}
+		omen_page_release(buffer);
+
+		seen = head;
+		if (list != OMEN_LINK_INVALID)
+			rewrite_list_slot(state, list, head, true);
+		else if (head != OMEN_LINK_INVALID && append_to_list(state, head))
+			return true;
+		else
+			list = write_list_slot(state, head);
+	}
+	if (list != OMEN_LINK_INVALID)
+		rewrite_list_slot(state, list, OMEN_LINK_INVALID, false);
+	return false;
+}
+
+/* Add the TID to a list slot, if it has room */
+static bool
+append_to_list(InsertState *state, OmenLink list)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	uint32		number = omen_link_number(list);
+	Buffer		buffer = omen_page_read(state->index,
+										number / layout->slots_per_page,
+										OMEN_PAGE_NODE, OMEN_LOCK_EXCLUSIVE);
+	OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+											number % layout->slots_per_page);
+	bool		room;
+
+	/* vacuum closes empty lists by the flag DELETED */
+	room = slot->flags == (OMEN_SLOT_USED | OMEN_SLOT_TIDLIST) &&
+		slot->version == omen_link_version(list) &&
+		slot->ntids < layout->list_tids;
+	if (room)
+	{
+		OmenPageEdit edit;
+		Page		page;
+
+		omen_edit_begin(&edit, state->index);
+		page = omen_edit_page(&edit, buffer);
+		slot = omen_hnsw_page_slot(layout, page,
+								   number % layout->slots_per_page);
+		omen_slot_list(slot)[slot->ntids++] = *state->tid;
+		omen_edit_finish(&edit);
+	}
+	omen_page_release(buffer);
+	return room;
+}
+
+/* A new list slot with the TID in it; not yet part of any list */
+static OmenLink
+write_list_slot(InsertState *state, OmenLink next)
+{
+	OmenHnswSlotWriter writer;
+	OmenHnswSlot slot;
+
+	omen_hnsw_begin_slot(state->index, state->hnsw, &writer);
+	slot = omen_hnsw_edit_slot(&writer);
+	slot->flags = OMEN_SLOT_USED | OMEN_SLOT_TIDLIST;
+	slot->ntids = 1;
+	slot->more_tids = next;
+	omen_slot_list(slot)[0] = *state->tid;
+	return omen_hnsw_finish_slot(&writer);
+}
+
+/* Change what our list slot leads to, or give it up */
+static void
+rewrite_list_slot(InsertState *state, OmenLink list, OmenLink next, bool use)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	uint32		number = omen_link_number(list);
+	OmenPageEdit edit;
+	Page		page;
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_page_read(state->index,
+										number / layout->slots_per_page,
+										OMEN_PAGE_NODE, OMEN_LOCK_EXCLUSIVE);
+
+	omen_edit_begin(&edit, state->index);
+	page = omen_edit_page(&edit, buffer);
+	slot = omen_hnsw_page_slot(layout, page, number % layout->slots_per_page);
+	slot->more_tids = next;
+	if (!use)
+		omen_hnsw_free_slot(layout, page, slot);
+	omen_edit_finish(&edit);
+	omen_page_release(buffer);
+}
+
+static bool
+same_own(InsertState *state, OmenHnswSlot slot)
+{
+	return slot->own_bytes == state->own_bytes &&
+		memcmp(omen_hnsw_slot_own(&state->store, slot), state->own,
+			   state->own_bytes) == 0;
+}
+
+/*
+ * Links of the new node: the diverse ones and the nearest of the rest, and
+ * at a level above 0 some of that scale.  The diverse ones link back.
+ */
+static void
+choose_links(InsertState *state)
+{
+	const OmenQuantizer *quant = state->hnsw->quant;
+	int			max_links = state->hnsw->layout.max_links;
+	int			nscale = omen_graph_scale_links(state->level, max_links);
+	bool	   *taken = palloc0(Max(state->nnear, 1));
+	int			diverse[OMEN_MAX_LINKS];
+	int			ndiverse;
+
+	state->nlinks = omen_graph_select(quant, state->near, state->nnear,
+									  max_links - nscale, 1.0f, true,
+									  state->links);
+	ndiverse = omen_graph_select(quant, state->near, state->nnear,
+								 max_links - nscale, 1.0f, false, diverse);
+
+	for (int i = 0; i < ndiverse; i++)
+	{
+		state->back[state->nback++] = diverse[i];
+		taken[diverse[i]] = true;
+	}
+	for (int i = 0; i < state->nlinks && state->nback < MIN_BACK_LINKS; i++)
+	{
+		if (!taken[state->links[i]])
+			state->back[state->nback++] = state->links[i];
+	}
+	for (int i = 0; i < state->nlinks; i++)
+		taken[state->links[i]] = true;
+	if (nscale > 0)
+		choose_scale_links(state, taken);
+}
+
+/* The nearest nodes of at least the same level that are no neighbours yet */
+static void
+choose_scale_links(InsertState *state, bool *taken)
+{
+	int			wanted = omen_graph_scale_links(state->level,
+												state->hnsw->layout.max_links);
+
+	for (int i = 0; i < state->nnear && state->nscale < wanted; i++)
+	{
+		const OmenFound *found = NULL;
+
+		if (taken[i])
+			continue;
+		for (Size j = 0; j < state->search->nfound && found == NULL; j++)
+		{
+			if (state->search->found[j].link == state->near[i].node)
+				found = &state->search->found[j];
+		}
+		if (found->level < state->level)
+			continue;
+		state->links[state->nlinks++] = i;
+		state->nscale++;
+		if (state->nback < OMEN_MAX_LINKS)
+			state->back[state->nback++] = i;
+	}
+}
+
+static void
+write_node(InsertState *state)
+{
+	OmenHnswSlotWriter writer;
+	BlockNumber chain = InvalidBlockNumber;
+	Size		own_inline = state->hnsw->layout.own_inline;
+	OmenHnswEdge *edges = palloc(Max(state->nlinks, 1) * sizeof(OmenHnswEdge));
+	OmenHnswSlot slot;
+
+	for (int i = 0; i < state->nlinks; i++)
+	{
+		const OmenNear *near = &state->near[state->links[i]];
+
+		encode_edge(state, state->pair, near->pair, near->node, &edges[i]);
+	}
+
+	omen_hnsw_begin_slot(state->index, state->hnsw, &writer);
+	if (state->own_bytes > own_inline)
+		chain = omen_hnsw_write_chain(state->index, state->hnsw,
+									  writer.number, state->own + own_inline,
+									  state->own_bytes - own_inline);
+	slot = omen_hnsw_edit_slot(&writer);
+	fill_slot(state, slot, chain);
+	for (int i = 0; i < state->nlinks; i++)
+		omen_slot_set_edge(&state->hnsw->layout, slot, i, &edges[i]);
+	state->link = omen_hnsw_finish_slot(&writer);
+}
+
+static void
+fill_slot(InsertState *state, OmenHnswSlot slot, BlockNumber chain)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+
+	slot->flags = OMEN_SLOT_USED;
+	slot->level = state->level;
+	slot->nlinks = state->nlinks;
+	slot->nscale = state->nscale;
+	slot->ntids = 1;
+	slot->tids[0] = *state->tid;
+	slot->more_tids = OMEN_LINK_INVALID;
+	slot->chain = chain;
+	slot->own_bytes = state->own_bytes;
+	memcpy(omen_slot_own(layout, slot), state->own,
+		   Min(state->own_bytes, layout->own_inline));
+}
+
+/* Add a link to the new node in one of its neighbours */
+static void
+link_back(InsertState *state, const OmenNear *near)
+{
+	OmenHnswEdge edge;
+	OmenLink	local[OMEN_MAX_LINKS];
+	OmenLink	victim;
+	int			nlocal;
+
+	CHECK_FOR_INTERRUPTS();
+	encode_edge(state, near->pair, state->pair, state->link, &edge);
+	if (add_if_room(state, near, &edge, local, &nlocal))
+		return;
+	victim = choose_victim(state, near, local, nlocal);
+	if (victim != OMEN_LINK_INVALID)
+		replace_link(state, near->node, victim, &edge);
+}
+
+/*
+ * Returns true if there is nothing left to do.  If the slot is full, copies
+ * its local links: choosing which to give up needs the codes of other nodes,
+ * and is not done under this lock.
+ */
+static bool
+add_if_room(InsertState *state, const OmenNear *near,
+			const OmenHnswEdge *edge, OmenLink *local, int *nlocal)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(&state->store, near->node,
+											 OMEN_LOCK_EXCLUSIVE, &slot);
+	bool		done = true;
+
+	if (!BufferIsValid(buffer))
+		return true;
+	if ((slot->flags & OMEN_SLOT_DELETED) != 0)
+		 /* vacuum is about to free it */ ;
+	else if (slot->nlinks < layout->max_links)
+	{
+		OmenPageEdit edit;
+		Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
+
+		omen_edit_begin(&edit, state->index);
+		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+		omen_slot_add_local(layout, slot, edge);
+		omen_edit_finish(&edit);
+	}
+	else
+	{
+		*nlocal = slot->nlinks - slot->nscale;
+		memcpy(local, omen_slot_links(layout, slot),
+			   *nlocal * sizeof(OmenLink));
+		done = false;
+	}
+	omen_page_release(buffer);
+	return done;
+}
+
+/*
+ * The local link to give up for the new node: what the choice of neighbours
+ * leaves out of all of them.  OMEN_LINK_INVALID if that is the new node.
+ */
+static OmenLink
+choose_victim(InsertState *state, const OmenNear *near, const OmenLink *local,
+			  int nlocal)
+{
+	const OmenQuantizer *quant = state->hnsw->quant;
+	OmenNear	all[OMEN_MAX_LINKS + 1];
+	int			chosen[OMEN_MAX_LINKS + 1];
+	bool		kept[OMEN_MAX_LINKS + 1] = {false};
+	int			n = 0;
+
+	for (int i = 0; i < nlocal; i++)
+	{
+		const uint8 *pair = cached_pair(state, local[i]);
+
+		if (pair == NULL)
+			return local[i];	/* leads nowhere */
+		all[n].node = local[i];
+		all[n].pair = pair;
+		all[n++].distance = omen_quant_pair_distance(quant, near->pair, pair);
+	}
+	all[n].node = OMEN_LINK_INVALID;
+	all[n].pair = state->pair;
+	all[n++].distance = near->distance;
+	qsort(all, n, sizeof(OmenNear), compare_near);
+
+	n = omen_graph_select(quant, all, nlocal + 1, nlocal, 1.0f, true, chosen);
+	for (int i = 0; i < n; i++)
+		kept[chosen[i]] = true;
+	for (int i = 0; i <= nlocal; i++)
+	{
+		if (!kept[i])
+			return all[i].node;
+	}
+	return OMEN_LINK_INVALID;
+}
+
+/* Unless somebody else has changed that link meanwhile */
+static void
+replace_link(InsertState *state, OmenLink target, OmenLink victim,
+			 const OmenHnswEdge *edge)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(&state->store, target,
+											 OMEN_LOCK_EXCLUSIVE, &slot);
+	int			at;
+
+	if (!BufferIsValid(buffer))
+		return;
+	for (at = 0; at < slot->nlinks; at++)
+	{
+		if (omen_slot_links(layout, slot)[at] == victim)
+			break;
+	}
+	if (at < slot->nlinks && (slot->flags & OMEN_SLOT_DELETED) == 0)
+	{
+		OmenPageEdit edit;
+		Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
+
+		omen_edit_begin(&edit, state->index);
+		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+		omen_slot_set_edge(layout, slot, at, edge);
+		omen_edit_finish(&edit);
+	}
+	omen_page_release(buffer);
+}
+
+static void
+encode_edge(InsertState *state, const uint8 *centre, const uint8 *neighbour,
+			OmenLink link, OmenHnswEdge *edge)
+{
+	edge->link = link;
+	edge->code = palloc(Max(state->hnsw->layout.link_size, 1));
+	omen_quant_encode_link(state->hnsw->quant, centre, neighbour,
+						   &edge->f_add, &edge->f_rescale, edge->code,
+						   state->scratch);
+}
+
+/* Pair code of a node; NULL if there is no such node any more */
+static const uint8 *
+cached_pair(InsertState *state, OmenLink link)
+{
+	bool		known;
+	Size		size;
+	PairEntry  *entry = pair_cache_insert(state->pairs,
+										  omen_link_number(link), &known);
+
+	if (!known)
+	{
+		entry->pair = NULL;
+		omen_hnsw_read_pair(&state->store, link, &entry->pair, &size);
+	}
+	return entry->pair;
+}
+
+static int
+compare_near(const void *a, const void *b)
+{
+	const OmenNear *x = a;
+	const OmenNear *y = b;
+
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return x->node < y->node ? -1 : x->node > y->node;
+}

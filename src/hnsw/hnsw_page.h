@@ -1,0 +1,121 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_page.h
+ *	  What an omenhnsw index looks like on disk.
+ *
+ *	block 0				metapage
+ *	next blocks			DATA pages: the rotated mean, float4[code_dims]
+ *	all others			ENTRY pages (listed on the metapage), NODE pages, CHAIN
+ *						pages, and free pages, in any order
+ *
+ * Nodes.  A NODE page is an array of slots of equal size.  The slot at
+ * position i of block b has the number b * slots_per_page + i; numbers that
+ * fall on other pages name nothing.  A link names a number and the version
+ * that the slot had when the link was made (graph.h); a slot's version
+ * changes when it is freed, so a stale link leads nowhere instead of to a
+ * stranger.
+ *
+ *	slot, slot_size bytes, a multiple of 8:
+ *	+--------+---------+---------+-------------+----------+------------+
+ *	| header | links   | f_add   | f_rescale   | own code | link codes |
+ *	| 32     | 4 * L   | 4 * L   | 4 * L       | inline   | L * size   |
+ *	+--------+---------+---------+-------------+----------+------------+
+ *
+ * L is max_links.  The factors exist only with RaBitQ link codes, link codes
+ * only if the shape has some.  The first nlinks - nscale links are the
+ * node's local links, the last nscale its links at its own scale, see
+ * src/graph/README.md.  An own code that is longer than own_inline goes on in
+ * a list of CHAIN pages, which belong to this one node.
+ *
+ * A slot can hold heap TIDs of another node instead of a node (flag
+ * TIDLIST): header, then ItemPointerData[ntids].  The lists start in the
+ * node's more_tids and go on in that of each list slot.
+ *
+ * A reader of an older version: refuses an index whose metapage has another
+ * version than OMEN_HNSW_VERSION, with a hint to REINDEX.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_HNSW_PAGE_H
+#define OMEN_HNSW_PAGE_H
+
+#include "graph/graph.h"
+#include "graph/graph_search.h"
+#include "storage/page.h"
+
+#define OMEN_HNSW_MAGIC		0x4F4D484E	/* "OMHN" */
+#define OMEN_HNSW_VERSION	1
+
+#define OMEN_HNSW_META_BLOCK	0
+
+/* The list of entry nodes grows page by page up to this many */
+#define OMEN_HNSW_ENTRY_PAGES	64
+
+typedef struct OmenHnswMetaPageData
+{
+	uint32		magic;
+	uint32		version;
+
+	OmenCodeShape shape;
+	float		max_norm2;
+
+	uint16		m;				/* index options as built */
+	uint16		ef_construction;
+	uint16		quantizer;		/* OmenQuantizerKind asked for */
+	uint16		unused;
+
+	uint16		max_links;		/* L */
+	uint16		slots_per_page;
+	uint32		slot_size;
+	uint32		own_inline;		/* bytes of an own code in the slot */
+
+	BlockNumber mean_start;		/* invalid: the mean is zero */
+	BlockNumber entry_blocks[OMEN_HNSW_ENTRY_PAGES];	/* pages of the list */
+	uint32		entry_size;		/* bytes of an entry */
+	uint32		entry_capacity;
+	uint32		nentries;
+	uint32		entry_epoch;	/* raised when entries must be read anew */
+
+	BlockNumber tidmap_start;	/* reserved: TID to node map, or invalid */
+	BlockNumber clusters_start; /* reserved: first number of each cluster */
+	uint32		nclusters;
+	uint32		built_visits;	/* reserved: calibration of the cost model */
+	uint64		built_nodes;	/* nodes that the bulk build wrote */
+} OmenHnswMetaPageData;
+
+typedef OmenHnswMetaPageData *OmenHnswMetaPage;
+
+/* Entry: a link and the node's pair code, if pair codes are short enough */
+typedef struct OmenHnswEntryData
+{
+	OmenLink	link;
+	uint32		level;
+	uint8		pair[FLEXIBLE_ARRAY_MEMBER];
+} OmenHnswEntryData;
+
+typedef OmenHnswEntryData *OmenHnswEntry;
+
+#define OMEN_SLOT_USED		0x01	/* holds a node or a TID list */
+#define OMEN_SLOT_DELETED	0x02	/* node without rows, still a way */
+#define OMEN_SLOT_TIDLIST	0x04	/* heap TIDs of another node */
+
+typedef struct OmenHnswSlotData
+{
+	uint8		flags;
+	uint8		version;		/* 0..15, kept when the slot is freed */
+	uint8		level;
+	uint8		nlinks;
+	uint8		nscale;			/* how many of them are at its own scale */
+	uint8		unused;
+	uint16		ntids;			/* here; see more_tids for the others */
+	ItemPointerData tids[OMEN_SLOT_TIDS];
+	OmenLink	more_tids;		/* first slot of a TID list, or invalid */
+	BlockNumber chain;			/* rest of the own code, or invalid */
+	uint32		own_bytes;		/* length of the own code */
+} OmenHnswSlotData;
+
+typedef OmenHnswSlotData *OmenHnswSlot;
+
+#define OMEN_SLOT_HEADER	sizeof(OmenHnswSlotData)
+
+#endif							/* OMEN_HNSW_PAGE_H */

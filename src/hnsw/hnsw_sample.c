@@ -1,0 +1,166 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_sample.c
+ *	  What a bulk build has to know before it encodes the first row: the mean
+ *	  of the column, the largest norm, and how long own codes are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/tableam.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "hnsw/hnsw_build.h"
+
+/* Rows looked at, from this many places of the table */
+#define SAMPLE_ROWS		4096
+#define SAMPLE_RANGES	16
+
+/* The largest norm of a sample is a little short of the largest of all */
+#define NORM_MARGIN		1.2f
+
+/* Slots of sparse vectors have room for all but the longest in twenty */
+#define SIZE_QUANTILE	0.95
+#define DEFAULT_SIZE	512
+
+typedef struct SampleState
+{
+	OmenHnswBuildState *build;
+	const OmenCodeShape *shape;
+	MemoryContext row_context;
+	int			nrows;
+	double	   *sum;			/* double[dims], dense vectors only */
+	double		max_norm2;
+	Size		sizes[SAMPLE_ROWS];
+} SampleState;
+
+static void scan_table(SampleState *state);
+static void sample_row(Relation index, ItemPointer tid, Datum *values,
+					   bool *isnull, bool alive, void *arg);
+static void add_dense(SampleState *state, const void *payload);
+static Size typical_size(SampleState *state);
+static int	compare_sizes(const void *a, const void *b);
+
+float *
+omen_hnsw_sample(OmenHnswBuildState *build, OmenHnswMetaPageData *meta)
+{
+	SampleState *state = palloc0(sizeof(SampleState));
+	const OmenCodeShape *shape = &meta->shape;
+	float	   *mean = NULL;
+
+	state->build = build;
+	state->shape = shape;
+	state->row_context = AllocSetContextCreate(CurrentMemoryContext,
+											   "omenhnsw sample row",
+											   ALLOCSET_DEFAULT_SIZES);
+	if (shape->code_dims > 0)
+		state->sum = palloc0(shape->dims * sizeof(double));
+	if (shape->code_dims > 0 || shape->own_size == 0)
+		scan_table(state);
+
+	if (state->sum != NULL && state->nrows > 0)
+	{
+		mean = palloc(shape->dims * sizeof(float));
+		for (uint32 i = 0; i < shape->dims; i++)
+			mean[i] = (float) (state->sum[i] / state->nrows);
+		meta->max_norm2 = (float) state->max_norm2 * NORM_MARGIN;
+
+		/* vectors too long for floats have no mean to speak of */
+		for (uint32 i = 0; i < shape->dims; i++)
+		{
+			if (!isfinite(mean[i]) || fabsf(mean[i]) > 1e15f)
+				mean[i] = 0;
+		}
+		if (!isfinite(meta->max_norm2))
+			meta->max_norm2 = 0;
+	}
+	omen_hnsw_choose_layout(meta, typical_size(state));
+	meta->entry_capacity = omen_hnsw_entry_capacity(meta);
+	MemoryContextDelete(state->row_context);
+	return mean;
+}
+
+/* Some blocks here and there: tables are often in an order of their own */
+static void
+scan_table(SampleState *state)
+{
+	OmenHnswBuildState *build = state->build;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(build->heap);
+	BlockNumber step = Max(nblocks / SAMPLE_RANGES, 1);
+	bool		broken = build->info->ii_BrokenHotChain;
+
+	for (BlockNumber block = 0;
+		 block < nblocks && state->nrows < SAMPLE_ROWS; block += step)
+		table_index_build_range_scan(build->heap, build->index, build->info,
+									 false, false, false, block,
+									 Min(step, 8), sample_row, state, NULL);
+	build->info->ii_BrokenHotChain = broken;
+}
+
+static void
+sample_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
+		   bool alive, void *arg)
+{
+	SampleState *state = arg;
+	MemoryContext old;
+	OmenHnswValue value;
+
+	if (isnull[0] || state->nrows >= SAMPLE_ROWS)
+		return;
+	old = MemoryContextSwitchTo(state->row_context);
+	if (omen_hnsw_form_value(state->build->opclass, state->shape->dims,
+							 values[0], &value))
+	{
+		if (state->sum)
+			add_dense(state, value.payload);
+		state->sizes[state->nrows++] = value.size;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->row_context);
+}
+
+static void
+add_dense(SampleState *state, const void *payload)
+{
+	uint32		dims = state->shape->dims;
+	const float *x = payload;
+	double		norm2 = 0;
+	double		scale = 1;
+
+	if (state->shape->element == OMEN_ELEMENT_F16)
+	{
+		float	   *floats = palloc(dims * sizeof(float));
+
+		omen_distance->half_to_float(dims, payload, floats);
+		x = floats;
+	}
+	for (uint32 i = 0; i < dims; i++)
+		norm2 += (double) x[i] * x[i];
+	if (state->shape->metric == OMEN_METRIC_COSINE)
+		scale = 1 / sqrt(norm2);
+	for (uint32 i = 0; i < dims; i++)
+		state->sum[i] += x[i] * scale;
+	state->max_norm2 = Max(state->max_norm2, norm2);
+}
+
+static Size
+typical_size(SampleState *state)
+{
+	if (state->nrows == 0)
+		return DEFAULT_SIZE;
+	qsort(state->sizes, state->nrows, sizeof(Size), compare_sizes);
+	return state->sizes[(int) ((state->nrows - 1) * SIZE_QUANTILE)];
+}
+
+static int
+compare_sizes(const void *a, const void *b)
+{
+	Size		x = *(const Size *) a;
+	Size		y = *(const Size *) b;
+
+	return x < y ? -1 : x > y;
+}

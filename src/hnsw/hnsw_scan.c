@@ -1,0 +1,115 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_scan.c
+ *	  Ordered index scans: amgettuple over an OmenScan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "base/guc.h"
+#include "hnsw/omen_scan.h"
+
+typedef struct OmenHnswScanState
+{
+	MemoryContext context;		/* reset by each rescan */
+	OmenScan   *scan;			/* NULL until the first row is asked for */
+} OmenHnswScanState;
+
+static void start_scan(IndexScanDesc scan);
+
+IndexScanDesc
+omen_hnsw_beginscan(Relation index, int nkeys, int norderbys)
+{
+	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
+	OmenHnswScanState *state = palloc0(sizeof(OmenHnswScanState));
+
+	state->context = AllocSetContextCreate(CurrentMemoryContext,
+										   "omenhnsw scan",
+										   ALLOCSET_DEFAULT_SIZES);
+	scan->opaque = state;
+	return scan;
+}
+
+void
+omen_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys,
+				 ScanKey orderbys, int norderbys)
+{
+	OmenHnswScanState *state = scan->opaque;
+
+	if (state->scan)
+		omen_scan_end(state->scan);
+	state->scan = NULL;
+	MemoryContextReset(state->context);
+
+	if (keys && scan->numberOfKeys > 0)
+		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+	if (orderbys && scan->numberOfOrderBys > 0)
+		memmove(scan->orderByData, orderbys,
+				scan->numberOfOrderBys * sizeof(ScanKeyData));
+}
+
+bool
+omen_hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
+{
+	OmenHnswScanState *state = scan->opaque;
+	float		distance;
+
+	/* amcanbackward is false */
+	Assert(ScanDirectionIsForward(direction));
+
+	if (state->scan == NULL)
+		start_scan(scan);
+
+	scan->xs_recheck = false;
+	scan->xs_recheckorderby = false;
+	return omen_scan_next(state->scan, &scan->xs_heaptid, &distance);
+}
+
+void
+omen_hnsw_endscan(IndexScanDesc scan)
+{
+	OmenHnswScanState *state = scan->opaque;
+
+	if (state->scan)
+		omen_scan_end(state->scan);
+	MemoryContextDelete(state->context);
+	pfree(state);
+	scan->opaque = NULL;
+}
+
+static void
+start_scan(IndexScanDesc scan)
+{
+	OmenHnswScanState *state = scan->opaque;
+	OmenHnswOptions options = omen_hnsw_get_options(scan->indexRelation);
+	OmenScanParams params = {0};
+	MemoryContext old;
+
+	pgstat_count_index_scan(scan->indexRelation);
+	omen_compat_count_search(scan);
+
+	/* not every row is in the index: it can answer ordered queries only */
+	if (scan->numberOfOrderBys == 0 || scan->orderByData == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot scan index \"%s\" without an ORDER BY of its operator",
+						RelationGetRelationName(scan->indexRelation))));
+
+	params.index = scan->indexRelation;
+	params.heap = scan->heapRelation;
+	params.snapshot = scan->xs_snapshot;
+	params.has_query = (scan->orderByData->sk_flags & SK_ISNULL) == 0;
+	params.query = scan->orderByData->sk_argument;
+	params.ef = omen_guc_ef_search(options.ef_search);
+	params.exhaustive = omen_guc_exhaustive();
+
+	old = MemoryContextSwitchTo(state->context);
+	state->scan = omen_scan_begin(&params);
+	MemoryContextSwitchTo(old);
+}

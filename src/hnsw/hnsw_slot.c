@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_slot.c
+ *	  Changes to the links of a slot.
+ *
+ * The caller works on a page copy of an edit, or on a page that nobody else
+ * sees yet.  The order of links is an invariant (H3): first the local links,
+ * then the nscale links at the node's own scale.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "hnsw/hnsw.h"
+
+/* Write an edge at a place, over what was there */
+void
+omen_slot_set_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int at,
+				   const OmenHnswEdge *edge)
+{
+	Assert(at >= 0 && at < layout->max_links);
+
+	omen_slot_links(layout, slot)[at] = edge->link;
+	if (layout->factors)
+	{
+		omen_slot_f_add(layout, slot)[at] = edge->f_add;
+		omen_slot_f_rescale(layout, slot)[at] = edge->f_rescale;
+	}
+	if (layout->link_size > 0)
+		memcpy(omen_slot_codes(layout, slot) + at * layout->link_size,
+			   edge->code, layout->link_size);
+}
+
+void
+omen_slot_move_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int from,
+					int to)
+{
+	OmenHnswEdge edge;
+
+	if (from == to)
+		return;
+	edge.link = omen_slot_links(layout, slot)[from];
+	edge.f_add = omen_slot_f_add(layout, slot)[from];
+	edge.f_rescale = omen_slot_f_rescale(layout, slot)[from];
+	edge.code = omen_slot_codes(layout, slot) + from * layout->link_size;
+	omen_slot_set_edge(layout, slot, to, &edge);
+}
+
+/* Append to the local links; the slot has room */
+void
+omen_slot_add_local(const OmenHnswLayout *layout, OmenHnswSlot slot,
+					const OmenHnswEdge *edge)
+{
+	int			at = slot->nlinks - slot->nscale;
+
+	Assert(slot->nlinks < layout->max_links);
+
+	omen_slot_move_edge(layout, slot, at, slot->nlinks);
+	omen_slot_set_edge(layout, slot, at, edge);
+	slot->nlinks++;
+}
+
+void
+omen_slot_remove_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int at)
+{
+	int			local = slot->nlinks - slot->nscale;
+
+	Assert(at >= 0 && at < slot->nlinks);
+
+	if (at < local)
+	{
+		omen_slot_move_edge(layout, slot, local - 1, at);
+		at = local - 1;
+	}
+	else
+		slot->nscale--;
+	omen_slot_move_edge(layout, slot, slot->nlinks - 1, at);
+	slot->nlinks--;
+}

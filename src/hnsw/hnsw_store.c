@@ -1,0 +1,292 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_store.c
+ *	  Nodes on pages: how the graph search reaches them.
+ *
+ * NOTES
+ *	  A visit holds the share lock of one node page while it scores the
+ *	  neighbourhood, and of one CHAIN page at a time below it if the node's
+ *	  own code is longer than its slot.  Links are followed after everything
+ *	  is released; versions tell if a slot was reused in between.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "graph/numberset.h"
+#include "hnsw/hnsw.h"
+
+static bool visit_node(void *arg, OmenLink link, OmenVisit *visit);
+static void prefetch_node(void *arg, OmenLink link);
+static void score_neighbours(OmenHnswStore *store, OmenVisit *visit);
+static void keep_pair(OmenHnswStore *store, OmenHnswSlot slot,
+					  const uint8 *own, uint8 **pair, Size *size);
+static void load_chain(OmenHnswStore *store, OmenHnswSlot slot);
+
+const OmenGraphOps omen_hnsw_graph_ops = {
+	.visit = visit_node,
+	.prefetch = prefetch_node,
+};
+
+void
+omen_hnsw_store_init(OmenHnswStore *store, Relation index,
+					 OmenHnswIndex *hnsw, const OmenQuery *query)
+{
+	store->index = index;
+	store->hnsw = hnsw;
+	store->context = CurrentMemoryContext;
+	store->query = query;
+	store->keep_pairs = false;
+	store->nblocks = 0;
+	store->scored = NULL;
+	store->own = NULL;
+	store->own_size = 0;
+	if (query != NULL && hnsw->meta.shape.link_kind == OMEN_LINK_NONE)
+		store->scored = omen_numberset_create(CurrentMemoryContext, 256, NULL);
+}
+
+/*
+ * Read and lock the slot that a link names.  Returns InvalidBuffer if there
+ * is no such node any more.  Deleted nodes are returned: they still lead to
+ * others.
+ */
+Buffer
+omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link, OmenLockMode mode,
+					OmenHnswSlot *slot)
+{
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	uint32		number = omen_link_number(link);
+	BlockNumber block = number / layout->slots_per_page;
+	Buffer		buffer;
+
+	if (block >= store->nblocks)
+	{
+		store->nblocks = RelationGetNumberOfBlocks(store->index);
+		if (block >= store->nblocks)
+			return InvalidBuffer;
+	}
+	buffer = omen_page_read_hinted(store->index, block, OMEN_PAGE_NODE, mode,
+								   &store->hnsw->hints);
+	*slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+								number % layout->slots_per_page);
+	if (((*slot)->flags & (OMEN_SLOT_USED | OMEN_SLOT_TIDLIST)) !=
+		OMEN_SLOT_USED ||
+		(*slot)->version != omen_link_version(link) ||
+		(*slot)->nlinks > layout->max_links)
+	{
+		omen_page_release(buffer);
+		return InvalidBuffer;
+	}
+	return buffer;
+}
+
+OmenHnswSlot
+omen_hnsw_page_slot(const OmenHnswLayout *layout, Page page, int position)
+{
+	Assert(position >= 0 && position < layout->slots_per_page);
+
+	return (OmenHnswSlot) (omen_page_content(page) +
+						   position * layout->slot_size);
+}
+
+/*
+ * The own code of a locked slot: in place, or gathered from its chain into
+ * the store's work area.
+ */
+const uint8 *
+omen_hnsw_slot_own(OmenHnswStore *store, OmenHnswSlot slot)
+{
+	if (likely(!BlockNumberIsValid(slot->chain)))
+		return omen_slot_own(&store->hnsw->layout, slot);
+	load_chain(store, slot);
+	return store->own;
+}
+
+/* Copy a node's pair code into the current memory context */
+bool
+omen_hnsw_read_pair(OmenHnswStore *store, OmenLink link, uint8 **pair,
+					Size *size)
+{
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(store, link, OMEN_LOCK_SHARE,
+											 &slot);
+
+	if (!BufferIsValid(buffer))
+		return false;
+	keep_pair(store, slot, omen_hnsw_slot_own(store, slot), pair, size);
+	omen_page_release(buffer);
+	return true;
+}
+
+/*
+ * All TIDs of a TID list, palloc'd.  A list slot belongs to one node and is
+ * freed only after the node, so a list that has gone ends the walk.
+ */
+int
+omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
+					ItemPointerData **tids)
+{
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	OmenLink	link = first;
+	int			ntids = 0;
+	int			room = layout->list_tids;
+
+	*tids = palloc(room * sizeof(ItemPointerData));
+	while (link != OMEN_LINK_INVALID)
+	{
+		uint32		number = omen_link_number(link);
+		Buffer		buffer = omen_page_read(store->index,
+											number / layout->slots_per_page,
+											OMEN_PAGE_NODE, OMEN_LOCK_SHARE);
+		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+												number % layout->slots_per_page);
+
+		CHECK_FOR_INTERRUPTS();
+		if ((slot->flags & OMEN_SLOT_TIDLIST) == 0 ||
+			slot->version != omen_link_version(link) ||
+			slot->ntids > layout->list_tids)
+			link = OMEN_LINK_INVALID;
+		else
+		{
+			if (ntids + slot->ntids > room)
+			{
+				room = (ntids + slot->ntids) * 2;
+				*tids = repalloc_huge(*tids, room * sizeof(ItemPointerData));
+			}
+			memcpy(*tids + ntids, omen_slot_list(slot),
+				   slot->ntids * sizeof(ItemPointerData));
+			ntids += slot->ntids;
+			link = slot->more_tids;
+		}
+		omen_page_release(buffer);
+	}
+	return ntids;
+}
+
+static bool
+visit_node(void *arg, OmenLink link, OmenVisit *visit)
+{
+	OmenHnswStore *store = arg;
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	OmenHnswSlot slot;
+	const uint8 *own;
+	Buffer		buffer = omen_hnsw_read_slot(store, link, OMEN_LOCK_SHARE,
+											 &slot);
+
+	if (!BufferIsValid(buffer))
+		return false;
+
+	own = omen_hnsw_slot_own(store, slot);
+	visit->own = omen_query_own(store->query, own);
+	visit->live = (slot->flags & OMEN_SLOT_DELETED) == 0;
+	visit->level = slot->level;
+	visit->ntids = Min(slot->ntids, OMEN_SLOT_TIDS);
+	memcpy(visit->tids, slot->tids, sizeof(visit->tids));
+	visit->more_tids = slot->more_tids;
+	visit->nlinks = slot->nlinks;
+	memcpy(visit->links, omen_slot_links(layout, slot),
+		   slot->nlinks * sizeof(OmenLink));
+	if (store->keep_pairs)
+		keep_pair(store, slot, own, &visit->pair, &visit->pair_size);
+	if (store->scored == NULL)
+		omen_query_links(store->query, visit->own.estimate, slot->nlinks,
+						 omen_slot_f_add(layout, slot),
+						 omen_slot_f_rescale(layout, slot),
+						 omen_slot_codes(layout, slot), visit->estimates);
+	omen_page_release(buffer);
+
+	if (store->scored != NULL)
+		score_neighbours(store, visit);
+	return true;
+}
+
+static void
+prefetch_node(void *arg, OmenLink link)
+{
+	OmenHnswStore *store = arg;
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	uint32		number = omen_link_number(link);
+
+	omen_page_prefetch_memory(number / layout->slots_per_page,
+							  MAXALIGN(SizeOfPageHeaderData) +
+							  (number % layout->slots_per_page) *
+							  layout->slot_size,
+							  layout->slot_size, &store->hnsw->hints);
+}
+
+/*
+ * Without link codes: read every neighbour not scored before and measure it
+ * by its own code, as HNSW does.  The others are dropped from the visit.
+ */
+static void
+score_neighbours(OmenHnswStore *store, OmenVisit *visit)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < visit->nlinks; i++)
+	{
+		OmenLink	link = visit->links[i];
+		OmenHnswSlot slot;
+		Buffer		buffer;
+		bool		found;
+
+		omen_numberset_insert(store->scored, omen_link_number(link), &found);
+		if (found)
+			continue;
+		buffer = omen_hnsw_read_slot(store, link, OMEN_LOCK_SHARE, &slot);
+		if (!BufferIsValid(buffer))
+			continue;
+		visit->links[kept] = link;
+		visit->estimates[kept++] =
+			omen_query_own(store->query,
+						   omen_hnsw_slot_own(store, slot)).estimate;
+		omen_page_release(buffer);
+	}
+	visit->nlinks = kept;
+}
+
+static void
+keep_pair(OmenHnswStore *store, OmenHnswSlot slot, const uint8 *own,
+		  uint8 **pair, Size *size)
+{
+	Size		pair_size = store->hnsw->meta.shape.pair_size;
+
+	*size = pair_size > 0 ? pair_size : slot->own_bytes;
+	*pair = palloc(*size);
+	omen_quant_own_to_pair(store->hnsw->quant, own, *pair);
+}
+
+static void
+load_chain(OmenHnswStore *store, OmenHnswSlot slot)
+{
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	BlockNumber block = slot->chain;
+	Size		done = layout->own_inline;
+
+	if (store->own_size < slot->own_bytes)
+	{
+		if (store->own)
+			pfree(store->own);
+		store->own = MemoryContextAlloc(store->context,
+										MAXALIGN(slot->own_bytes));
+		store->own_size = slot->own_bytes;
+	}
+	memcpy(store->own, omen_slot_own(layout, slot), done);
+	while (done < slot->own_bytes && BlockNumberIsValid(block))
+	{
+		Buffer		buffer = omen_page_read_hinted(store->index, block,
+												   OMEN_PAGE_CHAIN,
+												   OMEN_LOCK_SHARE,
+												   &store->hnsw->hints);
+		Page		page = BufferGetPage(buffer);
+		Size		here = Min(OMEN_PAGE_CONTENT, slot->own_bytes - done);
+
+		memcpy(store->own + done, omen_page_content(page), here);
+		done += here;
+		block = omen_page_opaque(page)->next;
+		omen_page_release(buffer);
+	}
+	if (done < slot->own_bytes)
+		omen_page_report_corrupt(store->index, slot->chain,
+								 "A chain ends before its node's code does.");
+}

@@ -1,0 +1,728 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_vacuum.c
+ *	  Removal of dead rows.
+ *
+ * NOTES
+ *	  ambulkdelete makes passes over all pages, in block order, with one page
+ *	  locked at a time and one WAL record per changed page.  It can stop
+ *	  anywhere: the next vacuum takes up what the pages show.
+ *
+ *	  1. clean	 remove dead TIDs from slots and TID lists;
+ *	  2. empty	 a node whose slot and lists have no TID left is marked DELETED:
+ *				 scans no longer return it but still walk through it;
+ *	  3. repair	 in every other node, replace links to DELETED nodes by the
+ *				 nearest nodes that those linked to; and entries likewise;
+ *	  4. free	 DELETED nodes, to which nothing leads now, and their chains
+ *				 and lists.  The slot's version changes, so a link that a
+ *				 concurrent insert or an old scan still holds leads nowhere.
+ *
+ *	  No scan has to be waited for: TIDs that a scan took from a slot before
+ *	  belong to rows that its snapshot cannot see under a new version either.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/vacuum.h"
+#include "storage/freespace.h"
+#include "storage/indexfsm.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "graph/numberset.h"
+#include "hnsw/hnsw.h"
+
+typedef struct VacuumState
+{
+	IndexVacuumInfo *info;
+	Relation	index;
+	OmenHnswIndex *hnsw;
+	OmenHnswStore store;
+	IndexBulkDeleteResult *stats;
+	IndexBulkDeleteCallback callback;
+	void	   *callback_state;
+	MemoryContext page_context; /* reset for each page */
+	BlockNumber nblocks;
+	uint64	   *deleted;		/* bit for each number: node is DELETED */
+	uint64	   *listed;			/* bit for each number: list slot in use */
+	uint64		ndeleted;
+} VacuumState;
+
+/* A node to be repaired, copied from its slot */
+typedef struct RepairNode
+{
+	OmenLink	link;
+	int			nlinks;
+	int			nscale;
+	OmenLink	links[OMEN_MAX_LINKS];
+	uint8	   *pair;
+	Size		pair_size;
+} RepairNode;
+
+typedef void (*PageVisitor) (VacuumState *state, BlockNumber block);
+
+static void visit_pages(VacuumState *state, PageVisitor visitor);
+static void clean_page(VacuumState *state, BlockNumber block);
+static int	clean_tids(VacuumState *state, ItemPointerData *tids, int ntids);
+static void empty_page(VacuumState *state, BlockNumber block);
+static bool close_empty_lists(VacuumState *state, OmenLink list);
+static bool close_list_slot(VacuumState *state, OmenLink *link);
+static OmenLink next_list_slot(VacuumState *state, OmenLink link);
+static OmenHnswSlot lock_list_slot(VacuumState *state, OmenLink link,
+								   Buffer *buffer);
+static void repair_page(VacuumState *state, BlockNumber block);
+static bool needs_repair(VacuumState *state, OmenHnswSlot slot);
+static void repair_node(VacuumState *state, OmenLink link);
+static bool copy_node(VacuumState *state, OmenLink link, RepairNode *node);
+static int	collect_near(VacuumState *state, const RepairNode *node,
+						 OmenNear *near);
+static void add_near(VacuumState *state, const RepairNode *node,
+					 OmenLink link, omen_numberset_hash *known,
+					 OmenNear *near, int *n);
+static void write_repair(VacuumState *state, const RepairNode *node,
+						 const OmenNear *near, const int *chosen, int n);
+static void free_page(VacuumState *state, BlockNumber block);
+static bool free_slots(VacuumState *state, BlockNumber block, Page page,
+					   BlockNumber *chains, int *nchains);
+static void free_chain(VacuumState *state, BlockNumber block);
+static bool is_deleted(void *arg, OmenLink link);
+static void set_bit(uint64 *bits, uint32 number);
+static bool get_bit(const VacuumState *state, const uint64 *bits,
+					uint32 number);
+static int	compare_near(const void *a, const void *b);
+
+IndexBulkDeleteResult *
+omen_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+					 IndexBulkDeleteCallback callback, void *callback_state)
+{
+	VacuumState state = {0};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "omenhnsw vacuum",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	Size		words;
+
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	stats->num_index_tuples = 0;
+	stats->pages_deleted = stats->pages_free = 0;
+
+	old = MemoryContextSwitchTo(context);
+	state.info = info;
+	state.index = info->index;
+	state.hnsw = omen_hnsw_open(info->index);
+	state.stats = stats;
+	state.callback = callback;
+	state.callback_state = callback_state;
+	state.nblocks = RelationGetNumberOfBlocks(info->index);
+	state.page_context = AllocSetContextCreate(context, "omenhnsw vacuum page",
+											   ALLOCSET_DEFAULT_SIZES);
+	words = (Size) state.nblocks * state.hnsw->layout.slots_per_page / 64 + 1;
+	state.deleted = palloc_extended(words * sizeof(uint64),
+									MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	state.listed = palloc_extended(words * sizeof(uint64),
+								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	omen_hnsw_store_init(&state.store, info->index, state.hnsw, NULL);
+
+	visit_pages(&state, clean_page);
+	visit_pages(&state, empty_page);
+	if (state.ndeleted > 0)
+	{
+		visit_pages(&state, repair_page);
+		omen_hnsw_replace_entries(info->index, state.hnsw, is_deleted, &state);
+	}
+	visit_pages(&state, free_page);
+	FreeSpaceMapVacuum(info->index);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return stats;
+}
+
+IndexBulkDeleteResult *
+omen_hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	if (info->analyze_only)
+		return stats;
+
+	/* nothing was deleted: the table's own figures are as good as a count */
+	if (stats == NULL)
+	{
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+		stats->num_index_tuples = info->num_heap_tuples;
+		stats->estimated_count = true;
+	}
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	return stats;
+}
+
+static void
+visit_pages(VacuumState *state, PageVisitor visitor)
+{
+	for (BlockNumber block = 0; block < state->nblocks; block++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->page_context);
+
+		omen_compat_vacuum_delay();
+		visitor(state, block);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(state->page_context);
+	}
+}
+
+/* Pass 1: remove dead TIDs */
+static void
+clean_page(VacuumState *state, BlockNumber block)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	OmenPageKind kind;
+	OmenPageEdit edit;
+	Page		page;
+	int			removed = 0;
+	Buffer		buffer = omen_page_read_any(state->index, block,
+											OMEN_LOCK_EXCLUSIVE,
+											state->info->strategy, &kind);
+
+	if (kind != OMEN_PAGE_NODE)
+	{
+		omen_page_release(buffer);
+		return;
+	}
+
+	omen_edit_begin(&edit, state->index);
+	page = omen_edit_page(&edit, buffer);
+	for (int i = 0; i < layout->slots_per_page; i++)
+	{
+		OmenHnswSlot slot = omen_hnsw_page_slot(layout, page, i);
+		bool		list = (slot->flags & OMEN_SLOT_TIDLIST) != 0;
+		int			room = list ? layout->list_tids : OMEN_SLOT_TIDS;
+		int			kept;
+
+		if ((slot->flags & OMEN_SLOT_USED) == 0 || slot->ntids > room)
+			continue;
+		kept = clean_tids(state, list ? omen_slot_list(slot) : slot->tids,
+						  slot->ntids);
+		removed += slot->ntids - kept;
+		slot->ntids = kept;
+		state->stats->num_index_tuples += kept;
+	}
+	state->stats->tuples_removed += removed;
+	if (removed > 0)
+		omen_edit_finish(&edit);
+	else
+		omen_edit_abort(&edit);
+	omen_page_release(buffer);
+}
+
+/* Move the living TIDs to the front; returns how many there are */
+static int
+clean_tids(VacuumState *state, ItemPointerData *tids, int ntids)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < ntids; i++)
+	{
+		if (!state->callback(&tids[i], state->callback_state))
+			tids[kept++] = tids[i];
+	}
+	return kept;
+}
+
+/*
+ * Pass 2: mark nodes without TIDs.  Their lists are looked at, and closed,
+ * without the node's own lock.  A closed list takes no more TIDs, and a new
+ * list slot changes the node's more_tids: so if that is as it was when the
+ * node is locked again, there are no TIDs.
+ */
+static void
+empty_page(VacuumState *state, BlockNumber block)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	uint32		first = block * layout->slots_per_page;
+	OmenPageKind kind;
+	Buffer		buffer = omen_page_read_any(state->index, block,
+											OMEN_LOCK_SHARE,
+											state->info->strategy, &kind);
+	OmenLink   *heads;
+	bool	   *empty;
+	int			nempty = 0;
+
+	if (kind != OMEN_PAGE_NODE)
+	{
+		omen_page_release(buffer);
+		return;
+	}
+
+	heads = palloc(layout->slots_per_page * sizeof(OmenLink));
+	empty = palloc0(layout->slots_per_page);
+	for (int i = 0; i < layout->slots_per_page; i++)
+	{
+		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+												i);
+
+		heads[i] = OMEN_LINK_INVALID;
+		if ((slot->flags & (OMEN_SLOT_USED | OMEN_SLOT_TIDLIST)) !=
+			OMEN_SLOT_USED)
+			continue;
+		heads[i] = slot->more_tids;
+		if ((slot->flags & OMEN_SLOT_DELETED) != 0)
+		{
+			set_bit(state->deleted, first + i);
+			state->ndeleted++;
+		}
+		else
+			empty[i] = slot->ntids == 0;
+	}
+	omen_page_unlock(buffer);
+
+	for (int i = 0; i < layout->slots_per_page; i++)
+	{
+		if (heads[i] != OMEN_LINK_INVALID &&
+			!get_bit(state, state->deleted, first + i) &&
+			!close_empty_lists(state, heads[i]))
+			empty[i] = false;
+		nempty += empty[i];
+	}
+
+	omen_page_lock(buffer, OMEN_LOCK_EXCLUSIVE);
+	if (nempty > 0)
+	{
+		OmenPageEdit edit;
+		Page		page;
+
+		omen_edit_begin(&edit, state->index);
+		page = omen_edit_page(&edit, buffer);
+		for (int i = 0; i < layout->slots_per_page; i++)
+		{
+			OmenHnswSlot slot = omen_hnsw_page_slot(layout, page, i);
+
+			if (!empty[i] || slot->ntids > 0 || slot->more_tids != heads[i])
+				continue;
+			slot->flags |= OMEN_SLOT_DELETED;
+			set_bit(state->deleted, first + i);
+			state->ndeleted++;
+		}
+		omen_edit_finish(&edit);
+	}
+	omen_page_release(buffer);
+}
+
+/*
+ * Has no slot of this list a TID?  Closes the slots that have none.  If some
+ * have, marks all slots of the list as in use.
+ */
+static bool
+close_empty_lists(VacuumState *state, OmenLink list)
+{
+	OmenLink	link = list;
+
+	while (link != OMEN_LINK_INVALID)
+	{
+		if (!close_list_slot(state, &link))
+			break;
+	}
+	if (link == OMEN_LINK_INVALID)
+		return true;
+
+	link = list;
+	while (link != OMEN_LINK_INVALID)
+	{
+		set_bit(state->listed, omen_link_number(link));
+		link = next_list_slot(state, link);
+	}
+	return false;
+}
+
+/* Returns false if the slot has TIDs; else closes it and moves *link on */
+static bool
+close_list_slot(VacuumState *state, OmenLink *link)
+{
+	Buffer		buffer;
+	OmenHnswSlot slot = lock_list_slot(state, *link, &buffer);
+
+	if (slot == NULL)
+	{
+		*link = OMEN_LINK_INVALID;
+		return true;
+	}
+	if (slot->ntids > 0)
+	{
+		omen_page_release(buffer);
+		return false;
+	}
+	*link = slot->more_tids;
+	if ((slot->flags & OMEN_SLOT_DELETED) == 0)
+	{
+		OmenPageEdit edit;
+		Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
+
+		omen_edit_begin(&edit, state->index);
+		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+		slot->flags |= OMEN_SLOT_DELETED;
+		omen_edit_finish(&edit);
+	}
+	omen_page_release(buffer);
+	return true;
+}
+
+static OmenLink
+next_list_slot(VacuumState *state, OmenLink link)
+{
+	Buffer		buffer;
+	OmenHnswSlot slot = lock_list_slot(state, link, &buffer);
+	OmenLink	next = OMEN_LINK_INVALID;
+
+	if (slot != NULL)
+	{
+		next = slot->more_tids;
+		omen_page_release(buffer);
+	}
+	return next;
+}
+
+/* A list slot, its page exclusively locked; NULL if it is not there */
+static OmenHnswSlot
+lock_list_slot(VacuumState *state, OmenLink link, Buffer *buffer)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	uint32		number = omen_link_number(link);
+	BlockNumber block = number / layout->slots_per_page;
+	OmenHnswSlot slot;
+
+	CHECK_FOR_INTERRUPTS();
+	if (block >= RelationGetNumberOfBlocks(state->index))
+		return NULL;
+	*buffer = omen_page_read(state->index, block, OMEN_PAGE_NODE,
+							 OMEN_LOCK_EXCLUSIVE);
+	slot = omen_hnsw_page_slot(layout, BufferGetPage(*buffer),
+							   number % layout->slots_per_page);
+	if ((slot->flags & OMEN_SLOT_TIDLIST) != 0 &&
+		slot->version == omen_link_version(link))
+		return slot;
+	omen_page_release(*buffer);
+	return NULL;
+}
+
+/* Pass 3: replace links to DELETED nodes */
+static void
+repair_page(VacuumState *state, BlockNumber block)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	OmenPageKind kind;
+	Buffer		buffer = omen_page_read_any(state->index, block,
+											OMEN_LOCK_SHARE,
+											state->info->strategy, &kind);
+	OmenLink   *links = palloc(layout->slots_per_page * sizeof(OmenLink));
+	int			n = 0;
+
+	for (int i = 0; kind == OMEN_PAGE_NODE && i < layout->slots_per_page; i++)
+	{
+		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+												i);
+
+		if (slot->flags == OMEN_SLOT_USED && needs_repair(state, slot))
+			links[n++] = omen_link_form(block * layout->slots_per_page + i,
+										slot->version);
+	}
+	omen_page_release(buffer);
+
+	for (int i = 0; i < n; i++)
+		repair_node(state, links[i]);
+}
+
+static bool
+needs_repair(VacuumState *state, OmenHnswSlot slot)
+{
+	const OmenLink *links = omen_slot_links(&state->hnsw->layout, slot);
+
+	for (int i = 0; i < slot->nlinks; i++)
+	{
+		if (is_deleted(state, links[i]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Choose the links of a node anew, from those that are left and from those
+ * of the DELETED nodes it linked to.  Links at its own scale that are left
+ * stay; those that went are made up for locally.
+ */
+static void
+repair_node(VacuumState *state, OmenLink link)
+{
+	RepairNode	node;
+	OmenNear   *near;
+	int			n;
+	int			chosen[OMEN_MAX_LINKS];
+	int			max_local;
+
+	if (!copy_node(state, link, &node))
+		return;
+
+	max_local = state->hnsw->layout.max_links;
+	for (int i = node.nlinks - node.nscale; i < node.nlinks; i++)
+		max_local -= !is_deleted(state, node.links[i]);
+
+	near = palloc((node.nlinks * (OMEN_MAX_LINKS + 1) + 1) * sizeof(OmenNear));
+	n = collect_near(state, &node, near);
+	n = omen_graph_select(state->hnsw->quant, near, n, max_local, 1.0f, true,
+						  chosen);
+	write_repair(state, &node, near, chosen, n);
+}
+
+static bool
+copy_node(VacuumState *state, OmenLink link, RepairNode *node)
+{
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(&state->store, link,
+											 OMEN_LOCK_SHARE, &slot);
+
+	if (!BufferIsValid(buffer))
+		return false;
+	node->link = link;
+	node->nlinks = slot->nlinks;
+	node->nscale = slot->nscale;
+	memcpy(node->links, omen_slot_links(&state->hnsw->layout, slot),
+		   slot->nlinks * sizeof(OmenLink));
+	omen_page_release(buffer);
+	return omen_hnsw_read_pair(&state->store, link, &node->pair,
+							   &node->pair_size);
+}
+
+/* Local neighbours and replacements, nearest first */
+static int
+collect_near(VacuumState *state, const RepairNode *node, OmenNear *near)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	omen_numberset_hash *known = omen_numberset_create(CurrentMemoryContext,
+													   256, NULL);
+	int			local = node->nlinks - node->nscale;
+	bool		found;
+	int			n = 0;
+
+	omen_numberset_insert(known, omen_link_number(node->link), &found);
+	for (int i = local; i < node->nlinks; i++)
+		omen_numberset_insert(known, omen_link_number(node->links[i]), &found);
+
+	for (int i = 0; i < local; i++)
+		add_near(state, node, node->links[i], known, near, &n);
+
+	for (int i = 0; i < node->nlinks; i++)
+	{
+		OmenLink	links[OMEN_MAX_LINKS];
+		int			nlinks = 0;
+		OmenHnswSlot slot;
+		Buffer		buffer;
+
+		if (!is_deleted(state, node->links[i]))
+			continue;
+		buffer = omen_hnsw_read_slot(&state->store, node->links[i],
+									 OMEN_LOCK_SHARE, &slot);
+		if (!BufferIsValid(buffer))
+			continue;
+		nlinks = slot->nlinks;
+		memcpy(links, omen_slot_links(layout, slot),
+			   nlinks * sizeof(OmenLink));
+		omen_page_release(buffer);
+		for (int j = 0; j < nlinks; j++)
+			add_near(state, node, links[j], known, near, &n);
+	}
+	qsort(near, n, sizeof(OmenNear), compare_near);
+	return n;
+}
+
+static void
+add_near(VacuumState *state, const RepairNode *node, OmenLink link,
+		 omen_numberset_hash *known, OmenNear *near, int *n)
+{
+	uint8	   *pair;
+	Size		size;
+	bool		found;
+
+	if (is_deleted(state, link))
+		return;
+	omen_numberset_insert(known, omen_link_number(link), &found);
+	if (found || !omen_hnsw_read_pair(&state->store, link, &pair, &size))
+		return;
+	near[*n].node = link;
+	near[*n].pair = pair;
+	near[*n].distance = omen_quant_pair_distance(state->hnsw->quant,
+												 node->pair, pair);
+	(*n)++;
+}
+
+/*
+ * Give the node its new local links.  Links that somebody added since it was
+ * copied are kept in place of the farthest chosen ones.
+ */
+static void
+write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
+			 const int *chosen, int n)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	OmenHnswEdge *edges = palloc(Max(n, 1) * sizeof(OmenHnswEdge));
+	float	   *scratch = palloc((2 * state->hnsw->meta.shape.code_dims + 1) *
+								 sizeof(float));
+	OmenPageEdit edit;
+	OmenHnswSlot slot;
+	Buffer		buffer;
+	Size		offset;
+	int			room;
+
+	for (int i = 0; i < n; i++)
+	{
+		edges[i].link = near[chosen[i]].node;
+		edges[i].code = palloc(Max(layout->link_size, 1));
+		omen_quant_encode_link(state->hnsw->quant, node->pair,
+							   near[chosen[i]].pair, &edges[i].f_add,
+							   &edges[i].f_rescale, edges[i].code, scratch);
+	}
+
+	buffer = omen_hnsw_read_slot(&state->store, node->link,
+								 OMEN_LOCK_EXCLUSIVE, &slot);
+	if (!BufferIsValid(buffer))
+		return;
+	offset = (char *) slot - (char *) BufferGetPage(buffer);
+	omen_edit_begin(&edit, state->index);
+	slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+
+	/* out with what was copied and what is dead; new links stay */
+	for (int i = slot->nlinks - 1; i >= 0; i--)
+	{
+		OmenLink	link = omen_slot_links(layout, slot)[i];
+		bool		local = i < slot->nlinks - slot->nscale;
+		bool		copied = false;
+
+		for (int j = 0; j < node->nlinks && !copied; j++)
+			copied = node->links[j] == link;
+		if (is_deleted(state, link) || (local && copied))
+			omen_slot_remove_edge(layout, slot, i);
+	}
+	room = layout->max_links - slot->nlinks;
+	for (int i = 0; i < Min(n, room); i++)
+		omen_slot_add_local(layout, slot, &edges[i]);
+	omen_edit_finish(&edit);
+	omen_page_release(buffer);
+}
+
+/* Pass 4: free DELETED nodes, their chains, and lists without an owner */
+static void
+free_page(VacuumState *state, BlockNumber block)
+{
+	BlockNumber *chains = palloc(state->hnsw->layout.slots_per_page *
+								 sizeof(BlockNumber));
+	int			nchains = 0;
+	OmenPageKind kind;
+	int			used = -1;
+	Buffer		buffer = omen_page_read_any(state->index, block,
+											OMEN_LOCK_EXCLUSIVE,
+											state->info->strategy, &kind);
+
+	if (kind == OMEN_PAGE_NODE)
+	{
+		OmenPageEdit edit;
+		Page		page;
+
+		omen_edit_begin(&edit, state->index);
+		page = omen_edit_page(&edit, buffer);
+		if (free_slots(state, block, page, chains, &nchains))
+			omen_edit_finish(&edit);
+		else
+			omen_edit_abort(&edit);
+		used = omen_page_opaque(BufferGetPage(buffer))->used;
+	}
+	omen_page_release(buffer);
+
+	if (kind == OMEN_PAGE_NODE || kind == OMEN_PAGE_FREE)
+		omen_hnsw_record_space(state->index, state->hnsw, block, used);
+	if (kind == OMEN_PAGE_FREE)
+		state->stats->pages_free++;
+
+	/* nothing leads to the chains any more, so nobody reads them */
+	for (int i = 0; i < nchains; i++)
+		free_chain(state, chains[i]);
+}
+
+static bool
+free_slots(VacuumState *state, BlockNumber block, Page page,
+		   BlockNumber *chains, int *nchains)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	bool		changed = false;
+
+	for (int i = 0; i < layout->slots_per_page; i++)
+	{
+		OmenHnswSlot slot = omen_hnsw_page_slot(layout, page, i);
+		uint32		number = block * layout->slots_per_page + i;
+		bool		node = (slot->flags & (OMEN_SLOT_DELETED |
+										   OMEN_SLOT_TIDLIST)) ==
+			OMEN_SLOT_DELETED && get_bit(state, state->deleted, number);
+		bool		list = (slot->flags & OMEN_SLOT_TIDLIST) != 0 &&
+			slot->ntids == 0 && !get_bit(state, state->listed, number);
+
+		if (!node && !list)
+			continue;
+		if (node && BlockNumberIsValid(slot->chain))
+			chains[(*nchains)++] = slot->chain;
+		omen_hnsw_free_slot(layout, page, slot);
+		changed = true;
+	}
+	return changed;
+}
+
+static void
+free_chain(VacuumState *state, BlockNumber block)
+{
+	while (BlockNumberIsValid(block))
+	{
+		Buffer		buffer = omen_page_read(state->index, block,
+											OMEN_PAGE_CHAIN,
+											OMEN_LOCK_EXCLUSIVE);
+		BlockNumber next = omen_page_opaque(BufferGetPage(buffer))->next;
+		OmenPageEdit edit;
+
+		CHECK_FOR_INTERRUPTS();
+		omen_edit_begin(&edit, state->index);
+		omen_edit_new_page(&edit, buffer, OMEN_PAGE_FREE);
+		omen_edit_finish(&edit);
+		omen_page_release(buffer);
+		omen_hnsw_record_space(state->index, state->hnsw, block, -1);
+		state->stats->pages_free++;
+		block = next;
+	}
+}
+
+static bool
+is_deleted(void *arg, OmenLink link)
+{
+	VacuumState *state = arg;
+
+	return get_bit(state, state->deleted, omen_link_number(link));
+}
+
+static void
+set_bit(uint64 *bits, uint32 number)
+{
+	bits[number / 64] |= UINT64CONST(1) << (number % 64);
+}
+
+static bool
+get_bit(const VacuumState *state, const uint64 *bits, uint32 number)
+{
+	if (number / state->hnsw->layout.slots_per_page >= state->nblocks)
+		return false;
+	return (bits[number / 64] >> (number % 64) & 1) != 0;
+}
+
+static int
+compare_near(const void *a, const void *b)
+{
+	const OmenNear *x = a;
+	const OmenNear *y = b;
+
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return x->node < y->node ? -1 : x->node > y->node;
+}

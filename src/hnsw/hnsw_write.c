@@ -1,0 +1,382 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_write.c
+ *	  The pages of a bulk build.
+ *
+ * The order of blocks: metapage, mean, entries, NODE pages with the nodes in
+ * the order of their positions, NODE pages with TID list slots, CHAIN pages.
+ * A node's position plus a constant is its number, so links can be written
+ * before the pages they lead to.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/progress.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/backend_progress.h"
+
+#include "hnsw/hnsw_build.h"
+
+/* NODE pages that a participant takes at a time */
+#define PAGES_AT_A_TIME	32
+
+static Size chain_pages(OmenHnswBuildState *state, uint32 own_bytes);
+static uint32 node_row(OmenHnswBuildState *state, uint32 position);
+static uint32 node_number(OmenHnswBuildState *state, uint32 position);
+static BlockNumber node_pages(OmenHnswBuildState *state);
+static void write_node_page(OmenHnswBuildState *state, OmenBulkWriter *writer,
+							BlockNumber page_number);
+static void form_node(OmenHnswBuildState *state, uint32 position,
+					  OmenHnswSlot slot);
+static void form_tids(OmenHnswBuildState *state, uint32 position,
+					  OmenHnswSlot slot);
+static void form_links(OmenHnswBuildState *state, uint32 position,
+					   OmenHnswSlot slot);
+static void write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer);
+static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer);
+static BlockNumber write_mean(OmenHnswBuildState *state,
+							  OmenBulkWriter *writer);
+static void write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer);
+
+/* What the leader decides before the pages are written */
+void
+omen_hnsw_plan_pages(OmenHnswBuildState *state)
+{
+	OmenBuildShared *shared = state->shared;
+	OmenHnswMetaPageData *meta = &shared->meta;
+	const OmenHnswLayout *layout = &state->layout;
+	BlockNumber block = OMEN_HNSW_META_BLOCK + 1;
+	BlockNumber nchains = 0;
+	uint32		nlists = 0;
+	uint64		nblocks;
+
+	if (shared->has_mean)
+	{
+		Size		bytes = meta->shape.code_dims * sizeof(float);
+
+		meta->mean_start = block;
+		block += (bytes + OMEN_PAGE_CONTENT - 1) / OMEN_PAGE_CONTENT;
+	}
+	meta->nentries = Min(meta->entry_capacity, shared->nnodes);
+	for (uint32 i = 0; i < meta->nentries; i += layout->entries_per_page)
+		meta->entry_blocks[i / layout->entries_per_page] = block++;
+
+	shared->node_start = block;
+	for (uint32 i = 0; i < shared->nnodes; i++)
+	{
+		uint32		row = node_row(state, i);
+		uint32		ntids = 0;
+
+		for (uint32 at = row; at != OMEN_BUILD_NONE;
+			 at = state->next_equal[at])
+			ntids++;
+		state->list_of[i] = nlists;
+		if (ntids > OMEN_SLOT_TIDS)
+			nlists += (ntids - OMEN_SLOT_TIDS + layout->list_tids - 1) /
+				layout->list_tids;
+		state->chain_of[i] = nchains;
+		nchains += chain_pages(state,
+							   omen_hnsw_build_row(state, row)->own_bytes);
+	}
+	block += node_pages(state);
+	shared->list_start = block * layout->slots_per_page;
+	nblocks = block + (nlists + layout->slots_per_page - 1) /
+		layout->slots_per_page;
+	shared->chain_start = (BlockNumber) nblocks;
+	nblocks += nchains;
+	if (nblocks * layout->slots_per_page >=
+		UINT64CONST(1) << OMEN_LINK_NUMBER_BITS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" would become too large",
+						RelationGetRelationName(state->index)),
+				 errhint("Partition the table.")));
+	shared->nlists = nlists;
+	meta->built_nodes = shared->nnodes;
+	omen_bulk_extend(state->index, MAIN_FORKNUM, (BlockNumber) nblocks);
+}
+
+/* Write NODE pages until there are none left to be taken */
+void
+omen_hnsw_write_nodes(OmenHnswBuildState *state)
+{
+	OmenBulkWriter *writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
+	BlockNumber npages = node_pages(state);
+
+	for (;;)
+	{
+		BlockNumber page = pg_atomic_fetch_add_u32(&state->shared->next_page,
+												   PAGES_AT_A_TIME);
+		BlockNumber end = Min(page + PAGES_AT_A_TIME, npages);
+
+		if (page >= npages)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		for (; page < end; page++)
+			write_node_page(state, writer, page);
+		if (state->participant == 0)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
+										 (int64) end *
+										 state->layout.slots_per_page);
+	}
+	omen_bulk_finish(writer);
+}
+
+/* The leader's part when all NODE pages are written; the metapage last */
+void
+omen_hnsw_write_rest(OmenHnswBuildState *state)
+{
+	OmenBulkWriter *writer;
+	Page		page;
+
+	writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
+	write_lists(state, writer);
+	write_chains(state, writer);
+	if (state->shared->has_mean)
+		write_mean(state, writer);
+	write_entries(state, writer);
+
+	page = omen_bulk_page(writer, OMEN_HNSW_META_BLOCK);
+	omen_page_init(page, OMEN_PAGE_META, 0);
+	memcpy(omen_page_content(page), &state->shared->meta,
+		   sizeof(OmenHnswMetaPageData));
+	omen_bulk_finish(writer);
+	omen_bulk_sync(state->index, MAIN_FORKNUM);
+}
+
+static Size
+chain_pages(OmenHnswBuildState *state, uint32 own_bytes)
+{
+	if (own_bytes <= state->layout.own_inline)
+		return 0;
+	return (own_bytes - state->layout.own_inline + OMEN_PAGE_CONTENT - 1) /
+		OMEN_PAGE_CONTENT;
+}
+
+static uint32
+node_row(OmenHnswBuildState *state, uint32 position)
+{
+	return state->unique[omen_build_row(state->build, position)];
+}
+
+static uint32
+node_number(OmenHnswBuildState *state, uint32 position)
+{
+	return state->shared->node_start * state->layout.slots_per_page + position;
+}
+
+static BlockNumber
+node_pages(OmenHnswBuildState *state)
+{
+	return (state->shared->nnodes + state->layout.slots_per_page - 1) /
+		state->layout.slots_per_page;
+}
+
+static void
+write_node_page(OmenHnswBuildState *state, OmenBulkWriter *writer,
+				BlockNumber page_number)
+{
+	const OmenHnswLayout *layout = &state->layout;
+	Page		page = omen_bulk_page(writer,
+									  state->shared->node_start + page_number);
+	uint32		first = page_number * layout->slots_per_page;
+	uint32		last = Min(first + layout->slots_per_page,
+						   state->shared->nnodes);
+
+	omen_page_init(page, OMEN_PAGE_NODE, 0);
+	omen_page_opaque(page)->used = last - first;
+	for (uint32 i = first; i < last; i++)
+		form_node(state, i, omen_hnsw_page_slot(layout, page, i - first));
+}
+
+static void
+form_node(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
+{
+	const OmenBuildRowData *row =
+		omen_hnsw_build_row(state, node_row(state, position));
+
+	slot->flags = OMEN_SLOT_USED;
+	slot->level = omen_build_level(state->build, position);
+	slot->own_bytes = row->own_bytes;
+	slot->chain = InvalidBlockNumber;
+	if (chain_pages(state, row->own_bytes) > 0)
+		slot->chain = state->shared->chain_start +
+			state->chain_of[position];
+	memcpy(omen_slot_own(&state->layout, slot),
+		   (const char *) row + OMEN_BUILD_ROW_HEADER,
+		   Min(row->own_bytes, state->layout.own_inline));
+	form_tids(state, position, slot);
+	form_links(state, position, slot);
+}
+
+static void
+form_tids(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
+{
+	uint32		row = node_row(state, position);
+
+	slot->more_tids = OMEN_LINK_INVALID;
+	for (; row != OMEN_BUILD_NONE; row = state->next_equal[row])
+	{
+		if (slot->ntids == OMEN_SLOT_TIDS)
+		{
+			slot->more_tids = omen_link_form(state->shared->list_start +
+											 state->list_of[position], 0);
+			break;
+		}
+		slot->tids[slot->ntids++] = omen_hnsw_build_row(state, row)->tid;
+	}
+}
+
+static void
+form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
+{
+	const OmenHnswLayout *layout = &state->layout;
+	const uint8 *centre = omen_build_code(state->build, position);
+	int			nlinks;
+	int			nscale;
+	const uint32 *links = omen_build_links(state->build, position, &nlinks,
+										   &nscale);
+
+	Assert(nlinks <= layout->max_links);
+
+	slot->nlinks = nlinks;
+	slot->nscale = nscale;
+	for (int i = 0; i < nlinks; i++)
+	{
+		OmenHnswEdge edge;
+
+		edge.link = omen_link_form(node_number(state, links[i]), 0);
+		edge.code = omen_slot_codes(layout, slot) + i * layout->link_size;
+		omen_quant_encode_link(state->quant, centre,
+							   omen_build_code(state->build, links[i]),
+							   &edge.f_add, &edge.f_rescale, edge.code,
+							   state->scratch);
+		omen_slot_set_edge(layout, slot, i, &edge);
+	}
+}
+
+/* TIDs of equal rows that do not fit their node's slot */
+static void
+write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer)
+{
+	const OmenHnswLayout *layout = &state->layout;
+	BlockNumber block = state->shared->list_start / layout->slots_per_page;
+	Page		page = NULL;
+	uint32		nlists = 0;
+
+	for (uint32 i = 0; i < state->shared->nnodes && nlists < state->shared->nlists; i++)
+	{
+		uint32		row = node_row(state, i);
+		OmenHnswSlot slot = NULL;
+
+		for (int skip = 0; skip < OMEN_SLOT_TIDS && row != OMEN_BUILD_NONE;
+			 skip++)
+			row = state->next_equal[row];
+		for (; row != OMEN_BUILD_NONE; row = state->next_equal[row])
+		{
+			if (slot == NULL || slot->ntids == layout->list_tids)
+			{
+				int			at = nlists % layout->slots_per_page;
+
+				if (slot)
+					slot->more_tids =
+						omen_link_form(state->shared->list_start + nlists, 0);
+				if (at == 0)
+				{
+					page = omen_bulk_page(writer, block++);
+					omen_page_init(page, OMEN_PAGE_NODE, 0);
+				}
+				slot = omen_hnsw_page_slot(layout, page, at);
+				slot->flags = OMEN_SLOT_USED | OMEN_SLOT_TIDLIST;
+				slot->more_tids = OMEN_LINK_INVALID;
+				slot->chain = InvalidBlockNumber;
+				omen_page_opaque(page)->used++;
+				nlists++;
+			}
+			omen_slot_list(slot)[slot->ntids++] =
+				omen_hnsw_build_row(state, row)->tid;
+		}
+	}
+}
+
+/* Own codes that do not fit their node's slot */
+static void
+write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer)
+{
+	BlockNumber block = state->shared->chain_start;
+
+	for (uint32 i = 0; i < state->shared->nnodes; i++)
+	{
+		const OmenBuildRowData *row =
+			omen_hnsw_build_row(state, node_row(state, i));
+		const char *own = (const char *) row + OMEN_BUILD_ROW_HEADER;
+		Size		done = state->layout.own_inline;
+
+		while (done < row->own_bytes)
+		{
+			Size		here = Min(row->own_bytes - done, OMEN_PAGE_CONTENT);
+			Page		page = omen_bulk_page(writer, block++);
+
+			omen_page_init(page, OMEN_PAGE_CHAIN, 0);
+			memcpy(omen_page_content(page), own + done, here);
+			done += here;
+			omen_page_opaque(page)->owner = node_number(state, i);
+			if (done < row->own_bytes)
+				omen_page_opaque(page)->next = block;
+		}
+	}
+}
+
+static BlockNumber
+write_mean(OmenHnswBuildState *state, OmenBulkWriter *writer)
+{
+	BlockNumber block = state->shared->meta.mean_start;
+	const char *from = (const char *) state->quant->mean;
+	Size		left = state->shared->meta.shape.code_dims * sizeof(float);
+
+	while (left > 0)
+	{
+		Size		here = Min(left, OMEN_PAGE_CONTENT);
+		Page		page = omen_bulk_page(writer, block++);
+
+		omen_page_init(page, OMEN_PAGE_DATA, 0);
+		memcpy(omen_page_content(page), from, here);
+		from += here;
+		left -= here;
+	}
+	return block;
+}
+
+/* Entries: positions spread evenly, so that every cluster has its share */
+static void
+write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer)
+{
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+	int			per_page = state->layout.entries_per_page;
+	Page		page = NULL;
+
+	for (uint32 i = 0; i < meta->nentries; i++)
+	{
+		uint32		from = (uint64) i * state->shared->nnodes / meta->nentries;
+		uint32		to = (uint64) (i + 1) * state->shared->nnodes / meta->nentries;
+		uint32		position = (uint32)
+			pg_prng_uint64_range(&pg_global_prng_state, from, to - 1);
+		OmenHnswEntry entry;
+
+		if (i % per_page == 0)
+		{
+			page = omen_bulk_page(writer, meta->entry_blocks[i / per_page]);
+			omen_page_init(page, OMEN_PAGE_ENTRY, 0);
+		}
+		entry = (OmenHnswEntry) (omen_page_content(page) +
+								 (i % per_page) * meta->entry_size);
+		entry->link = omen_link_form(node_number(state, position), 0);
+		entry->level = omen_build_level(state->build, position);
+		if (meta->entry_size > sizeof(OmenHnswEntryData))
+			memcpy(entry->pair, omen_build_code(state->build, position),
+				   meta->shape.pair_size);
+	}
+}

@@ -1,0 +1,562 @@
+/*-------------------------------------------------------------------------
+ *
+ * omen_scan.c
+ *	  Ranking rows by distance, see omen_scan.h.
+ *
+ * NOTES
+ *	  A scan has three stages, each going on where the one before ended:
+ *
+ *	  walk		best-first search with a pool of ef nodes;
+ *	  widen		the same search resumed with a pool twice as large, as often
+ *				as needed, while that is cheaper than reading everything;
+ *	  sweep		sequential passes over all slots that were not visited, which
+ *				return the rest in order of distance, as much of it at a time
+ *				as work_mem holds.  They also find what no link leads to.
+ *
+ *	  What a stage brings is put into a queue ordered by the lower bound of
+ *	  the distance.  An item leaves the queue if its place is certain: no other
+ *	  item's lower bound lies below its upper bound.  If it is not, its row is
+ *	  looked up in the table for the exact distance, and it goes back into the
+ *	  queue with that.  So rows come in exact order as far as the stages have
+ *	  looked, no row is lost, and few rows are read that are not returned.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "lib/pairingheap.h"
+#include "miscadmin.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+
+#include "hnsw/omen_scan.h"
+
+/*
+ * A sequential pass costs about an eighth of a visit for each node: there
+ * are no cache misses on the way and no neighbours to score.
+ */
+#define SWEEP_FACTOR	8
+
+/* Beyond this, keeping the pool in order costs more than sweeping */
+#define MAX_WALK_EF		32768
+
+typedef struct ScanItem
+{
+	pairingheap_node node;
+	float		key;			/* lower bound, or exact */
+	float		upper;
+	bool		exact;
+	OmenLink	link;
+	OmenLink	more_tids;
+	int			ntids;
+	ItemPointerData tids[OMEN_SLOT_TIDS];
+} ScanItem;
+
+/* Rows of the table, looked up for their exact distance */
+typedef struct RowReader
+{
+	IndexFetchTableData *fetch;
+	TupleTableSlot *slot;
+	IndexInfo  *info;
+	EState	   *estate;			/* for expressions; NULL if none */
+} RowReader;
+
+struct OmenScan
+{
+	OmenScanParams params;
+	MemoryContext context;
+	MemoryContext row_context;	/* reset for each row */
+	OmenHnswIndex *hnsw;
+	OmenQuery  *query;
+	OmenHnswStore store;
+	OmenSearch *search;
+	RowReader	rows;
+
+	pairingheap *queue;
+	Size		nconsumed;		/* of search->found */
+	float		horizon;		/* keys beyond are not settled yet */
+
+	bool		sweeping;
+	bool		complete;		/* nothing can come any more */
+	float		cutoff_key;		/* the passes so far went up to here */
+	uint32		cutoff_number;
+
+	ScanItem   *current;		/* the node whose rows are being returned */
+	ItemPointerData *list;		/* its TID list */
+	int			nlist;
+	int			next_tid;
+
+	OmenScanCounts counts;
+};
+
+static int	compare_items(const pairingheap_node *a,
+						  const pairingheap_node *b, void *arg);
+static void start_walk(OmenScan *scan);
+static void consume_found(OmenScan *scan);
+static bool extend(OmenScan *scan);
+static void sweep(OmenScan *scan);
+static void sweep_page(OmenScan *scan, BlockNumber block,
+					   BufferAccessStrategy strategy, ScanItem *items,
+					   int *nitems);
+static bool wanted_by_pass(const OmenScan *scan, uint32 number, float key);
+static int	compare_pass_items(const void *a, const void *b);
+static bool is_certain(const OmenScan *scan, const ScanItem *item);
+static bool verify(OmenScan *scan, ScanItem *item);
+static bool row_distance(OmenScan *scan, ItemPointer tid, float *distance);
+static bool current_next(OmenScan *scan, ItemPointer tid);
+static void open_rows(OmenScan *scan);
+static void close_rows(OmenScan *scan);
+
+OmenScan *
+omen_scan_begin(const OmenScanParams *params)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "omendb scan",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	OmenScan   *scan = palloc0(sizeof(OmenScan));
+	OmenHnswValue value;
+
+	scan->params = *params;
+	scan->context = context;
+	scan->row_context = AllocSetContextCreate(context, "omendb scan row",
+											  ALLOCSET_DEFAULT_SIZES);
+	scan->hnsw = omen_hnsw_open(params->index);
+	omen_hnsw_refresh_entries(params->index, scan->hnsw);
+	scan->queue = pairingheap_allocate(compare_items, NULL);
+	scan->cutoff_key = -get_float4_infinity();
+
+	if (params->has_query &&
+		omen_hnsw_form_value(scan->hnsw->opclass, scan->hnsw->meta.shape.dims,
+							 params->query, &value))
+	{
+		scan->query = omen_query_init(palloc(omen_query_size(scan->hnsw->quant)),
+									  scan->hnsw->quant, value.payload);
+		omen_hnsw_store_init(&scan->store, params->index, scan->hnsw,
+							 scan->query);
+		start_walk(scan);
+	}
+	else
+	{
+		/* no order to speak of: everything in one sweep */
+		omen_hnsw_store_init(&scan->store, params->index, scan->hnsw, NULL);
+		scan->sweeping = true;
+		scan->horizon = -get_float4_infinity();
+	}
+	MemoryContextSwitchTo(old);
+	return scan;
+}
+
+bool
+omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+	bool		found = false;
+
+	for (;;)
+	{
+		ScanItem   *item;
+
+		CHECK_FOR_INTERRUPTS();
+		if (current_next(scan, tid))
+		{
+			*distance = scan->current->key;
+			found = true;
+			break;
+		}
+
+		if (pairingheap_is_empty(scan->queue) ||
+			((ScanItem *) pairingheap_first(scan->queue))->key > scan->horizon)
+		{
+			if (!scan->complete && extend(scan))
+				continue;
+			if (pairingheap_is_empty(scan->queue))
+				break;
+		}
+
+		item = (ScanItem *) pairingheap_remove_first(scan->queue);
+		if (is_certain(scan, item))
+		{
+			scan->current = item;
+			scan->next_tid = 0;
+			scan->list = NULL;
+			scan->nlist = 0;
+		}
+		else if (verify(scan, item))
+			pairingheap_add(scan->queue, &item->node);
+	}
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
+void
+omen_scan_end(OmenScan *scan)
+{
+	close_rows(scan);
+	MemoryContextDelete(scan->context);
+}
+
+bool
+omen_scan_distance_of(OmenScan *scan, OmenLink link, OmenBounds *bounds)
+{
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(&scan->store, link,
+											 OMEN_LOCK_SHARE, &slot);
+
+	if (!BufferIsValid(buffer))
+		return false;
+	*bounds = omen_query_own(scan->query,
+							 omen_hnsw_slot_own(&scan->store, slot));
+	omen_page_release(buffer);
+	return true;
+}
+
+void
+omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts)
+{
+	*counts = scan->counts;
+	counts->visited = scan->search ? scan->search->nvisits : 0;
+	counts->ef = scan->search ? scan->search->ef : 0;
+}
+
+/* pairingheap puts the greatest first: turn the order round */
+static int
+compare_items(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	const ScanItem *x = (const ScanItem *) a;
+	const ScanItem *y = (const ScanItem *) b;
+
+	if (x->key != y->key)
+		return x->key < y->key ? 1 : -1;
+
+	/* equal distances: in the order of TIDs, whatever the codes say */
+	if (x->exact != y->exact)
+		return x->exact ? -1 : 1;
+	return -ItemPointerCompare((ItemPointer) &x->tids[0],
+							   (ItemPointer) &y->tids[0]);
+}
+
+static void
+start_walk(OmenScan *scan)
+{
+	int			ef = Max(scan->params.ef, scan->params.k_hint);
+
+	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store, ef,
+									  false);
+	omen_hnsw_seed(scan->hnsw, scan->query, scan->search);
+	omen_search_run(scan->search);
+	consume_found(scan);
+}
+
+/* Move what the walk has found since the last time into the queue */
+static void
+consume_found(OmenScan *scan)
+{
+	OmenSearch *search = scan->search;
+	Size		n = search->nfound - scan->nconsumed;
+	ScanItem   *items = palloc_extended(Max(n, 1) * sizeof(ScanItem),
+										MCXT_ALLOC_HUGE);
+
+	for (Size i = 0; i < n; i++)
+	{
+		const OmenFound *found = &search->found[scan->nconsumed + i];
+		ScanItem   *item = &items[i];
+
+		if (!omen_allow_test(scan->params.allow,
+							 omen_link_number(found->link)))
+			continue;
+		item->key = found->own.lower;
+		item->upper = found->own.upper;
+		item->exact = false;
+		item->link = found->link;
+		item->more_tids = found->more_tids;
+		item->ntids = found->ntids;
+		memcpy(item->tids, found->tids, sizeof(item->tids));
+		pairingheap_add(scan->queue, &item->node);
+	}
+	scan->nconsumed = search->nfound;
+	scan->horizon = omen_search_horizon(search);
+}
+
+/* Look further: the next stage or the next step of this one */
+static bool
+extend(OmenScan *scan)
+{
+	double		nodes = (double) RelationGetNumberOfBlocks(scan->params.index) *
+		scan->hnsw->layout.slots_per_page;
+
+	if (!scan->params.exhaustive)
+	{
+		scan->complete = true;
+		scan->horizon = get_float4_infinity();
+		return false;
+	}
+	if (!scan->sweeping)
+	{
+		double		ef = scan->search->ef * 2.0;
+
+		if (ef * SWEEP_FACTOR < nodes && ef <= MAX_WALK_EF &&
+			omen_search_widen(scan->search, (int) ef))
+		{
+			omen_search_run(scan->search);
+			consume_found(scan);
+			return true;
+		}
+		scan->sweeping = true;
+	}
+	sweep(scan);
+	return true;
+}
+
+/*
+ * One pass over all pages: the nearest nodes that neither the walk nor an
+ * earlier pass has brought, as many as work_mem holds.
+ */
+static void
+sweep(OmenScan *scan)
+{
+	Relation	index = scan->params.index;
+	int			keep = Max(work_mem * (Size) 1024 / sizeof(ScanItem) / 2, 1024);
+	ScanItem   *items;
+	int			nitems = 0;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
+	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+
+	items = palloc_extended((Size) keep * 2 * sizeof(ScanItem),
+							MCXT_ALLOC_HUGE);
+	scan->horizon = get_float4_infinity();
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (nitems + scan->hnsw->layout.slots_per_page > keep * 2)
+		{
+			qsort(items, nitems, sizeof(ScanItem), compare_pass_items);
+			nitems = keep;
+			scan->horizon = items[keep - 1].key;
+		}
+		sweep_page(scan, block, strategy, items, &nitems);
+	}
+	FreeAccessStrategy(strategy);
+
+	qsort(items, nitems, sizeof(ScanItem), compare_pass_items);
+	if (nitems > keep || !isinf(scan->horizon))
+	{
+		nitems = Min(nitems, keep);
+		scan->horizon = items[nitems - 1].key;
+	}
+	else
+		scan->complete = true;
+	if (nitems > 0)
+	{
+		scan->cutoff_key = items[nitems - 1].key;
+		scan->cutoff_number = omen_link_number(items[nitems - 1].link);
+	}
+	for (int i = 0; i < nitems; i++)
+		pairingheap_add(scan->queue, &items[i].node);
+}
+
+static void
+sweep_page(OmenScan *scan, BlockNumber block, BufferAccessStrategy strategy,
+		   ScanItem *items, int *nitems)
+{
+	const OmenHnswLayout *layout = &scan->hnsw->layout;
+	OmenPageKind kind;
+	Buffer		buffer = omen_page_read_any(scan->params.index, block,
+											OMEN_LOCK_SHARE, strategy, &kind);
+
+	for (int i = 0; kind == OMEN_PAGE_NODE && i < layout->slots_per_page; i++)
+	{
+		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+												i);
+		uint32		number = block * layout->slots_per_page + i;
+		OmenBounds	bounds = {0, 0, 0};
+		ScanItem   *item;
+
+		if (slot->flags != OMEN_SLOT_USED ||
+			!omen_allow_test(scan->params.allow, number) ||
+			(scan->search && omen_search_was_visited(scan->search, number)))
+			continue;
+		if (scan->query)
+			bounds = omen_query_own(scan->query,
+									omen_hnsw_slot_own(&scan->store, slot));
+		scan->counts.swept++;
+		if (!wanted_by_pass(scan, number, bounds.lower))
+			continue;
+		item = &items[(*nitems)++];
+		item->key = bounds.lower;
+		item->upper = bounds.upper;
+		item->exact = scan->query == NULL;
+		item->link = omen_link_form(number, slot->version);
+		item->more_tids = slot->more_tids;
+		item->ntids = Min(slot->ntids, OMEN_SLOT_TIDS);
+		memcpy(item->tids, slot->tids, sizeof(item->tids));
+	}
+	omen_page_release(buffer);
+}
+
+/* Beyond what earlier passes brought, and not beyond what this one can */
+static bool
+wanted_by_pass(const OmenScan *scan, uint32 number, float key)
+{
+	if (key > scan->horizon)
+		return false;
+	return key > scan->cutoff_key ||
+		(key == scan->cutoff_key && number > scan->cutoff_number);
+}
+
+static int
+compare_pass_items(const void *a, const void *b)
+{
+	const ScanItem *x = a;
+	const ScanItem *y = b;
+	uint32		m = omen_link_number(x->link);
+	uint32		n = omen_link_number(y->link);
+
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	return m < n ? -1 : m > n;
+}
+
+/* No other node can be nearer than this one */
+static bool
+is_certain(const OmenScan *scan, const ScanItem *item)
+{
+	const ScanItem *rival;
+
+	if (item->exact || item->upper <= item->key || scan->params.heap == NULL)
+		return true;
+	if (pairingheap_is_empty(scan->queue))
+		return item->upper <= scan->horizon;
+	rival = (const ScanItem *) pairingheap_first(scan->queue);
+	return item->upper <= rival->key;
+}
+
+/*
+ * Replace an item's bounds by the exact distance.  Returns false if none of
+ * its rows is visible: then nobody would see it returned.
+ */
+static bool
+verify(OmenScan *scan, ScanItem *item)
+{
+	ItemPointerData *list;
+	int			nlist;
+	float		distance;
+	bool		visible = false;
+
+	if (scan->rows.fetch == NULL)
+		open_rows(scan);
+	for (int i = 0; i < item->ntids && !visible; i++)
+		visible = row_distance(scan, &item->tids[i], &distance);
+	if (!visible && item->more_tids != OMEN_LINK_INVALID)
+	{
+		nlist = omen_hnsw_read_tids(&scan->store, item->more_tids, &list);
+		for (int i = 0; i < nlist && !visible; i++)
+			visible = row_distance(scan, &list[i], &distance);
+		pfree(list);
+	}
+	if (!visible)
+		return false;
+	item->key = item->upper = distance;
+	item->exact = true;
+	return true;
+}
+
+/* Exact distance of a row, if the snapshot sees it */
+static bool
+row_distance(OmenScan *scan, ItemPointer tid, float *distance)
+{
+	RowReader  *rows = &scan->rows;
+	ItemPointerData fetched = *tid;
+	MemoryContext old;
+	bool		call_again = false;
+	bool		all_dead = false;
+	bool		usable;
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+	OmenHnswValue value;
+
+	scan->counts.verified++;
+	if (!table_index_fetch_tuple(rows->fetch, &fetched, scan->params.snapshot,
+								 rows->slot, &call_again, &all_dead))
+		return false;
+
+	MemoryContextReset(scan->row_context);
+	old = MemoryContextSwitchTo(scan->row_context);
+	if (rows->estate)
+		GetPerTupleExprContext(rows->estate)->ecxt_scantuple = rows->slot;
+	FormIndexDatum(rows->info, rows->slot, rows->estate, values, isnull);
+	usable = !isnull[0] &&
+		omen_hnsw_form_value(scan->hnsw->opclass, scan->hnsw->meta.shape.dims,
+							 values[0], &value);
+	if (usable)
+		*distance = omen_query_exact(scan->query, value.payload);
+	MemoryContextSwitchTo(old);
+	if (rows->estate)
+		ResetPerTupleExprContext(rows->estate);
+	ExecClearTuple(rows->slot);
+
+	/* a distance that is no number must not break the queue's order */
+	if (usable && isnan(*distance))
+		*distance = get_float4_infinity();
+	return usable;
+}
+
+/* The next row of the node that is being returned */
+static bool
+current_next(OmenScan *scan, ItemPointer tid)
+{
+	ScanItem   *item = scan->current;
+
+	if (item == NULL)
+		return false;
+	if (scan->next_tid < item->ntids)
+	{
+		*tid = item->tids[scan->next_tid++];
+		return true;
+	}
+	if (scan->next_tid == item->ntids && scan->list == NULL &&
+		item->more_tids != OMEN_LINK_INVALID)
+		scan->nlist = omen_hnsw_read_tids(&scan->store, item->more_tids,
+										  &scan->list);
+	if (scan->next_tid - item->ntids < scan->nlist)
+	{
+		*tid = scan->list[scan->next_tid++ - item->ntids];
+		return true;
+	}
+	if (scan->list)
+		pfree(scan->list);
+	scan->list = NULL;
+	scan->current = NULL;
+	return false;
+}
+
+static void
+open_rows(OmenScan *scan)
+{
+	RowReader  *rows = &scan->rows;
+
+	rows->fetch = table_index_fetch_begin(scan->params.heap);
+	rows->slot = table_slot_create(scan->params.heap, NULL);
+	rows->info = BuildIndexInfo(scan->params.index);
+	if (rows->info->ii_Expressions != NIL)
+		rows->estate = CreateExecutorState();
+}
+
+static void
+close_rows(OmenScan *scan)
+{
+	RowReader  *rows = &scan->rows;
+
+	if (rows->fetch == NULL)
+		return;
+	table_index_fetch_end(rows->fetch);
+	ExecDropSingleTupleTableSlot(rows->slot);
+	if (rows->estate)
+		FreeExecutorState(rows->estate);
+	rows->fetch = NULL;
+}

@@ -1,0 +1,60 @@
+/*-------------------------------------------------------------------------
+ *
+ * omen_scan.h
+ *	  A ranking of an index's rows by their distance to a query, row by row.
+ *
+ * The one engine below ordered index scans, filtered scans and fused scans.
+ * A scan can be pulled on until every row of every allowed node has been
+ * returned, each once; ef is how far it looks before the first one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_SCAN_H
+#define OMEN_SCAN_H
+
+#include "graph/allowset.h"
+#include "hnsw/hnsw.h"
+#include "utils/snapshot.h"
+
+typedef struct OmenScan OmenScan;
+
+typedef struct OmenScanParams
+{
+	Relation	index;
+	Relation	heap;			/* NULL: never look at rows, order by codes */
+	Snapshot	snapshot;
+	bool		has_query;		/* else every row is at distance 0 */
+	Datum		query;
+	const OmenAllowSet *allow;	/* NULL: all */
+	int			ef;				/* candidates to look at first */
+	int			k_hint;			/* rows that will be asked for, 0 unknown */
+	bool		exhaustive;		/* go on when the first ef are returned */
+} OmenScanParams;
+
+/* Everything lives in a child of the current memory context */
+extern OmenScan *omen_scan_begin(const OmenScanParams *params);
+
+/*
+ * The next row; false if there is none.  *distance is the graph distance if
+ * it had to be looked up exactly, else the estimate that the place in the
+ * order was certain by.
+ */
+extern bool omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance);
+extern void omen_scan_end(OmenScan *scan);
+
+/* Bounds of a node's distance; false if the node is gone */
+extern bool omen_scan_distance_of(OmenScan *scan, OmenLink link,
+								  OmenBounds *bounds);
+
+/* What the scan did so far */
+typedef struct OmenScanCounts
+{
+	uint64		visited;		/* nodes the walk visited */
+	uint64		verified;		/* rows looked up for their exact distance */
+	uint64		swept;			/* nodes read by sequential passes */
+	int			ef;				/* breadth the walk has now */
+} OmenScanCounts;
+
+extern void omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts);
+
+#endif							/* OMEN_SCAN_H */

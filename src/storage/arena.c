@@ -1,0 +1,201 @@
+/*-------------------------------------------------------------------------
+ *
+ * arena.c
+ *	  Mapped temporary files, see arena.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pgstat.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+
+#include "storage/arena.h"
+
+#define WRITE_BUFFER	(256 * 1024)
+
+struct OmenArena
+{
+	File		file;
+	Size		size;			/* of the file, without what is buffered */
+	Size		nbuffered;
+	char	   *buffer;			/* NULL until the first append */
+	void	   *base;			/* NULL until mapped */
+	Size		mapped;
+	MemoryContextCallback callback;
+};
+
+static OmenArena *make_arena(File file);
+static void unmap(void *arg);
+static void write_out(OmenArena *arena, const char *data, Size len);
+
+OmenArena *
+omen_arena_create(FileSet *fileset, const char *name)
+{
+	if (fileset)
+		return make_arena(FileSetCreate(fileset, name));
+	return make_arena(OpenTemporaryFile(false));
+}
+
+OmenArena *
+omen_arena_open(FileSet *fileset, const char *name)
+{
+	OmenArena  *arena = make_arena(FileSetOpen(fileset, name, O_RDWR));
+
+	arena->size = FileSize(arena->file);
+	return arena;
+}
+
+void
+omen_arena_append(OmenArena *arena, const void *data, Size len)
+{
+	Assert(arena->base == NULL);
+
+	if (arena->buffer == NULL)
+		arena->buffer = palloc(WRITE_BUFFER);
+	if (arena->nbuffered + len > WRITE_BUFFER)
+		omen_arena_flush(arena);
+	if (len > WRITE_BUFFER)
+		write_out(arena, data, len);
+	else
+	{
+		memcpy(arena->buffer + arena->nbuffered, data, len);
+		arena->nbuffered += len;
+	}
+}
+
+void
+omen_arena_flush(OmenArena *arena)
+{
+	write_out(arena, arena->buffer, arena->nbuffered);
+	arena->nbuffered = 0;
+}
+
+Size
+omen_arena_size(const OmenArena *arena)
+{
+	return arena->size + arena->nbuffered;
+}
+
+void
+omen_arena_reserve(OmenArena *arena, Size size)
+{
+	int			rc;
+
+	if (size <= arena->size)
+		return;
+
+	/*
+	 * Without real space behind it, a store to the mapping would end in
+	 * SIGBUS when the disk is full, instead of in an ERROR here.
+	 */
+	(void) FileSize(arena->file);	/* makes sure that it is open */
+	do
+	{
+		rc = posix_fallocate(FileGetRawDesc(arena->file), arena->size,
+							 size - arena->size);
+	} while (rc == EINTR);
+	if (rc != 0)
+	{
+		errno = rc;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not reserve %zu bytes for temporary file \"%s\": %m",
+						size, FilePathName(arena->file))));
+	}
+	arena->size = size;
+}
+
+void *
+omen_arena_map(OmenArena *arena)
+{
+	if (arena->base != NULL || arena->size == 0)
+		return arena->base;
+
+	Assert(arena->nbuffered == 0);
+
+	(void) FileSize(arena->file);
+	arena->base = mmap(NULL, arena->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+					   FileGetRawDesc(arena->file), 0);
+	if (arena->base == MAP_FAILED)
+	{
+		arena->base = NULL;
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not map %zu bytes of temporary file \"%s\": %m",
+						arena->size, FilePathName(arena->file))));
+	}
+	arena->mapped = arena->size;
+	return arena->base;
+}
+
+void
+omen_arena_unload(OmenArena *arena, const void *start, Size len)
+{
+	Size		page = (Size) sysconf(_SC_PAGESIZE);
+	uintptr_t	from = TYPEALIGN(page, (uintptr_t) start);
+	uintptr_t	to = TYPEALIGN_DOWN(page, (uintptr_t) start + len);
+
+	/* a shared mapping's pages stay in the file, changes and all */
+	if (from < to)
+		(void) madvise((void *) from, to - from, MADV_DONTNEED);
+}
+
+void
+omen_arena_close(OmenArena *arena)
+{
+	unmap(arena);
+	if (arena->buffer)
+		pfree(arena->buffer);
+	arena->buffer = NULL;
+	FileClose(arena->file);
+}
+
+static OmenArena *
+make_arena(File file)
+{
+	OmenArena  *arena = palloc0(sizeof(OmenArena));
+
+	arena->file = file;
+	arena->callback.func = unmap;
+	arena->callback.arg = arena;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext,
+									   &arena->callback);
+	return arena;
+}
+
+static void
+unmap(void *arg)
+{
+	OmenArena  *arena = arg;
+
+	if (arena->base)
+		(void) munmap(arena->base, arena->mapped);
+	arena->base = NULL;
+}
+
+static void
+write_out(OmenArena *arena, const char *data, Size len)
+{
+	while (len > 0)
+	{
+		int			written = FileWrite(arena->file, unconstify(char *, data),
+										(int) Min(len, 1024 * 1024 * 1024),
+										arena->size,
+										WAIT_EVENT_BUFFILE_WRITE);
+
+		if (written <= 0)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not write to temporary file \"%s\": %m",
+							FilePathName(arena->file))));
+		arena->size += written;
+		data += written;
+		len -= written;
+	}
+}
