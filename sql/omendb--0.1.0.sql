@@ -924,3 +924,329 @@ COMMENT ON CAST (double precision[] AS sparsevec) IS 'convert an array to sparse
 CREATE CAST (numeric[] AS sparsevec)
 	WITH FUNCTION array_to_sparsevec(numeric[], integer, boolean) AS ASSIGNMENT;
 COMMENT ON CAST (numeric[] AS sparsevec) IS 'convert an array to sparsevec';
+
+-- ----------------------------------------------------------------------
+-- hnsw: access methods
+-- ----------------------------------------------------------------------
+
+-- omenhnsw, and the same under the name that migrations and ORMs hard-code
+
+CREATE FUNCTION omenhnswhandler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME', 'omen_hnsw_handler' LANGUAGE C;
+COMMENT ON FUNCTION omenhnswhandler(internal) IS 'handler of the access method omenhnsw';
+
+CREATE ACCESS METHOD omenhnsw TYPE INDEX HANDLER omenhnswhandler;
+COMMENT ON ACCESS METHOD omenhnsw IS 'nearest neighbours by a graph with quantized neighbourhoods';
+
+CREATE FUNCTION hnswhandler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME', 'omen_hnsw_handler' LANGUAGE C;
+COMMENT ON FUNCTION hnswhandler(internal) IS 'handler of the access method hnsw';
+
+CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hnswhandler;
+COMMENT ON ACCESS METHOD hnsw IS 'nearest neighbours by a graph with quantized neighbourhoods';
+
+-- ----------------------------------------------------------------------
+-- hnsw: support functions of the operator classes
+-- ----------------------------------------------------------------------
+
+-- Function 3: the element type, as pgvector numbers it.
+
+CREATE FUNCTION hnsw_halfvec_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_halfvec_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION hnsw_halfvec_support(internal) IS 'describes halfvec to the index';
+
+CREATE FUNCTION hnsw_sparsevec_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_sparsevec_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION hnsw_sparsevec_support(internal) IS 'describes sparsevec to the index';
+
+CREATE FUNCTION hnsw_bit_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_bit_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION hnsw_bit_support(internal) IS 'describes bit to the index';
+
+-- Function 4: element type, metric and limits.
+
+CREATE FUNCTION omenhnsw_vector_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_vector_l2_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_vector_l2_support(internal) IS 'describes vector_l2_ops to the index';
+
+CREATE FUNCTION omenhnsw_vector_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_vector_ip_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_vector_ip_support(internal) IS 'describes vector_ip_ops to the index';
+
+CREATE FUNCTION omenhnsw_vector_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_vector_cosine_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_vector_cosine_support(internal) IS 'describes vector_cosine_ops to the index';
+
+CREATE FUNCTION omenhnsw_vector_l1_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_vector_l1_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_vector_l1_support(internal) IS 'describes vector_l1_ops to the index';
+
+CREATE FUNCTION omenhnsw_halfvec_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_halfvec_l2_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_halfvec_l2_support(internal) IS 'describes halfvec_l2_ops to the index';
+
+CREATE FUNCTION omenhnsw_halfvec_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_halfvec_ip_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_halfvec_ip_support(internal) IS 'describes halfvec_ip_ops to the index';
+
+CREATE FUNCTION omenhnsw_halfvec_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_halfvec_cosine_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_halfvec_cosine_support(internal) IS 'describes halfvec_cosine_ops to the index';
+
+CREATE FUNCTION omenhnsw_halfvec_l1_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_halfvec_l1_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_halfvec_l1_support(internal) IS 'describes halfvec_l1_ops to the index';
+
+CREATE FUNCTION omenhnsw_sparsevec_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_sparsevec_l2_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_sparsevec_l2_support(internal) IS 'describes sparsevec_l2_ops to the index';
+
+CREATE FUNCTION omenhnsw_sparsevec_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_sparsevec_ip_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_sparsevec_ip_support(internal) IS 'describes sparsevec_ip_ops to the index';
+
+CREATE FUNCTION omenhnsw_sparsevec_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_sparsevec_cosine_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_sparsevec_cosine_support(internal) IS 'describes sparsevec_cosine_ops to the index';
+
+CREATE FUNCTION omenhnsw_sparsevec_l1_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_sparsevec_l1_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_sparsevec_l1_support(internal) IS 'describes sparsevec_l1_ops to the index';
+
+CREATE FUNCTION omenhnsw_bit_hamming_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_bit_hamming_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_bit_hamming_support(internal) IS 'describes bit_hamming_ops to the index';
+
+CREATE FUNCTION omenhnsw_bit_jaccard_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_hnsw_bit_jaccard_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omenhnsw_bit_jaccard_support(internal) IS 'describes bit_jaccard_ops to the index';
+
+-- ----------------------------------------------------------------------
+-- hnsw: operator classes of omenhnsw
+-- ----------------------------------------------------------------------
+
+CREATE OPERATOR CLASS vector_l2_ops
+	FOR TYPE vector USING omenhnsw AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 vector_l2_squared_distance(vector, vector),
+	FUNCTION 4 omenhnsw_vector_l2_support(internal);
+COMMENT ON OPERATOR CLASS vector_l2_ops USING omenhnsw IS 'Euclidean distance of vector';
+
+CREATE OPERATOR CLASS vector_ip_ops
+	FOR TYPE vector USING omenhnsw AS
+	OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 vector_negative_inner_product(vector, vector),
+	FUNCTION 4 omenhnsw_vector_ip_support(internal);
+COMMENT ON OPERATOR CLASS vector_ip_ops USING omenhnsw IS 'inner product of vector';
+
+CREATE OPERATOR CLASS vector_cosine_ops
+	FOR TYPE vector USING omenhnsw AS
+	OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 vector_negative_inner_product(vector, vector),
+	FUNCTION 2 vector_norm(vector),
+	FUNCTION 4 omenhnsw_vector_cosine_support(internal);
+COMMENT ON OPERATOR CLASS vector_cosine_ops USING omenhnsw IS 'cosine distance of vector';
+
+CREATE OPERATOR CLASS vector_l1_ops
+	FOR TYPE vector USING omenhnsw AS
+	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 l1_distance(vector, vector),
+	FUNCTION 4 omenhnsw_vector_l1_support(internal);
+COMMENT ON OPERATOR CLASS vector_l1_ops USING omenhnsw IS 'taxicab distance of vector';
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+	FOR TYPE halfvec USING omenhnsw AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 halfvec_l2_squared_distance(halfvec, halfvec),
+	FUNCTION 3 hnsw_halfvec_support(internal),
+	FUNCTION 4 omenhnsw_halfvec_l2_support(internal);
+COMMENT ON OPERATOR CLASS halfvec_l2_ops USING omenhnsw IS 'Euclidean distance of halfvec';
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+	FOR TYPE halfvec USING omenhnsw AS
+	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 halfvec_negative_inner_product(halfvec, halfvec),
+	FUNCTION 3 hnsw_halfvec_support(internal),
+	FUNCTION 4 omenhnsw_halfvec_ip_support(internal);
+COMMENT ON OPERATOR CLASS halfvec_ip_ops USING omenhnsw IS 'inner product of halfvec';
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+	FOR TYPE halfvec USING omenhnsw AS
+	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 halfvec_negative_inner_product(halfvec, halfvec),
+	FUNCTION 2 l2_norm(halfvec),
+	FUNCTION 3 hnsw_halfvec_support(internal),
+	FUNCTION 4 omenhnsw_halfvec_cosine_support(internal);
+COMMENT ON OPERATOR CLASS halfvec_cosine_ops USING omenhnsw IS 'cosine distance of halfvec';
+
+CREATE OPERATOR CLASS halfvec_l1_ops
+	FOR TYPE halfvec USING omenhnsw AS
+	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 l1_distance(halfvec, halfvec),
+	FUNCTION 3 hnsw_halfvec_support(internal),
+	FUNCTION 4 omenhnsw_halfvec_l1_support(internal);
+COMMENT ON OPERATOR CLASS halfvec_l1_ops USING omenhnsw IS 'taxicab distance of halfvec';
+
+CREATE OPERATOR CLASS sparsevec_l2_ops
+	FOR TYPE sparsevec USING omenhnsw AS
+	OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 sparsevec_l2_squared_distance(sparsevec, sparsevec),
+	FUNCTION 3 hnsw_sparsevec_support(internal),
+	FUNCTION 4 omenhnsw_sparsevec_l2_support(internal);
+COMMENT ON OPERATOR CLASS sparsevec_l2_ops USING omenhnsw IS 'Euclidean distance of sparsevec';
+
+CREATE OPERATOR CLASS sparsevec_ip_ops
+	FOR TYPE sparsevec USING omenhnsw AS
+	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 sparsevec_negative_inner_product(sparsevec, sparsevec),
+	FUNCTION 3 hnsw_sparsevec_support(internal),
+	FUNCTION 4 omenhnsw_sparsevec_ip_support(internal);
+COMMENT ON OPERATOR CLASS sparsevec_ip_ops USING omenhnsw IS 'inner product of sparsevec';
+
+CREATE OPERATOR CLASS sparsevec_cosine_ops
+	FOR TYPE sparsevec USING omenhnsw AS
+	OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 sparsevec_negative_inner_product(sparsevec, sparsevec),
+	FUNCTION 2 l2_norm(sparsevec),
+	FUNCTION 3 hnsw_sparsevec_support(internal),
+	FUNCTION 4 omenhnsw_sparsevec_cosine_support(internal);
+COMMENT ON OPERATOR CLASS sparsevec_cosine_ops USING omenhnsw IS 'cosine distance of sparsevec';
+
+CREATE OPERATOR CLASS sparsevec_l1_ops
+	FOR TYPE sparsevec USING omenhnsw AS
+	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 l1_distance(sparsevec, sparsevec),
+	FUNCTION 3 hnsw_sparsevec_support(internal),
+	FUNCTION 4 omenhnsw_sparsevec_l1_support(internal);
+COMMENT ON OPERATOR CLASS sparsevec_l1_ops USING omenhnsw IS 'taxicab distance of sparsevec';
+
+CREATE OPERATOR CLASS bit_hamming_ops
+	FOR TYPE bit USING omenhnsw AS
+	OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
+	FUNCTION 1 hamming_distance(bit, bit),
+	FUNCTION 3 hnsw_bit_support(internal),
+	FUNCTION 4 omenhnsw_bit_hamming_support(internal);
+COMMENT ON OPERATOR CLASS bit_hamming_ops USING omenhnsw IS 'Hamming distance of bit';
+
+CREATE OPERATOR CLASS bit_jaccard_ops
+	FOR TYPE bit USING omenhnsw AS
+	OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
+	FUNCTION 1 jaccard_distance(bit, bit),
+	FUNCTION 3 hnsw_bit_support(internal),
+	FUNCTION 4 omenhnsw_bit_jaccard_support(internal);
+COMMENT ON OPERATOR CLASS bit_jaccard_ops USING omenhnsw IS 'Jaccard distance of bit';
+
+-- ----------------------------------------------------------------------
+-- hnsw: operator classes of hnsw
+-- ----------------------------------------------------------------------
+
+CREATE OPERATOR CLASS vector_l2_ops
+	FOR TYPE vector USING hnsw AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 vector_l2_squared_distance(vector, vector),
+	FUNCTION 4 omenhnsw_vector_l2_support(internal);
+COMMENT ON OPERATOR CLASS vector_l2_ops USING hnsw IS 'Euclidean distance of vector';
+
+CREATE OPERATOR CLASS vector_ip_ops
+	FOR TYPE vector USING hnsw AS
+	OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 vector_negative_inner_product(vector, vector),
+	FUNCTION 4 omenhnsw_vector_ip_support(internal);
+COMMENT ON OPERATOR CLASS vector_ip_ops USING hnsw IS 'inner product of vector';
+
+CREATE OPERATOR CLASS vector_cosine_ops
+	FOR TYPE vector USING hnsw AS
+	OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 vector_negative_inner_product(vector, vector),
+	FUNCTION 2 vector_norm(vector),
+	FUNCTION 4 omenhnsw_vector_cosine_support(internal);
+COMMENT ON OPERATOR CLASS vector_cosine_ops USING hnsw IS 'cosine distance of vector';
+
+CREATE OPERATOR CLASS vector_l1_ops
+	FOR TYPE vector USING hnsw AS
+	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
+	FUNCTION 1 l1_distance(vector, vector),
+	FUNCTION 4 omenhnsw_vector_l1_support(internal);
+COMMENT ON OPERATOR CLASS vector_l1_ops USING hnsw IS 'taxicab distance of vector';
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+	FOR TYPE halfvec USING hnsw AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 halfvec_l2_squared_distance(halfvec, halfvec),
+	FUNCTION 3 hnsw_halfvec_support(internal),
+	FUNCTION 4 omenhnsw_halfvec_l2_support(internal);
+COMMENT ON OPERATOR CLASS halfvec_l2_ops USING hnsw IS 'Euclidean distance of halfvec';
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+	FOR TYPE halfvec USING hnsw AS
+	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 halfvec_negative_inner_product(halfvec, halfvec),
+	FUNCTION 3 hnsw_halfvec_support(internal),
+	FUNCTION 4 omenhnsw_halfvec_ip_support(internal);
+COMMENT ON OPERATOR CLASS halfvec_ip_ops USING hnsw IS 'inner product of halfvec';
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+	FOR TYPE halfvec USING hnsw AS
+	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 halfvec_negative_inner_product(halfvec, halfvec),
+	FUNCTION 2 l2_norm(halfvec),
+	FUNCTION 3 hnsw_halfvec_support(internal),
+	FUNCTION 4 omenhnsw_halfvec_cosine_support(internal);
+COMMENT ON OPERATOR CLASS halfvec_cosine_ops USING hnsw IS 'cosine distance of halfvec';
+
+CREATE OPERATOR CLASS halfvec_l1_ops
+	FOR TYPE halfvec USING hnsw AS
+	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 l1_distance(halfvec, halfvec),
+	FUNCTION 3 hnsw_halfvec_support(internal),
+	FUNCTION 4 omenhnsw_halfvec_l1_support(internal);
+COMMENT ON OPERATOR CLASS halfvec_l1_ops USING hnsw IS 'taxicab distance of halfvec';
+
+CREATE OPERATOR CLASS sparsevec_l2_ops
+	FOR TYPE sparsevec USING hnsw AS
+	OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 sparsevec_l2_squared_distance(sparsevec, sparsevec),
+	FUNCTION 3 hnsw_sparsevec_support(internal),
+	FUNCTION 4 omenhnsw_sparsevec_l2_support(internal);
+COMMENT ON OPERATOR CLASS sparsevec_l2_ops USING hnsw IS 'Euclidean distance of sparsevec';
+
+CREATE OPERATOR CLASS sparsevec_ip_ops
+	FOR TYPE sparsevec USING hnsw AS
+	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 sparsevec_negative_inner_product(sparsevec, sparsevec),
+	FUNCTION 3 hnsw_sparsevec_support(internal),
+	FUNCTION 4 omenhnsw_sparsevec_ip_support(internal);
+COMMENT ON OPERATOR CLASS sparsevec_ip_ops USING hnsw IS 'inner product of sparsevec';
+
+CREATE OPERATOR CLASS sparsevec_cosine_ops
+	FOR TYPE sparsevec USING hnsw AS
+	OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 sparsevec_negative_inner_product(sparsevec, sparsevec),
+	FUNCTION 2 l2_norm(sparsevec),
+	FUNCTION 3 hnsw_sparsevec_support(internal),
+	FUNCTION 4 omenhnsw_sparsevec_cosine_support(internal);
+COMMENT ON OPERATOR CLASS sparsevec_cosine_ops USING hnsw IS 'cosine distance of sparsevec';
+
+CREATE OPERATOR CLASS sparsevec_l1_ops
+	FOR TYPE sparsevec USING hnsw AS
+	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 l1_distance(sparsevec, sparsevec),
+	FUNCTION 3 hnsw_sparsevec_support(internal),
+	FUNCTION 4 omenhnsw_sparsevec_l1_support(internal);
+COMMENT ON OPERATOR CLASS sparsevec_l1_ops USING hnsw IS 'taxicab distance of sparsevec';
+
+CREATE OPERATOR CLASS bit_hamming_ops
+	FOR TYPE bit USING hnsw AS
+	OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
+	FUNCTION 1 hamming_distance(bit, bit),
+	FUNCTION 3 hnsw_bit_support(internal),
+	FUNCTION 4 omenhnsw_bit_hamming_support(internal);
+COMMENT ON OPERATOR CLASS bit_hamming_ops USING hnsw IS 'Hamming distance of bit';
+
+CREATE OPERATOR CLASS bit_jaccard_ops
+	FOR TYPE bit USING hnsw AS
+	OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
+	FUNCTION 1 jaccard_distance(bit, bit),
+	FUNCTION 3 hnsw_bit_support(internal),
+	FUNCTION 4 omenhnsw_bit_jaccard_support(internal);
+COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'Jaccard distance of bit';
