@@ -98,9 +98,13 @@ parse_elements(OmenParser *parser, int capacity, DENSE_STRUCT *result)
 	{
 		float		value;
 
+		/* there are no more elements than commas, so capacity is the limit */
 		if (dim == capacity)
+		{
+			Assert(capacity == DENSE_MAX_DIM);
 			return omen_check_dim(parser->context, DENSE_NAME, dim + 1,
 								  DENSE_MAX_DIM);
+		}
 		if (!omen_parse_float(parser, &value))
 			return false;
 
