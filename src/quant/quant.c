@@ -67,9 +67,6 @@ omen_code_kernels_of(OmenSimdLevel level)
 	switch (level)
 	{
 		case OMEN_SIMD_GENERIC:
-#if defined(__aarch64__)
-		case OMEN_SIMD_NEON:
-#endif
 			return &omen_code_kernels_generic;
 #if defined(__x86_64__)
 		case OMEN_SIMD_AVX2:
@@ -77,6 +74,10 @@ omen_code_kernels_of(OmenSimdLevel level)
 		case OMEN_SIMD_AVX512:
 			return omen_cpu_features()->avx512vnni ?
 				&omen_code_kernels_vnni : &omen_code_kernels_avx512;
+#endif
+#if defined(__aarch64__)
+		case OMEN_SIMD_NEON:
+			return &omen_code_kernels_neon;
 #endif
 		default:
 			return NULL;

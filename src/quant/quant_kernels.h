@@ -159,5 +159,8 @@ extern const OmenCodeKernels omen_code_kernels_avx2;
 extern const OmenCodeKernels omen_code_kernels_avx512;
 extern const OmenCodeKernels omen_code_kernels_vnni;
 #endif
+#if defined(__aarch64__)
+extern const OmenCodeKernels omen_code_kernels_neon;
+#endif
 
 #endif							/* OMEN_QUANT_KERNELS_H */

@@ -42,13 +42,18 @@
 #define vd_sum(sum) (sum)
 
 /*
- * Adding 1.5 * 2^23 leaves no bit below the units, which rounds to nearest
- * even; unlike rintf() it needs no call on any compiler.
+ * Round to nearest even.  Where rintf() would be a call, adding 1.5 * 2^23
+ * does it, for that leaves no bit below the units; where it is an
+ * instruction, compilers might fuse such an addition with a multiplication.
  */
 static inline int32
 round_even(float v)
 {
+#ifdef __FP_FAST_FMAF
+	return (int32) rintf(v);
+#else
 	return (int32) ((v + 12582912.0f) - 12582912.0f);
+#endif
 }
 
 static int32

@@ -196,37 +196,61 @@ omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
 	return quant->shape.own_size;
 }
 
+/* Sums of products of so many 8-bit and 16-bit codes fit 32 bits */
+#define SUM_BLOCK 256
+
+/* The upper byte, rounded; sums of its products with the wide code and itself */
+static void
+round_to_i8(uint32 dims, const int16 *wide, int8 *codes, int64 *cross,
+			int64 *norm2)
+{
+	*cross = 0;
+	*norm2 = 0;
+	for (uint32 start = 0; start < dims; start += SUM_BLOCK)
+	{
+		uint32		end = Min(start + SUM_BLOCK, dims);
+		int32		block_cross = 0;
+		int32		block_norm2 = 0;
+
+		for (uint32 i = start; i < end; i++)
+		{
+			int16		code = (int16) (wide[i] + 128) >> 8;
+
+			codes[i] = (int8) code;
+			block_cross += code * wide[i];
+			block_norm2 += code * code;
+		}
+		*cross += block_cross;
+		*norm2 += block_norm2;
+	}
+}
+
 /*
- * From 16 to 8 bits: the upper byte, rounded.  The scale makes up for the
- * coarser code as in form_factors, the errors of both steps add up.
+ * From 16 to 8 bits.  The scale makes up for the coarser code as in
+ * form_factors; the errors of both steps add up.  The 16-bit code stands for
+ * a vector of squared length |x|^2 + |e|^2, for e is orthogonal to x.
  */
 static void
 drop_to_i8(uint32 dims, const int16 *wide, OmenOwnFactors *factors,
 		   int8 *codes)
 {
-	int64		cross = 0;
-	int64		norm2 = 0;
-	int64		wide_norm2 = 0;
 	double		wide_scale = factors->scale;
+	double		wide_error = factors->error;
 	double		scale;
 	double		error2;
+	int64		cross;
+	int64		norm2;
 
-	for (uint32 i = 0; i < dims; i++)
-	{
-		int32		code = (wide[i] + 128) >> 8;
-
-		codes[i] = (int8) code;
-		cross += code * wide[i];
-		norm2 += code * code;
-		wide_norm2 += (int32) wide[i] * wide[i];
-	}
+	round_to_i8(dims, wide, codes, &cross, &norm2);
 	if (cross == 0)				/* all zero, see form_special_factors */
 		return;
 	factors->scale = (float) (factors->norm2 / (wide_scale * cross));
 	scale = factors->scale;
-	error2 = wide_scale * wide_scale * wide_norm2 -
+	error2 = factors->norm2 + wide_error * wide_error -
 		2 * scale * wide_scale * cross + scale * scale * norm2;
-	factors->error += (float) (sqrt(Max(error2, 0)) * (1 + 1e-6));
+	/* the factors are floats, whose rounding is relative to norm2 */
+	error2 = Max(error2, 0) + ldexp(factors->norm2, -20);
+	factors->error = (float) ((sqrt(error2) + wide_error) * (1 + 1e-6));
 }
 
 void
