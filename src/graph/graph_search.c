@@ -105,7 +105,7 @@ omen_search_horizon(const OmenSearch *search)
 		return get_float4_infinity();
 	if (search->npool == 0)
 		return -get_float4_infinity();
-	return search->pool[search->npool - 1].estimate;
+	return search->pool[Min(search->npool - 1, search->ef / 2)].estimate;
 }
 
 bool

@@ -113,8 +113,9 @@ extern void omen_search_run(OmenSearch *search);
 extern bool omen_search_widen(OmenSearch *search, int ef);
 
 /*
- * Distance beyond which the search has not looked closely: the worst of a
- * full pool, infinity if everything reachable was visited.
+ * Distance beyond which the search has not looked closely: that of the middle
+ * of a full pool (the farther half is there to find the nearer one), infinity
+ * if everything reachable was visited.
  */
 extern float omen_search_horizon(const OmenSearch *search);
 

@@ -90,6 +90,7 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 
 	omen_hnsw_build_participate(&state);
 	omen_hnsw_write_rest(&state);
+	omen_hnsw_build_cleanup(&state);
 
 	result = MemoryContextAlloc(old, sizeof(IndexBuildResult));
 	result->heap_tuples = state.shared->heap_tuples;
@@ -174,6 +175,21 @@ omen_hnsw_build_participate(OmenHnswBuildState *state)
 	set_phase(state, PHASE_WRITE, state->shared->nnodes);
 	omen_hnsw_write_nodes(state);
 	omen_hnsw_build_barrier(state);
+}
+
+/* Give the temporary files back */
+void
+omen_hnsw_build_cleanup(OmenHnswBuildState *state)
+{
+	for (int i = 0; i < state->shared->nparticipants; i++)
+	{
+		omen_arena_close(state->all_rows[i]);
+		if (state->all_offsets[i])
+			omen_arena_close(state->all_offsets[i]);
+	}
+	omen_arena_close(state->fold);
+	if (state->graph)
+		omen_arena_close(state->graph);
 }
 
 /* Wait for all participants; true in exactly one of them */

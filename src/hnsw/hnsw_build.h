@@ -115,6 +115,7 @@ typedef struct OmenHnswBuildState
 
 /* hnsw_build.c: the steps */
 extern void omen_hnsw_build_participate(OmenHnswBuildState *state);
+extern void omen_hnsw_build_cleanup(OmenHnswBuildState *state);
 extern bool omen_hnsw_build_barrier(OmenHnswBuildState *state);
 extern OmenBuildRowData *omen_hnsw_build_row(OmenHnswBuildState *state,
 											 uint32 row);

@@ -137,6 +137,7 @@ omen_hnsw_parallel_main(dsm_segment *segment, shm_toc *toc)
 
 	wait_for_start(shared);
 	omen_hnsw_build_participate(&state);
+	omen_hnsw_build_cleanup(&state);
 
 	index_close(state.index, index_lock);
 	table_close(state.heap, heap_lock);

@@ -21,6 +21,7 @@
 
 struct OmenArena
 {
+	MemoryContext context;
 	File		file;
 	Size		size;			/* of the file, without what is buffered */
 	Size		nbuffered;
@@ -57,7 +58,7 @@ omen_arena_append(OmenArena *arena, const void *data, Size len)
 	Assert(arena->base == NULL);
 
 	if (arena->buffer == NULL)
-		arena->buffer = palloc(WRITE_BUFFER);
+		arena->buffer = MemoryContextAlloc(arena->context, WRITE_BUFFER);
 	if (arena->nbuffered + len > WRITE_BUFFER)
 		omen_arena_flush(arena);
 	if (len > WRITE_BUFFER)
@@ -161,6 +162,7 @@ make_arena(File file)
 {
 	OmenArena  *arena = palloc0(sizeof(OmenArena));
 
+	arena->context = CurrentMemoryContext;
 	arena->file = file;
 	arena->callback.func = unmap;
 	arena->callback.arg = arena;
