@@ -173,7 +173,7 @@ extern Size omen_quant_payload_size(const OmenQuantizer *quant,
 									const void *payload);
 
 /*
- * Own code of a value.  scratch: float[code_dims].  Returns the number of
+ * Own code of a value.  scratch: float[2 * code_dims].  Returns the number of
  * bytes written (shape.own_size, or what a sparse vector needs).  The caller
  * has excluded zero vectors under cosine.
  */

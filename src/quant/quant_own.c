@@ -183,14 +183,15 @@ Size
 omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
 				float *scratch)
 {
+	/* the rotation's loads and stores must not straddle cache lines */
+	float	   *x = (float *) TYPEALIGN(64, scratch);
 	OmenOwnFactors factors;
 
-	omen_own_load(quant, payload, scratch);
+	omen_own_load(quant, payload, x);
 	if (quant->shape.own_kind == OMEN_OWN_I16)
-		encode_i16(quant, scratch, &factors,
-				   (int16 *) (own + sizeof(factors)));
+		encode_i16(quant, x, &factors, (int16 *) (own + sizeof(factors)));
 	else
-		omen_own_encode_i8(quant, scratch, &factors,
+		omen_own_encode_i8(quant, x, &factors,
 						   (int8 *) (own + sizeof(factors)));
 	memcpy(own, &factors, sizeof(factors));
 	return quant->shape.own_size;

@@ -474,7 +474,8 @@ static uint8 *
 make_own(const OmenQuantizer *quant, const void *payload)
 {
 	uint8	   *own = malloc(quant->shape.own_size + 1);
-	float	   *scratch = malloc((quant->shape.code_dims + 1) * sizeof(float));
+	float	   *scratch = malloc((2 * quant->shape.code_dims + 1) *
+								  sizeof(float));
 
 	omen_quant_encode_own(quant, payload, own, scratch);
 	free(scratch);
