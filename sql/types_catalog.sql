@@ -24,6 +24,7 @@ SELECT pg_describe_object(classid, objid, 0)
 	FROM pg_depend
 	WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'omendb')
 	AND classid <> 'pg_opfamily'::regclass
+	AND NOT (classid = 'pg_type'::regclass AND pg_describe_object(classid, objid, 0) LIKE '%[]')
 	AND obj_description(objid, classid::regclass::name) IS NULL;
 
 -- the extension works from any schema, for any user
