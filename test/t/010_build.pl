@@ -1,0 +1,129 @@
+# CREATE INDEX takes every row exactly once, whatever the memory, the number
+# of workers, the width of the rows and where they are stored.
+
+use strict;
+use warnings FATAL => 'all';
+
+use OmenTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('build', conf => 'max_worker_processes = 16');
+
+sub check_build
+{
+	my ($table, $rows, $settings, $name, $operator) = @_;
+	my $nearest = ($operator || 'v <->') . " (SELECT v FROM queries WHERE id = 1)";
+
+	query($node,
+		"$settings; DROP INDEX IF EXISTS idx;"
+		  . " CREATE INDEX idx ON $table USING omenhnsw (v vector_l2_ops)");
+	is(all_through_index($node, $table, $nearest), "$rows $rows", $name);
+	return;
+}
+
+# memory at its limits, with and without workers
+my %data = (type => 'vector', dim => 64, kind => 'clustered');
+load_rows($node, 'items', %data, rows => 3000);
+load_queries($node, 'queries', %data);
+query($node, 'ALTER TABLE items SET (parallel_workers = 3)');
+foreach my $memory ('1MB', '3073kB', '64MB', '2GB')
+{
+	foreach my $workers (0, 1, 3)
+	{
+		check_build(
+			'items', 3000,
+			"SET maintenance_work_mem = '$memory';"
+			  . " SET max_parallel_maintenance_workers = $workers",
+			"$memory and $workers workers: every row once");
+	}
+}
+
+# a table of no rows, one row, and rows without vectors
+query($node, 'CREATE TABLE none (id int, v vector(64))');
+check_build('none', 0, '', 'no rows');
+query($node, 'INSERT INTO none SELECT 1, v FROM queries WHERE id = 2');
+check_build('none', 1, '', 'one row');
+query($node, 'INSERT INTO none SELECT i, NULL FROM generate_series(2, 100) i');
+check_build('none', 1, '', 'one row among NULLs');
+
+# values out of line: compressed or not, short headers, updated while toasted
+query($node, <<'SQL');
+CREATE TABLE wide (id int, v vector(1500));
+INSERT INTO wide SELECT i, ARRAY(SELECT (i * g % 17)::real FROM generate_series(1, 1500) g)::vector
+  FROM generate_series(1, 300) i;
+ALTER TABLE wide ALTER v SET STORAGE EXTENDED;
+INSERT INTO wide SELECT i, array_fill((i % 50)::real, ARRAY[1500])::vector FROM generate_series(301, 600) i;
+ALTER TABLE wide ALTER v SET STORAGE PLAIN;
+INSERT INTO wide SELECT i, ARRAY(SELECT (i * g % 13)::real FROM generate_series(1, 1500) g)::vector
+  FROM generate_series(601, 700) i;
+UPDATE wide SET id = id WHERE id % 3 = 0;
+DELETE FROM wide WHERE id % 10 = 0;
+DROP TABLE queries;
+CREATE TABLE queries AS SELECT 1 AS id, v FROM wide WHERE id = 1;
+SQL
+my $wide = query($node, 'SELECT count(*) FROM wide');
+check_build('wide', $wide, '', 'rows stored out of line, compressed and plain');
+query($node, 'DELETE FROM wide WHERE id % 10 = 1');
+query($node, 'VACUUM (INDEX_CLEANUP on) wide');
+$wide = query($node, 'SELECT count(*) FROM wide');
+is(all_through_index($node, 'wide', 'v <-> (SELECT v FROM queries)'),
+	"$wide $wide", 'and after vacuum');
+query($node, 'REINDEX TABLE wide');
+is(all_through_index($node, 'wide', 'v <-> (SELECT v FROM queries)'),
+	"$wide $wide", 'and after REINDEX');
+
+# from one dimension to the most
+foreach my $dim (1, 2, 3, 7, 8, 64, 65, 383, 385, 1537, 2000, 2001, 4000, 8000, 16000)
+{
+	my $rows = $dim > 1000 ? 60 : 300;
+
+	query($node, <<"SQL");
+DROP TABLE IF EXISTS dims, queries;
+CREATE TABLE dims (id int, v vector($dim));
+INSERT INTO dims SELECT i, ARRAY(SELECT sin(i * g)::real FROM generate_series(1, $dim) g)::vector
+  FROM generate_series(1, $rows / 2) i;
+CREATE TABLE queries AS SELECT 1 AS id, v FROM dims WHERE id = 1;
+SQL
+	check_build('dims', $rows / 2, '', "$dim dimensions: build");
+	query($node,
+		"INSERT INTO dims SELECT i, ARRAY(SELECT sin(i * g)::real FROM"
+		  . " generate_series(1, $dim) g)::vector"
+		  . " FROM generate_series($rows / 2 + 1, $rows) i");
+	is( all_through_index($node, 'dims', 'v <-> (SELECT v FROM queries)'),
+		"$rows $rows",
+		"$dim dimensions: insert");
+}
+
+# every quantizer
+load_rows($node, 'items', %data, rows => 2000);
+load_queries($node, 'queries', %data);
+foreach my $quantizer (qw(auto rabitq sq8 none))
+{
+	query($node,
+		'DROP INDEX IF EXISTS idx; CREATE INDEX idx ON items USING omenhnsw'
+		  . " (v vector_l2_ops) WITH (quantizer = $quantizer)");
+	my ($recall, $lacking, $disorder) = recall(
+		$node,
+		table => 'items',
+		queries => 'queries',
+		operator => '<->',
+		settings => 'SET omenhnsw.ef_search = 100');
+	cmp_ok($recall, '>=', 0.95, "quantizer $quantizer: recall $recall");
+	is("$lacking $disorder", '0 0', "quantizer $quantizer: complete and in order");
+}
+
+# concurrent updates beside a build that waits
+query($node, 'DROP INDEX idx');
+psql_many($node, 4, 30,
+	update => "UPDATE items SET v = v WHERE id = 1 + (SELECT (random() * 1999)::int);",
+	build => "SELECT pg_try_advisory_lock(1) AS mine \\gset\n\\if :mine\n"
+	  . "CREATE INDEX CONCURRENTLY IF NOT EXISTS idx ON items USING omenhnsw (v vector_l2_ops);\n"
+	  . "REINDEX INDEX CONCURRENTLY idx;\n"
+	  . "SELECT pg_advisory_unlock(1);\n\\endif\n");
+is(all_through_index($node, 'items', 'v <-> (SELECT v FROM queries WHERE id = 1)'),
+	'2000 2000', 'concurrent builds beside updates');
+
+$node->stop;
+done_testing();
