@@ -18,13 +18,15 @@
  * Dimensions that link codes cover.  An estimate's error, in units of
  * |q-c| |r|, is sqrt((1 / 0.637 - f) / link_dims) for one bit, f being the
  * covered part of all dimensions: 0.027 at 768 dimensions, with which walks
- * are known to do well, 0.030 at 1024 of 1536, 0.026 at 1536 of 3072.  Up to
- * 1792 dimensions, 1024 leave a page of 8 kB room for a 16-bit own code
- * beside 32 links.
+ * are known to do well.  A slot of 32 links should fit a page of 8 kB
+ * together with its own code, which costs up to 1700 dimensions little (0.027
+ * at 1152 of 1536).  Longer own codes leave the page anyway.
  */
+#define PAGE_ROOM			8088
+#define PAGE_LINKS			32
+#define LINK_OVERHEAD		12	/* a link and its factors */
+#define MIN_LINK_DIMS		1024
 #define MAX_LINK_DIMS		1536
-#define ONE_PAGE_LINK_DIMS	1024
-#define ONE_PAGE_DIMS		1792
 
 /* From here on one bit a dimension steers as well as two, and is half */
 #define MAX_TWO_BIT_DIMS	384
@@ -118,6 +120,24 @@ choose_raw(OmenElementType element, uint32 dims, OmenCodeShape *shape)
 	}
 }
 
+static uint32
+choose_link_dims(uint32 code_dims, uint32 own_size)
+{
+	uint32		dims = 0;
+
+	if (own_size < PAGE_ROOM)
+	{
+		uint32		room = (PAGE_ROOM - own_size) / PAGE_LINKS;
+
+		if (room > LINK_OVERHEAD)
+			dims = (room - LINK_OVERHEAD) * 8 / OMEN_LINK_GROUP *
+				OMEN_LINK_GROUP;
+	}
+	if (dims < MIN_LINK_DIMS || dims > MAX_LINK_DIMS)
+		dims = MAX_LINK_DIMS;
+	return Min(code_dims, dims);
+}
+
 static void
 choose_rotated(uint32 dims, bool with_links, OmenCodeShape *shape)
 {
@@ -135,9 +155,8 @@ choose_rotated(uint32 dims, bool with_links, OmenCodeShape *shape)
 		bool		two_bits = dims <= MAX_TWO_BIT_DIMS;
 
 		shape->link_kind = two_bits ? OMEN_LINK_RABITQ2 : OMEN_LINK_RABITQ1;
-		shape->link_dims = Min(shape->code_dims,
-							   dims <= ONE_PAGE_DIMS ?
-							   ONE_PAGE_LINK_DIMS : MAX_LINK_DIMS);
+		shape->link_dims = choose_link_dims(shape->code_dims,
+											shape->own_size);
 		shape->link_size = two_bits ? shape->link_dims / 4 :
 			(shape->link_dims + 31) / 32 * 4;
 	}
@@ -356,10 +375,10 @@ omen_query_links(const OmenQuery *query, float base, int n,
 }
 
 void
-omen_query_block(const OmenQuery *query, const uint8 *own, Size stride, int n,
-				 float *est)
+omen_query_block(const OmenQuery *query, const uint8 *pairs, Size stride,
+				 int n, float *est)
 {
-	query->quant->ops->query_block(query, own, stride, n, est);
+	query->quant->ops->query_block(query, pairs, stride, n, est);
 }
 
 float

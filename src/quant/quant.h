@@ -222,10 +222,10 @@ extern void omen_query_links(const OmenQuery *query, float base, int n,
 							 const uint8 *codes, float *est);
 
 /*
- * The same from the own codes of many nodes (the entry list): n own codes
- * (8 bits or raw of fixed size), stride bytes apart.
+ * Estimated graph distances from n pair codes, stride bytes apart: for lists
+ * of nodes that are looked through as a whole.
  */
-extern void omen_query_block(const OmenQuery *query, const uint8 *own,
+extern void omen_query_block(const OmenQuery *query, const uint8 *pairs,
 							 Size stride, int n, float *est);
 
 /*

@@ -99,7 +99,7 @@ typedef struct OmenCodeKernels
 
 	/* Rotation: flip the signs whose bit is set; transform; mix halves */
 	void		(*flip_signs) (int dims, const uint8 *bits, float *x);
-	/* dims is a power of two, at least 16; the result is multiplied by scale */
+	/* dims is a power of two, at least 16; the result is times scale */
 	void		(*hadamard) (int dims, float scale, float *x);
 	/* (a, b) -> scale * (a + b, a - b) for the halves; dims / 2 is 0 mod 8 */
 	void		(*mix_halves) (int dims, float scale, float *x);

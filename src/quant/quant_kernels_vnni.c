@@ -18,7 +18,7 @@ OMEN_TARGET_BEGIN(OMEN_TARGET_AVX512 ",avx512vnni")
 
 #define OMEN_ISA vnni
 
-/* The multiplier's first operand is unsigned: flipping the sign bit adds 128 */
+/* The multiplier takes unsigned bytes first: flipping a sign bit adds 128 */
 static inline __m512i
 add_signed(__m512i sum, __m512i a, __m512i b)
 {

@@ -251,12 +251,12 @@ query_own(const OmenQuery *query, const uint8 *own)
 }
 
 static void
-query_block(const OmenQuery *query, const uint8 *own, Size stride, int n,
+query_block(const OmenQuery *query, const uint8 *pairs, Size stride, int n,
 			float *est)
 {
 	for (int i = 0; i < n; i++)
 		est[i] = omen_raw_distance(&query->quant->shape, query->raw,
-								   own + (Size) i * stride);
+								   pairs + (Size) i * stride);
 }
 
 static void

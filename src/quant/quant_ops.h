@@ -39,7 +39,7 @@ typedef struct OmenQuantizerOps
 	OmenBounds	(*query_own) (const OmenQuery *query, const uint8 *own);
 	void		(*query_links) (const OmenQuery *query,
 								const OmenLinkBatch *batch);
-	void		(*query_block) (const OmenQuery *query, const uint8 *own,
+	void		(*query_block) (const OmenQuery *query, const uint8 *pairs,
 								Size stride, int n, float *est);
 } OmenQuantizerOps;
 

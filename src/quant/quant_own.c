@@ -41,6 +41,8 @@
 /* More than what underflow can take from a distance */
 #define UNDERFLOW_SLACK		1e-30f
 
+StaticAssertDecl(sizeof(OmenOwnFactors) == 16, "factors are stored on disk");
+
 /* --- encoding --- */
 
 /* Eight sums: fixed order, and no addition waits for the one before */
@@ -200,7 +202,7 @@ omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
 /* Sums of products of so many 8-bit and 16-bit codes fit 32 bits */
 #define SUM_BLOCK 256
 
-/* The upper byte, rounded; sums of its products with the wide code and itself */
+/* The upper byte, rounded; sums of products with the wide code and itself */
 static void
 round_to_i8(uint32 dims, const int16 *wide, int8 *codes, int64 *cross,
 			int64 *norm2)

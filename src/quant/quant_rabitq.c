@@ -245,12 +245,11 @@ query_links(const OmenQuery *query, const OmenLinkBatch *batch)
 }
 
 static void
-query_block(const OmenQuery *query, const uint8 *own, Size stride, int n,
+query_block(const OmenQuery *query, const uint8 *pairs, Size stride, int n,
 			float *est)
 {
 	OmenBlockForm form = {0};
 
-	Assert(query->quant->shape.own_kind == OMEN_OWN_I8);
 	form.codes = query->codes;
 	if (query->quant->shape.metric == OMEN_METRIC_IP)
 	{
@@ -266,7 +265,7 @@ query_block(const OmenQuery *query, const uint8 *own, Size stride, int n,
 		form.dot_weight = -2 * query->factors.scale;
 		form.minimum = 0;
 	}
-	omen_code_kernels->score_block(query->quant->shape.code_dims, &form, own,
+	omen_code_kernels->score_block(query->quant->shape.code_dims, &form, pairs,
 								   stride, n, est);
 }
 

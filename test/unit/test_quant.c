@@ -761,8 +761,8 @@ test_pairs_of(OmenMetric metric, int dims, OmenQuantizerKind kind)
 							  block);
 		for (int j = 0; j < rows; j++)
 		{
-			float		d = omen_quant_pair_distance(quant, a, pairs +
-													 j * quant->shape.pair_size);
+			const uint8 *b = pairs + j * quant->shape.pair_size;
+			float		d = omen_quant_pair_distance(quant, a, b);
 			float		exact = true_pair_distance(quant, dims, x + i * dims,
 												   x + j * dims);
 
@@ -911,7 +911,7 @@ test_links_of(OmenMetric metric, int dims, int bits)
 	}
 	rms = sqrt(stats.square / stats.n);
 	snprintf(name, sizeof(name),
-			 "links: metric %d, %d dims, %d bits: unbiased, errors as in theory",
+			 "links: metric %d, %d dims, %d bits: no bias, error as in theory",
 			 metric, dims, bits);
 	printf("# bias %.3f rms %.3f theory %.3f\n", stats.bias / stats.n, rms,
 		   theory);
@@ -1049,16 +1049,20 @@ recall_of(OmenMetric metric, int dims, OmenQuantizerKind kind, bool block)
 	static Ranked ranked[rows];
 	OmenQuantizer *quant;
 	uint8	   *own;
+	uint8	   *pairs;
 	int			found = 0;
 
 	fill_realistic(rows + queries, dims, x);
 	quant = make_quantizer(OMEN_ELEMENT_F32, metric, dims, kind, NULL);
 	own = malloc(rows * quant->shape.own_size);
+	pairs = malloc(rows * quant->shape.pair_size);
 	for (int i = 0; i < rows; i++)
 	{
 		uint8	   *one = make_own(quant, x + i * dims);
 
 		memcpy(own + i * quant->shape.own_size, one, quant->shape.own_size);
+		omen_quant_own_to_pair(quant, one, pairs +
+							   i * quant->shape.pair_size);
 		free(one);
 	}
 	for (int i = 0; i < queries; i++)
@@ -1066,13 +1070,14 @@ recall_of(OmenMetric metric, int dims, OmenQuantizerKind kind, bool block)
 		OmenQuery  *query = make_query(quant, x + (rows + i) * dims);
 		static float est[rows];
 
-		omen_query_block(query, own, quant->shape.own_size, rows, est);
+		omen_query_block(query, pairs, quant->shape.pair_size, rows, est);
 		for (int j = 0; j < rows; j++)
 		{
 			exact[j].row = ranked[j].row = j;
 			exact[j].distance = omen_query_exact(query, x + j * dims);
 			ranked[j].distance = block ? est[j] :
-				omen_query_own(query, own + j * quant->shape.own_size).estimate;
+				omen_query_own(query, own +
+							   j * quant->shape.own_size).estimate;
 		}
 		qsort(exact, rows, sizeof(Ranked), compare_ranked);
 		qsort(ranked, rows, sizeof(Ranked), compare_ranked);
@@ -1084,6 +1089,7 @@ recall_of(OmenMetric metric, int dims, OmenQuantizerKind kind, bool block)
 		free(query);
 	}
 	free(own);
+	free(pairs);
 	free(quant);
 	free(x);
 	return (double) found / (queries * k);
@@ -1096,20 +1102,52 @@ test_ranking(void)
 		OMEN_METRIC_L2, OMEN_METRIC_IP, OMEN_METRIC_COSINE
 	};
 
-	for (int m = 0; m < lengthof(metrics); m++)
+	for (int i = 0; i < 2 * lengthof(metrics); i++)
 	{
-		double		estimates = recall_of(metrics[m], 128,
-										  OMEN_QUANTIZER_SQ8, false);
-		double		block = recall_of(metrics[m], 128, OMEN_QUANTIZER_SQ8,
-									  true);
+		OmenMetric	metric = metrics[i / 2];
+		bool		wide = i % 2 == 1;
+		OmenQuantizerKind kind = wide ? OMEN_QUANTIZER_AUTO :
+			OMEN_QUANTIZER_SQ8;
+		int			dims = wide ? 500 : 128;
+		double		estimates = recall_of(metric, dims, kind, false);
+		double		block = recall_of(metric, dims, kind, true);
 		char		name[100];
 
-		printf("# recall of 8-bit codes %.3f, as a block %.3f\n", estimates,
+		printf("# recall of own codes %.3f, pair codes %.3f\n", estimates,
 			   block);
-		snprintf(name, sizeof(name), "ranking by own codes, metric %d",
-				 metrics[m]);
-		ok(estimates > 0.95 && block > 0.9, name);
+		snprintf(name, sizeof(name), "ranking by %d-bit codes, metric %d",
+				 wide ? 16 : 8, metric);
+		ok(estimates > (wide ? 0.999 : 0.97) && block > 0.95, name);
 	}
+}
+
+/* Half vectors give the codes of the floats they stand for */
+static void
+test_halves(void)
+{
+	float		x[100];
+	OmenHalf	h[100];
+	OmenQuantizer *floats = make_quantizer(OMEN_ELEMENT_F32, OMEN_METRIC_L2,
+										   100, OMEN_QUANTIZER_AUTO, NULL);
+	OmenQuantizer *halves = make_quantizer(OMEN_ELEMENT_F16, OMEN_METRIC_L2,
+										   100, OMEN_QUANTIZER_AUTO, NULL);
+	uint8	   *own_floats;
+	uint8	   *own_halves;
+
+	fill_normal(100, x);
+	for (int i = 0; i < 100; i++)
+	{
+		h[i] = omen_float_to_half(x[i]);
+		x[i] = omen_half_to_float(h[i]);
+	}
+	own_floats = make_own(floats, x);
+	own_halves = make_own(halves, h);
+	ok(memcmp(own_floats, own_halves, floats->shape.own_size) == 0,
+	   "half vectors are coded as floats are");
+	free(own_floats);
+	free(own_halves);
+	free(floats);
+	free(halves);
 }
 
 /* --- raw codes and shapes --- */
@@ -1260,6 +1298,7 @@ main(void)
 	}
 	test_links();
 	test_ranking();
+	test_halves();
 	test_raw();
 	test_bit_links();
 	printf("1..%d\n", ntests);
