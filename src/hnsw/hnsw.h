@@ -200,6 +200,10 @@ typedef struct OmenHnswEdge
 	uint8	   *code;			/* link_size bytes */
 } OmenHnswEdge;
 
+extern void omen_hnsw_encode_edge(const OmenQuantizer *quant,
+								  const uint8 *centre,
+								  const uint8 *neighbour, OmenHnswEdge *edge,
+								  float *scratch);
 extern void omen_slot_set_edge(const OmenHnswLayout *layout, OmenHnswSlot slot,
 							   int at, const OmenHnswEdge *edge);
 extern void omen_slot_move_edge(const OmenHnswLayout *layout,

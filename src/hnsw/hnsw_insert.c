@@ -612,9 +612,8 @@ encode_edge(InsertState *state, const uint8 *centre, const uint8 *neighbour,
 {
 	edge->link = link;
 	edge->code = palloc(Max(state->hnsw->layout.link_size, 1));
-	omen_quant_encode_link(state->hnsw->quant, centre, neighbour,
-						   &edge->f_add, &edge->f_rescale, edge->code,
-						   state->scratch);
+	omen_hnsw_encode_edge(state->hnsw->quant, centre, neighbour, edge,
+						  state->scratch);
 }
 
 /* Pair code of a node; NULL if there is no such node any more */

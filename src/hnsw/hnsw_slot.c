@@ -13,6 +13,21 @@
 
 #include "hnsw/hnsw.h"
 
+/*
+ * The edge from a node to a neighbour, from their pair codes.  edge->code has
+ * room for a link code; scratch: float[2 * code_dims].
+ */
+void
+omen_hnsw_encode_edge(const OmenQuantizer *quant, const uint8 *centre,
+					  const uint8 *neighbour, OmenHnswEdge *edge,
+					  float *scratch)
+{
+	edge->f_add = edge->f_rescale = 0;
+	if (quant->shape.link_kind != OMEN_LINK_NONE)
+		omen_quant_encode_link(quant, centre, neighbour, &edge->f_add,
+							   &edge->f_rescale, edge->code, scratch);
+}
+
 /* Write an edge at a place, over what was there */
 void
 omen_slot_set_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int at,

@@ -575,9 +575,8 @@ write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
 	{
 		edges[i].link = near[chosen[i]].node;
 		edges[i].code = palloc(Max(layout->link_size, 1));
-		omen_quant_encode_link(state->hnsw->quant, node->pair,
-							   near[chosen[i]].pair, &edges[i].f_add,
-							   &edges[i].f_rescale, edges[i].code, scratch);
+		omen_hnsw_encode_edge(state->hnsw->quant, node->pair,
+							  near[chosen[i]].pair, &edges[i], scratch);
 	}
 
 	buffer = omen_hnsw_read_slot(&state->store, node->link,

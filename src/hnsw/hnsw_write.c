@@ -250,10 +250,9 @@ form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 
 		edge.link = omen_link_form(node_number(state, links[i]), 0);
 		edge.code = omen_slot_codes(layout, slot) + i * layout->link_size;
-		omen_quant_encode_link(state->quant, centre,
-							   omen_build_code(state->build, links[i]),
-							   &edge.f_add, &edge.f_rescale, edge.code,
-							   state->scratch);
+		omen_hnsw_encode_edge(state->quant, centre,
+							  omen_build_code(state->build, links[i]), &edge,
+							  state->scratch);
 		omen_slot_set_edge(layout, slot, i, &edge);
 	}
 }
