@@ -1,0 +1,78 @@
+/*-------------------------------------------------------------------------
+ *
+ * layout_check.c
+ *	  Sizes and offsets of everything that is written to disk, pinned at
+ *	  compile time.  A change here is a new format version.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "hnsw/hnsw_page.h"
+#include "quant/quant.h"
+#include "storage/page.h"
+#include "types/halfvec.h"
+#include "types/sparsevec.h"
+#include "types/vector.h"
+
+#define CHECK_SIZE(type, size) \
+	StaticAssertDecl(sizeof(type) == (size), \
+					 "size of " #type " on disk has changed")
+#define CHECK_OFFSET(type, field, offset) \
+	StaticAssertDecl(offsetof(type, field) == (offset), \
+					 "offset of " #type "." #field " on disk has changed")
+
+/* Values: pgvector's layouts */
+CHECK_OFFSET(OmenVector, dim, 4);
+CHECK_OFFSET(OmenVector, x, 8);
+CHECK_OFFSET(OmenHalfvec, dim, 4);
+CHECK_OFFSET(OmenHalfvec, x, 8);
+CHECK_OFFSET(OmenSparsevec, dim, 4);
+CHECK_OFFSET(OmenSparsevec, nnz, 8);
+CHECK_OFFSET(OmenSparsevec, indices, 16);
+
+/* Pages */
+CHECK_SIZE(OmenPageOpaqueData, 24);
+CHECK_OFFSET(OmenPageOpaqueData, kind, 0);
+CHECK_OFFSET(OmenPageOpaqueData, format, 2);
+CHECK_OFFSET(OmenPageOpaqueData, generation, 4);
+CHECK_OFFSET(OmenPageOpaqueData, next, 8);
+CHECK_OFFSET(OmenPageOpaqueData, owner, 12);
+CHECK_OFFSET(OmenPageOpaqueData, used, 16);
+CHECK_OFFSET(OmenPageOpaqueData, page_id, 22);
+
+/* Codes */
+CHECK_SIZE(OmenCodeShape, 40);
+CHECK_OFFSET(OmenCodeShape, dims, 4);
+CHECK_OFFSET(OmenCodeShape, seed, 32);
+CHECK_SIZE(OmenOwnFactors, 16);
+CHECK_SIZE(OmenSparsePayload, 8);
+
+/* omenhnsw */
+CHECK_OFFSET(OmenHnswMetaPageData, shape, 8);
+CHECK_OFFSET(OmenHnswMetaPageData, max_norm2, 48);
+CHECK_OFFSET(OmenHnswMetaPageData, m, 52);
+CHECK_OFFSET(OmenHnswMetaPageData, max_links, 60);
+CHECK_OFFSET(OmenHnswMetaPageData, mean_start, 72);
+CHECK_OFFSET(OmenHnswMetaPageData, entry_blocks, 76);
+CHECK_OFFSET(OmenHnswMetaPageData, nentries, 340);
+CHECK_OFFSET(OmenHnswMetaPageData, built_nodes, 368);
+CHECK_SIZE(OmenHnswMetaPageData, 376);
+CHECK_OFFSET(OmenHnswEntryData, pair, 8);
+CHECK_SIZE(OmenHnswSlotData, 32);
+CHECK_OFFSET(OmenHnswSlotData, tids, 8);
+CHECK_OFFSET(OmenHnswSlotData, more_tids, 20);
+CHECK_OFFSET(OmenHnswSlotData, chain, 24);
+CHECK_OFFSET(OmenHnswSlotData, own_bytes, 28);
+
+/* A slot's own code is MAXALIGNed */
+StaticAssertDecl(OMEN_SLOT_HEADER % MAXIMUM_ALIGNOF == 0,
+				 "slot header must keep what follows aligned");
+
+/* The metapage fits its page, the list of a link's bits its word */
+StaticAssertDecl(sizeof(OmenHnswMetaPageData) <= OMEN_PAGE_CONTENT,
+				 "metapage must fit a page");
+StaticAssertDecl(OMEN_LINK_NUMBER_BITS + 4 == 32,
+				 "a link is a number and a version");
+StaticAssertDecl(OMEN_MAX_LINKS <= PG_UINT8_MAX,
+				 "number of links must fit a byte");
