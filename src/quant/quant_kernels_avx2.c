@@ -335,133 +335,128 @@ score_block(int dims, const OmenBlockForm *form, const uint8 *own,
  * 5 (2 bits) groups before 16 bits overflow:
  * 8 * 4 * 8 * 127 and 5 * 4 * 12 * 127 are less than 2^15.
  */
-static inline __m256i
-add_fields(__m256i sum, __m256i code, __m256i mask, const int8 *query)
-{
-	__m256i		low = _mm256_and_si256(code, mask);
-	__m256i		high = _mm256_and_si256(_mm256_srli_epi16(code, 4), mask);
-
-	sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(low, load_bytes(query)));
-	return _mm256_add_epi16(sum, _mm256_maddubs_epi16(high,
-													  load_bytes(query + 32)));
-}
-
 #define GROUPS1 8
 #define GROUPS2 5
 
-static inline __m256i
-broadcast_eight(const uint8 *p)
+/* The query's codes of a group, and where the levels are */
+typedef struct Fields
 {
-	return _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *) p));
+	__m256i		mask;
+	__m256i		low;
+	__m256i		high;
+} Fields;
+
+static inline __m256i
+add_fields(__m256i sum, __m256i code, const Fields *fields)
+{
+	__m256i		low = _mm256_and_si256(code, fields->mask);
+	__m256i		high = _mm256_and_si256(_mm256_srli_epi16(code, 4),
+										fields->mask);
+
+	sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(low, fields->low));
+	return _mm256_add_epi16(sum, _mm256_maddubs_epi16(high, fields->high));
 }
 
 static inline __m256i
-broadcast_four(const uint8 *p)
+load_group(const uint8 *p, int bits)
 {
-	int32		word;
-
-	memcpy(&word, p, sizeof(word));
-	return _mm256_broadcastq_epi64(_mm_cvtsi32_si128(word));
-}
-
-static inline __m256i
-broadcast_sixteen(const uint8 *p)
-{
+	if (bits == 1)
+		return _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *) p));
 	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *) p));
 }
 
 /* 4, 8 or 12 bytes of a last group; nothing beyond is read */
 static inline __m256i
-broadcast_tail(const uint8 *p, int bytes)
+load_tail(const uint8 *p, int bytes, int bits)
 {
-	int32		words[4] = {0};
+	int32		words[3] = {0};
+	__m128i		code;
 
 	memcpy(words, p, 4);
 	if (bytes > 4)
 		memcpy(words + 1, p + 4, 4);
 	if (bytes > 8)
 		memcpy(words + 2, p + 8, 4);
-	return _mm256_broadcastsi128_si256(
-		_mm_setr_epi32(words[0], words[1], words[2], 0));
+	code = _mm_setr_epi32(words[0], words[1], words[2], 0);
+	if (bits == 1)
+		return _mm256_broadcastq_epi64(code);
+	return _mm256_broadcastsi128_si256(code);
 }
 
 static inline __m256i
-dot_link1(const OmenLinkQuery *query, const uint8 *code)
+field_mask(int bits)
 {
-	__m256i		mask = _mm256_setr_epi64x(0x0101010101010101,
-										  0x0202020202020202,
-										  0x0404040404040404,
-										  0x0808080808080808);
-	__m256i		weights = _mm256_setr_epi64x(0x0008000800080008,
-											 0x0004000400040004,
-											 0x0002000200020002,
-											 0x0001000100010001);
-	__m256i		sum = _mm256_setzero_si256();
-	const int8 *q = query->codes;
-	int			left = query->groups;
-
-	while (left > 0)
-	{
-		__m256i		part = _mm256_setzero_si256();
-		int			groups = Min(left, GROUPS1);
-
-		for (int g = 0; g < groups; g++)
-		{
-			part = add_fields(part, broadcast_eight(code), mask, q);
-			code += 8;
-			q += OMEN_LINK_GROUP;
-		}
-		sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, weights));
-		left -= groups;
-	}
-	if (query->tail_bytes > 0)
-	{
-		__m256i		tail = query->tail_bytes == 4 ? broadcast_four(code) :
-			broadcast_eight(code);
-		__m256i		part = add_fields(_mm256_setzero_si256(), tail, mask, q);
-
-		sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, weights));
-	}
-	return sum;
+	if (bits == 1)
+		return _mm256_setr_epi64x(0x0101010101010101, 0x0202020202020202,
+								  0x0404040404040404, 0x0808080808080808);
+	return _mm256_setr_epi64x(0x0303030303030303, 0x0303030303030303,
+							  0x0C0C0C0C0C0C0C0C, 0x0C0C0C0C0C0C0C0C);
 }
 
 static inline __m256i
-dot_link2(const OmenLinkQuery *query, const uint8 *code)
+field_weights(int bits)
 {
-	__m256i		mask = _mm256_setr_epi64x(0x0303030303030303,
-										  0x0303030303030303,
-										  0x0C0C0C0C0C0C0C0C,
-										  0x0C0C0C0C0C0C0C0C);
-	__m256i		weights = _mm256_setr_epi64x(0x0004000400040004,
-											 0x0004000400040004,
-											 0x0001000100010001,
-											 0x0001000100010001);
-	__m256i		sum = _mm256_setzero_si256();
-	const int8 *q = query->codes;
-	int			left = query->groups;
+	if (bits == 1)
+		return _mm256_setr_epi64x(0x0008000800080008, 0x0004000400040004,
+								  0x0002000200020002, 0x0001000100010001);
+	return _mm256_setr_epi64x(0x0004000400040004, 0x0004000400040004,
+							  0x0001000100010001, 0x0001000100010001);
+}
 
-	while (left > 0)
+/*
+ * Lane sums of four codes; inlined for each number of bits.  About eight
+ * operations per code and group of 64 dimensions.
+ */
+static pg_attribute_always_inline void
+dot_four_links(const OmenLinkQuery *query, const uint8 *const *rows, int bits,
+			   __m256i *sums)
+{
+	__m256i		weights = field_weights(bits);
+	Fields		fields = {.mask = field_mask(bits)};
+	const int8 *q = query->codes;
+	int			limit = bits == 1 ? GROUPS1 : GROUPS2;
+	int			tail = query->tail_bytes;
+	Size		at = 0;
+
+	for (int i = 0; i < 4; i++)
+		sums[i] = _mm256_setzero_si256();
+	for (int left = query->groups; left >= 0; left -= limit)
 	{
-		__m256i		part = _mm256_setzero_si256();
-		int			groups = Min(left, GROUPS2);
+		__m256i		part0 = _mm256_setzero_si256();
+		__m256i		part1 = _mm256_setzero_si256();
+		__m256i		part2 = _mm256_setzero_si256();
+		__m256i		part3 = _mm256_setzero_si256();
+		int			groups = Min(left, limit);
 
 		for (int g = 0; g < groups; g++)
 		{
-			part = add_fields(part, broadcast_sixteen(code), mask, q);
-			code += 16;
+			fields.low = load_bytes(q);
+			fields.high = load_bytes(q + 32);
+			part0 = add_fields(part0, load_group(rows[0] + at, bits), &fields);
+			part1 = add_fields(part1, load_group(rows[1] + at, bits), &fields);
+			part2 = add_fields(part2, load_group(rows[2] + at, bits), &fields);
+			part3 = add_fields(part3, load_group(rows[3] + at, bits), &fields);
 			q += OMEN_LINK_GROUP;
+			at += 8 * bits;
 		}
-		sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, weights));
-		left -= groups;
+		if (left < limit && tail > 0)
+		{
+			fields.low = load_bytes(q);
+			fields.high = load_bytes(q + 32);
+			part0 = add_fields(part0, load_tail(rows[0] + at, tail, bits),
+							   &fields);
+			part1 = add_fields(part1, load_tail(rows[1] + at, tail, bits),
+							   &fields);
+			part2 = add_fields(part2, load_tail(rows[2] + at, tail, bits),
+							   &fields);
+			part3 = add_fields(part3, load_tail(rows[3] + at, tail, bits),
+							   &fields);
+		}
+		sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(part0, weights));
+		sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(part1, weights));
+		sums[2] = _mm256_add_epi32(sums[2], _mm256_madd_epi16(part2, weights));
+		sums[3] = _mm256_add_epi32(sums[3], _mm256_madd_epi16(part3, weights));
 	}
-	if (query->tail_bytes > 0)
-	{
-		__m256i		tail = broadcast_tail(code, query->tail_bytes);
-		__m256i		part = add_fields(_mm256_setzero_si256(), tail, mask, q);
-
-		sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, weights));
-	}
-	return sum;
 }
 
 /* Estimates from eight dot products; n of them count, from index i on */
@@ -490,8 +485,8 @@ estimate_eight(const OmenLinkQuery *query, const OmenLinkBatch *batch, int i,
 	store_up_to_eight(batch->est + i, est, n);
 }
 
-static void
-score_links1(const OmenLinkQuery *query, const OmenLinkBatch *batch)
+static pg_attribute_always_inline void
+score_links(const OmenLinkQuery *query, const OmenLinkBatch *batch, int bits)
 {
 	for (int i = 0; i < batch->n; i += 8)
 	{
@@ -500,26 +495,23 @@ score_links1(const OmenLinkQuery *query, const OmenLinkBatch *batch)
 
 		point_to_eight(batch->codes + (Size) i * query->stride, query->stride,
 					   batch->n - i, rows);
-		for (int r = 0; r < 8; r++)
-			sums[r] = dot_link1(query, rows[r]);
-		estimate_eight(query, batch, i, _mm256_srai_epi32(sum_eight(sums), 3));
+		dot_four_links(query, rows, bits, sums);
+		dot_four_links(query, rows + 4, bits, sums + 4);
+		estimate_eight(query, batch, i,
+					   _mm256_srai_epi32(sum_eight(sums), bits == 1 ? 3 : 2));
 	}
+}
+
+static void
+score_links1(const OmenLinkQuery *query, const OmenLinkBatch *batch)
+{
+	score_links(query, batch, 1);
 }
 
 static void
 score_links2(const OmenLinkQuery *query, const OmenLinkBatch *batch)
 {
-	for (int i = 0; i < batch->n; i += 8)
-	{
-		const uint8 *rows[8];
-		__m256i		sums[8];
-
-		point_to_eight(batch->codes + (Size) i * query->stride, query->stride,
-					   batch->n - i, rows);
-		for (int r = 0; r < 8; r++)
-			sums[r] = dot_link2(query, rows[r]);
-		estimate_eight(query, batch, i, _mm256_srai_epi32(sum_eight(sums), 2));
-	}
+	score_links(query, batch, 2);
 }
 
 #include "quant/quant_kernels_template.h"
