@@ -74,6 +74,7 @@ typedef struct InsertState
 	int			back[OMEN_MAX_LINKS];
 
 	pair_cache_hash *pairs;		/* pair codes read so far */
+	float		alpha;			/* of the choice of neighbours */
 	float	   *scratch;
 } InsertState;
 
@@ -127,6 +128,9 @@ omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	state->index = index;
 	state->hnsw = omen_hnsw_open(index);
 	state->tid = tid;
+	state->alpha = omen_graph_alpha(state->hnsw->quant,
+									(double) RelationGetNumberOfBlocks(index) *
+									state->hnsw->layout.slots_per_page);
 	if (omen_hnsw_form_value(state->hnsw->opclass,
 							 state->hnsw->meta.shape.dims, values[0], &value))
 		insert_value(state, &value);
@@ -383,10 +387,11 @@ choose_links(InsertState *state)
 	int			ndiverse;
 
 	state->nlinks = omen_graph_select(quant, state->near, state->nnear,
-									  max_links - nscale, 1.0f, true,
+									  max_links - nscale, state->alpha, true,
 									  state->links);
 	ndiverse = omen_graph_select(quant, state->near, state->nnear,
-								 max_links - nscale, 1.0f, false, diverse);
+								 max_links - nscale, state->alpha, false,
+								 diverse);
 
 	for (int i = 0; i < ndiverse; i++)
 	{
@@ -564,7 +569,8 @@ choose_victim(InsertState *state, const OmenNear *near, const OmenLink *local,
 	all[n++].distance = near->distance;
 	qsort(all, n, sizeof(OmenNear), compare_near);
 
-	n = omen_graph_select(quant, all, nlocal + 1, nlocal, 1.0f, true, chosen);
+	n = omen_graph_select(quant, all, nlocal + 1, nlocal, state->alpha, true,
+						  chosen);
 	for (int i = 0; i < n; i++)
 		kept[chosen[i]] = true;
 	for (int i = 0; i <= nlocal; i++)

@@ -467,8 +467,11 @@ repair_node(VacuumState *state, OmenLink link)
 
 	near = palloc((node.nlinks * (OMEN_MAX_LINKS + 1) + 1) * sizeof(OmenNear));
 	n = collect_near(state, &node, near);
-	n = omen_graph_select(state->hnsw->quant, near, n, max_local, 1.0f, true,
-						  chosen);
+	n = omen_graph_select(state->hnsw->quant, near, n, max_local,
+						  omen_graph_alpha(state->hnsw->quant,
+										   (double) state->nblocks *
+										   state->hnsw->layout.slots_per_page),
+						  true, chosen);
 	write_repair(state, &node, near, chosen, n);
 }
 
