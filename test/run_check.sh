@@ -207,8 +207,8 @@ omen_build
 wanted_part build && tap symbols check_symbols
 
 # the test user may not be able to read the source tree
-for part in sql expected test; do
-	[ -d "$TOP/$part" ] && cp -r "$TOP/$part" "$WORK/tree/"
+for part in sql expected test README.md; do
+	[ -e "$TOP/$part" ] && cp -r "$TOP/$part" "$WORK/tree/"
 done
 [ "$(id -u)" != 0 ] || chown -R "$TEST_USER:$TEST_GROUP" "$WORK/tree"
 
