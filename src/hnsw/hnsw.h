@@ -33,6 +33,9 @@
 #define OMEN_HNSW_MAX_EF_CONSTRUCTION		1000
 #define OMEN_HNSW_MAX_EF_SEARCH				1000
 
+/* Longer vectors may come: the norm to reckon with, over the longest seen */
+#define OMEN_NORM_MARGIN	1.2f
+
 typedef struct OmenHnswOptions
 {
 	int32		vl_len_;
@@ -110,10 +113,15 @@ extern uint32 omen_hnsw_entry_capacity(const OmenHnswMetaPageData *meta);
 extern OmenHnswIndex *omen_hnsw_open(Relation index);
 extern void omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta);
 extern void omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw);
+extern void omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw,
+								 float norm2);
 
 /* hnsw_value.c: from datums to payloads */
 extern bool omen_hnsw_form_value(const OmenOpclassInfo *opclass, uint32 dims,
 								 Datum datum, OmenHnswValue *value);
+
+extern float omen_hnsw_norm2(OmenElementType element, uint32 dims,
+							 const void *payload);
 
 /* hnsw_entry.c: the list of entry nodes */
 extern void omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,

@@ -185,6 +185,11 @@ search_near(InsertState *state, const OmenHnswValue *value)
 	OmenSearch *search;
 
 	omen_hnsw_refresh_entries(state->index, hnsw);
+	if (hnsw->meta.shape.metric == OMEN_METRIC_IP)
+		omen_hnsw_raise_norm(state->index, hnsw,
+							 omen_hnsw_norm2(hnsw->opclass->element,
+											 hnsw->meta.shape.dims,
+											 value->payload));
 	omen_hnsw_store_init(&state->store, state->index, hnsw, query);
 	state->store.keep_pairs = true;
 	search = omen_search_create(&omen_hnsw_graph_ops, &state->store,
@@ -385,11 +390,15 @@ choose_links(InsertState *state)
 	bool	   *taken = palloc0(Max(state->nnear, 1));
 	int			diverse[OMEN_MAX_LINKS];
 	int			ndiverse;
+	int			n;
 
-	state->nlinks = omen_graph_select(quant, state->near, state->nnear,
+	/* a walk may visit many more than it was to find */
+	n = Max(state->hnsw->meta.ef_construction, 2 * max_links);
+	n = Min(Min(n, state->nnear), OMEN_SELECT_MAX);
+	state->nlinks = omen_graph_select(quant, state->near, n,
 									  max_links - nscale, state->alpha, true,
 									  state->links);
-	ndiverse = omen_graph_select(quant, state->near, state->nnear,
+	ndiverse = omen_graph_select(quant, state->near, n,
 								 max_links - nscale, state->alpha, false,
 								 diverse);
 

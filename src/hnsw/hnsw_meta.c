@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "fmgr.h"
 #include "utils/memutils.h"
 
@@ -176,6 +178,7 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 	uint32		n;
 
 	omen_hnsw_read_meta(index, &meta);
+	hnsw->quant->max_norm2 = meta.max_norm2;
 	if (meta.entry_epoch == hnsw->entry_epoch &&
 		meta.nentries <= hnsw->nentries + hnsw->nentries / 4)
 		return;
@@ -215,6 +218,29 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 	}
 	hnsw->nentries = n;
 	hnsw->entry_epoch = meta.entry_epoch;
+}
+
+/*
+ * Inner product: a vector longer than all before it.  No code depends on the
+ * largest norm, only how near indexed vectors are taken to be to each other.
+ */
+void
+omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw, float norm2)
+{
+	Buffer		buffer;
+	OmenPageEdit edit;
+	OmenHnswMetaPage meta;
+
+	if (norm2 <= hnsw->quant->max_norm2 || !isfinite(norm2 * OMEN_NORM_MARGIN))
+		return;
+	buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK, OMEN_PAGE_META,
+							OMEN_LOCK_EXCLUSIVE);
+	omen_edit_begin(&edit, index);
+	meta = (OmenHnswMetaPage) omen_page_content(omen_edit_page(&edit, buffer));
+	meta->max_norm2 = Max(meta->max_norm2, norm2 * OMEN_NORM_MARGIN);
+	hnsw->quant->max_norm2 = meta->max_norm2;
+	omen_edit_finish(&edit);
+	omen_page_release(buffer);
 }
 
 static OmenHnswIndex *

@@ -20,9 +20,6 @@
 #define SAMPLE_ROWS		4096
 #define SAMPLE_RANGES	16
 
-/* The largest norm of a sample is a little short of the largest of all */
-#define NORM_MARGIN		1.2f
-
 /* Slots of sparse vectors have room for all but the longest in twenty */
 #define SIZE_QUANTILE	0.95
 #define DEFAULT_SIZE	512
@@ -34,7 +31,7 @@ typedef struct SampleState
 	MemoryContext row_context;
 	int			nrows;
 	double	   *sum;			/* double[dims], dense vectors only */
-	double		max_norm2;
+	float		max_norm2;
 	Size		sizes[SAMPLE_ROWS];
 } SampleState;
 
@@ -59,15 +56,18 @@ omen_hnsw_sample(OmenHnswBuildState *build, OmenHnswMetaPageData *meta)
 											   ALLOCSET_DEFAULT_SIZES);
 	if (shape->code_dims > 0)
 		state->sum = palloc0(shape->dims * sizeof(double));
-	if (shape->code_dims > 0 || shape->own_size == 0)
+	if (shape->code_dims > 0 || shape->own_size == 0 ||
+		shape->metric == OMEN_METRIC_IP)
 		scan_table(state);
+	meta->max_norm2 = state->max_norm2 * OMEN_NORM_MARGIN;
+	if (!isfinite(meta->max_norm2))
+		meta->max_norm2 = 0;
 
 	if (state->sum != NULL && state->nrows > 0)
 	{
 		mean = palloc(shape->dims * sizeof(float));
 		for (uint32 i = 0; i < shape->dims; i++)
 			mean[i] = (float) (state->sum[i] / state->nrows);
-		meta->max_norm2 = (float) state->max_norm2 * NORM_MARGIN;
 
 		/* vectors too long for floats have no mean to speak of */
 		for (uint32 i = 0; i < shape->dims; i++)
@@ -75,8 +75,6 @@ omen_hnsw_sample(OmenHnswBuildState *build, OmenHnswMetaPageData *meta)
 			if (!isfinite(mean[i]) || fabsf(mean[i]) > 1e15f)
 				mean[i] = 0;
 		}
-		if (!isfinite(meta->max_norm2))
-			meta->max_norm2 = 0;
 	}
 	omen_hnsw_choose_layout(meta, typical_size(state));
 	meta->entry_capacity = omen_hnsw_entry_capacity(meta);
@@ -117,6 +115,11 @@ sample_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	{
 		if (state->sum)
 			add_dense(state, value.payload);
+		if (state->shape->metric == OMEN_METRIC_IP)
+			state->max_norm2 = Max(state->max_norm2,
+								   omen_hnsw_norm2(state->shape->element,
+												   state->shape->dims,
+												   value.payload));
 		state->sizes[state->nrows++] = value.size;
 	}
 	MemoryContextSwitchTo(old);
@@ -128,7 +131,6 @@ add_dense(SampleState *state, const void *payload)
 {
 	uint32		dims = state->shape->dims;
 	const float *x = payload;
-	double		norm2 = 0;
 	double		scale = 1;
 
 	if (state->shape->element == OMEN_ELEMENT_F16)
@@ -138,13 +140,10 @@ add_dense(SampleState *state, const void *payload)
 		omen_distance->half_to_float(dims, payload, floats);
 		x = floats;
 	}
-	for (uint32 i = 0; i < dims; i++)
-		norm2 += (double) x[i] * x[i];
 	if (state->shape->metric == OMEN_METRIC_COSINE)
-		scale = 1 / sqrt(norm2);
+		scale = 1 / sqrt(omen_hnsw_norm2(state->shape->element, dims, payload));
 	for (uint32 i = 0; i < dims; i++)
 		state->sum[i] += x[i] * scale;
-	state->max_norm2 = Max(state->max_norm2, norm2);
 }
 
 static Size

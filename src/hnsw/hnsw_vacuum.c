@@ -466,7 +466,7 @@ repair_node(VacuumState *state, OmenLink link)
 		max_local -= !is_deleted(state, node.links[i]);
 
 	near = palloc((node.nlinks * (OMEN_MAX_LINKS + 1) + 1) * sizeof(OmenNear));
-	n = collect_near(state, &node, near);
+	n = Min(collect_near(state, &node, near), OMEN_SELECT_MAX);
 	n = omen_graph_select(state->hnsw->quant, near, n, max_local,
 						  omen_graph_alpha(state->hnsw->quant,
 										   (double) state->nblocks *

@@ -98,20 +98,29 @@ check_dims(const OmenOpclassInfo *opclass, uint32 expected, uint32 dims)
 static bool
 has_direction(OmenElementType element, uint32 dims, const void *payload)
 {
-	OmenCosineParts parts;
+	return omen_hnsw_norm2(element, dims, payload) > 0;
+}
 
-	if (element == OMEN_ELEMENT_F32)
-		parts = omen_distance->cosine_f32(dims, payload, payload);
-	else if (element == OMEN_ELEMENT_F16)
-		parts = omen_distance->cosine_f16(dims, payload, payload);
-	else
+/* Squared Euclidean norm of a payload; not of bit strings */
+float
+omen_hnsw_norm2(OmenElementType element, uint32 dims, const void *payload)
+{
+	const OmenSparsePayload *sparse = payload;
+	OmenSparse	elements;
+
+	switch (element)
 	{
-		const OmenSparsePayload *sparse = payload;
-		const int32 *indices = (const int32 *) (sparse + 1);
-		OmenSparse	elements = {sparse->nnz, indices,
-		(const float *) (indices + sparse->nnz)};
-
-		parts = omen_sparse_cosine(elements, elements);
+		case OMEN_ELEMENT_F32:
+			return omen_distance->inner_product_f32(dims, payload, payload);
+		case OMEN_ELEMENT_F16:
+			return omen_distance->inner_product_f16(dims, payload, payload);
+		case OMEN_ELEMENT_SPARSE:
+			elements.nnz = sparse->nnz;
+			elements.indices = (const int32 *) (sparse + 1);
+			elements.values = (const float *) (elements.indices + sparse->nnz);
+			return omen_sparse_inner_product(elements, elements);
+		case OMEN_ELEMENT_BIT:
+			break;
 	}
-	return parts.norm_a > 0;
+	return 0;
 }
