@@ -36,28 +36,50 @@ count()
 	printf '%-42s %5d passed %3d failed %3d skipped %4ds\n' "$@"
 }
 
-# tap NAME COMMAND...: run a program that prints TAP and count its tests; a
-# non-zero exit or a missed plan without a failed test is one failure
-tap()
+log_of()
 {
-	local name=$1 log=$WORK/log/${1//\//_}.tap start=$SECONDS status good bad skip plan
+	printf '%s\n' "$WORK/log/${1//\//_}.tap"
+}
 
+# tap_run NAME COMMAND...: run a program that prints TAP
+tap_run()
+{
+	local log start=$SECONDS status
+
+	log=$(log_of "$1")
 	shift
 	"$@" >"$log" 2>&1 </dev/null
 	status=$?
+	echo "$status $((SECONDS - start))" >"$log.status"
+}
+
+# tap_count NAME: count what tap_run left; a non-zero exit or a missed plan
+# without a failed test is one failure
+tap_count()
+{
+	local log status seconds good bad skip plan
+
+	log=$(log_of "$1")
+	read -r status seconds <"$log.status" || status=lost
 	skip=$(grep -cE '^ok .*# (SKIP|skip)' "$log")
 	good=$(($(grep -cE '^ok\b' "$log") - skip))
 	bad=$(grep -cE '^not ok\b' "$log")
 	plan=$(sed -nE 's/^1\.\.([0-9]+).*/\1/p' "$log" | head -1)
 	grep -qE '^1\.\.0 +# *(SKIP|skip)' "$log" && skip=1
 	if [ "$bad" = 0 ] &&
-		{ [ $status != 0 ] || [ -z "$plan" ] ||
+		{ [ "$status" != 0 ] || [ -z "$plan" ] ||
 			{ [ "$plan" != 0 ] && [ "$plan" != $((good + skip)) ]; }; }; then
 		bad=1
 		echo "# exit status $status, plan ${plan:-missing}" >>"$log"
 	fi
-	count "$name" "$good" "$bad" "$skip" $((SECONDS - start))
+	count "$1" "$good" "$bad" "$skip" "${seconds:-0}"
 	[ "$bad" = 0 ] || grep -vE '^ok\b' "$log" | tail -40
+}
+
+tap()
+{
+	tap_run "$@"
+	tap_count "$1"
 }
 
 # every symbol that the library exports must be ours
@@ -171,21 +193,53 @@ run_server_tests()
 	omen_stop
 }
 
-run_tap_tests()
+# one TAP file, in a folder of its own; a server that it leaves running, as it
+# does when it bails out, is stopped
+run_tap_file()
 {
-	local pgxs name
+	local pgxs folder=$WORK/tap/$1 data
 
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
-	for name in $(test_names "$WORK/tree/test/t" pl); do
-		as_user mkdir -p "$WORK/tap/$name"
-		tap "t/$name" as_user env -u PGDATA -u PGHOST -u PGDATABASE -u PGUSER \
-			TESTDIR="$WORK/tap/$name" TESTDATADIR="$WORK/tap/$name/data" \
-			TESTLOGDIR="$WORK/tap/$name/log" PGPORT=65432 \
-			PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
-			perl -I"$pgxs/src/test/perl" -I"$WORK/tree/test/perl" \
-			"$WORK/tree/test/t/$name.pl"
-		rm -rf "$WORK/tap/$name"/*/t_*_data "$WORK/tap/$name"/tmp_check/t_*_data
+	as_user mkdir -p "$folder"
+	tap_run "t/$1" as_user env -u PGDATA -u PGHOST -u PGDATABASE -u PGUSER \
+		TESTDIR="$folder" TESTDATADIR="$folder/data" \
+		TESTLOGDIR="$folder/log" PGPORT=65432 \
+		PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
+		perl -I"$pgxs/src/test/perl" -I"$WORK/tree/test/perl" \
+		"$WORK/tree/test/t/$1.pl"
+	for data in "$folder"/*/t_*_data; do
+		[ ! -s "$data/pgdata/postmaster.pid" ] ||
+			as_user "$BINDIR/pg_ctl" -D "$data/pgdata" -m immediate -s stop
+		rm -rf "$data"
 	done
+}
+
+# two files at a time, each counted when it is done
+run_tap_tests()
+{
+	local name done running=() left all_gone
+
+	for name in $(test_names "$WORK/tree/test/t" pl) ''; do
+		if [ -n "$name" ]; then
+			run_tap_file "$name" 2>/dev/null &
+			running+=("$name")
+		fi
+		while [ ${#running[@]} -ge 2 ] ||
+			{ [ -z "$name" ] && [ ${#running[@]} -gt 0 ]; }; do
+			wait -n
+			[ $? != 127 ] || all_gone=1
+			left=()
+			for done in "${running[@]}"; do
+				if [ -n "$all_gone" ] || [ -e "$(log_of "t/$done").status" ]; then
+					tap_count "t/$done"
+				else
+					left+=("$done")
+				fi
+			done
+			running=("${left[@]}")
+		done
+	done
+	wait
 }
 
 finish()

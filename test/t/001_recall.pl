@@ -10,7 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $rows = 4000;
+my $rows = 2500;
 my %dim = (vector => 24, halfvec => 24, sparsevec => 40, bit => 96);
 
 # name, settings, whether rows come after the index
