@@ -23,7 +23,7 @@ static void add_found(OmenSearch *search, OmenLink link);
 static void offer(OmenSearch *search, OmenLink link, float estimate);
 static void insert_entry(OmenSearch *search, OmenPoolEntry entry);
 static void add_rest(OmenSearch *search, OmenPoolEntry entry);
-static bool mark_visited(OmenSearch *search, OmenLink link);
+static void mark_visited(OmenSearch *search, OmenLink link);
 static int	compare_entries(const void *a, const void *b);
 
 OmenSearch *
@@ -124,7 +124,7 @@ visit_node(OmenSearch *search, int at)
 	CHECK_FOR_INTERRUPTS();
 
 	/* heard of twice and visited already: the place is worth more */
-	if (!mark_visited(search, link))
+	if (omen_search_was_visited(search, omen_link_number(link)))
 	{
 		remove_entry(search, at);
 		return;
@@ -138,6 +138,9 @@ visit_node(OmenSearch *search, int at)
 		remove_entry(search, at);
 		return;
 	}
+
+	/* only now: a stale link must not hide the node that has its number */
+	mark_visited(search, link);
 
 	if (visit->live)
 	{
@@ -268,14 +271,12 @@ add_rest(OmenSearch *search, OmenPoolEntry entry)
 	search->rest[search->nrest++] = entry;
 }
 
-/* Returns false if it was visited before */
-static bool
+static void
 mark_visited(OmenSearch *search, OmenLink link)
 {
 	bool		found;
 
 	omen_numberset_insert(search->visited, omen_link_number(link), &found);
-	return !found;
 }
 
 static int

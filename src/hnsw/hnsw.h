@@ -15,6 +15,7 @@
 #include "graph/graph_search.h"
 #include "hnsw/hnsw_page.h"
 #include "storage/wal.h"
+#include "types/sparsevec.h"
 #include "types/typeinfo.h"
 
 /* Support functions of an operator class */
@@ -35,6 +36,11 @@
 
 /* Longer vectors may come: the norm to reckon with, over the longest seen */
 #define OMEN_NORM_MARGIN	1.2f
+
+/* Own code of a sparse vector with as many elements as the type allows */
+#define OMEN_HNSW_MAX_SPARSE_OWN \
+	(sizeof(OmenSparsePayload) + \
+	 OMEN_SPARSEVEC_MAX_NNZ * (sizeof(int32) + sizeof(float)))
 
 typedef struct OmenHnswOptions
 {
@@ -69,6 +75,7 @@ typedef struct OmenHnswLayout
  */
 typedef struct OmenHnswIndex
 {
+	char		name[NAMEDATALEN];	/* must be first: see load_index() */
 	MemoryContext context;
 	Oid			relnumber;		/* relation file it was read from */
 	OmenHnswMetaPageData meta;	/* as of then; counters may be old */
@@ -111,6 +118,9 @@ extern void omen_hnsw_layout(const OmenHnswMetaPageData *meta,
 							 OmenHnswLayout *layout);
 extern uint32 omen_hnsw_entry_capacity(const OmenHnswMetaPageData *meta);
 extern OmenHnswIndex *omen_hnsw_open(Relation index);
+extern void omen_hnsw_forget(Relation index);
+extern void omen_hnsw_check_meta(Relation index,
+								 const OmenHnswMetaPageData *meta);
 extern void omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta);
 extern void omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw);
 extern void omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw,
@@ -154,14 +164,29 @@ extern void omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 								 OmenHnswIndex *hnsw, const OmenQuery *query);
 extern Buffer omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link,
 								  OmenLockMode mode, OmenHnswSlot *slot);
+extern void omen_hnsw_check_slot(Relation index, const OmenHnswIndex *hnsw,
+								 Buffer buffer, OmenHnswSlot slot);
 extern OmenHnswSlot omen_hnsw_page_slot(const OmenHnswLayout *layout,
 										Page page, int position);
-extern const uint8 *omen_hnsw_slot_own(OmenHnswStore *store,
+extern const uint8 *omen_hnsw_slot_own(OmenHnswStore *store, Buffer buffer,
 									   OmenHnswSlot slot);
 extern bool omen_hnsw_read_pair(OmenHnswStore *store, OmenLink link,
 								uint8 **pair, Size *size);
 extern int	omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
 								ItemPointerData **tids);
+
+/* A walk along a TID list, to notice one without end; starts as OMEN_LIST_GUARD */
+typedef struct OmenListGuard
+{
+	OmenLink	mark;
+	uint32		steps;			/* since the mark was set */
+	uint32		limit;
+} OmenListGuard;
+
+#define OMEN_LIST_GUARD		{OMEN_LINK_INVALID, 0, 1}
+
+extern void omen_hnsw_guard_list(Relation index, const OmenHnswIndex *hnsw,
+								 OmenListGuard *guard, OmenLink link);
 
 static inline OmenLink *
 omen_slot_links(const OmenHnswLayout *layout, OmenHnswSlot slot)

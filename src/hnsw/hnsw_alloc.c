@@ -33,12 +33,20 @@ omen_hnsw_begin_slot(Relation index, OmenHnswIndex *hnsw,
 					 OmenHnswSlotWriter *writer)
 {
 	Page		page;
+	uint64		number;
 
 	writer->index = index;
 	writer->hnsw = hnsw;
 	writer->buffer = find_slot(index, hnsw, &writer->position);
-	writer->number = BufferGetBlockNumber(writer->buffer) *
+	number = (uint64) BufferGetBlockNumber(writer->buffer) *
 		hnsw->layout.slots_per_page + writer->position;
+	if (number >= (UINT64CONST(1) << OMEN_LINK_NUMBER_BITS))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" has reached its largest size",
+						RelationGetRelationName(index)),
+				 errhint("Partition the table.")));
+	writer->number = (uint32) number;
 
 	page = BufferGetPage(writer->buffer);
 	writer->version = 0;
@@ -198,6 +206,7 @@ try_block(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
 			OmenHnswSlot slot = omen_hnsw_page_slot(&hnsw->layout,
 													BufferGetPage(buffer), i);
 
+			omen_hnsw_check_slot(index, hnsw, buffer, slot);
 			if ((slot->flags & OMEN_SLOT_USED) == 0)
 			{
 				*position = i;
@@ -209,7 +218,11 @@ try_block(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
 	return InvalidBuffer;
 }
 
-/* A FREE or new page, exclusively locked */
+/*
+ * A FREE or new page, exclusively locked.  The caller holds the lock of the
+ * page that it is going to put a node on, which may have been FREE too and be
+ * found again here, by us or by others: so nobody waits.
+ */
 static Buffer
 find_free_page(Relation index)
 {
@@ -217,17 +230,12 @@ find_free_page(Relation index)
 
 	while (BlockNumberIsValid(block))
 	{
-		OmenPageKind kind;
-		Buffer		buffer;
-
-		CHECK_FOR_INTERRUPTS();
 		if (block < RelationGetNumberOfBlocks(index))
 		{
-			buffer = omen_page_read_any(index, block, OMEN_LOCK_EXCLUSIVE,
-										NULL, &kind);
-			if (kind == OMEN_PAGE_FREE)
+			Buffer		buffer = omen_page_try_free(index, block);
+
+			if (BufferIsValid(buffer))
 				return buffer;
-			omen_page_release(buffer);
 		}
 		block = RecordAndGetPageWithFreeSpace(index, block, 0, WANT_PAGE);
 	}

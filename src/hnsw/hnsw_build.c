@@ -63,6 +63,9 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	float	   *mean;
 	int			nworkers;
 
+	/* TRUNCATE in the transaction that made the table keeps its files */
+	omen_hnsw_forget(index);
+
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data",
 			 RelationGetRelationName(index));

@@ -110,10 +110,11 @@ omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 	omen_edit_begin(&edit, index);
 	meta = (OmenHnswMetaPage)
 		omen_page_content(omen_edit_page(&edit, meta_buffer));
-	if (meta->nentries < meta->entry_capacity)
+	omen_hnsw_check_meta(index, meta);
+	if (meta->nentries < hnsw->meta.entry_capacity)
 		at = meta->nentries++;
 	else
-		at = (uint32) (draw * UINT32_MAX) % meta->entry_capacity;
+		at = (uint32) (draw * UINT32_MAX) % hnsw->meta.entry_capacity;
 	block = &meta->entry_blocks[at / hnsw->layout.entries_per_page];
 	if (BlockNumberIsValid(*block))
 	{
@@ -214,6 +215,7 @@ replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
 	uint32		at;
 
 	meta = (OmenHnswMetaPage) omen_page_content(BufferGetPage(meta_buffer));
+	omen_hnsw_check_meta(index, meta);
 	if (!find_entry(index, hnsw, meta, dead, &at))
 	{
 		omen_page_release(meta_buffer);

@@ -87,7 +87,7 @@ static bool append_to_list(InsertState *state, OmenLink list);
 static OmenLink write_list_slot(InsertState *state, OmenLink next);
 static void rewrite_list_slot(InsertState *state, OmenLink list,
 							  OmenLink next, bool use);
-static bool same_own(InsertState *state, OmenHnswSlot slot);
+static bool same_own(InsertState *state, Buffer buffer, OmenHnswSlot slot);
 static void choose_links(InsertState *state);
 static void choose_scale_links(InsertState *state, bool *taken);
 static void write_node(InsertState *state);
@@ -250,13 +250,14 @@ attach_tid(InsertState *state, OmenLink link)
 		OmenLink	head;
 		OmenPageEdit edit;
 		bool		room;
-		Buffer		buffer = omen_hnsw_read_slot(&state->store, link,
-												 OMEN_LOCK_EXCLUSIVE, &slot);
+		Buffer		buffer;
 
 		CHECK_FOR_INTERRUPTS();
+		buffer = omen_hnsw_read_slot(&state->store, link, OMEN_LOCK_EXCLUSIVE,
+									 &slot);
 		if (!BufferIsValid(buffer))
 			break;
-		if ((slot->flags & OMEN_SLOT_DELETED) != 0 || !same_own(state, slot))
+		if ((slot->flags & OMEN_SLOT_DELETED) != 0 || !same_own(state, buffer, slot))
 		{
 			omen_page_release(buffer);
 			break;
@@ -309,6 +310,8 @@ append_to_list(InsertState *state, OmenLink list)
 	OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
 											number % layout->slots_per_page);
 	bool		room;
+
+	omen_hnsw_check_slot(state->index, state->hnsw, buffer, slot);
 
 	/* vacuum closes empty lists by the flag DELETED */
 	room = slot->flags == (OMEN_SLOT_USED | OMEN_SLOT_TIDLIST) &&
@@ -370,10 +373,10 @@ rewrite_list_slot(InsertState *state, OmenLink list, OmenLink next, bool use)
 }
 
 static bool
-same_own(InsertState *state, OmenHnswSlot slot)
+same_own(InsertState *state, Buffer buffer, OmenHnswSlot slot)
 {
 	return slot->own_bytes == state->own_bytes &&
-		memcmp(omen_hnsw_slot_own(&state->store, slot), state->own,
+		memcmp(omen_hnsw_slot_own(&state->store, buffer, slot), state->own,
 			   state->own_bytes) == 0;
 }
 

@@ -29,7 +29,10 @@
 static OmenHnswIndex *find_kept(Relation index);
 static OmenHnswIndex *load_index(Relation index);
 static float *read_mean(Relation index, const OmenHnswMetaPageData *meta);
-static void check_meta(Relation index, const OmenHnswMetaPageData *meta);
+static bool is_layout_valid(const OmenHnswMetaPageData *meta);
+static bool is_entry_list_valid(const OmenHnswMetaPageData *meta);
+static void check_column(Relation index, const OmenOpclassInfo *opclass,
+						 const OmenCodeShape *shape);
 
 /* What the operator class orders by: one static struct per class */
 const OmenOpclassInfo *
@@ -154,6 +157,19 @@ omen_hnsw_open(Relation index)
 	return hnsw;
 }
 
+/* A build has put other contents into the file: what was kept is no good */
+void
+omen_hnsw_forget(Relation index)
+{
+	OmenHnswIndex *hnsw = find_kept(index);
+
+	if (hnsw != NULL)
+		MemoryContextDelete(hnsw->context);
+	if (index->rd_amcache != NULL)
+		pfree(index->rd_amcache);
+	index->rd_amcache = NULL;
+}
+
 void
 omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta)
 {
@@ -163,7 +179,7 @@ omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta)
 	memcpy(meta, omen_page_content(BufferGetPage(buffer)),
 		   sizeof(OmenHnswMetaPageData));
 	omen_page_release(buffer);
-	check_meta(index, meta);
+	omen_hnsw_check_meta(index, meta);
 }
 
 /*
@@ -186,7 +202,7 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 	hnsw->nentries = 0;
 	MemoryContextReset(hnsw->entry_context);
 	old = MemoryContextSwitchTo(hnsw->entry_context);
-	n = Min(meta.nentries, meta.entry_capacity);
+	n = Min(meta.nentries, hnsw->meta.entry_capacity);
 	hnsw->entry_links = palloc(Max(n, 1) * sizeof(OmenLink));
 	hnsw->entry_levels = palloc(Max(n, 1));
 	hnsw->entry_pairs = hnsw->pair_stride == 0 ? NULL :
@@ -206,13 +222,13 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 		for (uint32 i = first; i < last; i++)
 		{
 			OmenHnswEntry entry = (OmenHnswEntry)
-				(content + (i - first) * meta.entry_size);
+				(content + (i - first) * hnsw->meta.entry_size);
 
 			hnsw->entry_links[i] = entry->link;
 			hnsw->entry_levels[i] = (uint8) entry->level;
 			if (hnsw->entry_pairs)
 				memcpy(hnsw->entry_pairs + i * hnsw->pair_stride, entry->pair,
-					   meta.shape.pair_size);
+					   hnsw->meta.shape.pair_size);
 		}
 		omen_page_release(buffer);
 	}
@@ -258,7 +274,8 @@ find_kept(Relation index)
 static OmenHnswIndex *
 load_index(Relation index)
 {
-	MemoryContext context = AllocSetContextCreate(index->rd_indexcxt,
+	/* not below rd_indexcxt until nothing can fail any more */
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  KEPT_CONTEXT,
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -269,6 +286,7 @@ load_index(Relation index)
 	hnsw->context = context;
 	hnsw->relnumber = omen_compat_relnumber(index);
 	hnsw->opclass = omen_hnsw_opclass(index);
+	check_column(index, hnsw->opclass, &meta->shape);
 	omen_hnsw_layout(meta, &hnsw->layout);
 	hnsw->quant = omen_quant_init_rotated(palloc(omen_quant_size(&meta->shape)),
 										  &meta->shape,
@@ -284,8 +302,12 @@ load_index(Relation index)
 	hnsw->entry_epoch = meta->entry_epoch - 1;
 	MemoryContextSwitchTo(old);
 
-	/* found again through this */
-	MemoryContextSetIdentifier(context, (const char *) hnsw);
+	/* found again through this; views of memory contexts print it as text */
+	strlcpy(hnsw->name, RelationGetRelationName(index), NAMEDATALEN);
+	StaticAssertStmt(offsetof(OmenHnswIndex, name) == 0,
+					 "the identifier of the context is the index");
+	MemoryContextSetIdentifier(context, hnsw->name);
+	MemoryContextSetParent(context, index->rd_indexcxt);
 	return hnsw;
 }
 
@@ -316,8 +338,22 @@ read_mean(Relation index, const OmenHnswMetaPageData *meta)
 	return (float *) mean;
 }
 
+/* Is the index one of this column? */
 static void
-check_meta(Relation index, const OmenHnswMetaPageData *meta)
+check_column(Relation index, const OmenOpclassInfo *opclass,
+			 const OmenCodeShape *shape)
+{
+	int			typmod = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
+
+	if (shape->element != opclass->element ||
+		shape->metric != opclass->metric || shape->dims != typmod)
+		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
+								 "The metapage describes another type of column.");
+}
+
+/* Raise an ERROR unless a metapage is of this version and makes sense */
+void
+omen_hnsw_check_meta(Relation index, const OmenHnswMetaPageData *meta)
 {
 	if (meta->magic != OMEN_HNSW_MAGIC)
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
@@ -330,12 +366,56 @@ check_meta(Relation index, const OmenHnswMetaPageData *meta)
 						OMEN_HNSW_VERSION),
 				 errhint("Rebuild it with REINDEX INDEX %s.",
 						 RelationGetRelationName(index))));
-	if (meta->slots_per_page == 0 || meta->max_links == 0 ||
-		meta->max_links > OMEN_MAX_LINKS ||
-		(Size) meta->slot_size * meta->slots_per_page > OMEN_PAGE_CONTENT ||
-		meta->slot_size < OMEN_SLOT_HEADER + meta->own_inline ||
-		meta->entry_size < sizeof(OmenHnswEntryData) ||
-		meta->entry_size > OMEN_PAGE_CONTENT)
+	if (!is_layout_valid(meta))
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage describes an impossible layout.");
+	if (!is_entry_list_valid(meta))
+		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
+								 "The metapage describes an impossible list of entries.");
+}
+
+/*
+ * All that offsets into pages and sizes of memory are computed from.  Does
+ * not ask whether omen_hnsw_choose_layout() would choose the same: an index
+ * stays readable when that changes.
+ */
+static bool
+is_layout_valid(const OmenHnswMetaPageData *meta)
+{
+	const OmenCodeShape *shape = &meta->shape;
+	Size		link = sizeof(OmenLink) + shape->link_size;
+
+	if (!omen_quant_shape_is_valid(shape))
+		return false;
+	if (shape->link_kind == OMEN_LINK_RABITQ1 ||
+		shape->link_kind == OMEN_LINK_RABITQ2)
+		link += 2 * sizeof(float);
+
+	return meta->m >= OMEN_HNSW_MIN_M && meta->m <= OMEN_HNSW_MAX_M &&
+		meta->ef_construction >= OMEN_HNSW_MIN_EF_CONSTRUCTION &&
+		meta->ef_construction <= OMEN_HNSW_MAX_EF_CONSTRUCTION &&
+		meta->max_links > 0 && meta->max_links <= OMEN_MAX_LINKS &&
+		meta->slots_per_page > 0 &&
+		meta->slot_size % MAXIMUM_ALIGNOF == 0 &&
+		meta->own_inline % MAXIMUM_ALIGNOF == 0 &&
+		meta->own_inline <= OMEN_PAGE_CONTENT &&
+		meta->slot_size <= OMEN_PAGE_CONTENT / meta->slots_per_page &&
+		meta->slot_size >= OMEN_SLOT_HEADER + meta->own_inline +
+		meta->max_links * link;
+}
+
+/* Entries are as long as with or without a pair code, and fit their pages */
+static bool
+is_entry_list_valid(const OmenHnswMetaPageData *meta)
+{
+	Size		with_pair = MAXALIGN(sizeof(OmenHnswEntryData) +
+									 meta->shape.pair_size);
+
+	return (meta->entry_size == sizeof(OmenHnswEntryData) ||
+			(meta->entry_size == with_pair &&
+			 meta->entry_size <= OMEN_PAGE_CONTENT)) &&
+		meta->entry_capacity > 0 &&
+		meta->entry_capacity <= OMEN_HNSW_ENTRY_PAGES *
+		(OMEN_PAGE_CONTENT / meta->entry_size) &&
+		meta->nentries <= meta->entry_capacity;
 }

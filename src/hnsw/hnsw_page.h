@@ -98,6 +98,7 @@ typedef OmenHnswEntryData *OmenHnswEntry;
 #define OMEN_SLOT_USED		0x01	/* holds a node or a TID list */
 #define OMEN_SLOT_DELETED	0x02	/* node without rows, still a way */
 #define OMEN_SLOT_TIDLIST	0x04	/* heap TIDs of another node */
+#define OMEN_SLOT_ALL		0x07
 
 typedef struct OmenHnswSlotData
 {

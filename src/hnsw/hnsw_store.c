@@ -19,9 +19,14 @@
 static bool visit_node(void *arg, OmenLink link, OmenVisit *visit);
 static void prefetch_node(void *arg, OmenLink link);
 static void score_neighbours(OmenHnswStore *store, OmenVisit *visit);
+static const char *find_node_fault(const OmenHnswIndex *hnsw,
+								   OmenHnswSlot slot);
+static bool own_size_fits(const OmenHnswIndex *hnsw, const uint8 *own,
+						  uint32 own_bytes);
 static void keep_pair(OmenHnswStore *store, OmenHnswSlot slot,
 					  const uint8 *own, uint8 **pair, Size *size);
-static void load_chain(OmenHnswStore *store, OmenHnswSlot slot);
+static void load_chain(OmenHnswStore *store, BlockNumber node_block,
+					   OmenHnswSlot slot);
 
 const OmenGraphOps omen_hnsw_graph_ops = {
 	.visit = visit_node,
@@ -71,13 +76,91 @@ omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link, OmenLockMode mode,
 								number % layout->slots_per_page);
 	if (((*slot)->flags & (OMEN_SLOT_USED | OMEN_SLOT_TIDLIST)) !=
 		OMEN_SLOT_USED ||
-		(*slot)->version != omen_link_version(link) ||
-		(*slot)->nlinks > layout->max_links)
+		(*slot)->version != omen_link_version(link))
 	{
 		omen_page_release(buffer);
 		return InvalidBuffer;
 	}
+	omen_hnsw_check_slot(store->index, store->hnsw, buffer, *slot);
 	return buffer;
+}
+
+/*
+ * Raise an ERROR if a slot holds numbers that cannot be: whoever reads it then
+ * relies on them.  Its page is locked, or a copy nobody else sees is checked
+ * by way of the buffer it came from.
+ */
+void
+omen_hnsw_check_slot(Relation index, const OmenHnswIndex *hnsw, Buffer buffer,
+					 OmenHnswSlot slot)
+{
+	const OmenHnswLayout *layout = &hnsw->layout;
+	PageHeader	header = (PageHeader) BufferGetPage(buffer);
+	Size		end = (char *) slot - (char *) header + layout->slot_size;
+	bool		list = (slot->flags & OMEN_SLOT_TIDLIST) != 0;
+	const char *fault = NULL;
+
+	if (unlikely(slot->version > 15 || (slot->flags & ~OMEN_SLOT_ALL) != 0 ||
+				 (slot->flags != 0 && (slot->flags & OMEN_SLOT_USED) == 0)))
+		fault = "A slot has unknown flags.";
+	else if (slot->flags == 0)
+		return;
+	else if (unlikely(end > header->pd_lower))
+		fault = "A slot in use lies beyond the end of the page's contents.";
+	else if (unlikely(slot->ntids > (list ? layout->list_tids :
+									 OMEN_SLOT_TIDS)))
+		fault = "A slot has too many TIDs.";
+	else if (!list)
+		fault = find_node_fault(hnsw, slot);
+
+	for (int i = 0; fault == NULL && i < slot->ntids; i++)
+	{
+		const ItemPointerData *tid = list ? &omen_slot_list(slot)[i] :
+			&slot->tids[i];
+
+		if (unlikely(!ItemPointerIsValid(tid) ||
+					 !BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(tid))))
+			fault = "A slot has an invalid TID.";
+	}
+	if (unlikely(fault != NULL))
+		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer), fault);
+}
+
+/* What is impossible about a node's own numbers; NULL if nothing is */
+static const char *
+find_node_fault(const OmenHnswIndex *hnsw, OmenHnswSlot slot)
+{
+	const OmenHnswLayout *layout = &hnsw->layout;
+	uint32		own_size = hnsw->meta.shape.own_size;
+
+	if (unlikely(slot->nlinks > layout->max_links ||
+				 slot->nscale > slot->nlinks))
+		return "A node has too many links.";
+	if (unlikely(slot->level > OMEN_MAX_LEVEL))
+		return "A node has an impossible level.";
+	if (unlikely(own_size > 0 ? slot->own_bytes != own_size :
+				 slot->own_bytes < sizeof(OmenSparsePayload) ||
+				 slot->own_bytes > OMEN_HNSW_MAX_SPARSE_OWN))
+		return "A node's code has an impossible length.";
+	if (unlikely((slot->own_bytes > layout->own_inline) !=
+				 BlockNumberIsValid(slot->chain)))
+		return "A node's code and its chain do not belong together.";
+	if (!BlockNumberIsValid(slot->chain) &&
+		!own_size_fits(hnsw, omen_slot_own(layout, slot), slot->own_bytes))
+		return "A node's code has an impossible number of elements.";
+	return NULL;
+}
+
+/* Codes of sparse vectors tell their length themselves: is it this one? */
+static bool
+own_size_fits(const OmenHnswIndex *hnsw, const uint8 *own, uint32 own_bytes)
+{
+	const OmenSparsePayload *head = (const OmenSparsePayload *) own;
+
+	return hnsw->meta.shape.own_size > 0 ||
+		(head->nnz >= 0 &&
+		 sizeof(OmenSparsePayload) +
+		 (Size) head->nnz * (sizeof(int32) + sizeof(float)) == own_bytes);
 }
 
 OmenHnswSlot
@@ -90,15 +173,15 @@ omen_hnsw_page_slot(const OmenHnswLayout *layout, Page page, int position)
 }
 
 /*
- * The own code of a locked slot: in place, or gathered from its chain into
- * the store's work area.
+ * The own code of a slot whose page is locked: in place, or gathered from its
+ * chain into the store's work area.
  */
 const uint8 *
-omen_hnsw_slot_own(OmenHnswStore *store, OmenHnswSlot slot)
+omen_hnsw_slot_own(OmenHnswStore *store, Buffer buffer, OmenHnswSlot slot)
 {
 	if (likely(!BlockNumberIsValid(slot->chain)))
 		return omen_slot_own(&store->hnsw->layout, slot);
-	load_chain(store, slot);
+	load_chain(store, BufferGetBlockNumber(buffer), slot);
 	return store->own;
 }
 
@@ -113,7 +196,8 @@ omen_hnsw_read_pair(OmenHnswStore *store, OmenLink link, uint8 **pair,
 
 	if (!BufferIsValid(buffer))
 		return false;
-	keep_pair(store, slot, omen_hnsw_slot_own(store, slot), pair, size);
+	keep_pair(store, slot, omen_hnsw_slot_own(store, buffer, slot), pair,
+			  size);
 	omen_page_release(buffer);
 	return true;
 }
@@ -128,6 +212,7 @@ omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
 {
 	const OmenHnswLayout *layout = &store->hnsw->layout;
 	OmenLink	link = first;
+	OmenListGuard guard = OMEN_LIST_GUARD;
 	int			ntids = 0;
 	int			room = layout->list_tids;
 
@@ -135,19 +220,21 @@ omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
 	while (link != OMEN_LINK_INVALID)
 	{
 		uint32		number = omen_link_number(link);
-		Buffer		buffer = omen_page_read(store->index,
-											number / layout->slots_per_page,
-											OMEN_PAGE_NODE, OMEN_LOCK_SHARE);
-		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
-												number % layout->slots_per_page);
+		Buffer		buffer;
+		OmenHnswSlot slot;
 
 		CHECK_FOR_INTERRUPTS();
+		omen_hnsw_guard_list(store->index, store->hnsw, &guard, link);
+		buffer = omen_page_read(store->index, number / layout->slots_per_page,
+								OMEN_PAGE_NODE, OMEN_LOCK_SHARE);
+		slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+								   number % layout->slots_per_page);
 		if ((slot->flags & OMEN_SLOT_TIDLIST) == 0 ||
-			slot->version != omen_link_version(link) ||
-			slot->ntids > layout->list_tids)
+			slot->version != omen_link_version(link))
 			link = OMEN_LINK_INVALID;
 		else
 		{
+			omen_hnsw_check_slot(store->index, store->hnsw, buffer, slot);
 			if (ntids + slot->ntids > room)
 			{
 				room = (ntids + slot->ntids) * 2;
@@ -163,6 +250,27 @@ omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
 	return ntids;
 }
 
+/*
+ * Called for every step of a walk along a TID list: raises an ERROR if the
+ * list leads back to itself.  (Brent: remember a slot, and another one after
+ * twice as many steps.)
+ */
+void
+omen_hnsw_guard_list(Relation index, const OmenHnswIndex *hnsw,
+					 OmenListGuard *guard, OmenLink link)
+{
+	if (link == guard->mark)
+		omen_page_report_corrupt(index, omen_link_number(link) /
+								 hnsw->layout.slots_per_page,
+								 "A list of TIDs has no end.");
+	if (++guard->steps == guard->limit)
+	{
+		guard->mark = link;
+		guard->steps = 0;
+		guard->limit *= 2;
+	}
+}
+
 static bool
 visit_node(void *arg, OmenLink link, OmenVisit *visit)
 {
@@ -176,11 +284,11 @@ visit_node(void *arg, OmenLink link, OmenVisit *visit)
 	if (!BufferIsValid(buffer))
 		return false;
 
-	own = omen_hnsw_slot_own(store, slot);
+	own = omen_hnsw_slot_own(store, buffer, slot);
 	visit->own = omen_query_own(store->query, own);
 	visit->live = (slot->flags & OMEN_SLOT_DELETED) == 0;
 	visit->level = slot->level;
-	visit->ntids = Min(slot->ntids, OMEN_SLOT_TIDS);
+	visit->ntids = slot->ntids;
 	memcpy(visit->tids, slot->tids, sizeof(visit->tids));
 	visit->more_tids = slot->more_tids;
 	visit->nlinks = slot->nlinks;
@@ -230,16 +338,16 @@ score_neighbours(OmenHnswStore *store, OmenVisit *visit)
 		Buffer		buffer;
 		bool		found;
 
-		omen_numberset_insert(store->scored, omen_link_number(link), &found);
-		if (found)
+		if (omen_numberset_lookup(store->scored, omen_link_number(link)))
 			continue;
 		buffer = omen_hnsw_read_slot(store, link, OMEN_LOCK_SHARE, &slot);
 		if (!BufferIsValid(buffer))
 			continue;
+		omen_numberset_insert(store->scored, omen_link_number(link), &found);
 		visit->links[kept] = link;
 		visit->estimates[kept++] =
 			omen_query_own(store->query,
-						   omen_hnsw_slot_own(store, slot)).estimate;
+						   omen_hnsw_slot_own(store, buffer, slot)).estimate;
 		omen_page_release(buffer);
 	}
 	visit->nlinks = kept;
@@ -257,7 +365,7 @@ keep_pair(OmenHnswStore *store, OmenHnswSlot slot, const uint8 *own,
 }
 
 static void
-load_chain(OmenHnswStore *store, OmenHnswSlot slot)
+load_chain(OmenHnswStore *store, BlockNumber node_block, OmenHnswSlot slot)
 {
 	const OmenHnswLayout *layout = &store->hnsw->layout;
 	BlockNumber block = slot->chain;
@@ -272,7 +380,8 @@ load_chain(OmenHnswStore *store, OmenHnswSlot slot)
 		store->own_size = slot->own_bytes;
 	}
 	memcpy(store->own, omen_slot_own(layout, slot), done);
-	while (done < slot->own_bytes && BlockNumberIsValid(block))
+	while (done < slot->own_bytes && BlockNumberIsValid(block) &&
+		   block != node_block)
 	{
 		Buffer		buffer = omen_page_read_hinted(store->index, block,
 												   OMEN_PAGE_CHAIN,
@@ -287,6 +396,9 @@ load_chain(OmenHnswStore *store, OmenHnswSlot slot)
 		omen_page_release(buffer);
 	}
 	if (done < slot->own_bytes)
-		omen_page_report_corrupt(store->index, slot->chain,
+		omen_page_report_corrupt(store->index, node_block,
 								 "A chain ends before its node's code does.");
+	if (!own_size_fits(store->hnsw, store->own, slot->own_bytes))
+		omen_page_report_corrupt(store->index, node_block,
+								 "A node's code has an impossible number of elements.");
 }

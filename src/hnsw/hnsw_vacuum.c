@@ -60,10 +60,18 @@ typedef struct RepairNode
 	Size		pair_size;
 } RepairNode;
 
+/* The chain of a node that has been freed */
+typedef struct DeadChain
+{
+	BlockNumber first;
+	uint32		owner;			/* number of the node */
+} DeadChain;
+
 typedef void (*PageVisitor) (VacuumState *state, BlockNumber block);
 
 static void visit_pages(VacuumState *state, PageVisitor visitor);
 static void clean_page(VacuumState *state, BlockNumber block);
+static void check_slots(VacuumState *state, Buffer buffer);
 static int	clean_tids(VacuumState *state, ItemPointerData *tids, int ntids);
 static void empty_page(VacuumState *state, BlockNumber block);
 static bool close_empty_lists(VacuumState *state, OmenLink list);
@@ -84,10 +92,10 @@ static void write_repair(VacuumState *state, const RepairNode *node,
 						 const OmenNear *near, const int *chosen, int n);
 static void free_page(VacuumState *state, BlockNumber block);
 static bool free_slots(VacuumState *state, BlockNumber block, Page page,
-					   BlockNumber *chains, int *nchains);
-static void free_chain(VacuumState *state, BlockNumber block);
+					   DeadChain *chains, int *nchains);
+static void free_chain(VacuumState *state, const DeadChain *chain);
 static bool is_deleted(void *arg, OmenLink link);
-static void set_bit(uint64 *bits, uint32 number);
+static void set_bit(const VacuumState *state, uint64 *bits, uint32 number);
 static bool get_bit(const VacuumState *state, const uint64 *bits,
 					uint32 number);
 static int	compare_near(const void *a, const void *b);
@@ -190,16 +198,16 @@ clean_page(VacuumState *state, BlockNumber block)
 		return;
 	}
 
+	check_slots(state, buffer);
 	omen_edit_begin(&edit, state->index);
 	page = omen_edit_page(&edit, buffer);
 	for (int i = 0; i < layout->slots_per_page; i++)
 	{
 		OmenHnswSlot slot = omen_hnsw_page_slot(layout, page, i);
 		bool		list = (slot->flags & OMEN_SLOT_TIDLIST) != 0;
-		int			room = list ? layout->list_tids : OMEN_SLOT_TIDS;
 		int			kept;
 
-		if ((slot->flags & OMEN_SLOT_USED) == 0 || slot->ntids > room)
+		if ((slot->flags & OMEN_SLOT_USED) == 0)
 			continue;
 		kept = clean_tids(state, list ? omen_slot_list(slot) : slot->tids,
 						  slot->ntids);
@@ -213,6 +221,18 @@ clean_page(VacuumState *state, BlockNumber block)
 	else
 		omen_edit_abort(&edit);
 	omen_page_release(buffer);
+}
+
+/* Each pass relies on what it reads: a page may have been read anew since */
+static void
+check_slots(VacuumState *state, Buffer buffer)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+
+	for (int i = 0; i < layout->slots_per_page; i++)
+		omen_hnsw_check_slot(state->index, state->hnsw, buffer,
+							 omen_hnsw_page_slot(layout,
+												 BufferGetPage(buffer), i));
 }
 
 /* Move the living TIDs to the front; returns how many there are */
@@ -254,6 +274,7 @@ empty_page(VacuumState *state, BlockNumber block)
 		return;
 	}
 
+	check_slots(state, buffer);
 	heads = palloc(layout->slots_per_page * sizeof(OmenLink));
 	empty = palloc0(layout->slots_per_page);
 	for (int i = 0; i < layout->slots_per_page; i++)
@@ -268,7 +289,7 @@ empty_page(VacuumState *state, BlockNumber block)
 		heads[i] = slot->more_tids;
 		if ((slot->flags & OMEN_SLOT_DELETED) != 0)
 		{
-			set_bit(state->deleted, first + i);
+			set_bit(state, state->deleted, first + i);
 			state->ndeleted++;
 		}
 		else
@@ -300,7 +321,7 @@ empty_page(VacuumState *state, BlockNumber block)
 			if (!empty[i] || slot->ntids > 0 || slot->more_tids != heads[i])
 				continue;
 			slot->flags |= OMEN_SLOT_DELETED;
-			set_bit(state->deleted, first + i);
+			set_bit(state, state->deleted, first + i);
 			state->ndeleted++;
 		}
 		omen_edit_finish(&edit);
@@ -315,10 +336,13 @@ empty_page(VacuumState *state, BlockNumber block)
 static bool
 close_empty_lists(VacuumState *state, OmenLink list)
 {
+	OmenListGuard closed = OMEN_LIST_GUARD;
+	OmenListGuard listed = OMEN_LIST_GUARD;
 	OmenLink	link = list;
 
 	while (link != OMEN_LINK_INVALID)
 	{
+		omen_hnsw_guard_list(state->index, state->hnsw, &closed, link);
 		if (!close_list_slot(state, &link))
 			break;
 	}
@@ -328,7 +352,8 @@ close_empty_lists(VacuumState *state, OmenLink list)
 	link = list;
 	while (link != OMEN_LINK_INVALID)
 	{
-		set_bit(state->listed, omen_link_number(link));
+		omen_hnsw_guard_list(state->index, state->hnsw, &listed, link);
+		set_bit(state, state->listed, omen_link_number(link));
 		link = next_list_slot(state, link);
 	}
 	return false;
@@ -399,7 +424,10 @@ lock_list_slot(VacuumState *state, OmenLink link, Buffer *buffer)
 							   number % layout->slots_per_page);
 	if ((slot->flags & OMEN_SLOT_TIDLIST) != 0 &&
 		slot->version == omen_link_version(link))
+	{
+		omen_hnsw_check_slot(state->index, state->hnsw, *buffer, slot);
 		return slot;
+	}
 	omen_page_release(*buffer);
 	return NULL;
 }
@@ -416,6 +444,8 @@ repair_page(VacuumState *state, BlockNumber block)
 	OmenLink   *links = palloc(layout->slots_per_page * sizeof(OmenLink));
 	int			n = 0;
 
+	if (kind == OMEN_PAGE_NODE)
+		check_slots(state, buffer);
 	for (int i = 0; kind == OMEN_PAGE_NODE && i < layout->slots_per_page; i++)
 	{
 		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
@@ -613,8 +643,8 @@ write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
 static void
 free_page(VacuumState *state, BlockNumber block)
 {
-	BlockNumber *chains = palloc(state->hnsw->layout.slots_per_page *
-								 sizeof(BlockNumber));
+	DeadChain  *chains = palloc(state->hnsw->layout.slots_per_page *
+								sizeof(DeadChain));
 	int			nchains = 0;
 	OmenPageKind kind;
 	int			used = -1;
@@ -627,6 +657,7 @@ free_page(VacuumState *state, BlockNumber block)
 		OmenPageEdit edit;
 		Page		page;
 
+		check_slots(state, buffer);
 		omen_edit_begin(&edit, state->index);
 		page = omen_edit_page(&edit, buffer);
 		if (free_slots(state, block, page, chains, &nchains))
@@ -644,12 +675,12 @@ free_page(VacuumState *state, BlockNumber block)
 
 	/* nothing leads to the chains any more, so nobody reads them */
 	for (int i = 0; i < nchains; i++)
-		free_chain(state, chains[i]);
+		free_chain(state, &chains[i]);
 }
 
 static bool
 free_slots(VacuumState *state, BlockNumber block, Page page,
-		   BlockNumber *chains, int *nchains)
+		   DeadChain *chains, int *nchains)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	bool		changed = false;
@@ -667,7 +698,10 @@ free_slots(VacuumState *state, BlockNumber block, Page page,
 		if (!node && !list)
 			continue;
 		if (node && BlockNumberIsValid(slot->chain))
-			chains[(*nchains)++] = slot->chain;
+		{
+			chains[*nchains].first = slot->chain;
+			chains[(*nchains)++].owner = number;
+		}
 		omen_hnsw_free_slot(layout, page, slot);
 		changed = true;
 	}
@@ -675,17 +709,22 @@ free_slots(VacuumState *state, BlockNumber block, Page page,
 }
 
 static void
-free_chain(VacuumState *state, BlockNumber block)
+free_chain(VacuumState *state, const DeadChain *chain)
 {
+	BlockNumber block = chain->first;
+
 	while (BlockNumberIsValid(block))
 	{
 		Buffer		buffer = omen_page_read(state->index, block,
 											OMEN_PAGE_CHAIN,
 											OMEN_LOCK_EXCLUSIVE);
-		BlockNumber next = omen_page_opaque(BufferGetPage(buffer))->next;
+		OmenPageOpaque opaque = omen_page_opaque(BufferGetPage(buffer));
+		BlockNumber next = opaque->next;
 		OmenPageEdit edit;
 
-		CHECK_FOR_INTERRUPTS();
+		if (opaque->owner != chain->owner)
+			omen_page_report_corrupt(state->index, block,
+									 "A chain leads to a page of another node.");
 		omen_edit_begin(&edit, state->index);
 		omen_edit_new_page(&edit, buffer, OMEN_PAGE_FREE);
 		omen_edit_finish(&edit);
@@ -704,9 +743,12 @@ is_deleted(void *arg, OmenLink link)
 	return get_bit(state, state->deleted, omen_link_number(link));
 }
 
+/* Pages that came after the vacuum began have no bits: it leaves them alone */
 static void
-set_bit(uint64 *bits, uint32 number)
+set_bit(const VacuumState *state, uint64 *bits, uint32 number)
 {
+	if (number / state->hnsw->layout.slots_per_page >= state->nblocks)
+		return;
 	bits[number / 64] |= UINT64CONST(1) << (number % 64);
 }
 

@@ -211,7 +211,7 @@ omen_scan_distance_of(OmenScan *scan, OmenLink link, OmenBounds *bounds)
 	if (!BufferIsValid(buffer))
 		return false;
 	*bounds = omen_query_own(scan->query,
-							 omen_hnsw_slot_own(&scan->store, slot));
+							 omen_hnsw_slot_own(&scan->store, buffer, slot));
 	omen_page_release(buffer);
 	return true;
 }
@@ -326,6 +326,7 @@ sweep(OmenScan *scan)
 	int			nitems = 0;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
 	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+	bool		cut = false;
 
 	items = palloc_extended((Size) keep * 2 * sizeof(ScanItem),
 							MCXT_ALLOC_HUGE);
@@ -338,13 +339,14 @@ sweep(OmenScan *scan)
 			qsort(items, nitems, sizeof(ScanItem), compare_pass_items);
 			nitems = keep;
 			scan->horizon = items[keep - 1].key;
+			cut = true;
 		}
 		sweep_page(scan, block, strategy, items, &nitems);
 	}
 	FreeAccessStrategy(strategy);
 
 	qsort(items, nitems, sizeof(ScanItem), compare_pass_items);
-	if (nitems > keep || !isinf(scan->horizon))
+	if (nitems > keep || cut)
 	{
 		nitems = Min(nitems, keep);
 		scan->horizon = items[nitems - 1].key;
@@ -381,9 +383,11 @@ sweep_page(OmenScan *scan, BlockNumber block, BufferAccessStrategy strategy,
 			!omen_allow_test(scan->params.allow, number) ||
 			(scan->search && omen_search_was_visited(scan->search, number)))
 			continue;
+		omen_hnsw_check_slot(scan->params.index, scan->hnsw, buffer, slot);
 		if (scan->query)
 			bounds = omen_query_own(scan->query,
-									omen_hnsw_slot_own(&scan->store, slot));
+									omen_hnsw_slot_own(&scan->store, buffer,
+													   slot));
 		scan->counts.swept++;
 		if (!wanted_by_pass(scan, number, bounds.lower))
 			continue;
@@ -393,7 +397,7 @@ sweep_page(OmenScan *scan, BlockNumber block, BufferAccessStrategy strategy,
 		item->exact = scan->query == NULL;
 		item->link = omen_link_form(number, slot->version);
 		item->more_tids = slot->more_tids;
-		item->ntids = Min(slot->ntids, OMEN_SLOT_TIDS);
+		item->ntids = slot->ntids;
 		memcpy(item->tids, slot->tids, sizeof(item->tids));
 	}
 	omen_page_release(buffer);

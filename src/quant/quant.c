@@ -202,6 +202,57 @@ omen_quant_choose_shape(OmenElementType element, OmenMetric metric,
 	return false;
 }
 
+static bool
+is_rotated_shape_valid(const OmenCodeShape *shape)
+{
+	uint32		own = shape->own_kind == OMEN_OWN_I16 ? sizeof(int16) :
+		sizeof(int8);
+	uint32		link_size = 0;
+
+	if (shape->element != OMEN_ELEMENT_F32 &&
+		shape->element != OMEN_ELEMENT_F16)
+		return false;
+	if (shape->metric != OMEN_METRIC_L2 && shape->metric != OMEN_METRIC_IP &&
+		shape->metric != OMEN_METRIC_COSINE)
+		return false;
+
+	if (shape->link_kind == OMEN_LINK_RABITQ2)
+		link_size = shape->link_dims / 4;
+	else if (shape->link_kind == OMEN_LINK_RABITQ1)
+		link_size = (shape->link_dims + 31) / 32 * 4;
+	else if (shape->link_kind != OMEN_LINK_NONE)
+		return false;
+
+	return shape->code_dims == omen_rotation_dims(shape->dims) &&
+		shape->link_dims <= shape->code_dims &&
+		shape->link_dims % 16 == 0 &&
+		(shape->link_dims > 0) == (shape->link_kind != OMEN_LINK_NONE) &&
+		shape->own_size == sizeof(OmenOwnFactors) + shape->code_dims * own &&
+		shape->pair_size == sizeof(OmenOwnFactors) + shape->code_dims &&
+		shape->link_size == link_size;
+}
+
+bool
+omen_quant_shape_is_valid(const OmenCodeShape *shape)
+{
+	OmenCodeShape raw = {0};
+
+	if (shape->dims == 0)
+		return false;
+	if (shape->own_kind == OMEN_OWN_I8 || shape->own_kind == OMEN_OWN_I16)
+		return is_rotated_shape_valid(shape);
+	if (shape->own_kind != OMEN_OWN_RAW ||
+		shape->element < OMEN_ELEMENT_F32 ||
+		shape->element > OMEN_ELEMENT_SPARSE)
+		return false;
+
+	choose_raw((OmenElementType) shape->element, shape->dims, &raw);
+	return shape->link_kind == raw.link_kind && shape->code_dims == 0 &&
+		shape->link_dims == 0 && shape->own_size == raw.own_size &&
+		shape->pair_size == raw.pair_size &&
+		shape->link_size == raw.link_size;
+}
+
 /* --- quantizers --- */
 
 Size

@@ -155,6 +155,12 @@ extern bool omen_quant_choose_shape(OmenElementType element, OmenMetric metric,
 									OmenCodeShape *shape);
 
 /*
+ * Do the numbers of a shape that was read from disk agree with each other?
+ * Not whether we would choose the same shape today.
+ */
+extern bool omen_quant_shape_is_valid(const OmenCodeShape *shape);
+
+/*
  * Size of the memory that omen_quant_init() needs for this shape, and the
  * initialization itself; mean is in the column's own coordinates (float
  * [dims], of the normalized vectors under cosine) or NULL.

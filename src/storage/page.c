@@ -21,6 +21,7 @@
 static Buffer read_by_hint(Relation index, BlockNumber block,
 						   OmenBufferHints *hints);
 static void grow_hints(OmenBufferHints *hints, BlockNumber nblocks);
+static void check_block(Relation index, BlockNumber block);
 static void check_page(Relation index, Buffer buffer, OmenPageKind kind);
 
 void
@@ -42,8 +43,10 @@ Buffer
 omen_page_read(Relation index, BlockNumber block, OmenPageKind kind,
 			   OmenLockMode mode)
 {
-	Buffer		buffer = ReadBuffer(index, block);
+	Buffer		buffer;
 
+	check_block(index, block);
+	buffer = ReadBuffer(index, block);
 	LockBuffer(buffer, mode);
 	check_page(index, buffer, kind);
 	return buffer;
@@ -62,6 +65,27 @@ omen_page_read_hinted(Relation index, BlockNumber block, OmenPageKind kind,
 	LockBuffer(buffer, mode);
 	check_page(index, buffer, kind);
 	return buffer;
+}
+
+Buffer
+omen_page_try_free(Relation index, BlockNumber block)
+{
+	Buffer		buffer = ReadBuffer(index, block);
+	Page		page;
+
+	if (!ConditionalLockBuffer(buffer))
+	{
+		ReleaseBuffer(buffer);
+		return InvalidBuffer;
+	}
+	page = BufferGetPage(buffer);
+	if (PageIsNew(page))
+		return buffer;
+	check_page(index, buffer, OMEN_PAGE_FREE);
+	if (omen_page_opaque(page)->kind == OMEN_PAGE_FREE)
+		return buffer;
+	UnlockReleaseBuffer(buffer);
+	return InvalidBuffer;
 }
 
 Buffer
@@ -166,10 +190,16 @@ read_by_hint(Relation index, BlockNumber block, OmenBufferHints *hints)
 
 	/* local buffers of temporary relations have no mapping to save */
 	if (RelationUsesLocalBuffers(index))
+	{
+		check_block(index, block);
 		return ReadBuffer(index, block);
+	}
 
 	if (block >= hints->nblocks)
+	{
+		check_block(index, block);
 		grow_hints(hints, block + 1);
+	}
 
 	buffer = hints->buffers[block];
 	if (buffer != InvalidBuffer && hints->reads++ % HINT_REFRESH != 0 &&
@@ -203,18 +233,39 @@ grow_hints(OmenBufferHints *hints, BlockNumber nblocks)
 	hints->nblocks = nblocks;
 }
 
-/* Is it one of our pages, and of the kind wanted (OMEN_PAGE_FREE = any)? */
+/*
+ * A block number that was read from a page must lie in the relation: past its
+ * end the server speaks of a broken file, and the invalid one extends it.
+ */
+static void
+check_block(Relation index, BlockNumber block)
+{
+	if (unlikely(block != 0 && block >= RelationGetNumberOfBlocks(index)))
+		omen_page_report_corrupt(index, block,
+								 "The index refers to this block, but ends before it.");
+}
+
+/*
+ * Is it one of our pages, and of the kind wanted (OMEN_PAGE_FREE = any)?  Also
+ * checks what generic WAL relies on: that the hole does not reach beyond
+ * pd_upper.
+ */
 static void
 check_page(Relation index, Buffer buffer, OmenPageKind kind)
 {
 	Page		page = BufferGetPage(buffer);
-	OmenPageOpaque opaque = omen_page_opaque(page);
+	PageHeader	header = (PageHeader) page;
+	OmenPageOpaque opaque = (OmenPageOpaque)
+		((char *) page + BLCKSZ - MAXALIGN(sizeof(OmenPageOpaqueData)));
 
 	if (unlikely(PageIsNew(page)))
 		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
 								 "The page is empty.");
-	if (unlikely(PageGetSpecialSize(page) !=
-				 MAXALIGN(sizeof(OmenPageOpaqueData)) ||
+	if (unlikely(header->pd_special !=
+				 BLCKSZ - MAXALIGN(sizeof(OmenPageOpaqueData)) ||
+				 header->pd_upper != header->pd_special ||
+				 header->pd_lower > header->pd_upper ||
+				 header->pd_lower < SizeOfPageHeaderData ||
 				 opaque->page_id != OMEN_PAGE_ID ||
 				 opaque->kind > OMEN_PAGE_TIDMAP))
 		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),

@@ -111,6 +111,13 @@ extern Buffer omen_page_read_any(Relation index, BlockNumber block,
 								 BufferAccessStrategy strategy,
 								 OmenPageKind *kind);
 
+/*
+ * The page exclusively locked, if it is FREE or of zeros and nobody else holds
+ * a lock on it; else InvalidBuffer.  Does not wait: the caller may hold locks
+ * of other pages, and the page may be one of them.
+ */
+extern Buffer omen_page_try_free(Relation index, BlockNumber block);
+
 /* Unlock and unpin */
 extern void omen_page_release(Buffer buffer);
 
