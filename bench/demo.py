@@ -2,6 +2,7 @@
 """The talking part of "make demo", see demo.sh."""
 import csv
 import gzip
+import itertools
 import json
 import os
 import time
@@ -11,6 +12,7 @@ import recall
 import sets
 
 QUERIES = 200
+CLAIM = 51
 SAMPLES = """
 -- the five digits most like digit 0, and what they show
 SELECT id, label, embedding <-> (SELECT embedding FROM digits WHERE id = 0) AS distance
@@ -77,11 +79,12 @@ def show_claim(db, data):
     """What a real question finds, so that the numbers mean something."""
     with open(os.path.join(data.folder, "queries.tsv"), encoding="utf-8",
               newline="") as file:
-        claim = list(csv.reader(file, delimiter="\t"))[1][1]
+        claim = list(csv.reader(file, delimiter="\t"))[1 + CLAIM][1]
+    vector = next(itertools.islice(data.queries(), CLAIM, None))
     db.prepare("claim", "SELECT title FROM abstracts "
                "ORDER BY embedding <=> $1::vector LIMIT 3")
     print(f'claim: "{claim}"\nnearest abstracts:')
-    for row in db.execute("claim", pg.vector(next(data.queries()))):
+    for row in db.execute("claim", pg.vector(vector)):
         print(f"  - {row[0][:90]}")
 
 
@@ -97,6 +100,7 @@ def measure(db, data, table):
     bench = recall.Bench(db, data, table, "vector", 10, QUERIES)
     if bench.index() != f"{table}_embedding_idx":
         raise SystemExit("the index was not used")
+    bench.run()
     for ef in (20, 40, 100):
         db.query(f"SET omenhnsw.ef_search = {ef}")
         print_line(f"omenhnsw, ef {ef}", bench)
