@@ -85,6 +85,16 @@ SQL
 is(all_through_index($node, 'sparse', "v <-> '{1:1}/2000'"),
 	'500 500', 'larger values go where smaller ones were deleted');
 
+# and looking for that space costs an insert no walk over the whole index
+my $plan = query($node, <<'SQL');
+EXPLAIN (ANALYZE, BUFFERS, COSTS off, TIMING off, SUMMARY off)
+INSERT INTO sparse SELECT 501, (SELECT '{' || string_agg(g || ':' || g, ',') || '}/2000'
+  FROM generate_series(1, 500) g)::sparsevec;
+SQL
+my ($touched) = $plan =~ /shared hit=(\d+)/;
+cmp_ok($touched, '<', 5 * query($node, 'SELECT count(*) FROM sparse'),
+	"an insert after vacuum touches few pages: $touched");
+
 # four clients that insert, delete, update and search, and one that vacuums
 query($node, <<'SQL');
 CREATE TABLE stress (id bigserial PRIMARY KEY, v vector(16));
