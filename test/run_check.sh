@@ -175,12 +175,14 @@ run_server_tests()
 	omen_start "max_prepared_transactions = 10" "timezone = 'UTC'" \
 		"max_parallel_maintenance_workers = 2"
 	if wanted_part regress; then
-		mapfile -t tests < <(test_names "$WORK/tree/sql" sql)
+		# shellcheck disable=SC2207
+		tests=($(test_names "$WORK/tree/sql" sql))
 		regress regress "$pgxs/src/test/regress/pg_regress" \
 			"$WORK/tree" "${tests[@]}"
 	fi
 	if wanted_part isolation; then
-		mapfile -t tests < <(test_names "$WORK/tree/test/specs" spec)
+		# shellcheck disable=SC2207
+		tests=($(test_names "$WORK/tree/test/specs" spec))
 		regress isolation "$pgxs/src/test/isolation/pg_isolation_regress" \
 			"$WORK/tree/test" "${tests[@]}"
 	fi
