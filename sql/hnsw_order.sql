@@ -1,0 +1,57 @@
+-- Every operator class gives the order that its operator gives without it
+SET enable_seqscan = off;
+SELECT setseed(0.25);
+CREATE TABLE points (id int, v vector(6), b bit(40));
+INSERT INTO points SELECT i,
+	ARRAY[random(), random() - 0.5, random(), random() * 3, random() - 1, random()]::vector,
+	(random() * (2^31 - 1))::int::bit(32) || '01010101'
+FROM generate_series(1, 600) i;
+
+-- rank of each row by index minus its rank by sorting: all zero if in order
+CREATE FUNCTION disorder(kind text, operator text, class text, query text)
+RETURNS TABLE (n bigint, displaced bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	expression text := CASE kind WHEN 'bit' THEN 'b'
+		ELSE format('(v::%s(6))', kind) END;
+BEGIN
+	EXECUTE format('CREATE INDEX disorder_idx ON points USING omenhnsw (%s %s)',
+				   expression, class);
+	RETURN QUERY EXECUTE format(
+		'SELECT count(*), count(*) FILTER (WHERE d <> e) FROM
+		 (SELECT %1$s %2$s %3$L AS d, row_number() OVER () AS r FROM
+			(SELECT * FROM points ORDER BY %1$s %2$s %3$L LIMIT 15) x) i
+		 JOIN (SELECT d AS e, row_number() OVER (ORDER BY d) AS r FROM
+			(SELECT %1$s %2$s %3$L AS d FROM points) x) s USING (r)',
+		expression, operator, query);
+	DROP INDEX disorder_idx;
+END $$;
+
+SET omenhnsw.ef_search = 200;
+SELECT * FROM disorder('vector', '<->', 'vector_l2_ops', '[0.5,0.1,0.5,1,-0.5,0.5]');
+SELECT * FROM disorder('vector', '<#>', 'vector_ip_ops', '[0.5,0.1,0.5,1,-0.5,0.5]');
+SELECT * FROM disorder('vector', '<=>', 'vector_cosine_ops', '[0.5,0.1,0.5,1,-0.5,0.5]');
+SELECT * FROM disorder('vector', '<+>', 'vector_l1_ops', '[0.5,0.1,0.5,1,-0.5,0.5]');
+SELECT * FROM disorder('halfvec', '<->', 'halfvec_l2_ops', '[0.5,0.1,0.5,1,-0.5,0.5]');
+SELECT * FROM disorder('halfvec', '<#>', 'halfvec_ip_ops', '[0.5,0.1,0.5,1,-0.5,0.5]');
+SELECT * FROM disorder('halfvec', '<=>', 'halfvec_cosine_ops', '[0.5,0.1,0.5,1,-0.5,0.5]');
+SELECT * FROM disorder('halfvec', '<+>', 'halfvec_l1_ops', '[0.5,0.1,0.5,1,-0.5,0.5]');
+SELECT * FROM disorder('sparsevec', '<->', 'sparsevec_l2_ops', '{1:0.5,3:0.5,4:1}/6');
+SELECT * FROM disorder('sparsevec', '<#>', 'sparsevec_ip_ops', '{1:0.5,3:0.5,4:1}/6');
+SELECT * FROM disorder('sparsevec', '<=>', 'sparsevec_cosine_ops', '{1:0.5,3:0.5,4:1}/6');
+SELECT * FROM disorder('sparsevec', '<+>', 'sparsevec_l1_ops', '{1:0.5,3:0.5,4:1}/6');
+SELECT * FROM disorder('bit', '<~>', 'bit_hamming_ops', repeat('01', 20));
+SELECT * FROM disorder('bit', '<%>', 'bit_jaccard_ops', repeat('01', 20));
+
+-- the same through each quantizer
+CREATE INDEX idx ON points USING omenhnsw (v vector_l2_ops) WITH (quantizer = sq8);
+SELECT array_agg(id) = (SELECT array_agg(id) FROM
+	(SELECT id FROM points ORDER BY (v <-> '[1,0,1,0,0,0]') + 0 LIMIT 10) x)
+FROM (SELECT id FROM points ORDER BY v <-> '[1,0,1,0,0,0]' LIMIT 10) x;
+DROP INDEX idx;
+CREATE INDEX idx ON points USING omenhnsw (v vector_l2_ops) WITH (quantizer = none);
+SELECT array_agg(id) = (SELECT array_agg(id) FROM
+	(SELECT id FROM points ORDER BY (v <-> '[1,0,1,0,0,0]') + 0 LIMIT 10) x)
+FROM (SELECT id FROM points ORDER BY v <-> '[1,0,1,0,0,0]' LIMIT 10) x;
+
+DROP TABLE points;
+DROP FUNCTION disorder;
