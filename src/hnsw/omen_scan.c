@@ -87,6 +87,7 @@ struct OmenScan
 	uint32		cutoff_number;
 
 	ScanItem   *current;		/* the node whose rows are being returned */
+	BlockNumber heap_blocks;	/* size of the table, at least */
 	ItemPointerData *list;		/* its TID list */
 	int			nlist;
 	int			next_tid;
@@ -108,6 +109,8 @@ static int	compare_pass_items(const void *a, const void *b);
 static bool is_certain(const OmenScan *scan, const ScanItem *item);
 static bool verify(OmenScan *scan, ScanItem *item);
 static bool row_distance(OmenScan *scan, ItemPointer tid, float *distance);
+static void check_tid(OmenScan *scan, const ScanItem *item,
+					  const ItemPointerData *tid);
 static bool current_next(OmenScan *scan, ItemPointer tid);
 static void open_rows(OmenScan *scan);
 static void close_rows(OmenScan *scan);
@@ -455,12 +458,18 @@ verify(OmenScan *scan, ScanItem *item)
 	if (scan->rows.fetch == NULL)
 		open_rows(scan);
 	for (int i = 0; i < item->ntids && !visible; i++)
+	{
+		check_tid(scan, item, &item->tids[i]);
 		visible = row_distance(scan, &item->tids[i], &distance);
+	}
 	if (!visible && item->more_tids != OMEN_LINK_INVALID)
 	{
 		nlist = omen_hnsw_read_tids(&scan->store, item->more_tids, &list);
 		for (int i = 0; i < nlist && !visible; i++)
+		{
+			check_tid(scan, item, &list[i]);
 			visible = row_distance(scan, &list[i], &distance);
+		}
 		pfree(list);
 	}
 	if (!visible)
@@ -510,6 +519,22 @@ row_distance(OmenScan *scan, ItemPointer tid, float *distance)
 	return usable;
 }
 
+/* A row beyond the end of the table: past it, the server sees a broken file */
+static void
+check_tid(OmenScan *scan, const ScanItem *item, const ItemPointerData *tid)
+{
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+
+	if (likely(block < scan->heap_blocks) || scan->params.heap == NULL)
+		return;
+	scan->heap_blocks = RelationGetNumberOfBlocks(scan->params.heap);
+	if (block >= scan->heap_blocks)
+		omen_page_report_corrupt(scan->params.index,
+								 omen_link_number(item->link) /
+								 scan->hnsw->layout.slots_per_page,
+								 "A node refers to rows beyond the end of the table.");
+}
+
 /* The next row of the node that is being returned */
 static bool
 current_next(OmenScan *scan, ItemPointer tid)
@@ -521,6 +546,7 @@ current_next(OmenScan *scan, ItemPointer tid)
 	if (scan->next_tid < item->ntids)
 	{
 		*tid = item->tids[scan->next_tid++];
+		check_tid(scan, item, tid);
 		return true;
 	}
 	if (scan->next_tid == item->ntids && scan->list == NULL &&
@@ -530,6 +556,7 @@ current_next(OmenScan *scan, ItemPointer tid)
 	if (scan->next_tid - item->ntids < scan->nlist)
 	{
 		*tid = scan->list[scan->next_tid++ - item->ntids];
+		check_tid(scan, item, tid);
 		return true;
 	}
 	if (scan->list)

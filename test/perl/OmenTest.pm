@@ -49,6 +49,7 @@ autovacuum = off
 fsync = off
 min_parallel_table_scan_size = 0
 max_parallel_maintenance_workers = 0
+jit = off
 CONF
 	$node->append_conf('postgresql.conf',
 		"shared_preload_libraries = 'omendb'\n")

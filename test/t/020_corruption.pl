@@ -1,0 +1,323 @@
+# Pages that are not what they should be: whatever an index's file holds, a
+# scan, an insert or a vacuum ends in time with an answer or an error that says
+# what is broken, the server stays up, and REINDEX repairs the index.
+#
+# One index for each mutation, all mutated at once while the server is down.
+# OMEN_SEED and OMEN_MUTATIONS choose others than those of the everyday run.
+
+use strict;
+use warnings FATAL => 'all';
+
+use OmenTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $page = 8192;
+my $seed = $ENV{OMEN_SEED} // 1;
+my $mutations = $ENV{OMEN_MUTATIONS} // 120;
+
+# what an index of each layout is made of: type, class, operator, options,
+# rows, and a value for row i
+my @kinds = (
+	{
+		name => 'two bit codes',
+		type => 'vector(8)',
+		class => 'vector_l2_ops',
+		op => '<->',
+		rows => 300,
+		value => 'ARRAY[i, i % 7, i % 11, i % 13, 1, 2, 3, 4]::vector'
+	},
+	{
+		name => 'equal values',
+		type => 'vector(3)',
+		class => 'vector_l2_ops',
+		op => '<->',
+		with => 'm = 2, quantizer = none',
+		rows => 400,
+		value => 'ARRAY[i % 3, 1, 2]::vector'
+	},
+	{
+		name => 'chains',
+		type => 'vector(2500)',
+		class => 'vector_l1_ops',
+		op => '<+>',
+		rows => 30,
+		value => 'array_fill(i % 25, ARRAY[2500])::vector'
+	},
+	{
+		name => 'one bit codes',
+		type => 'halfvec(500)',
+		class => 'halfvec_cosine_ops',
+		op => '<=>',
+		rows => 40,
+		value =>
+		  "ARRAY(SELECT sin(i * g) FROM generate_series(1, 500) g)::real[]::vector(500)::halfvec(500)"
+	},
+	{
+		name => 'sparse',
+		type => 'sparsevec(5000)',
+		class => 'sparsevec_ip_ops',
+		op => '<#>',
+		rows => 120,
+		value =>
+		  "('{1:' || i || ',' || 2 + i % 50 || ':2' || CASE WHEN i % 40 = 0 THEN (SELECT string_agg(',' || 100 + g || ':1', '') FROM generate_series(1, 1500) g) ELSE '' END || '}/5000')::sparsevec"
+	},
+	{
+		name => 'bits',
+		type => 'bit(64)',
+		class => 'bit_hamming_ops',
+		op => '<~>',
+		rows => 300,
+		value => '(i * 7919)::bit(64)'
+	},
+	{
+		name => 'own codes only',
+		type => 'vector(20)',
+		class => 'vector_ip_ops',
+		op => '<#>',
+		with => 'quantizer = sq8, m = 6',
+		rows => 200,
+		value =>
+		  'ARRAY(SELECT cos(i * g) FROM generate_series(1, 20) g)::real[]::vector'
+	});
+
+sub make_kind
+{
+	my ($node, $k) = @_;
+	my $kind = $kinds[$k];
+
+	query($node,
+		"SET synchronize_seqscans = off; CREATE TABLE kind$k (id int, v $kind->{type});"
+		  . "INSERT INTO kind$k SELECT i, $kind->{value} FROM generate_series(1, $kind->{rows}) i");
+	return;
+}
+
+# a copy of a kind's table with an index, and the index's file
+sub make_index
+{
+	my ($node, $k, $n) = @_;
+	my $with = $kinds[$k]->{with} ? "WITH ($kinds[$k]->{with})" : '';
+
+	return query($node, <<"SQL");
+CREATE TABLE t$n AS SELECT * FROM kind$k;
+CREATE INDEX i$n ON t$n USING omenhnsw (v $kinds[$k]->{class}) $with;
+SELECT pg_relation_filepath('i$n');
+SQL
+}
+
+my @interesting = (
+	0, 1, 2, 15, 16, 31, 255, 256, 1000, 8192, 65535, 65536, 0x0FFFFFFF,
+	0x10000000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF);
+
+sub random_number
+{
+	return $interesting[ rand @interesting ] if rand() < 0.7;
+	return int(rand(40)) if rand() < 0.6;
+	return int(rand(2**32));
+}
+
+sub random_bytes
+{
+	my ($n) = @_;
+
+	return join '', map { chr int rand 256 } 1 .. $n;
+}
+
+# one mutation of a file's contents: returns what was done
+sub mutate
+{
+	my ($bytes) = @_;
+	my $npages = length($$bytes) / $page;
+	my $at = int(rand($npages)) * $page;
+	my $what = int(rand(12));
+
+	if ($what == 0)
+	{
+		my $offset = $at + int rand $page;
+		my $n = 1 + int rand 64;
+
+		$n = $at + $page - $offset if $offset + $n > $at + $page;
+		substr($$bytes, $offset, $n) = random_bytes($n);
+		return "$n random bytes at $offset";
+	}
+	if ($what == 1)
+	{
+		my $bit = int rand 8 * $page;
+
+		vec($$bytes, 8 * $at + $bit, 1) ^= 1;
+		return "bit $bit of page " . $at / $page;
+	}
+	if ($what == 2)
+	{
+		substr($$bytes, $at, $page) = "\0" x $page;
+		return 'zeroed page ' . $at / $page;
+	}
+	if ($what == 3)
+	{
+		my $other = int(rand($npages)) * $page;
+		my $copy = substr($$bytes, $other, $page);
+
+		substr($$bytes, $other, $page) = substr($$bytes, $at, $page);
+		substr($$bytes, $at, $page) = $copy;
+		return 'swapped pages ' . $at / $page . ' and ' . $other / $page;
+	}
+	if ($what == 4)
+	{
+		my $length = $at + (rand() < 0.5 ? 0 : int rand $page);
+
+		substr($$bytes, $length) = '';
+		return "cut to $length bytes";
+	}
+	if ($what == 5)
+	{
+		# the contents, under a header and a special area that are right
+		substr($$bytes, $at + 24, $page - 48) = random_bytes($page - 48);
+		return 'random contents of page ' . $at / $page;
+	}
+	if ($what == 6)
+	{
+		my $offset = $at + $page - 24 + 2 * int rand 12;
+
+		substr($$bytes, $offset, 2) = pack 'v', random_number() & 65535;
+		return "special area at $offset";
+	}
+	if ($what <= 8)
+	{
+		my $offset = 24 + 4 * int rand 90;
+		my $number = random_number();
+
+		substr($$bytes, $offset, 4) = pack 'V', $number;
+		return "metapage at $offset: $number";
+	}
+
+	# any number of a page; most often the first slot's header
+	my $offset = $at + ($what <= 10 ? 24 + 2 * int rand 20 : 2 * int rand $page / 2);
+	my $number = random_number();
+
+	substr($$bytes, $offset, 2) = pack 'v', $number & 65535;
+	$offset += 2;
+	substr($$bytes, $offset, 2) = pack 'v', $number >> 16
+	  if rand() < 0.5 && $offset % $page;
+	return 'page ' . int($offset / $page) . ", offset "
+	  . $offset % $page . ": $number";
+}
+
+# Everything that reads an index: returns the SQLSTATEs of its errors.
+sub exercise
+{
+	my ($node, $k, $n) = @_;
+	my $order = "v $kinds[$k]->{op} (SELECT v FROM kind$k WHERE id = 5)";
+	my ($out, $err) = ('', '');
+
+	$node->psql(
+		'postgres', <<"SQL",
+\\set VERBOSITY verbose
+SET statement_timeout = '20s';
+SET enable_seqscan = off;
+SET client_min_messages = warning;
+SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order LIMIT 10) s;
+SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order) s;
+INSERT INTO t$n SELECT id + 1000, v FROM kind$k WHERE id < 4;
+DELETE FROM t$n WHERE id % 3 <> 0;
+VACUUM (PARALLEL 0, INDEX_CLEANUP ON) t$n;
+INSERT INTO t$n SELECT id + 2000, v FROM kind$k WHERE id > 20 AND id < 24;
+SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order) s;
+SQL
+		on_error_stop => 0,
+		stdout => \$out,
+		stderr => \$err);
+	return ($err, $err =~ /ERROR:  (\w{5}):/g);
+}
+
+sub is_repaired
+{
+	my ($node, $k, $n) = @_;
+	my $order = "v $kinds[$k]->{op} (SELECT v FROM kind$k WHERE id = 5)";
+
+	return query($node, <<"SQL") eq 't';
+SET enable_seqscan = off;
+REINDEX INDEX i$n;
+SELECT (SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order) s) =
+	(SELECT count(*) FROM t$n);
+SQL
+}
+
+my $node = new_node('corruption', conf => 'max_parallel_workers = 0');
+my $checksums = query($node, 'SHOW data_checksums') eq 'on';
+my @files;
+
+srand $seed;
+make_kind($node, $_) foreach 0 .. $#kinds;
+$files[$_] = make_index($node, $_ % @kinds, $_) foreach 0 .. $mutations - 1;
+my $other_version = make_index($node, 0, 'v');
+my $other_format = make_index($node, 0, 'f');
+$node->stop;
+system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
+  if $checksums;
+
+my @done;
+foreach my $n (0 .. $mutations - 1)
+{
+	my $path = $node->data_dir . "/$files[$n]";
+	my $bytes = slurp_file($path, 0);
+
+	$done[$n] = mutate(\$bytes);
+	$done[$n] .= '; ' . mutate(\$bytes) if rand() < 0.3 && length($bytes) % $page == 0 && length($bytes) > 0;
+	open my $file, '>:raw', $path or die "$path: $!";
+	print $file $bytes;
+	close $file;
+}
+sub patch
+{
+	my ($path, $offset, $value) = @_;
+
+	open my $file, '+<:raw', $node->data_dir . "/$path" or die "$path: $!";
+	seek $file, $offset, 0;
+	print $file $value;
+	close $file;
+	return;
+}
+patch($other_version, 24 + 4, pack('V', 99));
+patch($other_format, 2 * $page - 24 + 2, pack('v', 7));
+$node->start;
+
+my (@strange, @broken);
+my $noticed = 0;
+foreach my $n (0 .. $mutations - 1)
+{
+	my $k = $n % @kinds;
+	my ($messages, @states) = exercise($node, $k, $n);
+	my $what = "$kinds[$k]->{name} $n ($done[$n])";
+
+	$noticed++ if @states;
+	if (grep { !/^XX00[12]$/ } @states or $messages =~ /server closed|FATAL|PANIC/)
+	{
+		push @strange, "$what: $messages";
+	}
+	push @broken, $what unless is_repaired($node, $k, $n);
+}
+is(join("\n", @strange), '',
+	"$mutations broken indexes of seed $seed: answers, or errors that say so");
+is(join("\n", @broken), '', 'REINDEX repairs them');
+cmp_ok($noticed, '>', $mutations / 3, "$noticed of them were noticed");
+unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC|TRAP/,
+	'no server process died');
+
+# an index that another version of omendb made
+foreach my $case ([ 'v', qr/has format version 99, this version of omendb reads/ ],
+	[ 'f', qr/has page format 7, this version of omendb reads/ ])
+{
+	my ($name, $message) = @$case;
+	my ($messages, @states) = exercise($node, 0, $name);
+
+	like($messages, $message, "$name: another version is named");
+	like($messages, qr/HINT:  Rebuild it with REINDEX INDEX i$name/,
+		"$name: with a hint what to do");
+	is(join(' ', sort { $a cmp $b } keys %{ { map { $_ => 1 } @states } }),
+		'XX002', "$name: each statement fails in the same way");
+	ok(is_repaired($node, 0, $name), "$name: and REINDEX does it");
+}
+
+$node->stop;
+done_testing();
