@@ -55,3 +55,16 @@ FROM (SELECT id FROM points ORDER BY v <-> '[1,0,1,0,0,0]' LIMIT 10) x;
 
 DROP TABLE points;
 DROP FUNCTION disorder;
+
+-- a LIMIT far beyond ef_search: all its rows, in order
+CREATE TABLE many (id int, v vector(4));
+INSERT INTO many SELECT i, ARRAY[random(), random(), random(), random()]::vector
+FROM generate_series(1, 4000) i;
+CREATE INDEX many_idx ON many USING omenhnsw (v vector_l2_ops);
+SET omenhnsw.ef_search = 10;
+SELECT count(*), count(*) FILTER (WHERE d < before) AS disorder FROM
+	(SELECT d, lag(d) OVER (ORDER BY n) AS before FROM
+		(SELECT d, row_number() OVER () AS n FROM
+			(SELECT v <-> '[0.5,0.5,0.5,0.5]' AS d FROM many
+			 ORDER BY v <-> '[0.5,0.5,0.5,0.5]' LIMIT 80 OFFSET 20) x) y) z;
+DROP TABLE many;

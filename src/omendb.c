@@ -11,6 +11,7 @@
 
 #include "base/guc.h"
 #include "hnsw/hnsw.h"
+#include "planner/planner.h"
 
 PG_MODULE_MAGIC;
 
@@ -22,5 +23,6 @@ _PG_init(void)
 	omen_distance_init();
 	omen_quant_init_kernels();
 	omen_hnsw_init();
+	omen_planner_init();
 	omen_guc_init();
 }

@@ -277,6 +277,10 @@ extern BlockNumber omen_hnsw_write_chain(Relation index, OmenHnswIndex *hnsw,
 										 Size size);
 
 /* hnsw_scan.c */
+
+/* Set by the layer above: rows that a query wants of a scan, 0 if unknown */
+extern int	(*omen_hnsw_rows_wanted) (IndexScanDesc scan);
+
 extern IndexScanDesc omen_hnsw_beginscan(Relation index, int nkeys,
 										 int norderbys);
 extern void omen_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys,

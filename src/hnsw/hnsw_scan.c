@@ -21,6 +21,8 @@ typedef struct OmenHnswScanState
 	OmenScan   *scan;			/* NULL until the first row is asked for */
 } OmenHnswScanState;
 
+int			(*omen_hnsw_rows_wanted) (IndexScanDesc scan) = NULL;
+
 static void start_scan(IndexScanDesc scan);
 
 IndexScanDesc
@@ -108,6 +110,8 @@ start_scan(IndexScanDesc scan)
 	params.query = scan->orderByData->sk_argument;
 	params.ef = omen_guc_ef_search(options.ef_search);
 	params.exhaustive = omen_guc_exhaustive();
+	if (omen_hnsw_rows_wanted)
+		params.k_hint = omen_hnsw_rows_wanted(scan);
 
 	old = MemoryContextSwitchTo(state->context);
 	state->scan = omen_scan_begin(&params);

@@ -4,7 +4,8 @@
  *	  Ranking rows by distance, see omen_scan.h.
  *
  * NOTES
- *	  A scan has three stages, each going on where the one before ended:
+ *	  A scan has three stages, each going on where the one before ended; one
+ *	  that is to return much of the index begins with the last:
  *
  *	  walk		best-first search with a pool of ef nodes;
  *	  widen		the same search resumed with a pool twice as large, as often
@@ -98,6 +99,7 @@ struct OmenScan
 static int	compare_items(const pairingheap_node *a,
 						  const pairingheap_node *b, void *arg);
 static void start_walk(OmenScan *scan);
+static bool walk_pays(OmenScan *scan, double ef);
 static void consume_found(OmenScan *scan);
 static bool extend(OmenScan *scan);
 static void sweep(OmenScan *scan);
@@ -247,13 +249,32 @@ compare_items(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 static void
 start_walk(OmenScan *scan)
 {
-	int			ef = Max(scan->params.ef, scan->params.k_hint);
+	double		ef = scan->params.ef;
 
-	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store, ef,
-									  false);
+	/* the walk settles half of its pool, see omen_search_horizon() */
+	if (scan->params.exhaustive)
+		ef = Max(ef, scan->params.k_hint * 2.0);
+	if (scan->params.exhaustive && !walk_pays(scan, ef))
+	{
+		scan->sweeping = true;
+		scan->horizon = -get_float4_infinity();
+		return;
+	}
+	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
+									  (int) ef, false);
 	omen_hnsw_seed(scan->hnsw, scan->query, scan->search);
 	omen_search_run(scan->search);
 	consume_found(scan);
+}
+
+/* Is a walk of this breadth cheaper than reading everything once? */
+static bool
+walk_pays(OmenScan *scan, double ef)
+{
+	double		nodes = (double) RelationGetNumberOfBlocks(scan->params.index) *
+		scan->hnsw->layout.slots_per_page;
+
+	return ef * SWEEP_FACTOR < nodes && ef <= MAX_WALK_EF;
 }
 
 /* Move what the walk has found since the last time into the queue */
@@ -290,9 +311,6 @@ consume_found(OmenScan *scan)
 static bool
 extend(OmenScan *scan)
 {
-	double		nodes = (double) RelationGetNumberOfBlocks(scan->params.index) *
-		scan->hnsw->layout.slots_per_page;
-
 	if (!scan->params.exhaustive)
 	{
 		scan->complete = true;
@@ -303,7 +321,7 @@ extend(OmenScan *scan)
 	{
 		double		ef = scan->search->ef * 2.0;
 
-		if (ef * SWEEP_FACTOR < nodes && ef <= MAX_WALK_EF &&
+		if (walk_pays(scan, ef) &&
 			omen_search_widen(scan->search, (int) ef))
 		{
 			omen_search_run(scan->search);

@@ -1,0 +1,136 @@
+/*-------------------------------------------------------------------------
+ *
+ * limit_hint.c
+ *	  Tells an ordered index scan how many rows the LIMIT above it wants.
+ *
+ * An access method is not told of LIMIT.  A scan that knows it looks far
+ * enough at once, instead of widening when it runs short, and so returns all
+ * rows in exact order.
+ *
+ *		Limit								Limit
+ *		  -> Index Scan			or			  -> Merge Append
+ *												   -> Index Scan ...
+ *
+ * When execution starts, each such scan is noted down together with its
+ * Limit; when the scan returns its first row, the Limit has evaluated its
+ * expressions.  It is only a hint: a scan can be asked for more.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "lib/ilist.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/memutils.h"
+
+#include "hnsw/hnsw.h"
+#include "planner/planner.h"
+
+/* Lives as long as the query's memory, and takes itself off the list */
+typedef struct LimitedScan
+{
+	dlist_node	node;
+	IndexScanState *scan;
+	LimitState *limit;
+	MemoryContextCallback callback;
+} LimitedScan;
+
+static dlist_head limited_scans = DLIST_STATIC_INIT(limited_scans);
+static ExecutorStart_hook_type next_executor_start = NULL;
+
+static void start_executor(QueryDesc *query, int flags);
+static bool find_limits(PlanState *state, void *arg);
+static void note_scans(LimitState *limit, PlanState *state);
+static void forget_scan(void *arg);
+static int	rows_wanted(IndexScanDesc scan);
+
+void
+omen_planner_init(void)
+{
+	next_executor_start = ExecutorStart_hook;
+	ExecutorStart_hook = start_executor;
+	omen_hnsw_rows_wanted = rows_wanted;
+}
+
+static void
+start_executor(QueryDesc *query, int flags)
+{
+	if (next_executor_start)
+		next_executor_start(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
+
+	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) == 0 && query->planstate != NULL)
+		find_limits(query->planstate, query->estate->es_query_cxt);
+}
+
+static bool
+find_limits(PlanState *state, void *arg)
+{
+	if (state == NULL)
+		return false;
+	if (IsA(state, LimitState))
+		note_scans((LimitState *) state, outerPlanState(state));
+	return planstate_tree_walker(state, find_limits, arg);
+}
+
+/* The scans whose rows go up to the Limit one for one */
+static void
+note_scans(LimitState *limit, PlanState *state)
+{
+	if (state == NULL)
+		return;
+	if (IsA(state, LockRowsState))
+		note_scans(limit, outerPlanState(state));
+	else if (IsA(state, MergeAppendState))
+	{
+		MergeAppendState *append = (MergeAppendState *) state;
+
+		for (int i = 0; i < append->ms_nplans; i++)
+			note_scans(limit, append->mergeplans[i]);
+	}
+	else if (IsA(state, IndexScanState))
+	{
+		IndexScanState *scan = (IndexScanState *) state;
+		MemoryContext context = state->state->es_query_cxt;
+		LimitedScan *limited;
+
+		if (scan->iss_RelationDesc == NULL ||
+			scan->iss_RelationDesc->rd_indam->amgettuple != omen_hnsw_gettuple)
+			return;
+		limited = MemoryContextAlloc(context, sizeof(LimitedScan));
+		limited->scan = scan;
+		limited->limit = limit;
+		limited->callback.func = forget_scan;
+		limited->callback.arg = limited;
+		dlist_push_head(&limited_scans, &limited->node);
+		MemoryContextRegisterResetCallback(context, &limited->callback);
+	}
+}
+
+static void
+forget_scan(void *arg)
+{
+	dlist_delete(&((LimitedScan *) arg)->node);
+}
+
+/* Rows that the query wants from this scan, or 0 if that is not known */
+static int
+rows_wanted(IndexScanDesc scan)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &limited_scans)
+	{
+		LimitedScan *limited = dlist_container(LimitedScan, node, iter.cur);
+
+		if (limited->scan->iss_ScanDesc != scan)
+			continue;
+		if (limited->limit->noCount ||
+			limited->limit->offset + limited->limit->count > INT_MAX / 2)
+			return 0;
+		return (int) (limited->limit->offset + limited->limit->count);
+	}
+	return 0;
+}

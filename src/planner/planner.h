@@ -1,0 +1,14 @@
+/*-------------------------------------------------------------------------
+ *
+ * planner.h
+ *	  What omendb adds to planning and execution of whole queries.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_PLANNER_H
+#define OMEN_PLANNER_H
+
+/* Install the hooks, in front of those that are there */
+extern void omen_planner_init(void);
+
+#endif							/* OMEN_PLANNER_H */
