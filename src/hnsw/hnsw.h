@@ -139,6 +139,8 @@ extern void omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
 extern void omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw,
 								  OmenLink link, int level,
 								  const uint8 *pair);
+extern void omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw,
+								 OmenLink link, int level, const uint8 *pair);
 extern void omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 									  bool (*is_dead) (void *arg, OmenLink),
 									  void *arg);

@@ -93,6 +93,17 @@ omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 	double		nodes = (double) RelationGetNumberOfBlocks(index) *
 		hnsw->layout.slots_per_page;
 	double		draw = pg_prng_double(&pg_global_prng_state);
+
+	if (hnsw->nentries < hnsw->meta.entry_capacity ||
+		draw * nodes < hnsw->meta.entry_capacity)
+		omen_hnsw_make_entry(index, hnsw, link, level, pair);
+}
+
+/* The node becomes an entry, in place of a random one if the list is full */
+void
+omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
+					 int level, const uint8 *pair)
+{
 	OmenPageEdit edit;
 	Buffer		meta_buffer;
 	Buffer		buffer;
@@ -100,10 +111,6 @@ omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 	BlockNumber *block;
 	Page		page;
 	uint32		at;
-
-	if (hnsw->nentries >= hnsw->meta.entry_capacity &&
-		draw * nodes >= hnsw->meta.entry_capacity)
-		return;
 
 	meta_buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK, OMEN_PAGE_META,
 								 OMEN_LOCK_EXCLUSIVE);

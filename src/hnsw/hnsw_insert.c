@@ -154,8 +154,14 @@ insert_value(InsertState *state, const OmenHnswValue *value)
 	write_node(state);
 	for (int i = 0; i < state->nback; i++)
 		link_back(state, &state->near[state->back[i]]);
-	omen_hnsw_offer_entry(state->index, state->hnsw, state->link,
-						  state->level, state->pair);
+
+	/* a node that no other leads to must be one to start from */
+	if (state->nback == 0)
+		omen_hnsw_make_entry(state->index, state->hnsw, state->link,
+							 state->level, state->pair);
+	else
+		omen_hnsw_offer_entry(state->index, state->hnsw, state->link,
+							  state->level, state->pair);
 }
 
 static void
