@@ -121,7 +121,8 @@ omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 	if (meta->nentries < hnsw->meta.entry_capacity)
 		at = meta->nentries++;
 	else
-		at = (uint32) (draw * UINT32_MAX) % hnsw->meta.entry_capacity;
+		at = (uint32) pg_prng_uint64_range(&pg_global_prng_state, 0,
+										   hnsw->meta.entry_capacity - 1);
 	block = &meta->entry_blocks[at / hnsw->layout.entries_per_page];
 	if (BlockNumberIsValid(*block))
 	{
