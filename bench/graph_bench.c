@@ -6,10 +6,10 @@
  *	  graph_bench [-m links/2] [-e ef_construction] [-n rows] [-q queries]
  *				  [-t threads] [-c] [-s seed] base query [truth]
  *
- * base and query are *.u8bin or *.npy (float16, two dimensions) files, truth is
- * an *.ivecs file; it is ignored, and computed anew, if -n leaves rows out.
+ * base and query are *.u8bin or *.npy (float16, two dimensions) files, truth
+ * is an *.ivecs file, ignored and computed anew if -n leaves rows out.
  * -c: cosine distance instead of Euclidean.  One line of the result gives
- * CPU seconds by stage and the degrees, each further one recall@10, hops and
+ * CPU seconds and the degrees, each further one recall@10, hops and
  * distances per query at one ef, of a best-first search with exact distances
  * that starts from the nearest of 512 nodes.
  *

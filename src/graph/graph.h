@@ -47,11 +47,12 @@ omen_link_form(uint32 number, uint8 version)
 /*
  * Choice of neighbours (the heuristic of the HNSW paper, algorithm 4; equal
  * to RobustPrune of Vamana with alpha): walk the candidates from near to
- * far, keep one if no kept one is nearer to it than the base is, by the
- * factor alpha; then, if "fill", add the nearest of the rest until "max" are
- * kept.  Candidates must be sorted by distance, nearest first, without
- * duplicates.  Writes the indexes of the chosen, in the order of distance, and
- * returns their number.
+ * far, keep one if no kept one is nearer to it than the base is, by a factor
+ * of 1, then in further walks more, up to alpha.  With "fill", go on beyond
+ * alpha, and at last add the nearest of the rest, until "max" are kept.
+ * Candidates must be sorted by distance, nearest first, without duplicates.
+ * Writes the indexes of the chosen, in the order of distance, and returns
+ * their number.
  */
 typedef struct OmenNear
 {
@@ -67,7 +68,7 @@ extern int	omen_graph_select(const OmenQuantizer *quant, const OmenNear *near,
 /* Most candidates that it takes */
 #define OMEN_SELECT_MAX			1024
 
-/* The alpha that suits a graph of that many nodes, for graph distances */
+/* The alpha for links worth a link back in a graph of that many nodes */
 extern float omen_graph_alpha(const OmenQuantizer *quant, double nodes);
 
 /* Level of a new node: P(level >= l) = 4^-l, at most OMEN_MAX_LEVEL */

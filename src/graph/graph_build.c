@@ -23,6 +23,7 @@
 static Size lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 					const OmenBuildParams *params);
 static OmenBuild *attach_arena(void *arena, const OmenQuantizer *quant);
+static void allocate_scratch(OmenBuild *build);
 static void build_scale(OmenBuild *build);
 static void collect_scale(OmenBuild *build);
 
@@ -168,13 +169,30 @@ attach_arena(void *memory, const OmenQuantizer *quant)
 	build->nmembers = build->n;
 
 	if (build->n > 0)
-	{
-		omen_block_init(build, &build->leaders, OMEN_MAX_LEADERS);
-		omen_block_init(build, &build->leaf, OMEN_LEAF_MAX);
-		build->distances = (float *) palloc(OMEN_MAX_LEADERS * sizeof(float));
-		build->keys = (uint64 *) palloc(OMEN_MAX_KEYS * sizeof(uint64));
-	}
+		allocate_scratch(build);
 	return build;
+}
+
+static void
+allocate_scratch(OmenBuild *build)
+{
+	int			width = omen_select_width(build->list_size);
+	Size		size;
+
+	omen_block_init(build, &build->leaders, OMEN_MAX_LEADERS);
+	omen_block_init(build, &build->leaf, OMEN_LEAF_MAX);
+	if (build->stride > 0)
+	{
+		size = omen_pair_matrix_size(build->quant, OMEN_LEAF_MAX);
+		build->matrix = omen_pair_matrix_init(palloc(size), build->quant,
+											  OMEN_LEAF_MAX);
+	}
+	size = (Size) build->list_size * width * sizeof(float);
+	build->candidates = (float *) palloc(size);
+	size = OMEN_PAIR_ROWS * OMEN_LEAF_MAX * sizeof(float);
+	build->leaf_rows = (float *) palloc(size);
+	build->distances = (float *) palloc(OMEN_MAX_LEADERS * sizeof(float));
+	build->keys = (uint64 *) palloc(OMEN_MAX_KEYS * sizeof(uint64));
 }
 
 /* Candidates and links among the nodes of one scale */

@@ -3,9 +3,9 @@
  * graph_build_leaf.c
  *	  Candidates from a leaf: all pairs, the nearest of each, merging.
  *
- * Choosing and merging cost more than the distances themselves, so a row's
+ * Choosing and merging cost as much as the distances themselves, so a row's
  * distances are first reduced to the few below a bound that is sure to let
- * enough of them through.
+ * enough of them through (graph_build_nearest.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -15,12 +15,10 @@
 
 #include "graph/graph_build.h"
 
-/* Lanes of the bound, see bound_nearest() */
-#define LANES	16
-
-static int	choose_nearest(OmenBuild *build, const uint32 *nodes, int n,
-						   int keep, uint32 salt);
-static float bound_nearest(const float *distances, int n, int keep);
+static void compare_leaf_rows(OmenBuild *build, const uint32 *nodes, int n,
+							  int first, int nrows);
+static int	choose_nearest(const float *distances, const uint32 *nodes, int n,
+						   int keep, uint32 salt, uint64 *keys);
 static int	merge_keys(uint64 *dst, int room, const uint64 *a, int na,
 					   const uint64 *b, int nb);
 
@@ -31,6 +29,7 @@ omen_build_leaf(OmenBuild *build, OmenCluster *cluster, const uint32 *items,
 {
 	uint32		nodes[OMEN_LEAF_MAX];
 	uint64		merged[OMEN_MAX_KEYS];
+	int			first;
 	int			i;
 
 	Assert(n <= OMEN_LEAF_MAX);
@@ -42,48 +41,78 @@ omen_build_leaf(OmenBuild *build, OmenCluster *cluster, const uint32 *items,
 		omen_block_add(build, &build->leaf, omen_node_code(build, nodes[i]),
 					   build->stride);
 	}
+	if (build->matrix != NULL)
+		omen_pair_matrix_load(build->matrix, build->leaf.codes, build->stride,
+							  n);
 
-	for (i = 0; i < n; i++)
+	for (first = 0; first < n; first += OMEN_PAIR_ROWS)
 	{
-		uint64	   *near = cluster->near + (Size) items[i] * cluster->room;
-		uint16	   *nnear = &cluster->nnear[items[i]];
-		int			nfound;
+		int			nrows = Min(OMEN_PAIR_ROWS, n - first);
 
-		omen_block_distances(build, &build->leaf, 0,
-							 omen_node_code(build, nodes[i]),
-							 build->distances);
-		build->distances[i] = NAN;	/* compares as false: never chosen */
-		nfound = choose_nearest(build, nodes, n, cluster->keep,
-								omen_key_salt(nodes[i]));
-		*nnear = merge_keys(merged, cluster->room, near, *nnear,
-							build->keys, nfound);
-		memcpy(near, merged, *nnear * sizeof(uint64));
-		omen_build_tick(build, n * build->stride, 0);
+		compare_leaf_rows(build, nodes, n, first, nrows);
+		for (i = first; i < first + nrows; i++)
+		{
+			float	   *distances = build->leaf_rows + (i - first) *
+				OMEN_LEAF_MAX;
+			uint64	   *near = cluster->near + (Size) items[i] * cluster->room;
+			uint16	   *nnear = &cluster->nnear[items[i]];
+			int			nfound;
+
+			distances[i] = NAN; /* compares as false: never chosen */
+			nfound = choose_nearest(distances, nodes, n, cluster->keep,
+									omen_key_salt(nodes[i]), build->keys);
+			*nnear = merge_keys(merged, cluster->room, near, *nnear,
+								build->keys, nfound);
+			memcpy(near, merged, *nnear * sizeof(uint64));
+		}
+		omen_build_tick(build, nrows * n * build->stride, 0);
 	}
 }
 
 /*
- * From the distances of one row, the keys of the nearest "keep" go to
- * build->keys, sorted.  Returns how many there are.
+ * Distances of some rows of a leaf to all of it, to build->leaf_rows.  A batch
+ * short of a full one is computed with rows before it, so that all distances
+ * of the leaf are made in the same way.
  */
-static int
-choose_nearest(OmenBuild *build, const uint32 *nodes, int n, int keep,
-			   uint32 salt)
+static void
+compare_leaf_rows(OmenBuild *build, const uint32 *nodes, int n, int first,
+				  int nrows)
 {
-	const float *distances = build->distances;
-	uint64	   *keys = build->keys;
-	float		bound = bound_nearest(distances, n, keep);
-	uint16		below[OMEN_LEAF_MAX];
-	int			nbelow = 0;
-	int			nkeys = 0;
+	int			missing = OMEN_PAIR_ROWS - nrows;
 	int			i;
 
-	/* without a branch, which could not be predicted */
-	for (i = 0; i < n; i++)
+	if (build->matrix == NULL)
 	{
-		below[nbelow] = i;
-		nbelow += distances[i] <= bound;
+		for (i = 0; i < nrows; i++)
+			omen_block_distances(build, &build->leaf, 0,
+								 omen_node_code(build, nodes[first + i]),
+								 build->leaf_rows + i * OMEN_LEAF_MAX);
+		return;
 	}
+	if (missing == 0 || first < missing)
+	{
+		omen_pair_matrix_rows(build->matrix, first, nrows, build->leaf_rows,
+							  OMEN_LEAF_MAX);
+		return;
+	}
+	omen_pair_matrix_rows(build->matrix, first - missing, OMEN_PAIR_ROWS,
+						  build->leaf_rows, OMEN_LEAF_MAX);
+	memmove(build->leaf_rows, build->leaf_rows + missing * OMEN_LEAF_MAX,
+			nrows * OMEN_LEAF_MAX * sizeof(float));
+}
+
+/*
+ * From the distances of one row, the keys of the nearest "keep", sorted.
+ * Returns how many there are.
+ */
+static int
+choose_nearest(const float *distances, const uint32 *nodes, int n, int keep,
+			   uint32 salt, uint64 *keys)
+{
+	uint32		below[OMEN_LEAF_MAX + 16];
+	int			nbelow = omen_build_below_bound(distances, n, keep, below);
+	int			nkeys = 0;
+	int			i;
 
 	for (i = 0; i < nbelow; i++)
 	{
@@ -100,36 +129,6 @@ choose_nearest(OmenBuild *build, const uint32 *nodes, int n, int keep,
 		keys[at] = key;
 	}
 	return nkeys;
-}
-
-/*
- * A distance that at least "keep" of n do not exceed.  Each lane has a member
- * no farther than the lane's minimum, so if there are as many lanes as are to
- * be kept, the largest minimum is such a distance; at random, three times as
- * many fall below it.
- */
-static float
-bound_nearest(const float *distances, int n, int keep)
-{
-	float		minima[LANES];
-	float		bound = 0;
-	int			i;
-	int			lane;
-
-	if (keep > LANES || n < 2 * LANES)
-		return INFINITY;
-
-	for (lane = 0; lane < LANES; lane++)
-		minima[lane] = INFINITY;
-	for (i = 0; i + LANES <= n; i += LANES)
-	{
-		for (lane = 0; lane < LANES; lane++)
-			minima[lane] = distances[i + lane] < minima[lane] ?
-				distances[i + lane] : minima[lane];
-	}
-	for (lane = 0; lane < LANES; lane++)
-		bound = Max(bound, minima[lane]);
-	return bound;
 }
 
 /* Merge the private lists of a cluster into those of the arena */
@@ -160,8 +159,9 @@ omen_build_merge_cluster(OmenBuild *build, const OmenCluster *cluster)
 
 /*
  * Merge two sorted lists, dropping what is equal, and keep the first "room".
- * The same pair has the same distance whenever it is met (a promise of
- * omen_quant_pair_block), so one node cannot survive under two keys.
+ * Keys of the same pair are equal, or nearly: where a CPU has no kernel that
+ * computes d(a, b) and d(b, a) alike, the last bit may differ.  Such doubles
+ * are dropped when links are chosen.
  */
 static int
 merge_keys(uint64 *dst, int room, const uint64 *a, int na,

@@ -65,9 +65,14 @@ omen_build_candidates(OmenBuild *build, int round)
 		join_clusters(build, first, end);
 	omen_build_once(build, list_clusters);
 
-	/* where there is one leaf only, there is no other source of candidates */
+	/*
+	 * With one leaf only, there is no other source of candidates, and with
+	 * few, they find the same ones.
+	 */
 	if (nmembers <= OMEN_LEAF_MAX)
 		keep = build->list_size;
+	else if (nmembers <= OMEN_SMALL_SET)
+		keep = build->max_links;
 	while (omen_build_claim(build, nleaders, 1, &first, &end))
 		work_on_cluster(build,
 						build->pairs + (Size) build->n * OMEN_TOP_FANOUT +
@@ -282,6 +287,8 @@ static void
 work_on_part(OmenBuild *build, OmenCluster *cluster, const uint32 *items,
 			 uint32 n, int fanout)
 {
+	uint32		target = build->nmembers <= OMEN_LARGE_SET ?
+		OMEN_LEAF_SIZE : OMEN_LEAF_SIZE_LARGE;
 	Parts		parts;
 	uint32		part;
 
@@ -292,7 +299,7 @@ work_on_part(OmenBuild *build, OmenCluster *cluster, const uint32 *items,
 	}
 
 	/* once is enough for the overlap, else members would multiply */
-	divide(build, cluster, items, n, OMEN_LEAF_SIZE, fanout, &parts);
+	divide(build, cluster, items, n, target, fanout, &parts);
 	for (part = 0; part < parts.nparts; part++)
 		work_on_part(build, cluster, parts.items + parts.starts[part],
 					 parts.starts[part + 1] - parts.starts[part], 1);

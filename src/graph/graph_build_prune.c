@@ -25,9 +25,10 @@
 #include "graph/graph_build.h"
 
 static int	count_wanted(const OmenBuild *build, uint32 node);
-static int	load_candidates(OmenBuild *build, uint32 node, const uint64 *keys,
-							int n, OmenNear *near);
+static int	choose_among(OmenBuild *build, uint32 node, const uint64 *keys,
+						 int n, OmenNear *near, bool *kept);
 static void choose_forward(OmenBuild *build, uint32 node);
+static bool has_node(const uint64 *keys, int n, uint64 key);
 static void mirror_links(OmenBuild *build, uint32 node);
 static void offer_link(OmenBuild *build, uint32 node, uint32 from,
 					   float distance);
@@ -46,8 +47,6 @@ omen_build_prune(OmenBuild *build)
 	uint32		first;
 	uint32		end;
 	uint32		i;
-
-	build->alpha = omen_graph_alpha(build->quant, nmembers);
 
 	omen_build_once(build, NULL);
 	while (omen_build_claim(build, nmembers, OMEN_BUILD_CHUNK, &first, &end))
@@ -87,24 +86,40 @@ count_wanted(const OmenBuild *build, uint32 node)
 	return build->scale == 0 ? build->max_links - nscale : nscale;
 }
 
-/* Gather what the choice among n candidates needs */
+/*
+ * Choose among n candidates, given by keys: fills near[] and kept[], returns
+ * the number kept.  Where it is cheap to compute all distances between them
+ * at once, that is done.
+ */
 static int
-load_candidates(OmenBuild *build, uint32 node, const uint64 *keys, int n,
-				OmenNear *near)
+choose_among(OmenBuild *build, uint32 node, const uint64 *keys, int n,
+			 OmenNear *near, bool *kept)
 {
+	bool		packed = build->matrix != NULL &&
+		build->matrix->packed != NULL;
 	uint32		salt = omen_key_salt(node);
 	int			i;
 
-	build->leaf.n = 0;
 	for (i = 0; i < n; i++)
 	{
 		near[i].node = omen_key_node(keys[i], salt);
 		near[i].distance = omen_key_distance(keys[i]);
-		omen_block_add(build, &build->leaf,
-					   omen_node_code(build, near[i].node), build->stride);
-		near[i].pair = omen_block_code(build, &build->leaf, i);
+		near[i].pair = omen_node_code(build, near[i].node);
 	}
-	return n;
+	if (packed)
+	{
+		build->leaf.n = 0;
+		for (i = 0; i < n; i++)
+			omen_block_add(build, &build->leaf, near[i].pair, build->stride);
+		omen_pair_matrix_load(build->matrix, build->leaf.codes, build->stride,
+							  n);
+		omen_pair_matrix_all(build->matrix, build->candidates,
+							 omen_select_width(n));
+	}
+	omen_build_tick(build, n * build->stride * 32, OMEN_WORK_PRUNE / 2);
+	return omen_graph_diversify(build->quant, near, n,
+								count_wanted(build, node), OMEN_LARGEST_ALPHA,
+								packed ? build->candidates : NULL, kept);
 }
 
 static void
@@ -121,9 +136,7 @@ choose_forward(OmenBuild *build, uint32 node)
 	int			nkeys = 0;
 	int			i;
 
-	load_candidates(build, node, list, n, near);
-	nkept = omen_graph_diversify(build->quant, near, n, build->stride, wanted,
-								 build->alpha, kept);
+	nkept = choose_among(build, node, list, n, near, kept);
 	for (i = 0; i < n; i++)
 	{
 		if (kept[i])
@@ -131,14 +144,27 @@ choose_forward(OmenBuild *build, uint32 node)
 	}
 	for (i = 0; i < n && nkeys < wanted; i++)
 	{
-		if (!kept[i])
+		if (!kept[i] && !has_node(keys, nkeys, list[i]))
 			keys[nkeys++] = list[i];
 	}
 	memcpy(list, keys, nkeys * sizeof(uint64));
 	size->candidates = nkeys;
 	size->kept = nkept;
 	size->reverse = 0;
-	omen_build_tick(build, n * build->stride * 16, OMEN_WORK_PRUNE / 2);
+}
+
+/* Is a key's node among those of other keys? */
+static bool
+has_node(const uint64 *keys, int n, uint64 key)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		if ((uint32) keys[i] == (uint32) key)
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -166,11 +192,8 @@ offer_link(OmenBuild *build, uint32 node, uint32 from, float distance)
 	int			i;
 
 	/* forward links are not written to in this pass: no lock needed */
-	for (i = 0; i < size->candidates; i++)
-	{
-		if ((uint32) list[i] == (uint32) key)
-			return;
-	}
+	if (has_node(list, size->candidates, key))
+		return;
 
 	omen_build_lock(build, node);
 	if (size->reverse < room)
@@ -201,9 +224,7 @@ choose_final(OmenBuild *build, uint32 node)
 	int			nkept;
 
 	n = sort_list(build, node);
-	load_candidates(build, node, build->keys, n, near);
-	nkept = omen_graph_diversify(build->quant, near, n, build->stride, wanted,
-								 build->alpha, kept);
+	nkept = choose_among(build, node, build->keys, n, near, kept);
 	if (build->scale == 0)
 	{
 		n = omen_graph_fill(kept, n, wanted, nkept, chosen);
@@ -211,7 +232,6 @@ choose_final(OmenBuild *build, uint32 node)
 	}
 	else if (build->scale == build->levels[node])
 		store_scale_links(build, node, near, kept, n);
-	omen_build_tick(build, n * build->stride * 16, OMEN_WORK_PRUNE / 2);
 }
 
 /* Sort forward links and offers together into build->keys */
@@ -259,13 +279,14 @@ store_scale_links(OmenBuild *build, uint32 node, const OmenNear *near,
 	uint32	   *links = omen_node_links(build, node);
 	int			nlocal = build->nlinks[node];
 	int			nlinks = nlocal;
+	int			max = nlocal + count_wanted(build, node);
 	int			pass;
 	int			i;
 	int			j;
 
 	for (pass = 0; pass < 2; pass++)
 	{
-		for (i = 0; i < n && nlinks < build->max_links; i++)
+		for (i = 0; i < n && nlinks < max; i++)
 		{
 			if (kept[i] != (pass == 0))
 				continue;

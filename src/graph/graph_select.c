@@ -11,10 +11,6 @@
 
 #include "graph/graph_build.h"
 
-static void compare_with_rest(const OmenQuantizer *quant,
-							  const OmenNear *near, int n, Size stride,
-							  float *distances);
-
 int
 omen_graph_select(const OmenQuantizer *quant, const OmenNear *near, int n,
 				  int max, float alpha, bool fill, int *chosen)
@@ -22,24 +18,41 @@ omen_graph_select(const OmenQuantizer *quant, const OmenNear *near, int n,
 	bool		kept[OMEN_SELECT_MAX];
 	int			nkept;
 
-	nkept = omen_graph_diversify(quant, near, n, 0, max, alpha, kept);
+	nkept = omen_graph_diversify(quant, near, n, max,
+								 fill ? OMEN_LARGEST_ALPHA : alpha, NULL,
+								 kept);
 	return omen_graph_fill(kept, n, fill ? max : nkept, nkept, chosen);
 }
 
 /*
  * The rule itself: sets kept[i] for each candidate that is kept and returns
- * their number.  If stride is not 0, the pair codes lie that far apart.
+ * their number, at most max.
+ *
+ * The walk over the candidates is repeated with more and more slack, up to
+ * alpha, until max are kept.  So the most diverse come first, and room that
+ * is left goes to those that add most, not to the nearest.
+ * Against a single walk with the best slack for each set and size, and the
+ * nearest in the room left: recall at ef 40 .965 instead of .960 (200,000 x
+ * 128 of SIFT), .882 instead of .830 (word vectors, where few nodes are left
+ * that hardly anybody links to).
  *
  * A candidate at distance 0 from a kept one is its double: it leads nowhere
  * else, and without this clause a vector with many equals would link to
  * nothing but them, since no distance is less than zero.
+ *
+ * Distances between candidates are taken from "matrix", n rows of
+ * omen_select_width(n), or computed when needed if it is NULL.  A candidate is
+ * compared with kept ones in the order of their choice, and no further than
+ * to the first that rules it out.
  */
 int
 omen_graph_diversify(const OmenQuantizer *quant, const OmenNear *near, int n,
-					 Size stride, int max, float alpha, bool *kept)
+					 int max, float alpha, const float *matrix, bool *kept)
 {
-	float		nearest[OMEN_SELECT_MAX];	/* kept one to each candidate */
-	float		distances[OMEN_SELECT_MAX];
+	float		slack = 1;
+	float		nearest[OMEN_SELECT_MAX];	/* kept one among those compared */
+	uint16		ncompared[OMEN_SELECT_MAX];
+	uint16		order[OMEN_SELECT_MAX]; /* the kept */
 	int			nkept = 0;
 	int			i;
 
@@ -47,42 +60,41 @@ omen_graph_diversify(const OmenQuantizer *quant, const OmenNear *near, int n,
 	Assert(alpha >= 1);
 
 	for (i = 0; i < n; i++)
+	{
 		nearest[i] = INFINITY;
-
-	for (i = 0; i < n; i++)
-	{
-		int			j;
-
-		kept[i] = nkept < max && nearest[i] > 0 &&
-			!(alpha * nearest[i] < near[i].distance);
-		if (!kept[i])
-			continue;
-		nkept++;
-
-		compare_with_rest(quant, near + i, n - i, stride, distances + i);
-		for (j = i + 1; j < n; j++)
-			nearest[j] = Min(nearest[j], distances[j]);
+		ncompared[i] = 0;
+		kept[i] = false;
 	}
-	return nkept;
-}
 
-/* Distances of the first of n candidates to the others, at their indexes */
-static void
-compare_with_rest(const OmenQuantizer *quant, const OmenNear *near, int n,
-				  Size stride, float *distances)
-{
-	int			i;
-
-	if (stride > 0)
+	for (;;)
 	{
-		if (n > 1)
-			omen_quant_pair_block(quant, near[0].pair, near[1].pair, stride,
-								  n - 1, distances + 1);
-		return;
+		for (i = 0; i < n && nkept < max; i++)
+		{
+			float		least = near[i].distance / slack;
+
+			if (kept[i])
+				continue;
+			while (ncompared[i] < nkept && nearest[i] >= least &&
+				   nearest[i] > 0)
+			{
+				int			other = order[ncompared[i]++];
+				float		distance = matrix != NULL ?
+					matrix[other * omen_select_width(n) + i] :
+					omen_quant_pair_distance(quant, near[other].pair,
+											 near[i].pair);
+
+				nearest[i] = Min(nearest[i], distance);
+			}
+			if (nearest[i] >= least && nearest[i] > 0)
+			{
+				kept[i] = true;
+				order[nkept++] = i;
+			}
+		}
+		if (nkept == max || slack >= alpha)
+			return nkept;
+		slack = Min(slack * OMEN_ALPHA_STEP, alpha);
 	}
-	for (i = 1; i < n; i++)
-		distances[i] = omen_quant_pair_distance(quant, near[0].pair,
-												near[i].pair);
 }
 
 /*
@@ -110,17 +122,16 @@ omen_graph_fill(const bool *kept, int n, int max, int nkept, int *chosen)
 }
 
 /*
- * How much nearer to a kept neighbour than to the base a candidate must be to
- * be left out.  Below some 200,000 nodes the candidates are the true
- * neighbours with room to spare, and slack makes the graph denser and better
- * (60,000 x 784: recall at ef 40 .930, .964, .974 for alpha 1, 1.1, 1.2).
- * With a million the same list covers a smaller ball, and slack would only
- * add near links.  Squared distances take the square of the factor.
+ * Slack for the choice of those links of an inserted node that get a link
+ * back.  Below some 200,000 nodes the candidates are the true neighbours with
+ * room to spare, and slack makes the graph denser and better; with a million,
+ * it would only add near links.  Squared distances take the square.
  */
 float
 omen_graph_alpha(const OmenQuantizer *quant, double nodes)
 {
-	float		alpha = nodes <= 200000 ? 1.1f : nodes <= 500000 ? 1.05f : 1.0f;
+	float		alpha = nodes <= 200000 ? 1.1f :
+		nodes <= 500000 ? 1.05f : 1.0f;
 
 	switch (quant->shape.metric)
 	{
