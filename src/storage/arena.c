@@ -11,7 +11,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "commands/tablespace.h"
 #include "pgstat.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
@@ -40,6 +42,9 @@ omen_arena_create(FileSet *fileset, const char *name)
 {
 	if (fileset)
 		return make_arena(FileSetCreate(fileset, name));
+
+	/* or the file would lie in the default one; a file set has done so */
+	PrepareTempTablespaces();
 	return make_arena(OpenTemporaryFile(false));
 }
 
@@ -90,6 +95,13 @@ omen_arena_reserve(OmenArena *arena, Size size)
 
 	if (size <= arena->size)
 		return;
+
+	/* the server counts what is written to a file, not what is reserved */
+	if (temp_file_limit >= 0 && size / 1024 > (Size) temp_file_limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("temporary file size exceeds temp_file_limit (%dkB)",
+						temp_file_limit)));
 
 	/*
 	 * Without real space behind it, a store to the mapping would end in
