@@ -61,6 +61,9 @@ typedef struct OmenNear
 	const uint8 *pair;			/* its pair code */
 } OmenNear;
 
+/* For qsort: by distance, then by node, so that the order is one */
+extern int	omen_graph_compare_near(const void *a, const void *b);
+
 extern int	omen_graph_select(const OmenQuantizer *quant, const OmenNear *near,
 							  int n, int max, float alpha, bool fill,
 							  int *chosen);

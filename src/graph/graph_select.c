@@ -145,6 +145,17 @@ omen_graph_alpha(const OmenQuantizer *quant, double nodes)
 }
 
 int
+omen_graph_compare_near(const void *a, const void *b)
+{
+	const OmenNear *x = a;
+	const OmenNear *y = b;
+
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return x->node < y->node ? -1 : x->node > y->node;
+}
+
+int
 omen_graph_draw_level(uint64 random)
 {
 	int			level = 0;

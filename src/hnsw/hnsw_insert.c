@@ -105,7 +105,6 @@ static void encode_edge(InsertState *state, const uint8 *centre,
 						const uint8 *neighbour, OmenLink link,
 						OmenHnswEdge *edge);
 static const uint8 *cached_pair(InsertState *state, OmenLink link);
-static int	compare_near(const void *a, const void *b);
 
 bool
 omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
@@ -221,7 +220,7 @@ search_near(InsertState *state, const OmenHnswValue *value)
 								  &known);
 		entry->pair = found->pair;
 	}
-	qsort(state->near, state->nnear, sizeof(OmenNear), compare_near);
+	qsort(state->near, state->nnear, sizeof(OmenNear), omen_graph_compare_near);
 }
 
 /*
@@ -585,7 +584,7 @@ choose_victim(InsertState *state, const OmenNear *near, const OmenLink *local,
 	all[n].node = OMEN_LINK_INVALID;
 	all[n].pair = state->pair;
 	all[n++].distance = near->distance;
-	qsort(all, n, sizeof(OmenNear), compare_near);
+	qsort(all, n, sizeof(OmenNear), omen_graph_compare_near);
 
 	n = omen_graph_select(quant, all, nlocal + 1, nlocal, state->alpha, true,
 						  chosen);
@@ -655,15 +654,4 @@ cached_pair(InsertState *state, OmenLink link)
 		omen_hnsw_read_pair(&state->store, link, &entry->pair, &size);
 	}
 	return entry->pair;
-}
-
-static int
-compare_near(const void *a, const void *b)
-{
-	const OmenNear *x = a;
-	const OmenNear *y = b;
-
-	if (x->distance != y->distance)
-		return x->distance < y->distance ? -1 : 1;
-	return x->node < y->node ? -1 : x->node > y->node;
 }

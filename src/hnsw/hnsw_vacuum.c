@@ -98,7 +98,6 @@ static bool is_deleted(void *arg, OmenLink link);
 static void set_bit(const VacuumState *state, uint64 *bits, uint32 number);
 static bool get_bit(const VacuumState *state, const uint64 *bits,
 					uint32 number);
-static int	compare_near(const void *a, const void *b);
 
 IndexBulkDeleteResult *
 omen_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
@@ -562,7 +561,7 @@ collect_near(VacuumState *state, const RepairNode *node, OmenNear *near)
 		for (int j = 0; j < nlinks; j++)
 			add_near(state, node, links[j], known, near, &n);
 	}
-	qsort(near, n, sizeof(OmenNear), compare_near);
+	qsort(near, n, sizeof(OmenNear), omen_graph_compare_near);
 	return n;
 }
 
@@ -758,15 +757,4 @@ get_bit(const VacuumState *state, const uint64 *bits, uint32 number)
 	if (number / state->hnsw->layout.slots_per_page >= state->nblocks)
 		return false;
 	return (bits[number / 64] >> (number % 64) & 1) != 0;
-}
-
-static int
-compare_near(const void *a, const void *b)
-{
-	const OmenNear *x = a;
-	const OmenNear *y = b;
-
-	if (x->distance != y->distance)
-		return x->distance < y->distance ? -1 : 1;
-	return x->node < y->node ? -1 : x->node > y->node;
 }
