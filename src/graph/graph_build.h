@@ -207,6 +207,8 @@ extern void omen_block_distances(const OmenBuild *build,
 
 /* graph_build_place.c */
 extern void omen_build_place(OmenBuild *build);
+
+/* graph_build_order.c */
 extern void omen_build_order(OmenBuild *build);
 
 /* graph_build_partition.c */

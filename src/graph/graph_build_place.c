@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * graph_build_place.c
- *	  Numbering of nodes: coarse clusters first, the graph's order in the end.
+ *	  Numbering of nodes by coarse cluster.
  *
  * Rows are read in input order twice: to find each one's nearest of about
  * n/4000 leaders, and to copy its code to the next free place of that
@@ -29,8 +29,6 @@ static void init_nodes(OmenBuild *build, uint32 first, uint32 end);
 static void mark_coarse(OmenBuild *build, uint32 first, const uint32 *starts,
 						uint32 ncoarse);
 static void list_coarse(OmenBuild *build);
-static void order_cluster(OmenBuild *build, uint32 cluster);
-static void rename_links(OmenBuild *build, uint32 first, uint32 end);
 
 /*
  * Working space in build->pairs: the group of each row, later whether a
@@ -355,85 +353,4 @@ list_coarse(OmenBuild *build)
 			build->clusters[nclusters++] = node;
 	}
 	build->arena->nclusters = nclusters;
-}
-
-/*
- * Put the nodes of each coarse cluster in an order that follows the links:
- * nodes on the same page are then often visited by the same search.  The
- * result goes to build->order; links become positions.
- */
-void
-omen_build_order(OmenBuild *build)
-{
-	uint32		first;
-	uint32		end;
-
-	build->order = build->pairs + build->n;
-
-	omen_build_once(build, NULL);
-	while (omen_build_claim(build, build->arena->nclusters, 1, &first, &end))
-		order_cluster(build, first);
-
-	omen_build_once(build, NULL);
-	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
-		rename_links(build, first, end);
-	omen_build_once(build, NULL);
-}
-
-/* Breadth-first order of a coarse cluster along links inside it */
-static void
-order_cluster(OmenBuild *build, uint32 cluster)
-{
-	uint32	   *rank = build->pairs;
-	uint32	   *order = build->order;
-	uint32		first = build->clusters[cluster];
-	uint32		end = cluster + 1 < build->arena->nclusters ?
-		build->clusters[cluster + 1] : build->n;
-	uint32		unseen = first;
-	uint32		tail = first;
-	uint32		head;
-
-	memset(rank + first, 0xFF, (end - first) * sizeof(uint32));
-	for (head = first; head < end; head++)
-	{
-		const uint32 *links;
-		int			i;
-
-		if (head == tail)
-		{
-			while (rank[unseen] != PG_UINT32_MAX)
-				unseen++;
-			rank[unseen] = tail;
-			order[tail++] = unseen;
-		}
-		links = omen_node_links(build, order[head]);
-		for (i = 0; i < build->nlinks[order[head]]; i++)
-		{
-			uint32		node = links[i];
-
-			if (node < first || node >= end || rank[node] != PG_UINT32_MAX)
-				continue;
-			rank[node] = tail;
-			order[tail++] = node;
-		}
-	}
-	omen_build_tick(build, (end - first) * sizeof(uint32) * 8, 0);
-}
-
-static void
-rename_links(OmenBuild *build, uint32 first, uint32 end)
-{
-	const uint32 *rank = build->pairs;
-	uint32		node;
-	int			i;
-
-	for (node = first; node < end; node++)
-	{
-		uint32	   *links = omen_node_links(build, node);
-
-		for (i = 0; i < build->nlinks[node]; i++)
-			links[i] = rank[links[i]];
-	}
-	omen_build_tick(build, (end - first) * build->max_links * sizeof(uint32),
-					(end - first) * OMEN_WORK_CONNECT);
 }
