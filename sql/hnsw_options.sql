@@ -47,6 +47,33 @@ ALTER INDEX idx SET (ef_search = 200);
 ALTER INDEX idx RESET (ef_search);
 SELECT refuses('ALTER INDEX idx SET (ef_search = -1)');
 
+-- which ef_search counts: an explicit omenhnsw.ef_search, else an explicit
+-- hnsw.ef_search, else the index's option, else 40
+CREATE TABLE line (v vector(2));
+INSERT INTO line SELECT ARRAY[i, 0]::vector FROM generate_series(1, 3000) i;
+CREATE INDEX line_idx ON line USING omenhnsw (v vector_l2_ops);
+SET omenhnsw.exhaustive = off;
+CREATE VIEW breadth AS SELECT CASE WHEN n < 30 THEN 'about 5'
+	WHEN n < 120 THEN 'about 40' WHEN n < 300 THEN 'about 200' ELSE 'about 500' END AS ef
+FROM (SELECT count(*) AS n FROM (SELECT 1 FROM line ORDER BY v <-> '[1000,0]') x) y;
+SELECT * FROM breadth;
+ALTER INDEX line_idx SET (ef_search = 200);
+SELECT * FROM breadth;
+SET hnsw.ef_search = 5;
+SELECT * FROM breadth;
+SET omenhnsw.ef_search = 500;
+SELECT * FROM breadth;
+RESET omenhnsw.ef_search;
+SELECT * FROM breadth;
+RESET hnsw.ef_search;
+SELECT * FROM breadth;
+SET omenhnsw.ef_search = 40;
+SELECT * FROM breadth;
+RESET omenhnsw.ef_search;
+RESET omenhnsw.exhaustive;
+DROP VIEW breadth;
+DROP TABLE line;
+
 -- never used without its ORDER BY
 EXPLAIN (COSTS OFF) SELECT * FROM t WHERE v = '[1,2,3]';
 EXPLAIN (COSTS OFF) SELECT v FROM t ORDER BY v <-> '[1,2,3]' LIMIT 1;
