@@ -37,7 +37,7 @@ ISOLATION_OPTS = --inputdir=test --load-extension=omendb
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 PROVE_FLAGS = -I test/perl
-EXTRA_CLEAN = $(OBJS:.o=.d)
+EXTRA_CLEAN = $(OBJS:.o=.d) .flags
 
 # Distances are called through a table, never inlined by the JIT: its bitcode
 # would be built and installed for nothing.
@@ -51,6 +51,9 @@ endif
 include $(PGXS)
 
 src/distance/%.o src/quant/%.o: override CFLAGS += -O3
-$(OBJS): Makefile
+$(OBJS): Makefile .flags
+.flags: FORCE
+	@echo '$(CC) $(COPT) $(PROFILE)' | cmp -s - $@ || echo '$(CC) $(COPT) $(PROFILE)' >$@
+FORCE:
 -include $(OBJS:.o=.d)
 endif

@@ -8,6 +8,7 @@
 #   make check CHECK="regress tap"      these parts: layers build unit regress
 #                                       isolation tap fuzz
 #   make check TESTS="types_vector"     these tests by name, in every part
+#   make check COPT=-DUSE_ASSERT_CHECKING	with the server's assertions
 #
 # The work folder is removed when all tests passed, else kept and named.
 

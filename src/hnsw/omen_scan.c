@@ -72,6 +72,7 @@ struct OmenScan
 	OmenScanParams params;
 	MemoryContext context;
 	MemoryContext row_context;	/* reset for each row */
+	MemoryContext pass_context; /* items of the last sequential pass, or NULL */
 	OmenHnswIndex *hnsw;
 	OmenQuery  *query;
 	OmenHnswStore store;
@@ -103,6 +104,7 @@ static bool walk_pays(OmenScan *scan, double ef);
 static void consume_found(OmenScan *scan);
 static bool extend(OmenScan *scan);
 static void sweep(OmenScan *scan);
+static void begin_pass(OmenScan *scan);
 static void sweep_page(OmenScan *scan, BlockNumber block,
 					   BufferAccessStrategy strategy, ScanItem *items,
 					   int *nitems);
@@ -349,8 +351,9 @@ sweep(OmenScan *scan)
 	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
 	bool		cut = false;
 
-	items = palloc_extended((Size) keep * 2 * sizeof(ScanItem),
-							MCXT_ALLOC_HUGE);
+	begin_pass(scan);
+	items = MemoryContextAllocHuge(scan->pass_context,
+								   (Size) keep * 2 * sizeof(ScanItem));
 	scan->horizon = get_float4_infinity();
 	for (BlockNumber block = 0; block < nblocks; block++)
 	{
@@ -381,6 +384,33 @@ sweep(OmenScan *scan)
 	}
 	for (int i = 0; i < nitems; i++)
 		pairingheap_add(scan->queue, &items[i].node);
+}
+
+/*
+ * Give back what the pass before took.  Of its items, only few are left: those
+ * that turned out to lie beyond where it ended.
+ */
+static void
+begin_pass(OmenScan *scan)
+{
+	MemoryContext context = AllocSetContextCreate(scan->context,
+												  "omendb scan pass",
+												  ALLOCSET_DEFAULT_SIZES);
+	pairingheap *queue = pairingheap_allocate(compare_items, NULL);
+
+	Assert(scan->current == NULL);
+	while (!pairingheap_is_empty(scan->queue))
+	{
+		ScanItem   *item = MemoryContextAlloc(context, sizeof(ScanItem));
+
+		*item = *(ScanItem *) pairingheap_remove_first(scan->queue);
+		pairingheap_add(queue, &item->node);
+	}
+	pairingheap_free(scan->queue);
+	scan->queue = queue;
+	if (scan->pass_context != NULL)
+		MemoryContextDelete(scan->pass_context);
+	scan->pass_context = context;
 }
 
 static void

@@ -68,7 +68,7 @@ sub fault_of
 {
 	my ($error, $about) = @_;
 
-	return '' if $error eq '';
+	return '' if $error !~ /ERROR:|FATAL:|PANIC:|server closed|connection to server/;
 	return 'lost the server' if $error =~ /server closed|connection to server/;
 	my ($state, $message) = $error =~ /ERROR:  (\w{5}): (.*)/ or return 'no SQLSTATE';
 	return "SQLSTATE $state" if $state =~ /^(XX|57014|58)/;

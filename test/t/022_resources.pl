@@ -133,6 +133,12 @@ is_clean('lock_timeout');
 query($node, "SET maintenance_work_mem = '1MB'; SET max_parallel_maintenance_workers = 2; $build");
 is(all_through_index($node, 'items', $nearest),
 	'8000 8000', 'a build in 1 MB has every row');
+is( query($node, index_scan() . <<"SQL"), '8000 8000 t', 'and so has a scan in 64 kB, by many passes');
+SET work_mem = '64kB';
+SELECT concat_ws(' ', count(*), count(DISTINCT id), count(*) FILTER (WHERE d < before) < 20) FROM
+	(SELECT id, d, lag(d) OVER () AS before FROM
+		(SELECT id, $nearest AS d FROM items ORDER BY $nearest) s) s
+SQL
 
 SKIP:
 {
