@@ -69,3 +69,12 @@ SELECT * FROM few ORDER BY v <-> '[0,0]';
 INSERT INTO few VALUES ('[3,4]');
 SELECT * FROM few ORDER BY v <-> '[0,0]';
 DROP TABLE few;
+
+-- vectors whose codes differ in nothing are not taken for equal
+CREATE TABLE alike (id int, v vector(2));
+CREATE INDEX alike_idx ON alike USING omenhnsw (v vector_l2_ops);
+INSERT INTO alike SELECT i, ARRAY[1000 + i % 3, 1000 + i / 3]::vector FROM generate_series(0, 8) i;
+SELECT v, count(*) OVER () FROM alike ORDER BY v <-> '[20000,9000]';
+REINDEX TABLE alike;
+SELECT v, count(*) OVER () FROM alike ORDER BY v <-> '[20000,9000]';
+DROP TABLE alike;

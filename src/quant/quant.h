@@ -98,7 +98,8 @@ typedef struct OmenOwnFactors
 {
 	float		norm2;			/* |x|^2 */
 	float		scale;			/* a = |x|^2 / <u,x>: x is about a * u */
-	float		error;			/* |x - a * u|, an upper bound */
+	float		error;			/* |x - a * u|, an upper bound; its last 16
+								 * bits tell vectors of equal code apart */
 	float		mean_dot;		/* <mean, x>, both rotated */
 } OmenOwnFactors;
 

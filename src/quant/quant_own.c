@@ -181,6 +181,37 @@ encode_i16(const OmenQuantizer *quant, const float *x,
 	form_factors(quant, x, &sums, factors);
 }
 
+static uint32
+hash_floats(uint32 n, const float *x)
+{
+	uint32		hash = 0;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		bits;
+
+		memcpy(&bits, &x[i], sizeof(bits));
+		hash = (hash ^ bits) * UINT32_C(0x9E3779B1);
+	}
+	return hash ^ hash >> 15;
+}
+
+/*
+ * Rows with equal codes share a node and count as equally far.  Vectors that
+ * differ only below the code's resolution, like (1000, 1002) and (1002, 1000),
+ * can have the same code and factors; so the last bits of the error, which is
+ * an upper bound and may be larger by a sixtieth, tell them apart.
+ */
+static void
+tag_error(OmenOwnFactors *factors, uint32 hash)
+{
+	uint32		bits;
+
+	memcpy(&bits, &factors->error, sizeof(bits));
+	bits = ((bits >> 16) + 1) << 16 | (hash & 0xFFFF);
+	memcpy(&factors->error, &bits, sizeof(bits));
+}
+
 Size
 omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
 				float *scratch)
@@ -195,6 +226,7 @@ omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
 	else
 		omen_own_encode_i8(quant, x, &factors,
 						   (int8 *) (own + sizeof(factors)));
+	tag_error(&factors, hash_floats(quant->shape.code_dims, x));
 	memcpy(own, &factors, sizeof(factors));
 	return quant->shape.own_size;
 }
