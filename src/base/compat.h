@@ -190,4 +190,15 @@ omen_compat_build_workers(Relation heap, Relation index, IndexInfo *info)
 #endif
 }
 
+/* An ExecutorRun hook's parameters, and the same as arguments */
+#if PG_VERSION_NUM >= 180000
+#define OMEN_EXECUTOR_RUN_PARAMS \
+	QueryDesc *query, ScanDirection direction, uint64 count
+#define OMEN_EXECUTOR_RUN_ARGS	query, direction, count
+#else
+#define OMEN_EXECUTOR_RUN_PARAMS \
+	QueryDesc *query, ScanDirection direction, uint64 count, bool once
+#define OMEN_EXECUTOR_RUN_ARGS	query, direction, count, once
+#endif
+
 #endif							/* OMEN_BASE_COMPAT_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * limit_hint.c
- *	  Tells an ordered index scan how many rows the LIMIT above it wants.
+ *	  Tells an ordered index scan how many rows the query wants of it.
  *
  * An access method is not told of LIMIT.  A scan that knows it looks far
  * enough at once, instead of widening when it runs short, and so returns all
@@ -13,7 +13,9 @@
  *
  * When execution starts, each such scan is noted down together with its
  * Limit; when the scan returns its first row, the Limit has evaluated its
- * expressions.  It is only a hint: a scan can be asked for more.
+ * expressions.  A query without LIMIT that is run to its end, not fetched from
+ * a cursor, wants all rows; that is known when it is run.  All of this is only
+ * a hint: a scan can be asked for more.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +26,7 @@
 #include "nodes/nodeFuncs.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "hnsw/hnsw.h"
 #include "planner/planner.h"
 
@@ -32,14 +35,16 @@ typedef struct LimitedScan
 {
 	dlist_node	node;
 	IndexScanState *scan;
-	LimitState *limit;
+	LimitState *limit;			/* NULL: all rows are wanted */
 	MemoryContextCallback callback;
 } LimitedScan;
 
 static dlist_head limited_scans = DLIST_STATIC_INIT(limited_scans);
 static ExecutorStart_hook_type next_executor_start = NULL;
+static ExecutorRun_hook_type next_executor_run = NULL;
 
 static void start_executor(QueryDesc *query, int flags);
+static void run_executor(OMEN_EXECUTOR_RUN_PARAMS);
 static bool find_limits(PlanState *state, void *arg);
 static void note_scans(LimitState *limit, PlanState *state);
 static void forget_scan(void *arg);
@@ -50,6 +55,8 @@ omen_planner_init(void)
 {
 	next_executor_start = ExecutorStart_hook;
 	ExecutorStart_hook = start_executor;
+	next_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = run_executor;
 	omen_hnsw_rows_wanted = rows_wanted;
 }
 
@@ -65,6 +72,18 @@ start_executor(QueryDesc *query, int flags)
 		find_limits(query->planstate, query->estate->es_query_cxt);
 }
 
+static void
+run_executor(OMEN_EXECUTOR_RUN_PARAMS)
+{
+	if (count == 0 && query->planstate != NULL)
+		note_scans(NULL, query->planstate);
+
+	if (next_executor_run)
+		next_executor_run(OMEN_EXECUTOR_RUN_ARGS);
+	else
+		standard_ExecutorRun(OMEN_EXECUTOR_RUN_ARGS);
+}
+
 static bool
 find_limits(PlanState *state, void *arg)
 {
@@ -75,14 +94,20 @@ find_limits(PlanState *state, void *arg)
 	return planstate_tree_walker(state, find_limits, arg);
 }
 
-/* The scans whose rows go up to the Limit one for one */
+/*
+ * The scans whose rows go up one for one to the Limit or, if that is NULL, of
+ * which the whole plan takes all rows
+ */
 static void
 note_scans(LimitState *limit, PlanState *state)
 {
 	if (state == NULL)
 		return;
-	if (IsA(state, LockRowsState))
+	if (IsA(state, LockRowsState) ||
+		(limit == NULL && (IsA(state, AggState) || IsA(state, WindowAggState))))
 		note_scans(limit, outerPlanState(state));
+	else if (limit == NULL && IsA(state, SubqueryScanState))
+		note_scans(limit, ((SubqueryScanState *) state)->subplan);
 	else if (IsA(state, MergeAppendState))
 	{
 		MergeAppendState *append = (MergeAppendState *) state;
@@ -127,6 +152,8 @@ rows_wanted(IndexScanDesc scan)
 
 		if (limited->scan->iss_ScanDesc != scan)
 			continue;
+		if (limited->limit == NULL)
+			return INT_MAX;
 		if (limited->limit->noCount ||
 			limited->limit->offset + limited->limit->count > INT_MAX / 2)
 			return 0;
