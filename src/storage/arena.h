@@ -8,7 +8,9 @@
  * processes work on them.  A mapped temporary file serves both: what it holds
  * stays in memory as long as there is room, the kernel may write it out
  * when there is not, and no shared memory segment of that size is needed.
- * maintenance_work_mem bounds how much of it a process keeps mapped in.
+ * A process gives up parts of the mapping that it is done with for a while,
+ * if the file is larger than maintenance_work_mem; what else of it is resident
+ * is page cache, which the kernel takes back when it needs it.
  *
  *-------------------------------------------------------------------------
  */
