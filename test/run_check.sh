@@ -122,7 +122,8 @@ run_unit_tests()
 		# shellcheck disable=SC2046,SC2086
 		if ! ${CC:-$("$PG_CONFIG" --cc)} -std=gnu99 -O2 -g -Wall -I"$TOP/src" \
 			-I"$TOP/test/unit" -I"$("$PG_CONFIG" --includedir-server)" \
-			-D_GNU_SOURCE -o "$WORK/unit/$name" "$source" $objects \
+			-D_GNU_SOURCE -o "$WORK/unit/$name" "$source" \
+			"$TOP/test/unit/assert.c" $objects \
 			-L"$("$PG_CONFIG" --pkglibdir)" -L"$("$PG_CONFIG" --libdir)" \
 			-lpgcommon -lpgport -lm >"$WORK/log/$name.build" 2>&1; then
 			count "unit/$name" 0 1 0 0
