@@ -112,7 +112,6 @@ main(int argc, char **argv)
 
 	params.max_links = 32;
 	params.ef_construction = 64;
-	params.memory = 1 << 30;
 	params.seed = 1;
 	while ((option = getopt(argc, argv, "m:e:n:q:t:s:c")) != -1)
 	{

@@ -99,7 +99,6 @@ typedef struct OmenBuildParams
 	int			ef_construction;	/* breadth of candidates, as in HNSW */
 	Size		code_bytes;		/* sum of all pair codes, if their size
 								 * varies; else 0 */
-	Size		memory;			/* bytes a participant should keep resident */
 	uint64		seed;
 } OmenBuildParams;
 

@@ -453,7 +453,6 @@ construct(OmenHnswBuildState *state)
 		.n = shared->nnodes,
 		.max_links = shared->meta.max_links,
 		.ef_construction = shared->meta.ef_construction,
-		.memory = (Size) maintenance_work_mem * 1024 / shared->nparticipants,
 		.seed = shared->meta.shape.seed,
 	};
 

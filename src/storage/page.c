@@ -146,12 +146,6 @@ omen_page_report_corrupt(Relation index, BlockNumber block, const char *detail)
 					 RelationGetRelationName(index))));
 }
 
-void
-omen_page_prefetch(Relation index, BlockNumber block)
-{
-	PrefetchBuffer(index, MAIN_FORKNUM, block);
-}
-
 /*
  * Prefetch len bytes at offset of the page that the hint names.  Frames
  * never move, so a wrong hint costs a few useless cache lines.

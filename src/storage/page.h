@@ -135,9 +135,6 @@ extern Buffer omen_page_extend(Relation index, ForkNumber fork);
 extern void omen_page_report_corrupt(Relation index, BlockNumber block,
 									 const char *detail) pg_attribute_noreturn();
 
-/* Ask the operating system for a block soon to be read */
-extern void omen_page_prefetch(Relation index, BlockNumber block);
-
 /* Touch the guessed frame of a block, so that its lines are in cache */
 extern void omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 									  const OmenBufferHints *hints);

@@ -125,7 +125,6 @@ make_set(OmenElementType element, OmenMetric metric, uint32 n, uint32 dims)
 	set->offsets = allocate((n + 1) * sizeof(Size));
 	set->params.max_links = 32;
 	set->params.ef_construction = 64;
-	set->params.memory = 64 << 20;
 	set->params.seed = 7;
 	return set;
 }
