@@ -169,6 +169,7 @@ main(int argc, char **argv)
 	params.n = base.n;
 	cpu = cpu_seconds();
 	wall = wall_seconds();
+	params.nparticipants = nthreads;
 	graph = build(&team, &params, &encoded, nthreads);
 	printf("build %.2f CPU-s, %.2f s, arena %.0f MB, done %.3f\n",
 		   cpu_seconds() - cpu, wall_seconds() - wall,

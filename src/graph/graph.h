@@ -99,6 +99,7 @@ typedef struct OmenBuildParams
 	int			ef_construction;	/* breadth of candidates, as in HNSW */
 	Size		code_bytes;		/* sum of all pair codes, if their size
 								 * varies; else 0 */
+	int			nparticipants;	/* at most so many */
 	uint64		seed;
 } OmenBuildParams;
 
@@ -116,8 +117,6 @@ typedef struct OmenBuildTeam
 	bool		(*barrier) (void *arg);
 	/* called often: interrupts; done/total of the whole construction */
 	void		(*progress) (void *arg, uint64 done, uint64 total);
-	/* may be NULL: this part of the arena is not needed for a while */
-	void		(*done_with) (void *arg, const void *start, Size len);
 } OmenBuildTeam;
 
 typedef struct OmenBuild OmenBuild;

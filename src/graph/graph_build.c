@@ -54,8 +54,9 @@ omen_build_arena_init(void *memory, const OmenQuantizer *quant,
 					   OMEN_WORK_PRUNE);
 	pg_atomic_init_u64(&arena->done_work, 0);
 	pg_atomic_init_u32(&arena->next, 0);
-	for (i = 0; i < OMEN_BUILD_LOCKS; i++)
-		pg_atomic_init_u32(&arena->locks[i], 0);
+	pg_atomic_init_u32(&arena->next_chunk, 0);
+	for (i = 0; i < OMEN_MAX_RANGES; i++)
+		pg_atomic_init_u32(&arena->inbox[i], OMEN_NO_CHUNK);
 }
 
 /*
@@ -79,7 +80,6 @@ lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 	arena->stride = TYPEALIGN(16, pair_size);
 	arena->list_size = Max(Min(params->ef_construction, OMEN_SELECT_MAX / 2),
 						   2 * params->max_links);
-	arena->leaf_keep = Max(OMEN_LEAF_KEEP, params->max_links / 2);
 	arena->rounds = params->ef_construction < 48 ? 1 :
 		Min(2 + params->ef_construction / 160, OMEN_MAX_ROUNDS);
 
@@ -101,6 +101,7 @@ lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 	PART(starts, (OMEN_MAX_LEADERS + 1) * sizeof(uint32));
 	PART(clusters, (n / OMEN_COARSE_SIZE + OMEN_MAX_LEADERS + 1) *
 		 sizeof(uint32));
+	PART(chunks, omen_mail_lay_out(arena));
 #undef PART
 
 	arena->size = at;
@@ -160,6 +161,7 @@ attach_arena(void *memory, const OmenQuantizer *quant)
 	build->subset = (uint32 *) (base + arena->subset);
 	build->starts = (uint32 *) (base + arena->starts);
 	build->clusters = (uint32 *) (base + arena->clusters);
+	build->chunks = base + arena->chunks;
 
 	build->n = arena->params.n;
 	build->max_links = arena->params.max_links;
@@ -193,6 +195,7 @@ allocate_scratch(OmenBuild *build)
 	build->leaf_rows = (float *) palloc(size);
 	build->distances = (float *) palloc(OMEN_MAX_LEADERS * sizeof(float));
 	build->keys = (uint64 *) palloc(OMEN_MAX_KEYS * sizeof(uint64));
+	omen_mail_attach(build);
 }
 
 /* Candidates and links among the nodes of one scale */
@@ -262,8 +265,8 @@ omen_build_claim(OmenBuild *build, uint32 total, uint32 chunk,
 
 /*
  * Called from every loop, with the bytes of codes compared and the work (in
- * units of OMEN_WORK_*) done since the last call.  No lock may be held: the
- * caller's function may not return.
+ * units of OMEN_WORK_*) done since the last call.  The caller's function may
+ * not return.
  */
 void
 omen_build_tick(OmenBuild *build, Size compared, uint64 work)
@@ -281,50 +284,6 @@ omen_build_tick(OmenBuild *build, Size compared, uint64 work)
 	build->new_work = 0;
 	build->team->progress(build->team->arg, Min(done, arena->total_work),
 						  arena->total_work);
-}
-
-/* Tell the owner of the arena that these nodes' lists can be written out */
-void
-omen_build_release(OmenBuild *build, uint32 first, uint32 end)
-{
-	const OmenBuildTeam *team = build->team;
-	Size		n = end - first;
-
-	if (team->done_with == NULL)
-		return;
-	if (build->stride > 0)
-		team->done_with(team->arg, omen_node_code(build, first),
-						n * build->stride);
-	team->done_with(team->arg, omen_node_list(build, first),
-					n * build->list_size * sizeof(uint64));
-	team->done_with(team->arg, omen_node_links(build, first),
-					n * build->max_links * sizeof(uint32));
-}
-
-/*
- * Locks over lists are held for a few hundred nanoseconds, and one process in
- * a thousand meets one that is taken, so spinning is enough.  Nothing that
- * can fail may happen under a lock.
- */
-void
-omen_build_lock(OmenBuild *build, uint32 node)
-{
-	pg_atomic_uint32 *lock = &build->arena->locks[node % OMEN_BUILD_LOCKS];
-	int			spins = 0;
-
-	while (pg_atomic_exchange_u32(lock, 1) != 0)
-	{
-		/* its holder may have been put to sleep */
-		if (++spins % 1000 == 0)
-			pg_usleep(10);
-	}
-}
-
-void
-omen_build_unlock(OmenBuild *build, uint32 node)
-{
-	pg_memory_barrier();
-	pg_atomic_write_u32(&build->arena->locks[node % OMEN_BUILD_LOCKS], 0);
 }
 
 void

@@ -13,6 +13,7 @@
  *				size varies
  *	lists		uint64[list_size]: candidates while they are collected, later
  *				forward and reverse links on their way to being pruned
+ *	chunks		mail to nodes on its way, see graph_build_mail.c
  *	nlist		uint16[3]: OmenListSize
  *	links		uint32[max_links], with nlinks and nscale
  *	pairs		uint32[2 * OMEN_TOP_FANOUT]: working space of one stage
@@ -56,6 +57,12 @@
 /* Nearest that a row of a leaf passes on, unless there are many links */
 #define OMEN_LEAF_KEEP			16
 
+/*
+ * What a node takes from all its leaves in a cluster, as a multiple of that;
+ * more changes no graph that was measured
+ */
+#define OMEN_LEAF_ROOM			2
+
 /* Up to so many nodes, a row of a leaf passes on as many as max_links */
 #define OMEN_SMALL_SET			20000
 
@@ -71,11 +78,12 @@
 /* More leaders than this cost more than the clusters they would shrink */
 #define OMEN_MAX_LEADERS		2048
 
-/* Locks over the lists of candidates, by node modulo this */
-#define OMEN_BUILD_LOCKS		4096
-
 /* Rows or nodes handed out at once */
 #define OMEN_BUILD_CHUNK		512
+
+/* Mail is sorted by ranges of so many nodes, or into so many ranges */
+#define OMEN_RANGE_SIZE			4096
+#define OMEN_MAX_RANGES			512
 
 /* Entries of a node's list in the arena */
 typedef struct OmenListSize
@@ -90,7 +98,6 @@ typedef struct OmenBuildArena
 	OmenBuildParams params;
 	Size		stride;			/* of codes; 0 if their size varies */
 	int			list_size;
-	int			leaf_keep;		/* nearest kept of each row of a leaf */
 	int			rounds;			/* clusterings that supply candidates */
 
 	/* offsets of the parts */
@@ -107,7 +114,13 @@ typedef struct OmenBuildArena
 	Size		subset;
 	Size		starts;
 	Size		clusters;
+	Size		chunks;
 	Size		size;
+
+	/* mail */
+	uint32		range_size;		/* nodes of a range */
+	uint32		chunk_size;		/* bytes */
+	uint32		nchunks;
 
 	/* written by one participant between two barriers */
 	uint32		nclusters;		/* of the stage at work; in the end: coarse */
@@ -116,8 +129,26 @@ typedef struct OmenBuildArena
 	uint64		total_work;
 	pg_atomic_uint64 done_work;
 	pg_atomic_uint32 next;		/* work of this stage not given out yet */
-	pg_atomic_uint32 locks[OMEN_BUILD_LOCKS];
+	pg_atomic_uint32 next_chunk;
+	pg_atomic_uint32 inbox[OMEN_MAX_RANGES];	/* latest chunk of a range */
 } OmenBuildArena;
+
+/* Chunks of mail to the nodes of one range form a list; letters follow */
+typedef struct OmenMailChunk
+{
+	uint32		next;			/* OMEN_NO_CHUNK: this is the last one */
+	uint32		used;			/* bytes, with this */
+} OmenMailChunk;
+
+#define OMEN_NO_CHUNK	PG_UINT32_MAX
+
+/* Keys for a node's list */
+typedef struct OmenLetter
+{
+	uint32		node;
+	uint32		nkeys;
+	uint64		keys[FLEXIBLE_ARRAY_MEMBER];
+} OmenLetter;
 
 /*
  * Codes gathered for comparison of one with many: copies lying "stride" bytes
@@ -164,6 +195,7 @@ struct OmenBuild
 	uint32	   *subset;
 	uint32	   *starts;
 	uint32	   *clusters;
+	char	   *chunks;
 	uint32	   *order;			/* node at each position, in the end */
 
 	uint32		n;
@@ -187,6 +219,7 @@ struct OmenBuild
 	float	   *leaf_rows;		/* of OMEN_LEAF_MAX distances each */
 	float	   *distances;
 	uint64	   *keys;
+	uint32	   *outbox;			/* by range: the chunk being filled */
 };
 
 /* graph_build.c */
@@ -194,9 +227,6 @@ extern void omen_build_once(OmenBuild *build, void (*setup) (OmenBuild *));
 extern bool omen_build_claim(OmenBuild *build, uint32 total, uint32 chunk,
 							 uint32 *first, uint32 *end);
 extern void omen_build_tick(OmenBuild *build, Size compared, uint64 work);
-extern void omen_build_release(OmenBuild *build, uint32 first, uint32 end);
-extern void omen_build_lock(OmenBuild *build, uint32 node);
-extern void omen_build_unlock(OmenBuild *build, uint32 node);
 extern void omen_block_init(const OmenBuild *build, OmenCodeBlock *block,
 							int size);
 extern void omen_block_add(const OmenBuild *build, OmenCodeBlock *block,
@@ -221,11 +251,24 @@ extern void omen_build_nearest(const float *distances, int n, int fanout,
 extern void omen_build_invert(const uint32 *groups, uint32 n, uint32 ngroups,
 							  uint32 *starts, uint32 *items);
 
+extern int	omen_build_leaf_keep(const OmenBuildArena *arena, uint32 n);
+
 /* graph_build_leaf.c */
 extern void omen_build_leaf(OmenBuild *build, OmenCluster *cluster,
 							const uint32 *items, int n);
-extern void omen_build_merge_cluster(OmenBuild *build,
-									 const OmenCluster *cluster);
+extern int	omen_build_merge_keys(uint64 *dst, int room,
+								  const uint64 *a, int na,
+								  const uint64 *b, int nb);
+
+/* graph_build_mail.c */
+extern Size omen_mail_lay_out(OmenBuildArena *arena);
+extern void omen_mail_attach(OmenBuild *build);
+extern void omen_mail_send(OmenBuild *build, uint32 node, const uint64 *keys,
+						   int nkeys);
+extern void omen_mail_deliver(OmenBuild *build,
+							  void (*receive) (OmenBuild *,
+											   const OmenLetter *),
+							  void (*finish) (OmenBuild *, uint32 range));
 
 /* graph_build_nearest.c */
 extern int	omen_build_below_bound(const float *distances, int n, int keep,
@@ -357,6 +400,27 @@ static inline uint32
 omen_scale_member(const OmenBuild *build, uint32 i)
 {
 	return build->scale == 0 ? i : build->subset[i];
+}
+
+/* How many nodes of the scale at work have a number below "node" */
+static inline uint32
+omen_scale_first(const OmenBuild *build, uint32 node)
+{
+	uint32		low = 0;
+	uint32		high = build->nmembers;
+
+	if (build->scale == 0)
+		return Min(node, build->n);
+	while (low < high)
+	{
+		uint32		middle = low + (high - low) / 2;
+
+		if (build->subset[middle] < node)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 #endif							/* OMEN_GRAPH_BUILD_H */

@@ -19,8 +19,6 @@ static void compare_leaf_rows(OmenBuild *build, const uint32 *nodes, int n,
 							  int first, int nrows);
 static int	choose_nearest(const float *distances, const uint32 *nodes, int n,
 						   int keep, uint32 salt, uint64 *keys);
-static int	merge_keys(uint64 *dst, int room, const uint64 *a, int na,
-					   const uint64 *b, int nb);
 
 /* Find the nearest of each of n members of a cluster among these members */
 void
@@ -61,8 +59,8 @@ omen_build_leaf(OmenBuild *build, OmenCluster *cluster, const uint32 *items,
 			distances[i] = NAN; /* compares as false: never chosen */
 			nfound = choose_nearest(distances, nodes, n, cluster->keep,
 									omen_key_salt(nodes[i]), build->keys);
-			*nnear = merge_keys(merged, cluster->room, near, *nnear,
-								build->keys, nfound);
+			*nnear = omen_build_merge_keys(merged, cluster->room, near, *nnear,
+										   build->keys, nfound);
 			memcpy(near, merged, *nnear * sizeof(uint64));
 		}
 		omen_build_tick(build, nrows * n * build->stride, 0);
@@ -131,41 +129,15 @@ choose_nearest(const float *distances, const uint32 *nodes, int n, int keep,
 	return nkeys;
 }
 
-/* Merge the private lists of a cluster into those of the arena */
-void
-omen_build_merge_cluster(OmenBuild *build, const OmenCluster *cluster)
-{
-	uint64		merged[OMEN_SELECT_MAX];
-	uint32		i;
-
-	for (i = 0; i < cluster->n; i++)
-	{
-		uint32		node = cluster->members[i];
-		uint64	   *list = omen_node_list(build, node);
-		OmenListSize *size = &build->nlist[node];
-
-		omen_build_lock(build, node);
-		size->candidates = merge_keys(merged, build->list_size,
-									  list, size->candidates,
-									  cluster->near +
-									  (Size) i * cluster->room,
-									  cluster->nnear[i]);
-		memcpy(list, merged, size->candidates * sizeof(uint64));
-		omen_build_unlock(build, node);
-		omen_build_tick(build, build->list_size * sizeof(uint64),
-						OMEN_WORK_CANDIDATES / OMEN_TOP_FANOUT);
-	}
-}
-
 /*
  * Merge two sorted lists, dropping what is equal, and keep the first "room".
  * Keys of the same pair are equal, or nearly: where a CPU has no kernel that
  * computes d(a, b) and d(b, a) alike, the last bit may differ.  Such doubles
  * are dropped when links are chosen.
  */
-static int
-merge_keys(uint64 *dst, int room, const uint64 *a, int na,
-		   const uint64 *b, int nb)
+int
+omen_build_merge_keys(uint64 *dst, int room, const uint64 *a, int na,
+					  const uint64 *b, int nb)
 {
 	int			n = 0;
 	int			i = 0;

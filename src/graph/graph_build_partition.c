@@ -10,10 +10,11 @@
  *
  * NOTES
  *	Clusters are given out to participants one by one.  While one is worked
- *	on, its members' candidates are kept in private memory; they are merged
- *	into the arena's lists once at the end, under the list's lock.  Keeping
- *	the nearest of a union does not depend on the order of the merges, so the
- *	result is the same whoever does what.
+ *	on, its members' candidates are kept in private memory; in the end they are
+ *	mailed to the members (graph_build_mail.c), and merged into the arena's
+ *	lists when all clusters are done.  Keeping the nearest of a union does not
+ *	depend on the order of the merges, so the result is the same whoever does
+ *	what.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +37,7 @@ static void join_clusters(OmenBuild *build, uint32 first, uint32 end);
 static void list_clusters(OmenBuild *build);
 static void work_on_cluster(OmenBuild *build, const uint32 *members,
 							uint32 n, int keep);
+static void merge_letter(OmenBuild *build, const OmenLetter *letter);
 static void work_on_large_cluster(OmenBuild *build, const uint32 *members,
 								  uint32 n, int keep);
 static void work_on_part(OmenBuild *build, OmenCluster *cluster,
@@ -52,7 +54,7 @@ omen_build_candidates(OmenBuild *build, int round)
 	uint32		nmembers = build->nmembers;
 	uint64		purpose = omen_build_mix(build->scale, round);
 	int			nleaders;
-	int			keep = build->arena->leaf_keep;
+	int			keep = omen_build_leaf_keep(build->arena, nmembers);
 	uint32		first;
 	uint32		end;
 
@@ -65,20 +67,29 @@ omen_build_candidates(OmenBuild *build, int round)
 		join_clusters(build, first, end);
 	omen_build_once(build, list_clusters);
 
-	/*
-	 * With one leaf only, there is no other source of candidates, and with
-	 * few, they find the same ones.
-	 */
-	if (nmembers <= OMEN_LEAF_MAX)
-		keep = build->list_size;
-	else if (nmembers <= OMEN_SMALL_SET)
-		keep = build->max_links;
 	while (omen_build_claim(build, nleaders, 1, &first, &end))
 		work_on_cluster(build,
 						build->pairs + (Size) build->n * OMEN_TOP_FANOUT +
 						build->starts[first],
 						build->starts[first + 1] - build->starts[first],
 						keep);
+
+	omen_mail_deliver(build, merge_letter, NULL);
+}
+
+/*
+ * Candidates that each member of a leaf passes on, in a scale of n nodes.
+ * With one leaf only, there is no other source of candidates, and with few,
+ * they find the same ones.
+ */
+int
+omen_build_leaf_keep(const OmenBuildArena *arena, uint32 n)
+{
+	if (n <= OMEN_LEAF_MAX)
+		return arena->list_size;
+	if (n <= OMEN_SMALL_SET)
+		return Max(arena->params.max_links, OMEN_LEAF_KEEP);
+	return Max(OMEN_LEAF_KEEP, arena->params.max_links / 2);
 }
 
 /*
@@ -217,7 +228,7 @@ omen_build_invert(const uint32 *groups, uint32 n, uint32 ngroups,
 	starts[0] = 0;
 }
 
-/* Compare the members of a cluster, and merge what was found into the lists */
+/* Compare the members of a cluster, and tell each what was found */
 static void
 work_on_cluster(OmenBuild *build, const uint32 *members, uint32 n, int keep)
 {
@@ -234,7 +245,7 @@ work_on_cluster(OmenBuild *build, const uint32 *members, uint32 n, int keep)
 	cluster.members = members;
 	cluster.n = n;
 	cluster.keep = keep;
-	cluster.room = keep * OMEN_LEAF_FANOUT;
+	cluster.room = keep * OMEN_LEAF_ROOM;
 	cluster.near = (uint64 *) palloc((Size) n * cluster.room *
 									 sizeof(uint64) + 1);
 	cluster.nnear = (uint16 *) palloc0(n * sizeof(uint16) + 1);
@@ -243,11 +254,31 @@ work_on_cluster(OmenBuild *build, const uint32 *members, uint32 n, int keep)
 		items[i] = i;
 
 	work_on_part(build, &cluster, items, n, OMEN_LEAF_FANOUT);
-	omen_build_merge_cluster(build, &cluster);
+	for (i = 0; i < n; i++)
+	{
+		omen_mail_send(build, members[i], cluster.near + (Size) i * cluster.room,
+					   cluster.nnear[i]);
+		omen_build_tick(build, cluster.room * sizeof(uint64),
+						OMEN_WORK_CANDIDATES / OMEN_TOP_FANOUT);
+	}
 
 	pfree(items);
 	pfree(cluster.nnear);
 	pfree(cluster.near);
+}
+
+/* A node hears of candidates */
+static void
+merge_letter(OmenBuild *build, const OmenLetter *letter)
+{
+	uint64		merged[OMEN_SELECT_MAX];
+	uint64	   *list = omen_node_list(build, letter->node);
+	OmenListSize *size = &build->nlist[letter->node];
+
+	size->candidates = omen_build_merge_keys(merged, build->list_size,
+											 list, size->candidates,
+											 letter->keys, letter->nkeys);
+	memcpy(list, merged, size->candidates * sizeof(uint64));
 }
 
 /*

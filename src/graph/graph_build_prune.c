@@ -7,13 +7,11 @@
  *
  *	forward		choose among the candidates; what is left of a list is the
  *				chosen ones, followed in rank by the nearest of the others
- *	mirror		offer each chosen link to its target
+ *	mirror		offer each chosen link to its target, by mail
  *	final		choose among forward links and offers together
  *
  * NOTES
- *	A node's list belongs to whoever works on the node, except in the second
- *	pass, which writes to lists of others, under their lock, and only behind
- *	the forward links.
+ *	A node's list belongs to whoever works on the node.
  *
  *	Of more offers than fit, the nearest are kept, whatever the order in
  *	which they come: the result does not depend on timing.
@@ -30,8 +28,8 @@ static int	choose_among(OmenBuild *build, uint32 node, const uint64 *keys,
 static void choose_forward(OmenBuild *build, uint32 node);
 static bool has_node(const uint64 *keys, int n, uint64 key);
 static void mirror_links(OmenBuild *build, uint32 node);
-static void offer_link(OmenBuild *build, uint32 node, uint32 from,
-					   float distance);
+static void take_offer(OmenBuild *build, const OmenLetter *letter);
+static void finish_range(OmenBuild *build, uint32 range);
 static void choose_final(OmenBuild *build, uint32 node);
 static int	sort_list(OmenBuild *build, uint32 node);
 static void store_links(OmenBuild *build, uint32 node, const OmenNear *near,
@@ -48,29 +46,15 @@ omen_build_prune(OmenBuild *build)
 	uint32		end;
 	uint32		i;
 
-	omen_build_once(build, NULL);
 	while (omen_build_claim(build, nmembers, OMEN_BUILD_CHUNK, &first, &end))
 	{
 		for (i = first; i < end; i++)
 			choose_forward(build, omen_scale_member(build, i));
-	}
-
-	omen_build_once(build, NULL);
-	while (omen_build_claim(build, nmembers, OMEN_BUILD_CHUNK, &first, &end))
-	{
 		for (i = first; i < end; i++)
 			mirror_links(build, omen_scale_member(build, i));
 	}
 
-	omen_build_once(build, NULL);
-	while (omen_build_claim(build, nmembers, OMEN_BUILD_CHUNK, &first, &end))
-	{
-		for (i = first; i < end; i++)
-			choose_final(build, omen_scale_member(build, i));
-		if (build->scale == 0)
-			omen_build_release(build, first, end);
-	}
-	omen_build_once(build, NULL);
+	omen_mail_deliver(build, take_offer, finish_range);
 }
 
 /* Links that a node is to get at the scale at work */
@@ -175,42 +159,54 @@ mirror_links(OmenBuild *build, uint32 node)
 	int			i;
 
 	for (i = 0; i < build->nlist[node].kept; i++)
-		offer_link(build, omen_key_node(list[i], salt), node,
-				   omen_key_distance(list[i]));
-	omen_build_tick(build, build->list_size * sizeof(uint64) * i, 0);
+	{
+		uint32		target = omen_key_node(list[i], salt);
+		uint64		key = omen_key_form(omen_key_distance(list[i]), node,
+										omen_key_salt(target));
+
+		omen_mail_send(build, target, &key, 1);
+	}
+	omen_build_tick(build, build->list_size * sizeof(uint64), 0);
 }
 
-/* Offer "node" a link to "from", unless it has one */
+/* A node is offered a link: it counts unless the node has that one */
 static void
-offer_link(OmenBuild *build, uint32 node, uint32 from, float distance)
+take_offer(OmenBuild *build, const OmenLetter *letter)
 {
-	OmenListSize *size = &build->nlist[node];
-	uint64	   *list = omen_node_list(build, node);
+	OmenListSize *size = &build->nlist[letter->node];
+	uint64	   *list = omen_node_list(build, letter->node);
 	uint64	   *offers = list + size->candidates;
 	int			room = build->list_size - size->candidates;
-	uint64		key = omen_key_form(distance, from, omen_key_salt(node));
+	uint64		key = letter->keys[0];
+	int			worst = 0;
 	int			i;
 
-	/* forward links are not written to in this pass: no lock needed */
 	if (has_node(list, size->candidates, key))
 		return;
-
-	omen_build_lock(build, node);
 	if (size->reverse < room)
-		offers[size->reverse++] = key;
-	else
 	{
-		int			worst = 0;
-
-		for (i = 1; i < room; i++)
-		{
-			if (offers[i] > offers[worst])
-				worst = i;
-		}
-		if (key < offers[worst])
-			offers[worst] = key;
+		offers[size->reverse++] = key;
+		return;
 	}
-	omen_build_unlock(build, node);
+	for (i = 1; i < room; i++)
+	{
+		if (offers[i] > offers[worst])
+			worst = i;
+	}
+	if (key < offers[worst])
+		offers[worst] = key;
+}
+
+/* The last pass, for the nodes of one range */
+static void
+finish_range(OmenBuild *build, uint32 range)
+{
+	uint32		size = build->arena->range_size;
+	uint32		end = omen_scale_first(build, (range + 1) * size);
+	uint32		i;
+
+	for (i = omen_scale_first(build, range * size); i < end; i++)
+		choose_final(build, omen_scale_member(build, i));
 }
 
 static void

@@ -46,7 +46,6 @@ static void construct(OmenHnswBuildState *state);
 static const uint8 *pair_code(void *arg, uint32 node, Size *size);
 static bool team_barrier(void *arg);
 static void team_progress(void *arg, uint64 done, uint64 total);
-static void team_done_with(void *arg, const void *start, Size len);
 static void set_phase(OmenHnswBuildState *state, int phase, int64 total);
 
 IndexBuildResult *
@@ -220,6 +219,40 @@ omen_hnsw_build_prepare(OmenHnswBuildState *state)
 	state->pair = palloc(Max(shape->pair_size, 16));
 	state->scratch = palloc((2 * shape->code_dims + shape->dims + 1) *
 							sizeof(float));
+}
+
+/*
+ * To be called from all loops over rows or nodes.  Pointers into mapped files
+ * stay good.
+ */
+void
+omen_hnsw_build_tick(OmenHnswBuildState *state)
+{
+	int			n = state->shared->nparticipants;
+	OmenArena  *arenas[2 * OMEN_BUILD_MAX_PARTICIPANTS + 2];
+	int			narenas = 0;
+	Size		limit = (Size) maintenance_work_mem * 1024 / n;
+	Size		mapped = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	for (int i = 0; i < n; i++)
+	{
+		arenas[narenas++] = state->all_rows[i];
+		arenas[narenas++] = state->all_offsets[i];
+	}
+	arenas[narenas++] = state->fold;
+	arenas[narenas++] = state->graph;
+	for (int i = 0; i < narenas; i++)
+		mapped += arenas[i] ? omen_arena_size(arenas[i]) : 0;
+	if (mapped <= limit || !omen_arena_over_budget(&state->budget))
+		return;
+
+	for (int i = 0; i < narenas; i++)
+	{
+		if (arenas[i])
+			omen_arena_unload(arenas[i]);
+	}
+	omen_arena_start_budget(&state->budget, limit);
 }
 
 /* A row by its number, counted through all participants' files */
@@ -447,12 +480,12 @@ construct(OmenHnswBuildState *state)
 		.arg = state,
 		.barrier = team_barrier,
 		.progress = team_progress,
-		.done_with = team_done_with,
 	};
 	OmenBuildParams params = {
 		.n = shared->nnodes,
 		.max_links = shared->meta.max_links,
 		.ef_construction = shared->meta.ef_construction,
+		.nparticipants = shared->nparticipants,
 		.seed = shared->meta.shape.seed,
 	};
 
@@ -463,8 +496,11 @@ construct(OmenHnswBuildState *state)
 		if (shared->meta.shape.pair_size == 0)
 		{
 			for (uint32 i = 0; i < shared->nnodes; i++)
+			{
+				omen_hnsw_build_tick(state);
 				params.code_bytes +=
 					MAXALIGN(omen_hnsw_build_row(state, state->unique[i])->own_bytes);
+			}
 		}
 		size = omen_build_arena_size(state->quant, &params);
 		state->graph = omen_arena_create(fileset, "graph");
@@ -508,21 +544,11 @@ team_progress(void *arg, uint64 done, uint64 total)
 {
 	OmenHnswBuildState *state = arg;
 
-	CHECK_FOR_INTERRUPTS();
+	omen_hnsw_build_tick(state);
 	if (state->participant == 0 && total > 0)
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
 									 (int64) (state->shared->nnodes *
 											  ((double) done / total)));
-}
-
-static void
-team_done_with(void *arg, const void *start, Size len)
-{
-	OmenHnswBuildState *state = arg;
-
-	/* only if it is more than we may keep */
-	if (omen_arena_size(state->graph) > (Size) maintenance_work_mem * 1024)
-		omen_arena_unload(state->graph, start, len);
 }
 
 static void

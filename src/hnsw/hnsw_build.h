@@ -108,6 +108,7 @@ typedef struct OmenHnswBuildState
 
 	OmenArena  *graph;
 	OmenBuild  *build;
+	OmenArenaBudget budget;		/* of all mappings together */
 	uint8	   *pair;			/* work area */
 } OmenHnswBuildState;
 
@@ -117,6 +118,7 @@ typedef struct OmenHnswBuildState
 extern void omen_hnsw_build_participate(OmenHnswBuildState *state);
 extern void omen_hnsw_build_cleanup(OmenHnswBuildState *state);
 extern bool omen_hnsw_build_barrier(OmenHnswBuildState *state);
+extern void omen_hnsw_build_tick(OmenHnswBuildState *state);
 extern OmenBuildRowData *omen_hnsw_build_row(OmenHnswBuildState *state,
 											 uint32 row);
 extern void omen_hnsw_build_prepare(OmenHnswBuildState *state);

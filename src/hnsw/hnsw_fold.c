@@ -45,8 +45,8 @@ omen_hnsw_fold(OmenHnswBuildState *state)
 		uint64		bucket = omen_hnsw_build_row(state, row)->hash &
 			(buckets - 1);
 
-		if (row % 4096 == 0)
-			CHECK_FOR_INTERRUPTS();
+		if (row % 64 == 0)
+			omen_hnsw_build_tick(state);
 		while (table[bucket] != OMEN_BUILD_NONE &&
 			   !same_code(state, table[bucket], row))
 			bucket = (bucket + 1) & (buckets - 1);
@@ -63,7 +63,6 @@ omen_hnsw_fold(OmenHnswBuildState *state)
 			state->next_equal[table[bucket]] = row;
 		}
 	}
-	omen_arena_unload(state->fold, table, buckets * sizeof(uint32));
 	state->shared->nnodes = nnodes;
 }
 

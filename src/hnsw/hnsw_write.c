@@ -70,6 +70,8 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 		uint32		row = node_row(state, i);
 		uint32		ntids = 0;
 
+		if (i % 64 == 0)
+			omen_hnsw_build_tick(state);
 		for (uint32 at = row; at != OMEN_BUILD_NONE;
 			 at = state->next_equal[at])
 			ntids++;
@@ -114,9 +116,11 @@ omen_hnsw_write_nodes(OmenHnswBuildState *state)
 
 		if (page >= npages)
 			break;
-		CHECK_FOR_INTERRUPTS();
 		for (; page < end; page++)
+		{
+			omen_hnsw_build_tick(state);
 			write_node_page(state, writer, page);
+		}
 		if (state->participant == 0)
 			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
 										 (int64) end *
@@ -271,6 +275,8 @@ write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer)
 		uint32		row = node_row(state, i);
 		OmenHnswSlot slot = NULL;
 
+		if (i % 64 == 0)
+			omen_hnsw_build_tick(state);
 		for (int skip = 0; skip < OMEN_SLOT_TIDS && row != OMEN_BUILD_NONE;
 			 skip++)
 			row = state->next_equal[row];
@@ -314,6 +320,8 @@ write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer)
 		const char *own = (const char *) row + OMEN_BUILD_ROW_HEADER;
 		Size		done = state->layout.own_inline;
 
+		if (i % 64 == 0)
+			omen_hnsw_build_tick(state);
 		while (done < row->own_bytes)
 		{
 			Size		here = Min(row->own_bytes - done, OMEN_PAGE_CONTENT);

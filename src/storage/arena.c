@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "commands/tablespace.h"
@@ -147,16 +148,54 @@ omen_arena_map(OmenArena *arena)
 	return arena->base;
 }
 
-void
-omen_arena_unload(OmenArena *arena, const void *start, Size len)
-{
-	Size		page = (Size) sysconf(_SC_PAGESIZE);
-	uintptr_t	from = TYPEALIGN(page, (uintptr_t) start);
-	uintptr_t	to = TYPEALIGN_DOWN(page, (uintptr_t) start + len);
+/*
+ * Memory of files and shared segments in this process's page table.  Where
+ * the system does not tell, page faults give a bound: the kernel maps what
+ * lies around the page, in memory already, as far as this.
+ */
+#define FAULT_AROUND	(64 * 1024)
 
+static Size
+resident_bytes(void)
+{
+	int			fd = open("/proc/self/statm", O_RDONLY);
+	char		line[128];
+	ssize_t		len = 0;
+	unsigned long shared;
+	struct rusage usage;
+
+	if (fd >= 0)
+	{
+		len = read(fd, line, sizeof(line) - 1);
+		close(fd);
+	}
+	line[Max(len, 0)] = '\0';
+	if (sscanf(line, "%*u %*u %lu", &shared) == 1)
+		return (Size) shared * sysconf(_SC_PAGESIZE);
+	if (getrusage(RUSAGE_SELF, &usage) != 0)
+		return 0;
+	return (Size) (usage.ru_minflt + usage.ru_majflt) * FAULT_AROUND;
+}
+
+bool
+omen_arena_over_budget(const OmenArenaBudget *budget)
+{
+	return resident_bytes() > budget->base + budget->limit;
+}
+
+void
+omen_arena_start_budget(OmenArenaBudget *budget, Size limit)
+{
+	budget->limit = limit;
+	budget->base = resident_bytes();
+}
+
+void
+omen_arena_unload(OmenArena *arena)
+{
 	/* a shared mapping's pages stay in the file, changes and all */
-	if (from < to)
-		(void) madvise((void *) from, to - from, MADV_DONTNEED);
+	if (arena->base)
+		(void) madvise(arena->base, arena->mapped, MADV_DONTNEED);
 }
 
 void

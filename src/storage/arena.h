@@ -8,9 +8,9 @@
  * processes work on them.  A mapped temporary file serves both: what it holds
  * stays in memory as long as there is room, the kernel may write it out
  * when there is not, and no shared memory segment of that size is needed.
- * A process gives up parts of the mapping that it is done with for a while,
- * if the file is larger than maintenance_work_mem; what else of it is resident
- * is page cache, which the kernel takes back when it needs it.
+ * What a process has of its mappings in its own page table is held within a
+ * budget (OmenArenaBudget); the rest is page cache like that of any
+ * file, which the kernel takes back when it needs it.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,8 +40,26 @@ extern void omen_arena_reserve(OmenArena *arena, Size size);
 /* The whole file in memory; NULL if it is empty */
 extern void *omen_arena_map(OmenArena *arena);
 
-/* This process needs a part of the mapping no more for a while */
-extern void omen_arena_unload(OmenArena *arena, const void *start, Size len);
+/*
+ * Memory that a process may have of its mappings, and what of others it had
+ * when this was last started; both in bytes.
+ */
+typedef struct OmenArenaBudget
+{
+	Size		limit;
+	Size		base;
+} OmenArenaBudget;
+
+/*
+ * Has more than the budget become resident?  If so, the caller gives back all
+ * mappings that the budget is for, by omen_arena_unload(), and starts anew.
+ * Costs a few microseconds.
+ */
+extern bool omen_arena_over_budget(const OmenArenaBudget *budget);
+extern void omen_arena_start_budget(OmenArenaBudget *budget, Size limit);
+
+/* Give back what is resident of the mapping; its contents stay in the file */
+extern void omen_arena_unload(OmenArena *arena);
 
 /* Unmap and close; else done when the memory context goes */
 extern void omen_arena_close(OmenArena *arena);

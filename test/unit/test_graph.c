@@ -313,6 +313,7 @@ build_set(Set *set, int nthreads)
 	if (set->quant == NULL)
 		encode_set(set);
 	set->params.n = set->n;
+	set->params.nparticipants = nthreads;
 	set->arena = allocate(omen_build_arena_size(set->quant, &set->params));
 	memset(set->arena, 0xA5,
 		   omen_build_arena_size(set->quant, &set->params));
