@@ -43,6 +43,7 @@ typedef struct Team
 	const OmenQuantizer *quant;
 	OmenBuildInput input;
 	OmenBuildTeam team;
+	int			mail;			/* file descriptor */
 	uint64		done;
 	OmenBuild  *result;
 } Team;
@@ -169,7 +170,6 @@ main(int argc, char **argv)
 	params.n = base.n;
 	cpu = cpu_seconds();
 	wall = wall_seconds();
-	params.nparticipants = nthreads;
 	graph = build(&team, &params, &encoded, nthreads);
 	printf("build %.2f CPU-s, %.2f s, arena %.0f MB, done %.3f\n",
 		   cpu_seconds() - cpu, wall_seconds() - wall,
@@ -342,6 +342,20 @@ note_progress(void *arg, uint64 done, uint64 total)
 	((Team *) arg)->done = done * 1000000 / total;
 }
 
+static void
+write_mail(void *arg, Size offset, const void *data, Size len)
+{
+	if (pwrite(((Team *) arg)->mail, data, len, offset) != (ssize_t) len)
+		abort();
+}
+
+static void
+read_mail(void *arg, Size offset, void *data, Size len)
+{
+	if (pread(((Team *) arg)->mail, data, len, offset) != (ssize_t) len)
+		abort();
+}
+
 static void *
 participate(void *arg)
 {
@@ -369,6 +383,9 @@ build(Team *team, const OmenBuildParams *params, const Encoded *encoded,
 	team->team.arg = team;
 	team->team.barrier = wait_for_team;
 	team->team.progress = note_progress;
+	team->team.write_mail = write_mail;
+	team->team.read_mail = read_mail;
+	team->mail = fileno(tmpfile());
 	pthread_barrier_init(&team->barrier, NULL, nthreads);
 	for (i = 1; i < nthreads; i++)
 		pthread_create(&threads[i], NULL, participate, team);

@@ -99,7 +99,6 @@ typedef struct OmenBuildParams
 	int			ef_construction;	/* breadth of candidates, as in HNSW */
 	Size		code_bytes;		/* sum of all pair codes, if their size
 								 * varies; else 0 */
-	int			nparticipants;	/* at most so many */
 	uint64		seed;
 } OmenBuildParams;
 
@@ -117,6 +116,22 @@ typedef struct OmenBuildTeam
 	bool		(*barrier) (void *arg);
 	/* called often: interrupts; done/total of the whole construction */
 	void		(*progress) (void *arg, uint64 done, uint64 total);
+
+	/*
+	 * Mail between participants, too much to be in memory: a piece is written
+	 * by one of them and, after a barrier, read by one.
+	 */
+	void		(*write_mail) (void *arg, Size offset, const void *data,
+							   Size len);
+	void		(*read_mail) (void *arg, Size offset, void *data, Size len);
+
+	/*
+	 * Where the arena is too large to be resident as a whole, codes that are
+	 * not read in order are copied from it by this function, and so many bytes
+	 * of them kept in private memory.  0: they are used in place.
+	 */
+	Size		code_cache;
+	void		(*read_arena) (void *arg, Size offset, void *data, Size len);
 } OmenBuildTeam;
 
 typedef struct OmenBuild OmenBuild;
@@ -139,7 +154,7 @@ extern OmenBuild *omen_build_graph(void *arena, const OmenQuantizer *quant,
 /* The result, by position */
 extern uint32 omen_build_row(const OmenBuild *build, uint32 position);
 extern int	omen_build_level(const OmenBuild *build, uint32 position);
-extern const uint8 *omen_build_code(const OmenBuild *build, uint32 position);
+extern const uint8 *omen_build_code(OmenBuild *build, uint32 position);
 
 /*
  * Links of a node as positions, nearest first; the last *nscale of them are

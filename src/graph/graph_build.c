@@ -24,6 +24,7 @@ static Size lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 					const OmenBuildParams *params);
 static OmenBuild *attach_arena(void *arena, const OmenQuantizer *quant);
 static void allocate_scratch(OmenBuild *build);
+static void allocate_cache(OmenBuild *build);
 static void build_scale(OmenBuild *build);
 static void collect_scale(OmenBuild *build);
 
@@ -101,9 +102,9 @@ lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 	PART(starts, (OMEN_MAX_LEADERS + 1) * sizeof(uint32));
 	PART(clusters, (n / OMEN_COARSE_SIZE + OMEN_MAX_LEADERS + 1) *
 		 sizeof(uint32));
-	PART(chunks, omen_mail_lay_out(arena));
 #undef PART
 
+	omen_mail_lay_out(arena);
 	arena->size = at;
 	return at;
 }
@@ -120,6 +121,7 @@ omen_build_graph(void *arena, const OmenQuantizer *quant,
 		return build;
 
 	omen_build_place(build);
+	allocate_cache(build);
 	build_scale(build);
 
 	/* a node linked to all others has no use for more */
@@ -161,7 +163,6 @@ attach_arena(void *memory, const OmenQuantizer *quant)
 	build->subset = (uint32 *) (base + arena->subset);
 	build->starts = (uint32 *) (base + arena->starts);
 	build->clusters = (uint32 *) (base + arena->clusters);
-	build->chunks = base + arena->chunks;
 
 	build->n = arena->params.n;
 	build->max_links = arena->params.max_links;
@@ -196,6 +197,39 @@ allocate_scratch(OmenBuild *build)
 	build->distances = (float *) palloc(OMEN_MAX_LEADERS * sizeof(float));
 	build->keys = (uint64 *) palloc(OMEN_MAX_KEYS * sizeof(uint64));
 	omen_mail_attach(build);
+}
+
+static void
+allocate_cache(OmenBuild *build)
+{
+	OmenCodeCache *cache = &build->cache;
+
+	if (build->stride == 0 || build->team->code_cache < build->stride)
+		return;
+	cache->nslots = Min(build->team->code_cache / build->stride, build->n);
+	cache->nodes = (uint32 *) palloc_extended(cache->nslots * sizeof(uint32),
+											  MCXT_ALLOC_HUGE);
+	cache->codes = (uint8 *) palloc_extended(cache->nslots * build->stride,
+											 MCXT_ALLOC_HUGE);
+	memset(cache->nodes, 0xFF, cache->nslots * sizeof(uint32));
+}
+
+const uint8 *
+omen_build_cached_code(OmenBuild *build, uint32 node)
+{
+	OmenCodeCache *cache = &build->cache;
+	uint32		slot = node % cache->nslots;
+	uint8	   *code = cache->codes + slot * build->stride;
+
+	if (cache->nodes[slot] != node)
+	{
+		cache->nodes[slot] = OMEN_NO_NODE;
+		build->team->read_arena(build->team->arg,
+								build->arena->codes + node * build->stride,
+								code, build->stride);
+		cache->nodes[slot] = node;
+	}
+	return code;
 }
 
 /* Candidates and links among the nodes of one scale */
@@ -361,10 +395,10 @@ omen_build_level(const OmenBuild *build, uint32 position)
 }
 
 const uint8 *
-omen_build_code(const OmenBuild *build, uint32 position)
+omen_build_code(OmenBuild *build, uint32 position)
 {
 	Assert(position < build->n);
-	return omen_node_code(build, build->order[position]);
+	return omen_fetch_code(build, build->order[position]);
 }
 
 const uint32 *

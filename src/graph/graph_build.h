@@ -13,7 +13,6 @@
  *				size varies
  *	lists		uint64[list_size]: candidates while they are collected, later
  *				forward and reverse links on their way to being pruned
- *	chunks		mail to nodes on its way, see graph_build_mail.c
  *	nlist		uint16[3]: OmenListSize
  *	links		uint32[max_links], with nlinks and nscale
  *	pairs		uint32[2 * OMEN_TOP_FANOUT]: working space of one stage
@@ -114,13 +113,11 @@ typedef struct OmenBuildArena
 	Size		subset;
 	Size		starts;
 	Size		clusters;
-	Size		chunks;
 	Size		size;
 
 	/* mail */
 	uint32		range_size;		/* nodes of a range */
 	uint32		chunk_size;		/* bytes */
-	uint32		nchunks;
 
 	/* written by one participant between two barriers */
 	uint32		nclusters;		/* of the stage at work; in the end: coarse */
@@ -136,8 +133,10 @@ typedef struct OmenBuildArena
 /* Chunks of mail to the nodes of one range form a list; letters follow */
 typedef struct OmenMailChunk
 {
+	uint32		number;			/* its place in the mail */
 	uint32		next;			/* OMEN_NO_CHUNK: this is the last one */
 	uint32		used;			/* bytes, with this */
+	uint32		unused;
 } OmenMailChunk;
 
 #define OMEN_NO_CHUNK	PG_UINT32_MAX
@@ -149,6 +148,21 @@ typedef struct OmenLetter
 	uint32		nkeys;
 	uint64		keys[FLEXIBLE_ARRAY_MEMBER];
 } OmenLetter;
+
+/*
+ * Copies of codes, each in the slot given by its node's number.  The nodes of
+ * a cluster have neighbouring numbers, so they do not displace each other.
+ * (To read neighbours along with the one asked for costs more than it saves:
+ * of the candidates of a cluster too few lie side by side.)
+ */
+typedef struct OmenCodeCache
+{
+	uint32		nslots;			/* 0: codes are used in place */
+	uint32	   *nodes;			/* whose code is in each slot */
+	uint8	   *codes;
+} OmenCodeCache;
+
+#define OMEN_NO_NODE	PG_UINT32_MAX
 
 /*
  * Codes gathered for comparison of one with many: copies lying "stride" bytes
@@ -195,7 +209,6 @@ struct OmenBuild
 	uint32	   *subset;
 	uint32	   *starts;
 	uint32	   *clusters;
-	char	   *chunks;
 	uint32	   *order;			/* node at each position, in the end */
 
 	uint32		n;
@@ -219,7 +232,9 @@ struct OmenBuild
 	float	   *leaf_rows;		/* of OMEN_LEAF_MAX distances each */
 	float	   *distances;
 	uint64	   *keys;
-	uint32	   *outbox;			/* by range: the chunk being filled */
+	OmenMailChunk **outbox;		/* by range: the chunk being filled, or NULL */
+	OmenMailChunk *inbox;		/* the chunk being read */
+	OmenCodeCache cache;
 };
 
 /* graph_build.c */
@@ -261,7 +276,7 @@ extern int	omen_build_merge_keys(uint64 *dst, int room,
 								  const uint64 *b, int nb);
 
 /* graph_build_mail.c */
-extern Size omen_mail_lay_out(OmenBuildArena *arena);
+extern void omen_mail_lay_out(OmenBuildArena *arena);
 extern void omen_mail_attach(OmenBuild *build);
 extern void omen_mail_send(OmenBuild *build, uint32 node, const uint64 *keys,
 						   int nkeys);
@@ -373,6 +388,21 @@ omen_node_code(const OmenBuild *build, uint32 node)
 	if (build->stride > 0)
 		return build->codes + node * build->stride;
 	return build->codes + build->offsets[node];
+}
+
+extern const uint8 *omen_build_cached_code(OmenBuild *build, uint32 node);
+
+/*
+ * The code of any node, once the nodes have their numbers: good until that of
+ * another one is asked for.  Where nodes are read in order, omen_node_code()
+ * is cheaper.
+ */
+static inline const uint8 *
+omen_fetch_code(OmenBuild *build, uint32 node)
+{
+	if (likely(build->cache.nslots == 0))
+		return omen_node_code(build, node);
+	return omen_build_cached_code(build, node);
 }
 
 static inline uint64 *

@@ -135,7 +135,9 @@ walk_from(OmenBuild *build, uint32 start)
 			parent[links[i]] = node;
 			queue[tail++] = links[i];
 		}
-		omen_build_tick(build, build->max_links * sizeof(uint32), 0);
+
+		/* from one end of the arena to the other at every step */
+		omen_build_tick(build, 64 * 1024, 0);
 	}
 }
 

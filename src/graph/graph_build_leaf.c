@@ -36,7 +36,7 @@ omen_build_leaf(OmenBuild *build, OmenCluster *cluster, const uint32 *items,
 	for (i = 0; i < n; i++)
 	{
 		nodes[i] = cluster->members[items[i]];
-		omen_block_add(build, &build->leaf, omen_node_code(build, nodes[i]),
+		omen_block_add(build, &build->leaf, omen_fetch_code(build, nodes[i]),
 					   build->stride);
 	}
 	if (build->matrix != NULL)
@@ -83,7 +83,7 @@ compare_leaf_rows(OmenBuild *build, const uint32 *nodes, int n, int first,
 	{
 		for (i = 0; i < nrows; i++)
 			omen_block_distances(build, &build->leaf, 0,
-								 omen_node_code(build, nodes[first + i]),
+								 omen_block_code(build, &build->leaf, first + i),
 								 build->leaf_rows + i * OMEN_LEAF_MAX);
 		return;
 	}

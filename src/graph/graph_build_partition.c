@@ -123,7 +123,7 @@ omen_build_draw_leaders(OmenBuild *build, uint64 purpose,
 		uint32		node = members != NULL ? members[chosen] :
 			omen_scale_member(build, chosen);
 
-		omen_block_add(build, &build->leaders, omen_node_code(build, node),
+		omen_block_add(build, &build->leaders, omen_fetch_code(build, node),
 					   build->stride);
 	}
 }
@@ -362,7 +362,7 @@ divide(OmenBuild *build, const OmenCluster *cluster, const uint32 *items,
 	for (i = 0; i < n; i++)
 	{
 		omen_block_distances(build, &build->leaders, 0,
-							 omen_node_code(build, chosen[i]),
+							 omen_fetch_code(build, chosen[i]),
 							 build->distances);
 		omen_build_nearest(build->distances, nleaders, fanout,
 						   nearest + (Size) i * fanout);

@@ -84,17 +84,17 @@ choose_among(OmenBuild *build, uint32 node, const uint64 *keys, int n,
 	uint32		salt = omen_key_salt(node);
 	int			i;
 
+	build->leaf.n = 0;
 	for (i = 0; i < n; i++)
 	{
 		near[i].node = omen_key_node(keys[i], salt);
 		near[i].distance = omen_key_distance(keys[i]);
-		near[i].pair = omen_node_code(build, near[i].node);
+		omen_block_add(build, &build->leaf,
+					   omen_fetch_code(build, near[i].node), build->stride);
+		near[i].pair = omen_block_code(build, &build->leaf, i);
 	}
 	if (packed)
 	{
-		build->leaf.n = 0;
-		for (i = 0; i < n; i++)
-			omen_block_add(build, &build->leaf, near[i].pair, build->stride);
 		omen_pair_matrix_load(build->matrix, build->leaf.codes, build->stride,
 							  n);
 		omen_pair_matrix_all(build->matrix, build->candidates,

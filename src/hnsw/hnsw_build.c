@@ -38,6 +38,11 @@ static void init_shared(OmenHnswBuildState *state);
 static void init_meta(Relation index, const OmenOpclassInfo *opclass,
 					  OmenHnswMetaPageData *meta);
 static void check_column(const OmenOpclassInfo *opclass, Oid type, int typmod);
+static Size memory_share(const OmenHnswBuildState *state);
+static Size file_bytes(OmenHnswBuildState *state);
+static OmenBuildParams graph_params(OmenHnswBuildState *state, uint32 nnodes);
+static const OmenBuildRowData *copy_row(OmenHnswBuildState *state,
+										OmenArena *rows, uint64 offset);
 static void load_rows(OmenHnswBuildState *state);
 static void load_row(Relation index, ItemPointer tid, Datum *values,
 					 bool *isnull, bool alive, void *arg);
@@ -46,6 +51,10 @@ static void construct(OmenHnswBuildState *state);
 static const uint8 *pair_code(void *arg, uint32 node, Size *size);
 static bool team_barrier(void *arg);
 static void team_progress(void *arg, uint64 done, uint64 total);
+static void team_write_mail(void *arg, Size offset, const void *data,
+							Size len);
+static void team_read_mail(void *arg, Size offset, void *data, Size len);
+static void team_read_arena(void *arg, Size offset, void *data, Size len);
 static void set_phase(OmenHnswBuildState *state, int phase, int64 total);
 
 IndexBuildResult *
@@ -156,6 +165,7 @@ omen_hnsw_build_participate(OmenHnswBuildState *state)
 	omen_hnsw_build_barrier(state);
 
 	map_rows(state);
+	omen_arena_start_budget(&state->budget, memory_share(state) / 4);
 	if (state->participant == 0)
 	{
 		set_phase(state, PHASE_FOLD, 0);
@@ -228,35 +238,37 @@ omen_hnsw_build_prepare(OmenHnswBuildState *state)
 void
 omen_hnsw_build_tick(OmenHnswBuildState *state)
 {
-	int			n = state->shared->nparticipants;
-	OmenArena  *arenas[2 * OMEN_BUILD_MAX_PARTICIPANTS + 2];
-	int			narenas = 0;
-	Size		limit = (Size) maintenance_work_mem * 1024 / n;
-	Size		mapped = 0;
-
 	CHECK_FOR_INTERRUPTS();
-	for (int i = 0; i < n; i++)
-	{
-		arenas[narenas++] = state->all_rows[i];
-		arenas[narenas++] = state->all_offsets[i];
-	}
-	arenas[narenas++] = state->fold;
-	arenas[narenas++] = state->graph;
-	for (int i = 0; i < narenas; i++)
-		mapped += arenas[i] ? omen_arena_size(arenas[i]) : 0;
-	if (mapped <= limit || !omen_arena_over_budget(&state->budget))
+	if (!state->frugal || !omen_arena_over_budget(&state->budget))
 		return;
 
-	for (int i = 0; i < narenas; i++)
+	if (state->fold)
+		omen_arena_unload(state->fold);
+	if (state->graph)
+		omen_arena_unload(state->graph);
+	for (int i = 0; i < state->shared->nparticipants; i++)
 	{
-		if (arenas[i])
-			omen_arena_unload(arenas[i]);
+		if (state->all_offsets[i])
+			omen_arena_unload(state->all_offsets[i]);
 	}
-	omen_arena_start_budget(&state->budget, limit);
+	omen_arena_start_budget(&state->budget, memory_share(state) / 4);
 }
 
-/* A row by its number, counted through all participants' files */
-OmenBuildRowData *
+/*
+ * Memory for one participant.  If it is short, a quarter of it is for mapped
+ * files and the rest for copies of codes.
+ */
+static Size
+memory_share(const OmenHnswBuildState *state)
+{
+	return (Size) maintenance_work_mem * 1024 / state->shared->nparticipants;
+}
+
+/*
+ * A row by its number, counted through all participants' files.  Good until
+ * the next but one is asked for.
+ */
+const OmenBuildRowData *
 omen_hnsw_build_row(OmenHnswBuildState *state, uint32 row)
 {
 	int			part = 0;
@@ -271,7 +283,34 @@ omen_hnsw_build_row(OmenHnswBuildState *state, uint32 row)
 	else
 		offset = local * (OMEN_BUILD_ROW_HEADER +
 						  MAXALIGN(state->shared->meta.shape.own_size));
-	return (OmenBuildRowData *) (state->row_base[part] + offset);
+	if (state->row_base[part] != NULL)
+		return (OmenBuildRowData *) (state->row_base[part] + offset);
+	return copy_row(state, state->all_rows[part], offset);
+}
+
+static const OmenBuildRowData *
+copy_row(OmenHnswBuildState *state, OmenArena *rows, uint64 offset)
+{
+	Size		size = state->shared->meta.shape.own_size;
+	int			at = 1 - state->last_copy;
+	OmenBuildRowData head;
+
+	if (size == 0)
+	{
+		omen_arena_read_at(rows, offset, &head, sizeof(head));
+		size = head.own_bytes;
+	}
+	size += OMEN_BUILD_ROW_HEADER;
+	if (state->copy_room[at] < size)
+	{
+		if (state->copies[at])
+			pfree(state->copies[at]);
+		state->copies[at] = MemoryContextAlloc(state->context, size);
+		state->copy_room[at] = size;
+	}
+	omen_arena_read_at(rows, offset, state->copies[at], size);
+	state->last_copy = at;
+	return state->copies[at];
 }
 
 static void
@@ -450,7 +489,6 @@ map_rows(OmenHnswBuildState *state)
 
 		state->all_rows[i] = mine ? state->rows :
 			omen_arena_open(fileset, psprintf("rows.%d", i));
-		state->row_base[i] = omen_arena_map(state->all_rows[i]);
 		if (state->offsets)
 		{
 			state->all_offsets[i] = mine ? state->offsets :
@@ -467,6 +505,41 @@ map_rows(OmenHnswBuildState *state)
 						RelationGetRelationName(state->index),
 						1 << OMEN_LINK_NUMBER_BITS),
 				 errhint("Partition the table.")));
+
+	state->frugal = file_bytes(state) > (Size) maintenance_work_mem * 1024;
+	for (int i = 0; i < n && !state->frugal; i++)
+		state->row_base[i] = omen_arena_map(state->all_rows[i]);
+}
+
+/* What would be mapped if everything were, or nearly so */
+static Size
+file_bytes(OmenHnswBuildState *state)
+{
+	int			n = state->shared->nparticipants;
+	OmenBuildParams params = graph_params(state, state->first_row[n]);
+	Size		size = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		size += omen_arena_size(state->all_rows[i]);
+		if (state->shared->meta.shape.pair_size == 0)
+			params.code_bytes += omen_arena_size(state->all_rows[i]);
+	}
+	return size + omen_build_arena_size(state->quant, &params);
+}
+
+static OmenBuildParams
+graph_params(OmenHnswBuildState *state, uint32 nnodes)
+{
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+	OmenBuildParams params = {
+		.n = nnodes,
+		.max_links = meta->max_links,
+		.ef_construction = meta->ef_construction,
+		.seed = meta->shape.seed,
+	};
+
+	return params;
 }
 
 /* Step "graph" */
@@ -476,18 +549,7 @@ construct(OmenHnswBuildState *state)
 	OmenBuildShared *shared = state->shared;
 	FileSet    *fileset = state->parallel ? &shared->fileset.fs : NULL;
 	OmenBuildInput input = {state, pair_code};
-	OmenBuildTeam team = {
-		.arg = state,
-		.barrier = team_barrier,
-		.progress = team_progress,
-	};
-	OmenBuildParams params = {
-		.n = shared->nnodes,
-		.max_links = shared->meta.max_links,
-		.ef_construction = shared->meta.ef_construction,
-		.nparticipants = shared->nparticipants,
-		.seed = shared->meta.shape.seed,
-	};
+	OmenBuildParams params = graph_params(state, shared->nnodes);
 
 	if (state->participant == 0)
 	{
@@ -503,6 +565,7 @@ construct(OmenHnswBuildState *state)
 			}
 		}
 		size = omen_build_arena_size(state->quant, &params);
+		state->mail = omen_arena_create(fileset, "mail");
 		state->graph = omen_arena_create(fileset, "graph");
 		omen_arena_reserve(state->graph, size);
 		omen_build_arena_init(omen_arena_map(state->graph), state->quant,
@@ -510,17 +573,31 @@ construct(OmenHnswBuildState *state)
 	}
 	omen_hnsw_build_barrier(state);
 	if (state->participant > 0)
+	{
+		state->mail = omen_arena_open(fileset, "mail");
 		state->graph = omen_arena_open(fileset, "graph");
+	}
 
+	state->team = (OmenBuildTeam) {
+		.arg = state,
+		.barrier = team_barrier,
+		.progress = team_progress,
+		.write_mail = team_write_mail,
+		.read_mail = team_read_mail,
+		.code_cache = state->frugal ? memory_share(state) / 4 * 3 : 0,
+		.read_arena = team_read_arena,
+	};
 	state->build = omen_build_graph(omen_arena_map(state->graph),
-									state->quant, &input, &team);
+									state->quant, &input, &state->team);
+	omen_arena_close(state->mail);
 }
 
 static const uint8 *
 pair_code(void *arg, uint32 node, Size *size)
 {
 	OmenHnswBuildState *state = arg;
-	OmenBuildRowData *row = omen_hnsw_build_row(state, state->unique[node]);
+	const OmenBuildRowData *row =
+		omen_hnsw_build_row(state, state->unique[node]);
 	const uint8 *own = (const uint8 *) row + OMEN_BUILD_ROW_HEADER;
 
 	if (state->shared->meta.shape.own_kind == OMEN_OWN_I16)
@@ -549,6 +626,24 @@ team_progress(void *arg, uint64 done, uint64 total)
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
 									 (int64) (state->shared->nnodes *
 											  ((double) done / total)));
+}
+
+static void
+team_write_mail(void *arg, Size offset, const void *data, Size len)
+{
+	omen_arena_write_at(((OmenHnswBuildState *) arg)->mail, offset, data, len);
+}
+
+static void
+team_read_mail(void *arg, Size offset, void *data, Size len)
+{
+	omen_arena_read_at(((OmenHnswBuildState *) arg)->mail, offset, data, len);
+}
+
+static void
+team_read_arena(void *arg, Size offset, void *data, Size len)
+{
+	omen_arena_read_at(((OmenHnswBuildState *) arg)->graph, offset, data, len);
 }
 
 static void

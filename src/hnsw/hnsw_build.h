@@ -96,9 +96,13 @@ typedef struct OmenHnswBuildState
 	/* from fold on: everybody's files, mapped */
 	OmenArena  *all_rows[OMEN_BUILD_MAX_PARTICIPANTS];
 	OmenArena  *all_offsets[OMEN_BUILD_MAX_PARTICIPANTS];
-	char	   *row_base[OMEN_BUILD_MAX_PARTICIPANTS];
+	char	   *row_base[OMEN_BUILD_MAX_PARTICIPANTS];	/* NULL: not mapped */
 	uint64	   *offset_base[OMEN_BUILD_MAX_PARTICIPANTS];
 	uint64		first_row[OMEN_BUILD_MAX_PARTICIPANTS + 1];
+	bool		frugal;			/* files are more than memory allowed */
+	OmenBuildRowData *copies[2];	/* the last two rows that were read */
+	Size		copy_room[2];
+	int			last_copy;
 
 	OmenArena  *fold;			/* see hnsw_fold.c */
 	uint32	   *unique;			/* row of each node */
@@ -107,6 +111,8 @@ typedef struct OmenHnswBuildState
 	uint32	   *chain_of;		/* by position: its first CHAIN page, counted */
 
 	OmenArena  *graph;
+	OmenArena  *mail;			/* between participants, not mapped */
+	OmenBuildTeam team;			/* kept for as long as "build" */
 	OmenBuild  *build;
 	OmenArenaBudget budget;		/* of all mappings together */
 	uint8	   *pair;			/* work area */
@@ -119,8 +125,8 @@ extern void omen_hnsw_build_participate(OmenHnswBuildState *state);
 extern void omen_hnsw_build_cleanup(OmenHnswBuildState *state);
 extern bool omen_hnsw_build_barrier(OmenHnswBuildState *state);
 extern void omen_hnsw_build_tick(OmenHnswBuildState *state);
-extern OmenBuildRowData *omen_hnsw_build_row(OmenHnswBuildState *state,
-											 uint32 row);
+extern const OmenBuildRowData *omen_hnsw_build_row(OmenHnswBuildState *state,
+												   uint32 row);
 extern void omen_hnsw_build_prepare(OmenHnswBuildState *state);
 
 /*

@@ -239,12 +239,17 @@ form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 {
 	const OmenHnswLayout *layout = &state->layout;
 	const uint8 *centre = omen_build_code(state->build, position);
+	Size		size = state->shared->meta.shape.pair_size;
 	int			nlinks;
 	int			nscale;
 	const uint32 *links = omen_build_links(state->build, position, &nlinks,
 										   &nscale);
 
 	Assert(nlinks <= layout->max_links);
+
+	/* the next code may take its place */
+	if (size > 0)
+		centre = memcpy(state->pair, centre, size);
 
 	slot->nlinks = nlinks;
 	slot->nscale = nscale;

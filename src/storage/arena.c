@@ -36,7 +36,8 @@ struct OmenArena
 
 static OmenArena *make_arena(File file);
 static void unmap(void *arg);
-static void write_out(OmenArena *arena, const char *data, Size len);
+static void write_out(OmenArena *arena, Size offset, const char *data,
+					  Size len);
 
 OmenArena *
 omen_arena_create(FileSet *fileset, const char *name)
@@ -68,7 +69,7 @@ omen_arena_append(OmenArena *arena, const void *data, Size len)
 	if (arena->nbuffered + len > WRITE_BUFFER)
 		omen_arena_flush(arena);
 	if (len > WRITE_BUFFER)
-		write_out(arena, data, len);
+		write_out(arena, arena->size, data, len);
 	else
 	{
 		memcpy(arena->buffer + arena->nbuffered, data, len);
@@ -79,7 +80,7 @@ omen_arena_append(OmenArena *arena, const void *data, Size len)
 void
 omen_arena_flush(OmenArena *arena)
 {
-	write_out(arena, arena->buffer, arena->nbuffered);
+	write_out(arena, arena->size, arena->buffer, arena->nbuffered);
 	arena->nbuffered = 0;
 }
 
@@ -87,6 +88,39 @@ Size
 omen_arena_size(const OmenArena *arena)
 {
 	return arena->size + arena->nbuffered;
+}
+
+void
+omen_arena_write_at(OmenArena *arena, Size offset, const void *data, Size len)
+{
+	Assert(arena->base == NULL && arena->nbuffered == 0);
+
+	write_out(arena, offset, data, len);
+}
+
+void
+omen_arena_read_at(OmenArena *arena, Size offset, void *data, Size len)
+{
+	char	   *to = data;
+
+	while (len > 0)
+	{
+		int			nread = FileRead(arena->file, to,
+									 (int) Min(len, 1024 * 1024 * 1024),
+									 offset, WAIT_EVENT_BUFFILE_READ);
+
+		if (nread <= 0)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 nread < 0 ?
+					 errmsg("could not read from temporary file \"%s\": %m",
+							FilePathName(arena->file)) :
+					 errmsg("could not read from temporary file \"%s\": it ends too early",
+							FilePathName(arena->file))));
+		offset += nread;
+		to += nread;
+		len -= nread;
+	}
 }
 
 void
@@ -233,21 +267,21 @@ unmap(void *arg)
 }
 
 static void
-write_out(OmenArena *arena, const char *data, Size len)
+write_out(OmenArena *arena, Size offset, const char *data, Size len)
 {
 	while (len > 0)
 	{
 		int			written = FileWrite(arena->file, unconstify(char *, data),
 										(int) Min(len, 1024 * 1024 * 1024),
-										arena->size,
-										WAIT_EVENT_BUFFILE_WRITE);
+										offset, WAIT_EVENT_BUFFILE_WRITE);
 
 		if (written <= 0)
 			ereport(ERROR,
 					(errcode_for_file_access(),
 					 errmsg("could not write to temporary file \"%s\": %m",
 							FilePathName(arena->file))));
-		arena->size += written;
+		offset += written;
+		arena->size = Max(arena->size, offset);
 		data += written;
 		len -= written;
 	}

@@ -37,6 +37,15 @@ extern Size omen_arena_size(const OmenArena *arena);
 /* Make it so long, reading as zeros; the space on disk is reserved */
 extern void omen_arena_reserve(OmenArena *arena, Size size);
 
+/*
+ * Write to any place of a file that is not mapped, or read from any place of
+ * any file.  What was never written and lies before what was reads as zeros.
+ */
+extern void omen_arena_write_at(OmenArena *arena, Size offset,
+								const void *data, Size len);
+extern void omen_arena_read_at(OmenArena *arena, Size offset, void *data,
+							   Size len);
+
 /* The whole file in memory; NULL if it is empty */
 extern void *omen_arena_map(OmenArena *arena);
 

@@ -91,6 +91,7 @@ typedef struct Set
 	OmenBuild  *graph;
 	pthread_barrier_t barrier;
 	OmenBuildTeam team;
+	FILE	   *mail;
 	uint64		last_done;
 	bool		bad_progress;
 } Set;
@@ -292,6 +293,22 @@ note_progress(void *arg, uint64 done, uint64 total)
 	set->last_done = done * 100 / total;
 }
 
+static void
+write_mail(void *arg, Size offset, const void *data, Size len)
+{
+	if (pwrite(fileno(((Set *) arg)->mail), data, len, offset) !=
+		(ssize_t) len)
+		abort();
+}
+
+static void
+read_mail(void *arg, Size offset, void *data, Size len)
+{
+	if (pread(fileno(((Set *) arg)->mail), data, len, offset) !=
+		(ssize_t) len)
+		abort();
+}
+
 static void *
 participate(void *arg)
 {
@@ -313,7 +330,6 @@ build_set(Set *set, int nthreads)
 	if (set->quant == NULL)
 		encode_set(set);
 	set->params.n = set->n;
-	set->params.nparticipants = nthreads;
 	set->arena = allocate(omen_build_arena_size(set->quant, &set->params));
 	memset(set->arena, 0xA5,
 		   omen_build_arena_size(set->quant, &set->params));
@@ -321,12 +337,16 @@ build_set(Set *set, int nthreads)
 	set->team.arg = set;
 	set->team.barrier = wait_for_team;
 	set->team.progress = note_progress;
+	set->team.write_mail = write_mail;
+	set->team.read_mail = read_mail;
+	set->mail = tmpfile();
 	pthread_barrier_init(&set->barrier, NULL, nthreads);
 	for (int i = 1; i < nthreads; i++)
 		pthread_create(&threads[i], NULL, participate, set);
 	participate(set);
 	for (int i = 1; i < nthreads; i++)
 		pthread_join(threads[i], NULL);
+	fclose(set->mail);
 }
 
 static void
