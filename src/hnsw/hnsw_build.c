@@ -192,6 +192,7 @@ omen_hnsw_build_cleanup(OmenHnswBuildState *state)
 	omen_arena_close(state->fold);
 	if (state->graph)
 		omen_arena_close(state->graph);
+	omen_tidmap_build_cleanup(state);
 }
 
 /* Wait for all participants; true in exactly one of them */
@@ -229,7 +230,8 @@ void
 omen_hnsw_build_tick(OmenHnswBuildState *state)
 {
 	int			n = state->shared->nparticipants;
-	OmenArena  *arenas[2 * OMEN_BUILD_MAX_PARTICIPANTS + 2];
+	OmenArena  *arenas[2 * OMEN_BUILD_MAX_PARTICIPANTS + 2 +
+					   OMEN_TIDMAP_CHUNKS];
 	int			narenas = 0;
 	Size		limit = (Size) maintenance_work_mem * 1024 / n;
 	Size		mapped = 0;
@@ -242,6 +244,8 @@ omen_hnsw_build_tick(OmenHnswBuildState *state)
 	}
 	arenas[narenas++] = state->fold;
 	arenas[narenas++] = state->graph;
+	for (int i = 0; i < OMEN_TIDMAP_CHUNKS; i++)
+		arenas[narenas++] = state->tidmap.chunks[i];
 	for (int i = 0; i < narenas; i++)
 		mapped += arenas[i] ? omen_arena_size(arenas[i]) : 0;
 	if (mapped <= limit || !omen_arena_over_budget(&state->budget))
@@ -308,8 +312,6 @@ init_meta(Relation index, const OmenOpclassInfo *opclass,
 	meta->ef_construction = options.ef_construction;
 	meta->quantizer = options.quantizer;
 	meta->mean_start = InvalidBlockNumber;
-	meta->tidmap_start = InvalidBlockNumber;
-	meta->clusters_start = InvalidBlockNumber;
 	for (int i = 0; i < OMEN_HNSW_ENTRY_PAGES; i++)
 		meta->entry_blocks[i] = InvalidBlockNumber;
 	if (!omen_quant_choose_shape(opclass->element, opclass->metric,
