@@ -1250,3 +1250,11 @@ CREATE OPERATOR CLASS bit_jaccard_ops
 	FUNCTION 3 hnsw_bit_support(internal),
 	FUNCTION 4 omenhnsw_bit_jaccard_support(internal);
 COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'Jaccard distance of bit';
+
+-- ----------------------------------------------------------------------
+-- analytics: checks of an index
+-- ----------------------------------------------------------------------
+
+CREATE FUNCTION omen_tid_map_problems(regclass) RETURNS int8
+	AS 'MODULE_PATHNAME', 'omen_tid_map_problems' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION omen_tid_map_problems(regclass) IS 'number of rows that the index does not find by their place in the table; 0 if it is whole';

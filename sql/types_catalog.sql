@@ -10,7 +10,8 @@ SELECT oprleft::regtype AS type, oprname, oprcode, oprcom::regoperator AS commut
 EXPLAIN (VERBOSE, COSTS OFF)
 	SELECT '[1,2]'::vector - v, v - '[1,2]'::vector FROM (SELECT '[3,4]'::vector AS v OFFSET 0) AS t;
 
--- functions: named after us in C, immutable, strict and parallel safe
+-- functions: named after us in C, immutable, strict and parallel safe, but for
+-- those that look into indexes
 SELECT p.oid::regprocedure, provolatile, proisstrict, proparallel, prosrc
 	FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
 	WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'omendb')

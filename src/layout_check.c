@@ -52,12 +52,14 @@ CHECK_SIZE(OmenSparsePayload, 8);
 CHECK_OFFSET(OmenHnswMetaPageData, shape, 8);
 CHECK_OFFSET(OmenHnswMetaPageData, max_norm2, 48);
 CHECK_OFFSET(OmenHnswMetaPageData, m, 52);
+CHECK_OFFSET(OmenHnswMetaPageData, flags, 58);
 CHECK_OFFSET(OmenHnswMetaPageData, max_links, 60);
 CHECK_OFFSET(OmenHnswMetaPageData, mean_start, 72);
 CHECK_OFFSET(OmenHnswMetaPageData, entry_blocks, 76);
 CHECK_OFFSET(OmenHnswMetaPageData, nentries, 340);
-CHECK_OFFSET(OmenHnswMetaPageData, built_nodes, 368);
-CHECK_SIZE(OmenHnswMetaPageData, 376);
+CHECK_OFFSET(OmenHnswMetaPageData, built_nodes, 352);
+CHECK_OFFSET(OmenHnswMetaPageData, tidmap_roots, 360);
+CHECK_SIZE(OmenHnswMetaPageData, 1000);
 CHECK_OFFSET(OmenHnswEntryData, pair, 8);
 CHECK_SIZE(OmenHnswSlotData, 32);
 CHECK_OFFSET(OmenHnswSlotData, tids, 8);
@@ -72,6 +74,16 @@ StaticAssertDecl(OMEN_SLOT_HEADER % MAXIMUM_ALIGNOF == 0,
 /* The metapage fits its page, the list of a link's bits its word */
 StaticAssertDecl(sizeof(OmenHnswMetaPageData) <= OMEN_PAGE_CONTENT,
 				 "metapage must fit a page");
+StaticAssertDecl(BLCKSZ != 8192 ||
+				 (OMEN_TIDMAP_BLOCKS == 254 && OMEN_TIDMAP_PLANES == 37),
+				 "geometry of the TID map on disk has changed");
+StaticAssertDecl(((uint64) MaxBlockNumber / OMEN_TIDMAP_BLOCKS + 1) *
+				 OMEN_TIDMAP_PLANES <= PG_UINT32_MAX,
+				 "numbers of leaves must fit 32 bits");
+StaticAssertDecl(BLCKSZ < 8192 ||
+				 ((uint64) MaxBlockNumber / OMEN_TIDMAP_BLOCKS + 1) *
+				 OMEN_TIDMAP_PLANES <= OMEN_TIDMAP_LEAVES,
+				 "the TID map must reach every block of a heap");
 StaticAssertDecl(OMEN_LINK_NUMBER_BITS + 4 == 32,
 				 "a link is a number and a version");
 StaticAssertDecl(OMEN_MAX_LINKS <= PG_UINT8_MAX,

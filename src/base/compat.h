@@ -12,6 +12,7 @@
 
 #include "access/amapi.h"
 #include "access/relscan.h"
+#include "catalog/pg_class.h"
 #include "commands/vacuum.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -23,6 +24,7 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
+#include "utils/acl.h"
 #include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
@@ -187,6 +189,17 @@ omen_compat_build_workers(Relation heap, Relation index, IndexInfo *info)
 #else
 	return plan_create_index_workers(RelationGetRelid(heap),
 									 RelationGetRelid(index));
+#endif
+}
+
+/* May this role do what only an owner of the relation may? */
+static inline bool
+omen_compat_owns_relation(Oid relid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relid, role);
+#else
+	return pg_class_ownercheck(relid, role);
 #endif
 }
 

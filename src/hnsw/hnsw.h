@@ -69,6 +69,15 @@ typedef struct OmenHnswLayout
 	int			entries_per_page;
 } OmenHnswLayout;
 
+/* Where a leaf of the TID map is: never changes once there is one */
+typedef struct OmenTidMapPlace
+{
+	uint32		leaf;
+	BlockNumber block;			/* 0: not known */
+} OmenTidMapPlace;
+
+#define OMEN_TIDMAP_CACHE	16
+
 /*
  * An index as this backend knows it.  Lives in a child of the relation's
  * rd_indexcxt; see omen_hnsw_open() for how long.
@@ -83,6 +92,7 @@ typedef struct OmenHnswIndex
 	const OmenOpclassInfo *opclass;
 	OmenQuantizer *quant;
 	OmenBufferHints hints;
+	OmenTidMapPlace tidmap[OMEN_TIDMAP_CACHE];	/* by leaf, modulo its size */
 
 	MemoryContext entry_context;
 	uint32		nentries;
@@ -249,9 +259,10 @@ extern void omen_slot_remove_edge(const OmenHnswLayout *layout,
 								  OmenHnswSlot slot, int at);
 
 /*
- * hnsw_alloc.c: room for slots and chains.  A slot is taken in three steps:
- * begin finds and locks one and tells its number; edit starts the WAL record
- * and gives the zeroed slot to fill; finish writes it and releases the page.
+ * hnsw_alloc.c: room for slots, chains, other pages.  A slot is taken in three
+ * steps: begin finds and locks one and tells its number; edit starts the WAL
+ * record and gives the zeroed slot to fill; finish writes it and releases the
+ * page.
  */
 typedef struct OmenHnswSlotWriter
 {
@@ -277,6 +288,7 @@ extern void omen_hnsw_record_space(Relation index, OmenHnswIndex *hnsw,
 extern BlockNumber omen_hnsw_write_chain(Relation index, OmenHnswIndex *hnsw,
 										 uint32 owner, const uint8 *rest,
 										 Size size);
+extern Buffer omen_hnsw_find_free_page(Relation index);
 
 /* hnsw_scan.c */
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_alloc.c
- *	  Room for slots and chains.
+ *	  Room for slots, chains, and pages of other kinds.
  *
  * The free space map knows two kinds of pages: FREE pages (SPACE_PAGE) and
  * NODE pages with a free slot (SPACE_SLOT).  It is only a hint; what a page
@@ -26,7 +26,6 @@
 static Buffer find_slot(Relation index, OmenHnswIndex *hnsw, int *position);
 static Buffer try_block(Relation index, OmenHnswIndex *hnsw,
 						BlockNumber block, int *position);
-static Buffer find_free_page(Relation index);
 
 void
 omen_hnsw_begin_slot(Relation index, OmenHnswIndex *hnsw,
@@ -165,7 +164,7 @@ omen_hnsw_write_chain(Relation index, OmenHnswIndex *hnsw, uint32 owner,
 	while (npages-- > 0)
 	{
 		OmenPageEdit edit;
-		Buffer		buffer = find_free_page(index);
+		Buffer		buffer = omen_hnsw_find_free_page(index);
 		Page		page;
 		Size		from = npages * OMEN_PAGE_CONTENT;
 
@@ -219,12 +218,12 @@ try_block(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
 }
 
 /*
- * A FREE or new page, exclusively locked.  The caller holds the lock of the
+ * A FREE or new page, exclusively locked.  The caller may hold the lock of a
  * page that it is going to put a node on, which may have been FREE too and be
  * found again here, by us or by others: so nobody waits.
  */
-static Buffer
-find_free_page(Relation index)
+Buffer
+omen_hnsw_find_free_page(Relation index)
 {
 	BlockNumber block = GetPageWithFreeSpace(index, WANT_PAGE);
 

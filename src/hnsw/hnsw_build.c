@@ -202,6 +202,7 @@ omen_hnsw_build_cleanup(OmenHnswBuildState *state)
 	omen_arena_close(state->fold);
 	if (state->graph)
 		omen_arena_close(state->graph);
+	omen_tidmap_build_cleanup(state);
 }
 
 /* Wait for all participants; true in exactly one of them */
@@ -250,6 +251,11 @@ omen_hnsw_build_tick(OmenHnswBuildState *state)
 	{
 		if (state->all_offsets[i])
 			omen_arena_unload(state->all_offsets[i]);
+	}
+	for (int i = 0; i < OMEN_TIDMAP_CHUNKS; i++)
+	{
+		if (state->tidmap.chunks[i])
+			omen_arena_unload(state->tidmap.chunks[i]);
 	}
 	omen_arena_start_budget(&state->budget, memory_share(state) / 4);
 }
@@ -347,8 +353,6 @@ init_meta(Relation index, const OmenOpclassInfo *opclass,
 	meta->ef_construction = options.ef_construction;
 	meta->quantizer = options.quantizer;
 	meta->mean_start = InvalidBlockNumber;
-	meta->tidmap_start = InvalidBlockNumber;
-	meta->clusters_start = InvalidBlockNumber;
 	for (int i = 0; i < OMEN_HNSW_ENTRY_PAGES; i++)
 		meta->entry_blocks[i] = InvalidBlockNumber;
 	if (!omen_quant_choose_shape(opclass->element, opclass->metric,

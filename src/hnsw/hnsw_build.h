@@ -11,8 +11,9 @@
  *						 of their own ("rows"), one for each participant
  *	  fold		leader	 find equal vectors
  *	  graph		all		 construct the graph (src/graph), in a mapped file
+ *	  plan		leader	 choose the blocks of all pages, fill the TID map
  *	  write		all		 encode links, write NODE pages
- *	  finish	leader	 TID lists, entries, mean, metapage
+ *	  finish	leader	 TID lists, TID map, entries, mean, metapage
  *
  *-------------------------------------------------------------------------
  */
@@ -21,6 +22,7 @@
 
 #include "access/parallel.h"
 #include "hnsw/hnsw.h"
+#include "hnsw/hnsw_tidmap.h"
 #include "port/atomics.h"
 #include "storage/arena.h"
 #include "storage/barrier.h"
@@ -69,6 +71,23 @@ typedef struct OmenBuildShared
 	pg_atomic_uint32 next_page; /* NODE pages given out for writing */
 } OmenBuildShared;
 
+/*
+ * The TID map while it is built: the entries of its pages, in mapped files
+ * each twice as long as the one before.  Pages are counted from 1, and name
+ * each other by this count.
+ */
+#define OMEN_TIDMAP_CHUNKS	28
+
+typedef struct OmenTidMapBuild
+{
+	OmenArena  *chunks[OMEN_TIDMAP_CHUNKS];
+	uint32	   *base[OMEN_TIDMAP_CHUNKS];
+	uint32		npages;
+	BlockNumber next_block;		/* to be written next */
+	bool		complete;		/* no TID was left out */
+	uint32		roots[OMEN_TIDMAP_ROOTS];
+} OmenTidMapBuild;
+
 /* One participant's view */
 typedef struct OmenHnswBuildState
 {
@@ -114,6 +133,7 @@ typedef struct OmenHnswBuildState
 	OmenArena  *mail;			/* between participants, not mapped */
 	OmenBuildTeam team;			/* kept for as long as "build" */
 	OmenBuild  *build;
+	OmenTidMapBuild tidmap;		/* of the leader */
 	OmenArenaBudget budget;		/* of all mappings together */
 	uint8	   *pair;			/* work area */
 } OmenHnswBuildState;
@@ -145,6 +165,16 @@ extern void omen_hnsw_attach_fold(OmenHnswBuildState *state);
 extern void omen_hnsw_plan_pages(OmenHnswBuildState *state);
 extern void omen_hnsw_write_nodes(OmenHnswBuildState *state);
 extern void omen_hnsw_write_rest(OmenHnswBuildState *state);
+
+/* hnsw_tidmap_build.c: add TIDs, choose blocks when all are in, write */
+extern void omen_tidmap_build_begin(OmenHnswBuildState *state);
+extern void omen_tidmap_build_add(OmenHnswBuildState *state,
+								  const ItemPointerData *tid, OmenLink link);
+extern uint32 omen_tidmap_build_plan(OmenHnswBuildState *state,
+									 BlockNumber start);
+extern void omen_tidmap_build_write(OmenHnswBuildState *state,
+									OmenBulkWriter *writer);
+extern void omen_tidmap_build_cleanup(OmenHnswBuildState *state);
 
 /* hnsw_parallel.c: workers */
 typedef struct OmenHnswWorkers OmenHnswWorkers;

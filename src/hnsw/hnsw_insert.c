@@ -8,15 +8,17 @@
  *	  node page locked:
  *
  *	  1. search for the nearest nodes (share locks only);
- *	  2. if one of them has the very same code, give it the new TID: done;
+ *	  2. if one of them has the very same code, give it the new TID, and go
+ *		 on with 4 as the last step;
  *	  3. write the node with its links into a free slot (its CHAIN pages, if
  *		 any, before it);
- *	  4. add a link back in each neighbour, one page after the other;
- *	  5. perhaps make it an entry.
+ *	  4. enter TID and node into the TID map;
+ *	  5. add a link back in each neighbour, one page after the other;
+ *	  6. perhaps make it an entry.
  *
- *	  A crash or an error after 3 leaves a node that fewer others know.  Its
- *	  row belongs to a transaction that cannot have committed, and sweeps find
- *	  it all the same.
+ *	  A crash or an error after 3 leaves a node that fewer others know, and
+ *	  that the map may not know.  Its row belongs to a transaction that cannot
+ *	  have committed, and sweeps find it all the same.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +29,7 @@
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw.h"
+#include "hnsw/hnsw_tidmap.h"
 
 /* Neighbours that are not diverse get a link back too, up to this many */
 #define MIN_BACK_LINKS	6
@@ -81,7 +84,7 @@ typedef struct InsertState
 static void insert_value(InsertState *state, const OmenHnswValue *value);
 static void encode_value(InsertState *state, const OmenHnswValue *value);
 static void search_near(InsertState *state, const OmenHnswValue *value);
-static bool attach_to_equal(InsertState *state);
+static OmenLink attach_to_equal(InsertState *state);
 static bool attach_tid(InsertState *state, OmenLink link);
 static bool append_to_list(InsertState *state, OmenLink list);
 static OmenLink write_list_slot(InsertState *state, OmenLink next);
@@ -142,15 +145,22 @@ omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 static void
 insert_value(InsertState *state, const OmenHnswValue *value)
 {
+	OmenLink	equal;
+
 	encode_value(state, value);
 	search_near(state, value);
-	if (attach_to_equal(state))
+	equal = attach_to_equal(state);
+	if (equal != OMEN_LINK_INVALID)
+	{
+		omen_tidmap_set(state->index, state->hnsw, state->tid, equal);
 		return;
+	}
 
 	state->level =
 		omen_graph_draw_level(pg_prng_uint64(&pg_global_prng_state));
 	choose_links(state);
 	write_node(state);
+	omen_tidmap_set(state->index, state->hnsw, state->tid, state->link);
 	for (int i = 0; i < state->nback; i++)
 		link_back(state, &state->near[state->back[i]]);
 
@@ -225,9 +235,9 @@ search_near(InsertState *state, const OmenHnswValue *value)
 
 /*
  * Equal vectors share a node: as nodes of their own they would link to
- * nothing but each other.
+ * nothing but each other.  Returns the node that has taken the TID, if any.
  */
-static bool
+static OmenLink
 attach_to_equal(InsertState *state)
 {
 	for (Size i = 0; i < state->search->nfound; i++)
@@ -237,9 +247,9 @@ attach_to_equal(InsertState *state)
 		if (found->pair_size == state->pair_size &&
 			memcmp(found->pair, state->pair, state->pair_size) == 0 &&
 			attach_tid(state, found->link))
-			return true;
+			return found->link;
 	}
-	return false;
+	return OMEN_LINK_INVALID;
 }
 
 /* Give the TID to a node, if it still lives and is equal indeed */

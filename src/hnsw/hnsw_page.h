@@ -6,7 +6,8 @@
  *	block 0				metapage
  *	next blocks			DATA pages: the rotated mean, float4[code_dims]
  *	all others			ENTRY pages (listed on the metapage), NODE pages, CHAIN
- *						pages, and free pages, in any order
+ *						pages, pages of the TID map, and free pages, in any
+ *						order
  *
  * Nodes.  A NODE page is an array of slots of equal size.  The slot at
  * position i of block b has the number b * slots_per_page + i; numbers that
@@ -31,6 +32,25 @@
  * TIDLIST): header, then ItemPointerData[ntids].  The lists start in the
  * node's more_tids and go on in that of each list slot.
  *
+ * TID map.  Leads from a heap TID to the node that has it.  A leaf holds a
+ * link for each of 8 consecutive offset numbers (a plane) of as many
+ * consecutive heap blocks as fit a page, so pages are dense whether a heap
+ * block has few rows or many:
+ *
+ *	TIDMAP leaf n, n = block / BLOCKS * PLANES + (offset - 1) / 8:
+ *	+-------------------------+-------------------------+-----
+ *	| 8 links of 1st block    | 8 links of 2nd block    | ...	(254 blocks)
+ *	+-------------------------+-------------------------+-----
+ *
+ *	TIDDIR directory d: block number of leaf d * ENTRIES + i at i
+ *	TIDROOT root r:	block number of directory r * ENTRIES + i at i
+ *	metapage:		block number of root r at tidmap_roots[r]
+ *
+ * Zero means none, everywhere: block 0 is the metapage, which is no page of
+ * the map and has no nodes, so that links with number 0 lead nowhere.  The
+ * special area's owner repeats the number n, d or r.  Entries behind pd_lower
+ * were never set.
+ *
  * A reader of an older version: refuses an index whose metapage has another
  * version than OMEN_HNSW_VERSION, with a hint to REINDEX.
  *
@@ -39,17 +59,34 @@
 #ifndef OMEN_HNSW_PAGE_H
 #define OMEN_HNSW_PAGE_H
 
+#include "access/htup_details.h"
+
 #include "graph/graph.h"
 #include "graph/graph_search.h"
 #include "storage/page.h"
 
 #define OMEN_HNSW_MAGIC		0x4F4D484E	/* "OMHN" */
-#define OMEN_HNSW_VERSION	1
+#define OMEN_HNSW_VERSION	2
 
 #define OMEN_HNSW_META_BLOCK	0
 
 /* The list of entry nodes grows page by page up to this many */
 #define OMEN_HNSW_ENTRY_PAGES	64
+
+/* TID map: offset numbers of a plane, blocks of a leaf, planes of a block */
+#define OMEN_TIDMAP_OFFSETS	8
+#define OMEN_TIDMAP_ENTRIES	(OMEN_PAGE_CONTENT / sizeof(uint32))
+#define OMEN_TIDMAP_BLOCKS	(OMEN_TIDMAP_ENTRIES / OMEN_TIDMAP_OFFSETS)
+#define OMEN_TIDMAP_PLANES \
+	((MaxHeapTuplesPerPage + OMEN_TIDMAP_OFFSETS - 1) / OMEN_TIDMAP_OFFSETS)
+
+/* 151 roots reach every block of a heap, with pages of 8 kB */
+#define OMEN_TIDMAP_ROOTS	160
+#define OMEN_TIDMAP_LEAVES \
+	((uint64) OMEN_TIDMAP_ROOTS * OMEN_TIDMAP_ENTRIES * OMEN_TIDMAP_ENTRIES)
+
+/* Flags of the metapage */
+#define OMEN_META_TIDS_UNMAPPED	0x0001	/* some TIDs are not in the map */
 
 typedef struct OmenHnswMetaPageData
 {
@@ -62,7 +99,7 @@ typedef struct OmenHnswMetaPageData
 	uint16		m;				/* index options as built */
 	uint16		ef_construction;
 	uint16		quantizer;		/* OmenQuantizerKind asked for */
-	uint16		unused;
+	uint16		flags;			/* OMEN_META_TIDS_UNMAPPED */
 
 	uint16		max_links;		/* L */
 	uint16		slots_per_page;
@@ -76,11 +113,9 @@ typedef struct OmenHnswMetaPageData
 	uint32		nentries;
 	uint32		entry_epoch;	/* raised when entries must be read anew */
 
-	BlockNumber tidmap_start;	/* reserved: TID to node map, or invalid */
-	BlockNumber clusters_start; /* reserved: first number of each cluster */
-	uint32		nclusters;
 	uint32		built_visits;	/* reserved: calibration of the cost model */
 	uint64		built_nodes;	/* nodes that the bulk build wrote */
+	BlockNumber tidmap_roots[OMEN_TIDMAP_ROOTS];	/* 0: none */
 } OmenHnswMetaPageData;
 
 typedef OmenHnswMetaPageData *OmenHnswMetaPage;

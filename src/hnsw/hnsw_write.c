@@ -4,9 +4,9 @@
  *	  The pages of a bulk build.
  *
  * The order of blocks: metapage, mean, entries, NODE pages with the nodes in
- * the order of their positions, NODE pages with TID list slots, CHAIN pages.
- * A node's position plus a constant is its number, so links can be written
- * before the pages they lead to.
+ * the order of their positions, NODE pages with TID list slots, CHAIN pages,
+ * the TID map.  A node's position plus a constant is its number, so links can
+ * be written before the pages they lead to.
  *
  *-------------------------------------------------------------------------
  */
@@ -65,6 +65,7 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 		meta->entry_blocks[i / layout->entries_per_page] = block++;
 
 	shared->node_start = block;
+	omen_tidmap_build_begin(state);
 	for (uint32 i = 0; i < shared->nnodes; i++)
 	{
 		uint32		row = node_row(state, i);
@@ -74,7 +75,11 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 			omen_hnsw_build_tick(state);
 		for (uint32 at = row; at != OMEN_BUILD_NONE;
 			 at = state->next_equal[at])
+		{
+			omen_tidmap_build_add(state, &omen_hnsw_build_row(state, at)->tid,
+								  omen_link_form(node_number(state, i), 0));
 			ntids++;
+		}
 		state->list_of[i] = nlists;
 		if (ntids > OMEN_SLOT_TIDS)
 			nlists += (ntids - OMEN_SLOT_TIDS + layout->list_tids - 1) /
@@ -96,6 +101,7 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 				 errmsg("index \"%s\" would become too large",
 						RelationGetRelationName(state->index)),
 				 errhint("Partition the table.")));
+	nblocks += omen_tidmap_build_plan(state, (BlockNumber) nblocks);
 	shared->nlists = nlists;
 	meta->built_nodes = shared->nnodes;
 	omen_bulk_extend(state->index, MAIN_FORKNUM, (BlockNumber) nblocks);
@@ -139,6 +145,7 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 	writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
 	write_lists(state, writer);
 	write_chains(state, writer);
+	omen_tidmap_build_write(state, writer);
 	if (state->shared->has_mean)
 		write_mean(state, writer);
 	write_entries(state, writer);

@@ -261,7 +261,7 @@ check_page(Relation index, Buffer buffer, OmenPageKind kind)
 				 header->pd_lower > header->pd_upper ||
 				 header->pd_lower < SizeOfPageHeaderData ||
 				 opaque->page_id != OMEN_PAGE_ID ||
-				 opaque->kind > OMEN_PAGE_TIDMAP))
+				 opaque->kind > OMEN_PAGE_LAST_KIND))
 		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
 								 "The page is not one of this access method.");
 	if (unlikely(opaque->format != OMEN_PAGE_FORMAT))

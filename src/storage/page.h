@@ -35,8 +35,12 @@ typedef enum OmenPageKind
 	OMEN_PAGE_ENTRY,			/* list of entry nodes */
 	OMEN_PAGE_NODE,				/* node slots */
 	OMEN_PAGE_CHAIN,			/* continuation of one node's own code */
-	OMEN_PAGE_TIDMAP			/* heap TIDs and the numbers of their nodes */
+	OMEN_PAGE_TIDMAP,			/* leaf of the TID map: links by heap TID */
+	OMEN_PAGE_TIDDIR,			/* directory of leaves */
+	OMEN_PAGE_TIDROOT			/* directory of directories */
 } OmenPageKind;
+
+#define OMEN_PAGE_LAST_KIND		OMEN_PAGE_TIDROOT
 
 #define OMEN_PAGE_ID			0x4F4D	/* "OM", tells our pages from others */
 #define OMEN_PAGE_FORMAT		1
@@ -48,7 +52,8 @@ typedef struct OmenPageOpaqueData
 	uint16		format;			/* OMEN_PAGE_FORMAT when it was written */
 	uint32		generation;		/* raised whenever the page gets a new use */
 	BlockNumber next;			/* next page of a list, or invalid */
-	uint32		owner;			/* CHAIN: number of the node it belongs to */
+	uint32		owner;			/* CHAIN: number of the node it belongs to;
+								 * TID map: number of the page in its level */
 	uint16		used;			/* NODE: slots in use */
 	uint16		unused;
 	uint16		unused2;

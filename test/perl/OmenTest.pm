@@ -14,6 +14,7 @@ use Test::More;
 our @EXPORT = qw(
   new_node query lines load_rows add_rows load_queries recall
   index_ids exact_ids uses_index all_through_index is_same_rows
+  map_problems
   kill_server start_after_kill psql_many index_scan
   %OPERATORS
 );
@@ -212,6 +213,15 @@ sub all_through_index
 		index_scan()
 		  . "SELECT count(*) || ' ' || count(DISTINCT id) FROM"
 		  . " (SELECT id FROM $table ORDER BY $order) s");
+}
+
+# Rows that the index's TID map does not lead to: 0, as long as no insert is
+# under way and none was broken off since the last vacuum
+sub map_problems
+{
+	my ($node, $index) = @_;
+
+	return query($node, "SELECT omen_tid_map_problems('$index')");
 }
 
 # test that two nodes, or one node at two times, answer queries alike

@@ -45,6 +45,7 @@ is( query(
 		index_scan() . "SELECT id FROM items ORDER BY $nearest LIMIT 1"),
 	'3301',
 	'the row committed last is found');
+is(map_problems($node, 'idx'), '0', 'and is in the TID map, like all others');
 query($node, 'DELETE FROM items WHERE id = 3301');
 is_same_rows(index_ids($node, $answers),
 	$before, 'the same rows are returned after recovery');
@@ -52,12 +53,14 @@ is_same_rows(index_ids($node, $answers),
 # 2. the unlogged table
 is(query($node, index_scan() . 'SELECT count(*) FROM fast'),
 	'0', 'an unlogged table is empty after the crash');
+is(map_problems($node, 'fast_idx'), '0', 'and so is the TID map of its index');
 add_rows($node, 'fast', %data, from => 1, to => 500);
 is(all_through_index($node, 'fast', $nearest),
 	'500 500', 'its index takes and finds rows after the crash');
 $node->restart;
 is(all_through_index($node, 'fast', $nearest),
 	'500 500', 'and keeps them over a clean restart');
+is(map_problems($node, 'fast_idx'), '0', 'in its TID map, too');
 
 # 3. inserts, deletes and a vacuum since the checkpoint are replayed
 foreach my $round (1 .. 3)
@@ -90,6 +93,7 @@ foreach my $round (1 .. 3)
 		settings => 'SET omenhnsw.ef_search = 100');
 	cmp_ok($recall, '>=', 0.95, "round $round: recall $recall");
 	is("$lacking $disorder", '0 0', "round $round: complete and in order");
+	is(map_problems($node, 'idx'), '0', "round $round: all are in the TID map");
 }
 
 # 4. a build, logged at its end
@@ -100,6 +104,7 @@ is( all_through_index(
 		$node, 'items', "v <=> (SELECT v FROM queries WHERE id = 1)"),
 	query($node, "SELECT count(*) || ' ' || count(*) FROM items"),
 	'an index built just before the crash is whole');
+is(map_problems($node, 'second'), '0', 'and so is its TID map');
 
 $node->stop;
 done_testing();

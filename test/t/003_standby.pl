@@ -40,6 +40,7 @@ sub compare
 	is( all_through_index($standby, 'items', "v <-> (SELECT v FROM queries LIMIT 1)"),
 		query($primary, "SELECT count(*) || ' ' || count(*) FROM items"),
 		"$name: the standby's index has every row once");
+	is(map_problems($standby, 'idx'), '0', "$name: its TID map has them all");
 	return;
 }
 
@@ -109,6 +110,7 @@ add_rows($standby, 'items', %data, from => 301, to => 600, seed => 0.4);
 is( all_through_index($standby, 'items', "v <-> (SELECT v FROM queries LIMIT 1)"),
 	'600 600',
 	'the promoted standby takes inserts');
+is(map_problems($standby, 'idx'), '0', 'and enters them into the TID map');
 
 $standby->stop;
 done_testing();

@@ -38,6 +38,9 @@ psql_many($node, 20, 50,
 is(all_through_index($node, 'few', $nearest),
 	'1000 1000', '1,000 rows of six values of 20 clients are found');
 
+is(map_problems($node, "${_}_idx"), '0', "the TID map has all of $_")
+  foreach qw(spread same few);
+
 # recall of a graph that grew under concurrency
 load_queries($node, 'queries', type => 'vector', dim => 16);
 my ($recall, $lacking, $disorder) = recall(
@@ -63,6 +66,19 @@ is( all_through_index($node, 'busy', $nearest),
 	'rows inserted beside CREATE INDEX CONCURRENTLY are found');
 ok(uses_index($node, 'busy_idx', "SELECT id FROM busy ORDER BY $nearest LIMIT 5"),
 	'the index built beside inserts is valid');
+is(map_problems($node, 'busy_idx'), '0', 'and its TID map is complete');
+
+# clients that come to an empty map at once, with rows in many of its leaves
+query($node, <<'SQL');
+CREATE TABLE wide (id bigserial, filler text, v vector(3));
+ALTER TABLE wide ALTER filler SET STORAGE PLAIN;
+CREATE INDEX wide_idx ON wide USING omenhnsw (v vector_l2_ops);
+SQL
+psql_many($node, 20, 5,
+	wide => "INSERT INTO wide (filler, v) SELECT repeat('x', 7000), ARRAY[random(), i, 1]::vector FROM generate_series(1, 10) i;");
+is(map_problems($node, 'wide_idx'), '0', 'the TID map grows under concurrent inserts');
+is(query($node, 'SELECT max((ctid::text::point)[0]) > 900 FROM wide'),
+	't', 'it has several leaves');
 
 $node->stop;
 done_testing();

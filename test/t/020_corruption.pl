@@ -184,7 +184,7 @@ sub mutate
 	}
 	if ($what <= 8)
 	{
-		my $offset = 24 + 4 * int rand 90;
+		my $offset = 24 + 4 * int rand 120;
 		my $number = random_number();
 
 		substr($$bytes, $offset, 4) = pack 'V', $number;
@@ -222,6 +222,7 @@ INSERT INTO t$n SELECT id + 1000, v FROM kind$k WHERE id < 4;
 DELETE FROM t$n WHERE id % 3 <> 0;
 VACUUM (PARALLEL 0, INDEX_CLEANUP ON) t$n;
 INSERT INTO t$n SELECT id + 2000, v FROM kind$k WHERE id > 20 AND id < 24;
+SELECT omen_tid_map_problems('i$n');
 SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order) s;
 SQL
 		on_error_stop => 0,
@@ -239,7 +240,7 @@ sub is_repaired
 SET enable_seqscan = off;
 REINDEX INDEX i$n;
 SELECT (SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order) s) =
-	(SELECT count(*) FROM t$n);
+	(SELECT count(*) FROM t$n) AND omen_tid_map_problems('i$n') = 0;
 SQL
 }
 
@@ -252,6 +253,7 @@ make_kind($node, $_) foreach 0 .. $#kinds;
 $files[$_] = make_index($node, $_ % @kinds, $_) foreach 0 .. $mutations - 1;
 my $other_version = make_index($node, 0, 'v');
 my $other_format = make_index($node, 0, 'f');
+my %map = map { $_ => make_index($node, 0, $_) } qw(leaf owner far kind root);
 $node->stop;
 system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
   if $checksums;
@@ -280,6 +282,28 @@ sub patch
 }
 patch($other_version, 24 + 4, pack('V', 99));
 patch($other_format, 2 * $page - 24 + 2, pack('v', 7));
+
+# the TID map: the first block of each level, by the kind of its page
+sub find_kind
+{
+	my ($path, $kind) = @_;
+	my $bytes = slurp_file($node->data_dir . "/$path", 0);
+
+	foreach my $block (0 .. length($bytes) / $page - 1)
+	{
+		return $block
+		  if unpack('v', substr($bytes, ($block + 1) * $page - 24, 2)) == $kind;
+	}
+	die "no page of kind $kind in $path";
+}
+my ($leaf, $directory) = map { find_kind($map{leaf}, $_) } 6, 7;
+my $roots = 24 + 360;
+
+patch($map{leaf}, $leaf * $page + 24, pack('V', 77));
+patch($map{owner}, ($leaf + 1) * $page - 24 + 12, pack('V', 99));
+patch($map{far}, $directory * $page + 24, pack('V', 1000000));
+patch($map{kind}, $directory * $page + 24, pack('V', 1));
+patch($map{root}, $roots, pack('V', $leaf));
 $node->start;
 
 my (@strange, @broken);
@@ -317,6 +341,24 @@ foreach my $case ([ 'v', qr/has format version 99, this version of omendb reads/
 	is(join(' ', sort { $a cmp $b } keys %{ { map { $_ => 1 } @states } }),
 		'XX002', "$name: each statement fails in the same way");
 	ok(is_repaired($node, 0, $name), "$name: and REINDEX does it");
+}
+
+# a TID map that leads elsewhere, at each of its levels
+is(query($node, "SELECT omen_tid_map_problems('ileaf')"),
+	'1', 'a wrong entry of the TID map is noticed');
+foreach my $case (
+	[ 'owner', qr/The page is of another part of the TID map/ ],
+	[ 'far', qr/The index refers to this block, but ends before it/ ],
+	[ 'kind', qr/The page is of kind \d, expected 6/ ],
+	[ 'root', qr/The page is of kind 6, expected 8/ ])
+{
+	my ($name, $message) = @$case;
+	my ($messages, @states) = exercise($node, 0, $name);
+
+	like($messages, $message, "$name: a broken TID map is named");
+	is(join(' ', sort { $a cmp $b } keys %{ { map { $_ => 1 } @states } }),
+		'XX002', "$name: by inserts and the check alone");
+	ok(is_repaired($node, 0, $name), "$name: REINDEX repairs it");
 }
 
 $node->stop;

@@ -1,0 +1,186 @@
+/*-------------------------------------------------------------------------
+ *
+ * verify_hnsw.c
+ *	  Checks of omenhnsw indexes that users can call.
+ *
+ * Each takes the locks of a scan, and so also runs on a standby.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/xlog.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "hnsw/hnsw.h"
+#include "hnsw/hnsw_tidmap.h"
+
+OMEN_FUNCTION(omen_tid_map_problems);
+
+typedef struct VerifyState
+{
+	Relation	index;
+	OmenHnswIndex *hnsw;
+	OmenHnswStore store;
+	OmenTidMapCursor *cursor;
+	BufferAccessStrategy strategy;
+	MemoryContext page_context; /* reset for each page */
+	int64		problems;
+} VerifyState;
+
+/* What a node's slot says of its TIDs */
+typedef struct NodeTids
+{
+	OmenLink	link;
+	int			ntids;
+	ItemPointerData tids[OMEN_SLOT_TIDS];
+	OmenLink	more_tids;
+} NodeTids;
+
+static Relation open_index(Oid relid);
+static void check_page_tids(VerifyState *state, BlockNumber block);
+static int	copy_nodes(VerifyState *state, BlockNumber block, NodeTids *nodes);
+static void check_tids(VerifyState *state, OmenLink link,
+					   const ItemPointerData *tids, int ntids);
+static bool is_mapped(VerifyState *state, const ItemPointerData *tid,
+					  OmenLink link);
+
+/*
+ * Number of TIDs that the TID map does not lead to the node from that has
+ * them (H10).  Rows whose insertion is under way count, and so do those of an
+ * insertion that was broken off, until vacuum has removed them.
+ */
+Datum
+omen_tid_map_problems(PG_FUNCTION_ARGS)
+{
+	VerifyState state = {0};
+	BlockNumber nblocks;
+
+	state.index = open_index(PG_GETARG_OID(0));
+	state.hnsw = omen_hnsw_open(state.index);
+	omen_hnsw_store_init(&state.store, state.index, state.hnsw, NULL);
+	state.cursor = omen_tidmap_begin(state.index, state.hnsw);
+	state.strategy = GetAccessStrategy(BAS_BULKREAD);
+	state.page_context = AllocSetContextCreate(CurrentMemoryContext,
+											   "omenhnsw verify page",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	nblocks = RelationGetNumberOfBlocks(state.index);
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state.page_context);
+
+		CHECK_FOR_INTERRUPTS();
+		check_page_tids(&state, block);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(state.page_context);
+	}
+	index_close(state.index, AccessShareLock);
+	PG_RETURN_INT64(state.problems);
+}
+
+/* An index of ours, which the caller may look into */
+static Relation
+open_index(Oid relid)
+{
+	Relation	index = index_open(relid, AccessShareLock);
+
+	if (!omen_compat_owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX,
+					   RelationGetRelationName(index));
+	if (index->rd_rel->relkind != RELKIND_INDEX ||
+		index->rd_indam->ambuild != omen_hnsw_build)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not an omenhnsw index",
+						RelationGetRelationName(index))));
+	if (RELATION_IS_OTHER_TEMP(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot access temporary indexes of other sessions")));
+	if (RecoveryInProgress() && !RelationNeedsWAL(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot access temporary or unlogged relations during recovery")));
+	return index;
+}
+
+static void
+check_page_tids(VerifyState *state, BlockNumber block)
+{
+	NodeTids   *nodes = palloc(state->hnsw->layout.slots_per_page *
+							   sizeof(NodeTids));
+	int			nnodes = copy_nodes(state, block, nodes);
+
+	for (int i = 0; i < nnodes; i++)
+	{
+		ItemPointerData *more;
+		int			nmore;
+
+		check_tids(state, nodes[i].link, nodes[i].tids, nodes[i].ntids);
+		if (nodes[i].more_tids == OMEN_LINK_INVALID)
+			continue;
+		nmore = omen_hnsw_read_tids(&state->store, nodes[i].more_tids, &more);
+		check_tids(state, nodes[i].link, more, nmore);
+	}
+}
+
+/* The TIDs of the live nodes of a page, which is not locked meanwhile */
+static int
+copy_nodes(VerifyState *state, BlockNumber block, NodeTids *nodes)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	int			n = 0;
+	OmenPageKind kind;
+	Buffer		buffer = omen_page_read_any(state->index, block,
+											OMEN_LOCK_SHARE, state->strategy,
+											&kind);
+
+	for (int i = 0; kind == OMEN_PAGE_NODE && i < layout->slots_per_page; i++)
+	{
+		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+												i);
+
+		omen_hnsw_check_slot(state->index, state->hnsw, buffer, slot);
+		if (slot->flags != OMEN_SLOT_USED)
+			continue;
+		nodes[n].link = omen_link_form(block * layout->slots_per_page + i,
+									   slot->version);
+		nodes[n].ntids = slot->ntids;
+		memcpy(nodes[n].tids, slot->tids, sizeof(slot->tids));
+		nodes[n++].more_tids = slot->more_tids;
+	}
+	omen_page_release(buffer);
+	return n;
+}
+
+static void
+check_tids(VerifyState *state, OmenLink link, const ItemPointerData *tids,
+		   int ntids)
+{
+	for (int i = 0; i < ntids; i++)
+	{
+		if (is_mapped(state, &tids[i], link))
+			continue;
+
+		/* the row may have come after the leaf was copied */
+		omen_tidmap_reset(state->cursor);
+		state->problems += !is_mapped(state, &tids[i], link);
+	}
+}
+
+/* TIDs that the map has no room for are right to lack, once it says so */
+static bool
+is_mapped(VerifyState *state, const ItemPointerData *tid, OmenLink link)
+{
+	OmenTidMapCell cell;
+
+	if (!omen_tidmap_find_cell(tid, &cell))
+		return !state->cursor->complete;
+	return omen_tidmap_lookup(state->cursor, tid) == link;
+}
