@@ -80,6 +80,12 @@
 /* Rows or nodes handed out at once */
 #define OMEN_BUILD_CHUNK		512
 
+/*
+ * What a step far away in the arena counts for in omen_build_tick(): the
+ * kernel maps about so much around it, which the caller may want to undo.
+ */
+#define OMEN_FAR_ACCESS			(64 * 1024)
+
 /* Mail is sorted by ranges of so many nodes, or into so many ranges */
 #define OMEN_RANGE_SIZE			4096
 #define OMEN_MAX_RANGES			512

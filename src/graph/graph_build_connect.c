@@ -135,9 +135,7 @@ walk_from(OmenBuild *build, uint32 start)
 			parent[links[i]] = node;
 			queue[tail++] = links[i];
 		}
-
-		/* from one end of the arena to the other at every step */
-		omen_build_tick(build, 64 * 1024, 0);
+		omen_build_tick(build, OMEN_FAR_ACCESS, 0);
 	}
 }
 

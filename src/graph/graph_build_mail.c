@@ -174,6 +174,8 @@ deliver_range(OmenBuild *build, uint32 range,
 				((const char *) chunk + at);
 
 			receive(build, letter);
+			if (build->scale > 0)
+				omen_build_tick(build, OMEN_FAR_ACCESS, 0);
 			at += sizeof(OmenLetter) + letter->nkeys * sizeof(uint64);
 		}
 		number = chunk->next;
