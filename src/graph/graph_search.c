@@ -153,11 +153,14 @@ visit_node(OmenSearch *search, int at)
 	for (int i = 0; i < visit->nlinks; i++)
 		offer(search, visit->links[i], visit->estimates[i]);
 
-	/* likely the next one: let its lines travel while we go on */
+	/* likely the next ones: let their lines travel while we go on */
 	while (search->next < search->npool && search->pool[search->next].visited)
 		search->next++;
-	if (search->next < search->npool && search->ops->prefetch)
-		search->ops->prefetch(search->store, search->pool[search->next].link);
+	for (int i = search->next; i < Min(search->next + 2, search->npool); i++)
+	{
+		if (!search->pool[i].visited && search->ops->prefetch)
+			search->ops->prefetch(search->store, search->pool[i].link);
+	}
 }
 
 /* The entry was visited: give it its finer estimate and its new place */

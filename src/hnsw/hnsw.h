@@ -92,6 +92,7 @@ typedef struct OmenHnswIndex
 	const OmenOpclassInfo *opclass;
 	OmenQuantizer *quant;
 	OmenBufferHints hints;
+	OmenBufferHints heap_hints; /* of the table's blocks */
 	OmenTidMapPlace tidmap[OMEN_TIDMAP_CACHE];	/* by leaf, modulo its size */
 
 	MemoryContext entry_context;

@@ -293,6 +293,7 @@ load_index(Relation index)
 										  read_mean(index, meta),
 										  meta->max_norm2);
 	omen_page_hints_init(&hnsw->hints, context);
+	omen_page_hints_init(&hnsw->heap_hints, context);
 	hnsw->entry_context = AllocSetContextCreate(context, "omenhnsw entries",
 												ALLOCSET_SMALL_SIZES);
 	if (meta->entry_size > sizeof(OmenHnswEntryData))

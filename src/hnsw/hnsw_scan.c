@@ -70,7 +70,10 @@ omen_hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 
 	scan->xs_recheck = false;
 	scan->xs_recheckorderby = false;
-	return omen_scan_next(state->scan, &scan->xs_heaptid, &distance);
+	if (!omen_scan_next(state->scan, &scan->xs_heaptid, &distance))
+		return false;
+	omen_scan_pin_row(state->scan, scan->xs_heapfetch, &scan->xs_heaptid);
+	return true;
 }
 
 void

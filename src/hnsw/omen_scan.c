@@ -27,14 +27,12 @@
 
 #include <math.h>
 
-#include "access/tableam.h"
-#include "catalog/index.h"
-#include "executor/executor.h"
 #include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
 
+#include "hnsw/hnsw_rows.h"
 #include "hnsw/omen_scan.h"
 
 /*
@@ -42,6 +40,12 @@
  * are no cache misses on the way and no neighbours to score.
  */
 #define SWEEP_FACTOR	8
+
+/*
+ * Rows whose memory is touched ahead of time: LIMIT 10 looks at 14 of 128
+ * dimensions.
+ */
+#define ROWS_SOON		16
 
 /* Beyond this, keeping the pool in order costs more than sweeping */
 #define MAX_WALK_EF		32768
@@ -58,26 +62,16 @@ typedef struct ScanItem
 	ItemPointerData tids[OMEN_SLOT_TIDS];
 } ScanItem;
 
-/* Rows of the table, looked up for their exact distance */
-typedef struct RowReader
-{
-	IndexFetchTableData *fetch;
-	TupleTableSlot *slot;
-	IndexInfo  *info;
-	EState	   *estate;			/* for expressions; NULL if none */
-} RowReader;
-
 struct OmenScan
 {
 	OmenScanParams params;
 	MemoryContext context;
-	MemoryContext row_context;	/* reset for each row */
 	MemoryContext pass_context; /* items of the last sequential pass, or NULL */
 	OmenHnswIndex *hnsw;
 	OmenQuery  *query;
 	OmenHnswStore store;
 	OmenSearch *search;
-	RowReader	rows;
+	OmenRowReader *rows;		/* NULL until the first look-up */
 
 	pairingheap *queue;
 	Size		nconsumed;		/* of search->found */
@@ -112,12 +106,9 @@ static bool wanted_by_pass(const OmenScan *scan, uint32 number, float key);
 static int	compare_pass_items(const void *a, const void *b);
 static bool is_certain(const OmenScan *scan, const ScanItem *item);
 static bool verify(OmenScan *scan, ScanItem *item);
-static bool row_distance(OmenScan *scan, ItemPointer tid, float *distance);
 static void check_tid(OmenScan *scan, const ScanItem *item,
 					  const ItemPointerData *tid);
 static bool current_next(OmenScan *scan, ItemPointer tid);
-static void open_rows(OmenScan *scan);
-static void close_rows(OmenScan *scan);
 
 OmenScan *
 omen_scan_begin(const OmenScanParams *params)
@@ -131,8 +122,6 @@ omen_scan_begin(const OmenScanParams *params)
 
 	scan->params = *params;
 	scan->context = context;
-	scan->row_context = AllocSetContextCreate(context, "omendb scan row",
-											  ALLOCSET_DEFAULT_SIZES);
 	scan->hnsw = omen_hnsw_open(params->index);
 	omen_hnsw_refresh_entries(params->index, scan->hnsw);
 	scan->queue = pairingheap_allocate(compare_items, NULL);
@@ -204,8 +193,16 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 void
 omen_scan_end(OmenScan *scan)
 {
-	close_rows(scan);
+	if (scan->rows)
+		omen_rows_close(scan->rows);
 	MemoryContextDelete(scan->context);
+}
+
+void
+omen_scan_pin_row(OmenScan *scan, IndexFetchTableData *fetch,
+				  const ItemPointerData *tid)
+{
+	omen_rows_pin(fetch, scan->hnsw, tid);
 }
 
 bool
@@ -287,7 +284,12 @@ consume_found(OmenScan *scan)
 	Size		n = search->nfound - scan->nconsumed;
 	ScanItem   *items = palloc_extended(Max(n, 1) * sizeof(ScanItem),
 										MCXT_ALLOC_HUGE);
+	ItemPointerData soon[2 * ROWS_SOON];
+	int			nsoon = 0;
+	float		far;
 
+	far = search->npool == 0 ? 0 :
+		search->pool[Min(search->npool, ROWS_SOON) - 1].estimate;
 	for (Size i = 0; i < n; i++)
 	{
 		const OmenFound *found = &search->found[scan->nconsumed + i];
@@ -304,7 +306,11 @@ consume_found(OmenScan *scan)
 		item->ntids = found->ntids;
 		memcpy(item->tids, found->tids, sizeof(item->tids));
 		pairingheap_add(scan->queue, &item->node);
+		if (found->own.estimate <= far && found->ntids > 0 &&
+			nsoon < lengthof(soon))
+			soon[nsoon++] = found->tids[0];
 	}
+	omen_rows_prefetch(scan->hnsw, soon, nsoon);
 	scan->nconsumed = search->nfound;
 	scan->horizon = omen_search_horizon(search);
 }
@@ -503,12 +509,15 @@ verify(OmenScan *scan, ScanItem *item)
 	float		distance;
 	bool		visible = false;
 
-	if (scan->rows.fetch == NULL)
-		open_rows(scan);
+	if (scan->rows == NULL)
+		scan->rows = omen_rows_open(scan->params.heap, scan->params.index,
+									scan->params.snapshot, scan->hnsw,
+									scan->query);
 	for (int i = 0; i < item->ntids && !visible; i++)
 	{
 		check_tid(scan, item, &item->tids[i]);
-		visible = row_distance(scan, &item->tids[i], &distance);
+		scan->counts.verified++;
+		visible = omen_rows_distance(scan->rows, &item->tids[i], &distance);
 	}
 	if (!visible && item->more_tids != OMEN_LINK_INVALID)
 	{
@@ -516,7 +525,8 @@ verify(OmenScan *scan, ScanItem *item)
 		for (int i = 0; i < nlist && !visible; i++)
 		{
 			check_tid(scan, item, &list[i]);
-			visible = row_distance(scan, &list[i], &distance);
+			scan->counts.verified++;
+			visible = omen_rows_distance(scan->rows, &list[i], &distance);
 		}
 		pfree(list);
 	}
@@ -525,46 +535,6 @@ verify(OmenScan *scan, ScanItem *item)
 	item->key = item->upper = distance;
 	item->exact = true;
 	return true;
-}
-
-/* Exact distance of a row, if the snapshot sees it */
-static bool
-row_distance(OmenScan *scan, ItemPointer tid, float *distance)
-{
-	RowReader  *rows = &scan->rows;
-	ItemPointerData fetched = *tid;
-	MemoryContext old;
-	bool		call_again = false;
-	bool		all_dead = false;
-	bool		usable;
-	Datum		values[INDEX_MAX_KEYS];
-	bool		isnull[INDEX_MAX_KEYS];
-	OmenHnswValue value;
-
-	scan->counts.verified++;
-	if (!table_index_fetch_tuple(rows->fetch, &fetched, scan->params.snapshot,
-								 rows->slot, &call_again, &all_dead))
-		return false;
-
-	MemoryContextReset(scan->row_context);
-	old = MemoryContextSwitchTo(scan->row_context);
-	if (rows->estate)
-		GetPerTupleExprContext(rows->estate)->ecxt_scantuple = rows->slot;
-	FormIndexDatum(rows->info, rows->slot, rows->estate, values, isnull);
-	usable = !isnull[0] &&
-		omen_hnsw_form_value(scan->hnsw->opclass, scan->hnsw->meta.shape.dims,
-							 values[0], &value);
-	if (usable)
-		*distance = omen_query_exact(scan->query, value.payload);
-	MemoryContextSwitchTo(old);
-	if (rows->estate)
-		ResetPerTupleExprContext(rows->estate);
-	ExecClearTuple(rows->slot);
-
-	/* a distance that is no number must not break the queue's order */
-	if (usable && isnan(*distance))
-		*distance = get_float4_infinity();
-	return usable;
 }
 
 /* A row beyond the end of the table: past it, the server sees a broken file */
@@ -612,30 +582,4 @@ current_next(OmenScan *scan, ItemPointer tid)
 	scan->list = NULL;
 	scan->current = NULL;
 	return false;
-}
-
-static void
-open_rows(OmenScan *scan)
-{
-	RowReader  *rows = &scan->rows;
-
-	rows->fetch = table_index_fetch_begin(scan->params.heap);
-	rows->slot = table_slot_create(scan->params.heap, NULL);
-	rows->info = BuildIndexInfo(scan->params.index);
-	if (rows->info->ii_Expressions != NIL)
-		rows->estate = CreateExecutorState();
-}
-
-static void
-close_rows(OmenScan *scan)
-{
-	RowReader  *rows = &scan->rows;
-
-	if (rows->fetch == NULL)
-		return;
-	table_index_fetch_end(rows->fetch);
-	ExecDropSingleTupleTableSlot(rows->slot);
-	if (rows->estate)
-		FreeExecutorState(rows->estate);
-	rows->fetch = NULL;
 }

@@ -12,6 +12,7 @@
 #ifndef OMEN_SCAN_H
 #define OMEN_SCAN_H
 
+#include "access/relscan.h"
 #include "graph/allowset.h"
 #include "hnsw/hnsw.h"
 #include "utils/snapshot.h"
@@ -41,6 +42,10 @@ extern OmenScan *omen_scan_begin(const OmenScanParams *params);
  */
 extern bool omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance);
 extern void omen_scan_end(OmenScan *scan);
+
+/* The caller is about to fetch this row, see omen_rows_pin() */
+extern void omen_scan_pin_row(OmenScan *scan, IndexFetchTableData *fetch,
+							  const ItemPointerData *tid);
 
 /* Bounds of a node's distance; false if the node is gone */
 extern bool omen_scan_distance_of(OmenScan *scan, OmenLink link,

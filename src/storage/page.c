@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "pgstat.h"
+#include "storage/buf_internals.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
@@ -154,7 +155,7 @@ void
 omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 						  const OmenBufferHints *hints)
 {
-	const char *start;
+	const char *page;
 	Buffer		buffer;
 
 	if (block >= hints->nblocks)
@@ -163,9 +164,53 @@ omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 	if (buffer <= 0)
 		return;
 
-	start = (const char *) BufferGetBlock(buffer) + offset;
+	/* descriptor, header and special area are looked at on the way there */
+	page = (const char *) BufferGetBlock(buffer);
+	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
+	__builtin_prefetch(page);
+	__builtin_prefetch(page + BLCKSZ - MAXALIGN(sizeof(OmenPageOpaqueData)));
 	for (Size i = 0; i < len; i += PG_CACHE_LINE_SIZE / 2)
-		__builtin_prefetch(start + i);
+		__builtin_prefetch(page + offset + i);
+}
+
+void
+omen_page_prefetch_line(const ItemPointerData *tid,
+						const OmenBufferHints *hints)
+{
+	omen_page_prefetch_memory(ItemPointerGetBlockNumberNoCheck(tid),
+							  offsetof(PageHeaderData, pd_linp) +
+							  (ItemPointerGetOffsetNumberNoCheck(tid) - 1) *
+							  sizeof(ItemIdData), sizeof(ItemIdData), hints);
+}
+
+/*
+ * Reads the line pointer without a lock, of a page that may be another one by
+ * now: whatever it says, only lines of this page are touched.
+ */
+void
+omen_page_prefetch_row(const ItemPointerData *tid,
+					   const OmenBufferHints *hints)
+{
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
+	Buffer		buffer = block < hints->nblocks ? hints->buffers[block] : 0;
+	ItemIdData	line;
+	Size		start;
+
+	if (buffer <= 0 || offset == 0 ||
+		offset > (BLCKSZ - SizeOfPageHeaderData) / sizeof(ItemIdData))
+		return;
+	line = *PageGetItemId(BufferGetPage(buffer), offset);
+	start = Min(ItemIdGetOffset(&line), BLCKSZ);
+	omen_page_prefetch_memory(block, start,
+							  Min(ItemIdGetLength(&line), BLCKSZ - start),
+							  hints);
+}
+
+Buffer
+omen_page_pin_hinted(Relation table, BlockNumber block, OmenBufferHints *hints)
+{
+	return read_by_hint(table, block, hints);
 }
 
 void

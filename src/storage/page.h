@@ -144,6 +144,19 @@ extern void omen_page_report_corrupt(Relation index, BlockNumber block,
 extern void omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 									  const OmenBufferHints *hints);
 
+/*
+ * The same for a row of a table, in two steps, so that the cache misses of
+ * several rows overlap: page header and line pointer of each, then the rows.
+ */
+extern void omen_page_prefetch_line(const ItemPointerData *tid,
+									const OmenBufferHints *hints);
+extern void omen_page_prefetch_row(const ItemPointerData *tid,
+								   const OmenBufferHints *hints);
+
+/* Pin a block of a table; its kind of pages is not ours to check */
+extern Buffer omen_page_pin_hinted(Relation table, BlockNumber block,
+								   OmenBufferHints *hints);
+
 extern void omen_page_hints_init(OmenBufferHints *hints,
 								 MemoryContext context);
 

@@ -1,0 +1,135 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_rows.c
+ *	  Rows of the table, looked up for their exact distance to a query.
+ *
+ * NOTES
+ *	  A row costs three dependent cache misses in the buffer mapping before its
+ *	  page is touched, as much as a node.  So the backend remembers in which
+ *	  buffer it has met each block of the table, as it does for the index, and
+ *	  leaves the block pinned where the heap looks first.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/heapam.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+
+#include "hnsw/hnsw_rows.h"
+
+struct OmenRowReader
+{
+	OmenHnswIndex *hnsw;
+	const OmenQuery *query;
+	Snapshot	snapshot;
+	MemoryContext context;		/* reset for each row */
+	IndexFetchTableData *fetch;
+	TupleTableSlot *slot;
+	IndexInfo  *info;
+	EState	   *estate;			/* for expressions; NULL if none */
+};
+
+OmenRowReader *
+omen_rows_open(Relation heap, Relation index, Snapshot snapshot,
+			   OmenHnswIndex *hnsw, const OmenQuery *query)
+{
+	OmenRowReader *rows = palloc0(sizeof(OmenRowReader));
+
+	rows->hnsw = hnsw;
+	rows->query = query;
+	rows->snapshot = snapshot;
+	rows->context = AllocSetContextCreate(CurrentMemoryContext,
+										  "omendb scan row",
+										  ALLOCSET_DEFAULT_SIZES);
+	rows->fetch = table_index_fetch_begin(heap);
+	rows->slot = table_slot_create(heap, NULL);
+	rows->info = BuildIndexInfo(index);
+	if (rows->info->ii_Expressions != NIL)
+		rows->estate = CreateExecutorState();
+	return rows;
+}
+
+bool
+omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
+				   float *distance)
+{
+	ItemPointerData fetched = *tid;
+	MemoryContext old;
+	bool		call_again = false;
+	bool		all_dead = false;
+	bool		usable;
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+	OmenHnswValue value;
+
+	omen_rows_pin(rows->fetch, rows->hnsw, tid);
+	if (!table_index_fetch_tuple(rows->fetch, &fetched, rows->snapshot,
+								 rows->slot, &call_again, &all_dead))
+		return false;
+
+	MemoryContextReset(rows->context);
+	old = MemoryContextSwitchTo(rows->context);
+	if (rows->estate)
+		GetPerTupleExprContext(rows->estate)->ecxt_scantuple = rows->slot;
+	FormIndexDatum(rows->info, rows->slot, rows->estate, values, isnull);
+	usable = !isnull[0] &&
+		omen_hnsw_form_value(rows->hnsw->opclass,
+							 rows->hnsw->meta.shape.dims, values[0], &value);
+	if (usable)
+		*distance = omen_query_exact(rows->query, value.payload);
+	MemoryContextSwitchTo(old);
+	if (rows->estate)
+		ResetPerTupleExprContext(rows->estate);
+	ExecClearTuple(rows->slot);
+
+	/* a distance that is no number must not break the queue's order */
+	if (usable && isnan(*distance))
+		*distance = get_float4_infinity();
+	return usable;
+}
+
+void
+omen_rows_close(OmenRowReader *rows)
+{
+	table_index_fetch_end(rows->fetch);
+	ExecDropSingleTupleTableSlot(rows->slot);
+	if (rows->estate)
+		FreeExecutorState(rows->estate);
+}
+
+void
+omen_rows_prefetch(const OmenHnswIndex *hnsw, const ItemPointerData *tids,
+				   int n)
+{
+	for (int i = 0; i < n; i++)
+		omen_page_prefetch_line(&tids[i], &hnsw->heap_hints);
+	for (int i = 0; i < n; i++)
+		omen_page_prefetch_row(&tids[i], &hnsw->heap_hints);
+}
+
+void
+omen_rows_pin(IndexFetchTableData *fetch, OmenHnswIndex *hnsw,
+			  const ItemPointerData *tid)
+{
+	IndexFetchHeapData *heap_fetch = (IndexFetchHeapData *) fetch;
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+
+	if (fetch == NULL || fetch->rel->rd_tableam != GetHeapamTableAmRoutine())
+		return;
+	if (BufferIsValid(heap_fetch->xs_cbuf))
+	{
+		if (BufferGetBlockNumber(heap_fetch->xs_cbuf) == block)
+			return;
+		ReleaseBuffer(heap_fetch->xs_cbuf);
+		heap_fetch->xs_cbuf = InvalidBuffer;
+	}
+	heap_fetch->xs_cbuf = omen_page_pin_hinted(fetch->rel, block,
+											   &hnsw->heap_hints);
+}
