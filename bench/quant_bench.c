@@ -1,13 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * quant_bench.c
- *	  Time of the kernels over codes, at every level this CPU can run.
+ *	  Time of the kernels over codes, at every level this CPU can run: those
+ *	  of quantizer = auto, then those of pq.
  *
  * Prints nanoseconds of thread CPU time, the least of seven runs.  From the
  * top of the source tree, with "make" done:
  *
  *	cc -O2 -Isrc -I$(pg_config --includedir-server) -o quant_bench \
- *		bench/quant_bench.c src/quant/quant*.o src/quant/rotation.o \
+ *		bench/quant_bench.c src/quant/quant*.o src/quant/kmeans.o \
+ *		src/quant/rotation.o \
  *		src/distance/[ds]*.o src/base/cpu.o \
  *		-L$(pg_config --pkglibdir) -L$(pg_config --libdir) \
  *		-lpgcommon -lpgport -lm
@@ -104,20 +106,28 @@ encode_link(Bench *b, int i)
 						   b->f_rescale, b->codes, b->scratch);
 }
 
+static void
+own_to_pair(Bench *b, int i)
+{
+	omen_quant_own_to_pair(b->quant, b->own, b->pairs);
+}
+
 static const struct
 {
 	const char *name;
 	Operation	run;
 	int			parts;			/* the time is divided by this */
+	bool		links;			/* needs link codes */
 }			operations[] = {
-	{"32 links", score_links, 1},
-	{"block, a pair", pair_block, ROWS},
-	{"pair", pair_distance, 1},
-	{"own code", query_own, 1},
-	{"query", query_init, 1},
-	{"rotation", rotate, 1},
-	{"encode own", encode_own, 1},
-	{"encode link", encode_link, 1},
+	{"32 links", score_links, 1, true},
+	{"block, a pair", pair_block, ROWS, false},
+	{"pair", pair_distance, 1, false},
+	{"own code", query_own, 1, false},
+	{"query", query_init, 1, false},
+	{"rotation", rotate, 1, false},
+	{"encode own", encode_own, 1, false},
+	{"pair of own", own_to_pair, 1, false},
+	{"encode link", encode_link, 1, true},
 };
 
 static void *
@@ -131,19 +141,19 @@ allocate(Size size)
 }
 
 static void
-prepare(Bench *b, int dims)
+prepare(Bench *b, int dims, OmenQuantizerKind kind)
 {
 	OmenCodeShape shape;
 
 	omen_quant_choose_shape(OMEN_ELEMENT_F32, OMEN_METRIC_L2, dims,
-							OMEN_QUANTIZER_AUTO, &shape);
+							kind, &shape);
 	b->quant = omen_quant_init(allocate(omen_quant_size(&shape)), &shape,
 							   NULL, 0);
 	b->vectors = allocate((Size) ROWS * dims * sizeof(float));
 	b->own = allocate((Size) ROWS * shape.own_size);
 	b->pairs = allocate((Size) ROWS * shape.pair_size);
 	b->codes = allocate((Size) LINKS * shape.link_size);
-	b->scratch = allocate(2 * shape.code_dims * sizeof(float));
+	b->scratch = allocate(OMEN_QUANT_SCRATCH(&shape) * sizeof(float));
 	b->query_memory = allocate(omen_query_size(b->quant));
 
 	for (int i = 0; i < ROWS * dims; i++)
@@ -157,7 +167,7 @@ prepare(Bench *b, int dims)
 		omen_quant_own_to_pair(b->quant, own, b->pairs +
 							   (Size) i * shape.pair_size);
 	}
-	for (int i = 0; i < LINKS; i++)
+	for (int i = 0; i < LINKS && shape.link_kind != OMEN_LINK_NONE; i++)
 		omen_quant_encode_link(b->quant, pair(b, 0), pair(b, i + 1),
 							   b->f_add + i, b->f_rescale + i,
 							   b->codes + (Size) i * shape.link_size,
@@ -207,6 +217,25 @@ least_time(Bench *b, Operation run)
 	return least;
 }
 
+static void
+measure(int dims, OmenQuantizerKind kind)
+{
+	Bench		b;
+
+	prepare(&b, dims, kind);
+	printf("%-8s %-6s %5d", omen_code_kernels->name, b.quant->ops->name, dims);
+	for (int i = 0; i < lengthof(operations); i++)
+	{
+		if (operations[i].links &&
+			b.quant->shape.link_kind == OMEN_LINK_NONE)
+			continue;
+		printf("  %s %.1f", operations[i].name,
+			   least_time(&b, operations[i].run) / operations[i].parts);
+	}
+	printf("\n");
+	release(&b);
+}
+
 int
 main(void)
 {
@@ -223,18 +252,9 @@ main(void)
 			continue;
 		omen_simd_assign(levels[l]);
 		for (int d = 0; d < lengthof(dims); d++)
-		{
-			Bench		b;
-
-			prepare(&b, dims[d]);
-			printf("%-8s %5d", omen_code_kernels->name, dims[d]);
-			for (int i = 0; i < lengthof(operations); i++)
-				printf("  %s %.1f", operations[i].name,
-					   least_time(&b, operations[i].run) /
-					   operations[i].parts);
-			printf("\n");
-			release(&b);
-		}
+			measure(dims[d], OMEN_QUANTIZER_AUTO);
+		for (int d = 0; d < lengthof(dims); d++)
+			measure(dims[d], OMEN_QUANTIZER_PQ);
 	}
 	return 0;
 }

@@ -23,6 +23,7 @@ SELECT refuses('CREATE INDEX ON t USING omenhnsw (v vector_l2_ops) WITH (ef_sear
 SELECT refuses('CREATE INDEX ON t USING omenhnsw (v vector_l2_ops) WITH (lists = 10)');
 SELECT refuses('CREATE INDEX ON t USING omenhnsw (v vector_l1_ops) WITH (quantizer = rabitq)');
 SELECT refuses('CREATE INDEX ON t USING omenhnsw (s sparsevec_l2_ops) WITH (quantizer = sq8)');
+SELECT refuses('CREATE INDEX ON t USING omenhnsw (v vector_l1_ops) WITH (quantizer = pq)');
 SELECT refuses('CREATE INDEX ON t USING omenhnsw (b bit_hamming_ops) WITH (quantizer = rabitq)');
 SELECT refuses('CREATE INDEX ON t USING omenhnsw (v)');
 SELECT refuses('CREATE INDEX ON t USING omenhnsw (n vector_l2_ops)');

@@ -48,6 +48,11 @@ SELECT array_agg(id) = (SELECT array_agg(id) FROM
 	(SELECT id FROM points ORDER BY (v <-> '[1,0,1,0,0,0]') + 0 LIMIT 10) x)
 FROM (SELECT id FROM points ORDER BY v <-> '[1,0,1,0,0,0]' LIMIT 10) x;
 DROP INDEX idx;
+CREATE INDEX idx ON points USING omenhnsw (v vector_l2_ops) WITH (quantizer = pq);
+SELECT array_agg(id) = (SELECT array_agg(id) FROM
+	(SELECT id FROM points ORDER BY (v <-> '[1,0,1,0,0,0]') + 0 LIMIT 10) x)
+FROM (SELECT id FROM points ORDER BY v <-> '[1,0,1,0,0,0]' LIMIT 10) x;
+DROP INDEX idx;
 CREATE INDEX idx ON points USING omenhnsw (v vector_l2_ops) WITH (quantizer = none);
 SELECT array_agg(id) = (SELECT array_agg(id) FROM
 	(SELECT id FROM points ORDER BY (v <-> '[1,0,1,0,0,0]') + 0 LIMIT 10) x)

@@ -132,6 +132,7 @@ extern OmenHnswIndex *omen_hnsw_open(Relation index);
 extern void omen_hnsw_forget(Relation index);
 extern void omen_hnsw_check_meta(Relation index,
 								 const OmenHnswMetaPageData *meta);
+extern uint32 omen_hnsw_hash_codebook(const OmenQuantizer *quant);
 extern void omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta);
 extern void omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw);
 extern void omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw,

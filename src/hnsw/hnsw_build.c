@@ -41,11 +41,13 @@ static void check_column(const OmenOpclassInfo *opclass, Oid type, int typmod);
 static Size memory_share(const OmenHnswBuildState *state);
 static Size file_bytes(OmenHnswBuildState *state);
 static OmenBuildParams graph_params(OmenHnswBuildState *state, uint32 nnodes);
+static Size row_bytes(const OmenCodeShape *shape, Size own_bytes);
 static const OmenBuildRowData *copy_row(OmenHnswBuildState *state,
 										OmenArena *rows, uint64 offset);
 static void load_rows(OmenHnswBuildState *state);
 static void load_row(Relation index, ItemPointer tid, Datum *values,
 					 bool *isnull, bool alive, void *arg);
+static void append_fine(OmenHnswBuildState *state, const void *payload);
 static void map_rows(OmenHnswBuildState *state);
 static void construct(OmenHnswBuildState *state);
 static const uint8 *pair_code(void *arg, uint32 node, Size *size);
@@ -91,6 +93,7 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	state.quant = omen_quant_init(palloc(omen_quant_size(&meta->shape)),
 								  &meta->shape, mean, meta->max_norm2);
 	omen_hnsw_build_prepare(&state);
+	state.shared->has_codebook = omen_hnsw_train(&state);
 
 	nworkers = Min(omen_compat_build_workers(heap, index, info),
 				   OMEN_BUILD_MAX_PARTICIPANTS - 1);
@@ -121,10 +124,15 @@ void
 omen_hnsw_buildempty(Relation index)
 {
 	OmenHnswMetaPageData meta;
+	OmenQuantizer *quant;
 	OmenBulkWriter *writer;
 	Page		page;
 
 	init_meta(index, omen_hnsw_opclass(index), &meta);
+	quant = omen_quant_init(palloc(omen_quant_size(&meta.shape)), &meta.shape,
+							NULL, 0);
+	meta.codebook_hash = omen_hnsw_hash_codebook(quant);
+	pfree(quant);
 	omen_hnsw_choose_layout(&meta, 0);
 	meta.entry_capacity = omen_hnsw_entry_capacity(&meta);
 
@@ -228,7 +236,7 @@ omen_hnsw_build_prepare(OmenHnswBuildState *state)
 	state->own_room = Max(shape->own_size, 1024);
 	state->own = palloc(state->own_room);
 	state->pair = palloc(Max(shape->pair_size, 16));
-	state->scratch = palloc((2 * shape->code_dims + shape->dims + 1) *
+	state->scratch = palloc((OMEN_QUANT_SCRATCH(shape) + shape->dims) *
 							sizeof(float));
 }
 
@@ -277,6 +285,7 @@ memory_share(const OmenHnswBuildState *state)
 const OmenBuildRowData *
 omen_hnsw_build_row(OmenHnswBuildState *state, uint32 row)
 {
+	const OmenCodeShape *shape = &state->shared->meta.shape;
 	int			part = 0;
 	uint64		local;
 	uint64		offset;
@@ -287,17 +296,25 @@ omen_hnsw_build_row(OmenHnswBuildState *state, uint32 row)
 	if (state->offset_base[part])
 		offset = state->offset_base[part][local];
 	else
-		offset = local * (OMEN_BUILD_ROW_HEADER +
-						  MAXALIGN(state->shared->meta.shape.own_size));
+		offset = local * row_bytes(shape, shape->own_size);
 	if (state->row_base[part] != NULL)
 		return (OmenBuildRowData *) (state->row_base[part] + offset);
 	return copy_row(state, state->all_rows[part], offset);
 }
 
+/* A row's head and codes */
+static Size
+row_bytes(const OmenCodeShape *shape, Size own_bytes)
+{
+	return OMEN_BUILD_ROW_HEADER + MAXALIGN(own_bytes) +
+		MAXALIGN(omen_quant_fine_size(shape));
+}
+
 static const OmenBuildRowData *
 copy_row(OmenHnswBuildState *state, OmenArena *rows, uint64 offset)
 {
-	Size		size = state->shared->meta.shape.own_size;
+	const OmenCodeShape *shape = &state->shared->meta.shape;
+	Size		size = shape->own_size;
 	int			at = 1 - state->last_copy;
 	OmenBuildRowData head;
 
@@ -306,7 +323,7 @@ copy_row(OmenHnswBuildState *state, OmenArena *rows, uint64 offset)
 		omen_arena_read_at(rows, offset, &head, sizeof(head));
 		size = head.own_bytes;
 	}
-	size += OMEN_BUILD_ROW_HEADER;
+	size = row_bytes(shape, size);
 	if (state->copy_room[at] < size)
 	{
 		if (state->copies[at])
@@ -353,6 +370,7 @@ init_meta(Relation index, const OmenOpclassInfo *opclass,
 	meta->ef_construction = options.ef_construction;
 	meta->quantizer = options.quantizer;
 	meta->mean_start = InvalidBlockNumber;
+	meta->codebook_start = InvalidBlockNumber;
 	for (int i = 0; i < OMEN_HNSW_ENTRY_PAGES; i++)
 		meta->entry_blocks[i] = InvalidBlockNumber;
 	if (!omen_quant_choose_shape(opclass->element, opclass->metric,
@@ -471,6 +489,8 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		omen_arena_append(state->rows, state->own, row.own_bytes);
 		omen_arena_append(state->rows, padding,
 						  MAXALIGN(row.own_bytes) - row.own_bytes);
+		if (omen_quant_fine_size(shape) > 0)
+			append_fine(state, value.payload);
 		state->nrows++;
 		if (state->participant == 0 && state->nrows % 1024 == 0)
 			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
@@ -478,6 +498,19 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->row_context);
+}
+
+/* The pair code behind the own code, where that is too coarse to build from */
+static void
+append_fine(OmenHnswBuildState *state, const void *payload)
+{
+	Size		size = omen_quant_fine_size(&state->quant->shape);
+	char		padding[MAXIMUM_ALIGNOF] = {0};
+
+	omen_quant_encode_fine(state->quant, payload, state->pair,
+						   state->scratch);
+	omen_arena_append(state->rows, state->pair, size);
+	omen_arena_append(state->rows, padding, MAXALIGN(size) - size);
 }
 
 /* Make all participants' rows visible here */
@@ -600,13 +633,16 @@ static const uint8 *
 pair_code(void *arg, uint32 node, Size *size)
 {
 	OmenHnswBuildState *state = arg;
+	const OmenCodeShape *shape = &state->shared->meta.shape;
 	const OmenBuildRowData *row =
 		omen_hnsw_build_row(state, state->unique[node]);
 	const uint8 *own = (const uint8 *) row + OMEN_BUILD_ROW_HEADER;
 
-	if (state->shared->meta.shape.own_kind == OMEN_OWN_I16)
+	*size = shape->pair_size;
+	if (omen_quant_fine_size(shape) > 0)
+		return own + MAXALIGN(row->own_bytes);
+	if (shape->own_kind == OMEN_OWN_I16)
 	{
-		*size = state->shared->meta.shape.pair_size;
 		omen_quant_own_to_pair(state->quant, own, state->pair);
 		return state->pair;
 	}

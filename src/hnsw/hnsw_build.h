@@ -6,7 +6,8 @@
  * A build has one or more participants, which run the same steps and meet at
  * barriers: the leader, and the workers of a parallel build.
  *
- *	  sample	leader	 mean, largest norm, typical size from some blocks
+ *	  sample	leader	 mean, largest norm, typical size from some blocks; then
+ *						 the codebook of product codes
  *	  load		all		 encode the rows of the table, append them to a file
  *						 of their own ("rows"), one for each participant
  *	  fold		leader	 find equal vectors
@@ -32,7 +33,10 @@
 
 #define OMEN_BUILD_MAX_PARTICIPANTS	65
 
-/* Head of a row in a "rows" file; the own code follows */
+/*
+ * Head of a row in a "rows" file; the own code follows, and the fine pair
+ * code if the shape has one, each MAXALIGNed
+ */
 typedef struct OmenBuildRowData
 {
 	ItemPointerData tid;
@@ -51,6 +55,7 @@ typedef struct OmenBuildShared
 	bool		concurrent;
 	OmenHnswMetaPageData meta;
 	bool		has_mean;		/* rotated, stored beside this */
+	bool		has_codebook;	/* likewise */
 
 	SharedFileSet fileset;		/* used if there are workers */
 	int			nparticipants;	/* 0: not known yet */
@@ -156,6 +161,12 @@ extern void omen_hnsw_build_prepare(OmenHnswBuildState *state);
  */
 extern float *omen_hnsw_sample(OmenHnswBuildState *state,
 							   OmenHnswMetaPageData *meta);
+
+/*
+ * Then, with the quantizer made: train its codebook.  Returns false if it has
+ * none, or the untrained one is to be used.
+ */
+extern bool omen_hnsw_train(OmenHnswBuildState *state);
 
 /* hnsw_fold.c: equal vectors */
 extern void omen_hnsw_fold(OmenHnswBuildState *state);

@@ -178,7 +178,7 @@ encode_value(InsertState *state, const OmenHnswValue *value)
 {
 	const OmenCodeShape *shape = &state->hnsw->meta.shape;
 
-	state->scratch = palloc((2 * shape->code_dims + shape->dims) *
+	state->scratch = palloc((OMEN_QUANT_SCRATCH(shape) + shape->dims) *
 							sizeof(float));
 	state->own = palloc(Max(shape->own_size, value->size));
 	state->own_bytes = omen_quant_encode_own(state->hnsw->quant,

@@ -10,11 +10,14 @@
 
 #include <math.h>
 
+#include "common/hashfn.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "base/compat.h"
 #include "hnsw/hnsw.h"
+#include "quant/quant_pq.h"
 
 /* Name by which the kept context is found again below rd_indexcxt */
 #define KEPT_CONTEXT	"omenhnsw index"
@@ -30,7 +33,8 @@
 
 static OmenHnswIndex *find_kept(Relation index);
 static OmenHnswIndex *load_index(Relation index);
-static float *read_mean(Relation index, const OmenHnswMetaPageData *meta);
+static void *read_data(Relation index, BlockNumber block, Size size);
+static void load_codebook(Relation index, OmenHnswIndex *hnsw);
 static bool is_layout_valid(const OmenHnswMetaPageData *meta);
 static bool is_entry_list_valid(const OmenHnswMetaPageData *meta);
 static void check_column(Relation index, const OmenOpclassInfo *opclass,
@@ -290,8 +294,11 @@ load_index(Relation index)
 	omen_hnsw_layout(meta, &hnsw->layout);
 	hnsw->quant = omen_quant_init_rotated(palloc(omen_quant_size(&meta->shape)),
 										  &meta->shape,
-										  read_mean(index, meta),
+										  read_data(index, meta->mean_start,
+													meta->shape.code_dims *
+													sizeof(float)),
 										  meta->max_norm2);
+	load_codebook(index, hnsw);
 	omen_page_hints_init(&hnsw->hints, context);
 	omen_page_hints_init(&hnsw->heap_hints, context);
 	hnsw->entry_context = AllocSetContextCreate(context, "omenhnsw entries",
@@ -312,31 +319,59 @@ load_index(Relation index)
 	return hnsw;
 }
 
-/* The rotated mean, or NULL if the index has none */
-static float *
-read_mean(Relation index, const OmenHnswMetaPageData *meta)
+/* What DATA pages hold from a block on; NULL if there are none */
+static void *
+read_data(Relation index, BlockNumber block, Size size)
 {
-	Size		left = meta->shape.code_dims * sizeof(float);
-	char	   *mean;
-	char	   *to;
-	BlockNumber block = meta->mean_start;
+	char	   *data;
 
-	if (!BlockNumberIsValid(block) || left == 0)
+	if (!BlockNumberIsValid(block) || size == 0)
 		return NULL;
 
-	mean = to = palloc(left);
-	while (left > 0)
+	data = palloc_extended(size, MCXT_ALLOC_HUGE);
+	for (Size done = 0; done < size; done += OMEN_PAGE_CONTENT)
 	{
-		Size		here = Min(left, OMEN_PAGE_CONTENT);
-		Buffer		buffer = omen_page_read(index, block++, OMEN_PAGE_DATA,
-											OMEN_LOCK_SHARE);
+		Buffer		buffer;
 
-		memcpy(to, omen_page_content(BufferGetPage(buffer)), here);
+		CHECK_FOR_INTERRUPTS();
+		buffer = omen_page_read(index, block++, OMEN_PAGE_DATA,
+								OMEN_LOCK_SHARE);
+		memcpy(data + done, omen_page_content(BufferGetPage(buffer)),
+			   Min(size - done, OMEN_PAGE_CONTENT));
 		omen_page_release(buffer);
-		to += here;
-		left -= here;
 	}
-	return (float *) mean;
+	return data;
+}
+
+/*
+ * The codebook that the index was built with: the one that training starts
+ * from, which the quantizer has already, or what its pages hold.
+ */
+static void
+load_codebook(Relation index, OmenHnswIndex *hnsw)
+{
+	const OmenHnswMetaPageData *meta = &hnsw->meta;
+	void	   *codebook = read_data(index, meta->codebook_start,
+									 omen_pq_codebook_size(&meta->shape));
+
+	if (codebook != NULL)
+	{
+		omen_pq_set_codebook(hnsw->quant, codebook);
+		pfree(codebook);
+	}
+	if (omen_hnsw_hash_codebook(hnsw->quant) != meta->codebook_hash)
+		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
+								 "The codebook is not the one that codes were made with.");
+}
+
+/* Any bytes would do as centroids, only that the codes would mean others */
+uint32
+omen_hnsw_hash_codebook(const OmenQuantizer *quant)
+{
+	Size		size = omen_pq_codebook_size(&quant->shape);
+
+	return size == 0 ? 0 :
+		hash_bytes((const unsigned char *) quant->codebook, (int) size);
 }
 
 /* Is the index one of this column? */

@@ -16,6 +16,7 @@ static relopt_enum_elt_def quantizer_values[] =
 	{"auto", OMEN_QUANTIZER_AUTO},
 	{"rabitq", OMEN_QUANTIZER_RABITQ},
 	{"sq8", OMEN_QUANTIZER_SQ8},
+	{"pq", OMEN_QUANTIZER_PQ},
 	{"none", OMEN_QUANTIZER_NONE},
 	{(const char *) NULL}
 };
@@ -36,7 +37,7 @@ omen_hnsw_init(void)
 	add_enum_reloption(hnsw_relopt_kind, "quantizer",
 					   "How vectors are encoded in the index",
 					   quantizer_values, OMEN_QUANTIZER_AUTO,
-					   "Valid values are \"auto\", \"rabitq\", \"sq8\", and \"none\".",
+					   "Valid values are \"auto\", \"rabitq\", \"sq8\", \"pq\", and \"none\".",
 					   AccessExclusiveLock);
 	add_int_reloption(hnsw_relopt_kind, "ef_search",
 					  "Candidates that a scan looks at first, 0 for the setting's value",

@@ -4,7 +4,8 @@
  *	  What an omenhnsw index looks like on disk.
  *
  *	block 0				metapage
- *	next blocks			DATA pages: the rotated mean, float4[code_dims]
+ *	next blocks			DATA pages: the rotated mean, float4[code_dims]; then the
+ *						codebook of product codes, int8 (quant_pq.h)
  *	all others			ENTRY pages (listed on the metapage), NODE pages, CHAIN
  *						pages, pages of the TID map, and free pages, in any
  *						order
@@ -66,7 +67,7 @@
 #include "storage/page.h"
 
 #define OMEN_HNSW_MAGIC		0x4F4D484E	/* "OMHN" */
-#define OMEN_HNSW_VERSION	2
+#define OMEN_HNSW_VERSION	3
 
 #define OMEN_HNSW_META_BLOCK	0
 
@@ -116,6 +117,9 @@ typedef struct OmenHnswMetaPageData
 	uint32		built_visits;	/* reserved: calibration of the cost model */
 	uint64		built_nodes;	/* nodes that the bulk build wrote */
 	BlockNumber tidmap_roots[OMEN_TIDMAP_ROOTS];	/* 0: none */
+
+	BlockNumber codebook_start; /* invalid: the untrained one */
+	uint32		codebook_hash;	/* of its bytes, 0 without product codes */
 } OmenHnswMetaPageData;
 
 typedef OmenHnswMetaPageData *OmenHnswMetaPage;

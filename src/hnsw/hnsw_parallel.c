@@ -3,8 +3,9 @@
  * hnsw_parallel.c
  *	  Workers of a parallel build (compare access/nbtree/nbtsort.c).
  *
- * Shared memory holds no more than OmenBuildShared, the mean, and the state of
- * the parallel table scan; rows and graph lie in files (storage/arena.h).  So
+ * Shared memory holds no more than OmenBuildShared, the mean, the codebook of
+ * product codes (256 bytes a dimension), and the state of the parallel table
+ * scan; rows and graph lie in files (storage/arena.h).  So
  * a small /dev/shm does not matter, and if workers cannot be had, the build
  * goes on with fewer.
  *
@@ -23,10 +24,12 @@
 #include "utils/wait_event.h"
 
 #include "hnsw/hnsw_build.h"
+#include "quant/quant_pq.h"
 
 #define KEY_SHARED		UINT64CONST(0x4F4D000000000001)
 #define KEY_SCAN		UINT64CONST(0x4F4D000000000002)
 #define KEY_MEAN		UINT64CONST(0x4F4D000000000003)
+#define KEY_CODEBOOK	UINT64CONST(0x4F4D000000000004)
 
 struct OmenHnswWorkers
 {
@@ -133,6 +136,9 @@ omen_hnsw_parallel_main(dsm_segment *segment, shm_toc *toc)
 	state.quant = omen_quant_init_rotated(palloc(omen_quant_size(&shared->meta.shape)),
 										  &shared->meta.shape, mean,
 										  shared->meta.max_norm2);
+	if (shared->has_codebook)
+		omen_pq_set_codebook(state.quant,
+							 shm_toc_lookup(toc, KEY_CODEBOOK, false));
 	omen_hnsw_build_prepare(&state);
 
 	wait_for_start(shared);
@@ -153,7 +159,9 @@ estimate_state(OmenHnswBuildState *state, ParallelContext *context,
 	shm_toc_estimate_chunk(&context->estimator, scan_size);
 	shm_toc_estimate_chunk(&context->estimator,
 						   state->shared->meta.shape.code_dims * sizeof(float));
-	shm_toc_estimate_keys(&context->estimator, 3);
+	shm_toc_estimate_chunk(&context->estimator,
+						   omen_pq_codebook_size(&state->shared->meta.shape));
+	shm_toc_estimate_keys(&context->estimator, 4);
 	return scan_size;
 }
 
@@ -184,6 +192,14 @@ share_state(OmenHnswBuildState *state, ParallelContext *context,
 
 		memcpy(mean, state->quant->mean, bytes);
 		shm_toc_insert(context->toc, KEY_MEAN, mean);
+	}
+	if (shared->has_codebook)
+	{
+		Size		bytes = omen_pq_codebook_size(&shared->meta.shape);
+		int8	   *codebook = shm_toc_allocate(context->toc, bytes);
+
+		memcpy(codebook, state->quant->codebook, bytes);
+		shm_toc_insert(context->toc, KEY_CODEBOOK, codebook);
 	}
 	state->shared = shared;
 }

@@ -2,7 +2,8 @@
  *
  * hnsw_sample.c
  *	  What a bulk build has to know before it encodes the first row: the mean
- *	  of the column, the largest norm, and how long own codes are.
+ *	  of the column, the largest norm, how long own codes are, and the codebook
+ *	  of product codes.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,10 +16,22 @@
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw_build.h"
+#include "quant/quant_pq.h"
 
-/* Rows looked at, from this many places of the table */
+/* Rows looked at, from so many blocks at this many places of the table */
 #define SAMPLE_ROWS		4096
 #define SAMPLE_RANGES	16
+#define SAMPLE_BLOCKS	8
+
+/*
+ * Rows that a codebook is trained on, from so many blocks at this many places.
+ * With 8,192 rows the squared error of 100,000 SIFT vectors is 4 to 5 % above
+ * that with 32,768, which takes four times as long: 3 seconds at 768
+ * dimensions.
+ */
+#define TRAINING_ROWS	8192
+#define TRAINING_RANGES	128
+#define TRAINING_BLOCKS	16
 
 /* Slots of sparse vectors have room for all but the longest in twenty */
 #define SIZE_QUANTILE	0.95
@@ -35,7 +48,23 @@ typedef struct SampleState
 	Size		sizes[SAMPLE_ROWS];
 } SampleState;
 
-static void scan_table(SampleState *state);
+typedef struct TrainingState
+{
+	OmenHnswBuildState *build;
+	MemoryContext row_context;
+	BlockNumber step;			/* blocks from one place to the next */
+	int			per_range;		/* rows taken from each place */
+	int			nrows;
+	int			capacity;
+	int16	   *sample;			/* see quant_pq.h */
+} TrainingState;
+
+static BlockNumber range_step(BlockNumber nblocks, BlockNumber nranges);
+static void scan_ranges(OmenHnswBuildState *build, BlockNumber nranges,
+						BlockNumber range_blocks,
+						IndexBuildCallback callback, void *state);
+static void train_row(Relation index, ItemPointer tid, Datum *values,
+					  bool *isnull, bool alive, void *arg);
 static void sample_row(Relation index, ItemPointer tid, Datum *values,
 					   bool *isnull, bool alive, void *arg);
 static void add_dense(SampleState *state, const void *payload);
@@ -58,7 +87,7 @@ omen_hnsw_sample(OmenHnswBuildState *build, OmenHnswMetaPageData *meta)
 		state->sum = palloc0(shape->dims * sizeof(double));
 	if (shape->code_dims > 0 || shape->own_size == 0 ||
 		shape->metric == OMEN_METRIC_IP)
-		scan_table(state);
+		scan_ranges(build, SAMPLE_RANGES, SAMPLE_BLOCKS, sample_row, state);
 	meta->max_norm2 = state->max_norm2 * OMEN_NORM_MARGIN;
 	if (!isfinite(meta->max_norm2))
 		meta->max_norm2 = 0;
@@ -82,20 +111,88 @@ omen_hnsw_sample(OmenHnswBuildState *build, OmenHnswMetaPageData *meta)
 	return mean;
 }
 
+/*
+ * Codebooks are trained once, by the leader.  Fewer rows than centroids are
+ * not worth the pages: the codebook to start from serves them well enough.
+ */
+bool
+omen_hnsw_train(OmenHnswBuildState *build)
+{
+	const OmenCodeShape *shape = &build->quant->shape;
+	TrainingState state = {.build = build};
+	BlockNumber nblocks = RelationGetNumberOfBlocks(build->heap);
+	Size		row_size = shape->code_dims * sizeof(int16);
+	bool		trained;
+
+	if (omen_pq_codebook_size(shape) == 0 || nblocks == 0)
+		return false;
+	state.capacity = Min(TRAINING_ROWS,
+						 (Size) maintenance_work_mem * 1024 / 2 / row_size);
+	state.capacity = Max(state.capacity, OMEN_PQ_CENTROIDS);
+	state.step = range_step(nblocks, TRAINING_RANGES);
+	state.per_range = state.capacity / (nblocks / state.step + 1) + 1;
+	state.sample = palloc_extended(state.capacity * row_size, MCXT_ALLOC_HUGE);
+	state.row_context = AllocSetContextCreate(CurrentMemoryContext,
+											  "omenhnsw training row",
+											  ALLOCSET_DEFAULT_SIZES);
+	scan_ranges(build, TRAINING_RANGES, TRAINING_BLOCKS, train_row, &state);
+	trained = state.nrows >= OMEN_PQ_CENTROIDS;
+	for (uint32 i = 0; trained && i < omen_pq_parts(shape); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		omen_pq_train(build->quant, i, state.sample, state.capacity,
+					  state.nrows);
+	}
+	MemoryContextDelete(state.row_context);
+	pfree(state.sample);
+	return trained;
+}
+
+static void
+train_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
+		  bool alive, void *arg)
+{
+	TrainingState *state = arg;
+	MemoryContext old;
+	OmenHnswValue value;
+
+	CHECK_FOR_INTERRUPTS();
+	if (isnull[0] || state->nrows == state->capacity ||
+		state->nrows / state->per_range >
+		ItemPointerGetBlockNumber(tid) / state->step)
+		return;
+	old = MemoryContextSwitchTo(state->row_context);
+	if (omen_hnsw_form_value(state->build->opclass,
+							 state->build->quant->shape.dims, values[0],
+							 &value) &&
+		omen_pq_sample(state->build->quant, value.payload, state->sample,
+					   state->capacity, state->nrows, state->build->scratch))
+		state->nrows++;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->row_context);
+}
+
+static BlockNumber
+range_step(BlockNumber nblocks, BlockNumber nranges)
+{
+	return Max(nblocks / nranges, 1);
+}
+
 /* Some blocks here and there: tables are often in an order of their own */
 static void
-scan_table(SampleState *state)
+scan_ranges(OmenHnswBuildState *build, BlockNumber nranges,
+			BlockNumber range_blocks, IndexBuildCallback callback,
+			void *state)
 {
-	OmenHnswBuildState *build = state->build;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(build->heap);
-	BlockNumber step = Max(nblocks / SAMPLE_RANGES, 1);
+	BlockNumber step = range_step(nblocks, nranges);
 	bool		broken = build->info->ii_BrokenHotChain;
 
-	for (BlockNumber block = 0;
-		 block < nblocks && state->nrows < SAMPLE_ROWS; block += step)
+	for (BlockNumber block = 0; block < nblocks; block += step)
 		table_index_build_range_scan(build->heap, build->index, build->info,
 									 false, false, false, block,
-									 Min(step, 8), sample_row, state, NULL);
+									 Min(step, range_blocks), callback, state,
+									 NULL);
 	build->info->ii_BrokenHotChain = broken;
 }
 

@@ -3,10 +3,10 @@
  * hnsw_write.c
  *	  The pages of a bulk build.
  *
- * The order of blocks: metapage, mean, entries, NODE pages with the nodes in
- * the order of their positions, NODE pages with TID list slots, CHAIN pages,
- * the TID map.  A node's position plus a constant is its number, so links can
- * be written before the pages they lead to.
+ * The order of blocks: metapage, mean, codebook, entries, NODE pages with the
+ * nodes in the order of their positions, NODE pages with TID list slots, CHAIN
+ * pages, the TID map.  A node's position plus a constant is its number, so
+ * links can be written before the pages they lead to.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,6 +19,7 @@
 #include "utils/backend_progress.h"
 
 #include "hnsw/hnsw_build.h"
+#include "quant/quant_pq.h"
 
 /* NODE pages that a participant takes at a time */
 #define PAGES_AT_A_TIME	32
@@ -37,8 +38,9 @@ static void form_links(OmenHnswBuildState *state, uint32 position,
 					   OmenHnswSlot slot);
 static void write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer);
-static BlockNumber write_mean(OmenHnswBuildState *state,
-							  OmenBulkWriter *writer);
+static BlockNumber data_pages(Size size);
+static void write_data(OmenBulkWriter *writer, BlockNumber block,
+					   const void *data, Size size);
 static void write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer);
 
 /* What the leader decides before the pages are written */
@@ -55,10 +57,14 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 
 	if (shared->has_mean)
 	{
-		Size		bytes = meta->shape.code_dims * sizeof(float);
-
 		meta->mean_start = block;
-		block += (bytes + OMEN_PAGE_CONTENT - 1) / OMEN_PAGE_CONTENT;
+		block += data_pages(meta->shape.code_dims * sizeof(float));
+	}
+	meta->codebook_hash = omen_hnsw_hash_codebook(state->quant);
+	if (shared->has_codebook)
+	{
+		meta->codebook_start = block;
+		block += data_pages(omen_pq_codebook_size(&meta->shape));
 	}
 	meta->nentries = Min(meta->entry_capacity, shared->nnodes);
 	for (uint32 i = 0; i < meta->nentries; i += layout->entries_per_page)
@@ -147,7 +153,12 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 	write_chains(state, writer);
 	omen_tidmap_build_write(state, writer);
 	if (state->shared->has_mean)
-		write_mean(state, writer);
+		write_data(writer, state->shared->meta.mean_start, state->quant->mean,
+				   state->shared->meta.shape.code_dims * sizeof(float));
+	if (state->shared->has_codebook)
+		write_data(writer, state->shared->meta.codebook_start,
+				   state->quant->codebook,
+				   omen_pq_codebook_size(&state->shared->meta.shape));
 	write_entries(state, writer);
 
 	page = omen_bulk_page(writer, OMEN_HNSW_META_BLOCK);
@@ -350,23 +361,24 @@ write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer)
 }
 
 static BlockNumber
-write_mean(OmenHnswBuildState *state, OmenBulkWriter *writer)
+data_pages(Size size)
 {
-	BlockNumber block = state->shared->meta.mean_start;
-	const char *from = (const char *) state->quant->mean;
-	Size		left = state->shared->meta.shape.code_dims * sizeof(float);
+	return (BlockNumber) ((size + OMEN_PAGE_CONTENT - 1) / OMEN_PAGE_CONTENT);
+}
 
-	while (left > 0)
+static void
+write_data(OmenBulkWriter *writer, BlockNumber block, const void *data,
+		   Size size)
+{
+	for (Size done = 0; done < size; done += OMEN_PAGE_CONTENT)
 	{
-		Size		here = Min(left, OMEN_PAGE_CONTENT);
 		Page		page = omen_bulk_page(writer, block++);
 
+		CHECK_FOR_INTERRUPTS();
 		omen_page_init(page, OMEN_PAGE_DATA, 0);
-		memcpy(omen_page_content(page), from, here);
-		from += here;
-		left -= here;
+		memcpy(omen_page_content(page), (const char *) data + done,
+			   Min(size - done, OMEN_PAGE_CONTENT));
 	}
-	return block;
 }
 
 /* Entries: positions spread evenly, so that every cluster has its share */

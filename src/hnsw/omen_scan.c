@@ -21,6 +21,10 @@
  *	  queue with that.  So rows come in exact order as far as the stages have
  *	  looked, no row is lost, and few rows are read that are not returned.
  *
+ *	  Product codes have no upper bound: each row is looked up before it is
+ *	  returned.  Their lower bound fails for one or two rows of a thousand,
+ *	  which come late then.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

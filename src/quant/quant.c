@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "quant/quant_ops.h"
+#include "quant/quant_pq.h"
 #include "quant/rotation.h"
 
 /*
@@ -162,6 +163,17 @@ choose_rotated(uint32 dims, bool with_links, OmenCodeShape *shape)
 	}
 }
 
+static void
+choose_product(uint32 dims, OmenCodeShape *shape)
+{
+	shape->code_dims = omen_rotation_dims(dims);
+	shape->own_kind = OMEN_OWN_PQ;
+	shape->own_size = sizeof(OmenOwnFactors) +
+		shape->code_dims / omen_pq_part_dims(dims);
+	shape->pair_size = sizeof(OmenOwnFactors) + shape->code_dims;
+	shape->link_kind = OMEN_LINK_NONE;
+}
+
 bool
 omen_quant_choose_shape(OmenElementType element, OmenMetric metric,
 						uint32 dims, OmenQuantizerKind kind,
@@ -197,16 +209,33 @@ omen_quant_choose_shape(OmenElementType element, OmenMetric metric,
 			choose_raw(element, dims, shape);
 			return true;
 		case OMEN_QUANTIZER_PQ:
-			break;
+			if (!rotatable)
+				return false;
+			choose_product(dims, shape);
+			return true;
 	}
 	return false;
+}
+
+/* Is the own code as long as codes of its kind can be? */
+static bool
+is_own_size_valid(const OmenCodeShape *shape)
+{
+	uint32		dims = shape->code_dims;
+	uint32		size = shape->own_size - sizeof(OmenOwnFactors);
+
+	if (shape->own_size <= sizeof(OmenOwnFactors))
+		return false;
+	if (shape->own_kind == OMEN_OWN_PQ)
+		return shape->link_kind == OMEN_LINK_NONE &&
+			(size == dims / 2 || size == dims / 4 || size == dims / 8);
+	return size == dims * (shape->own_kind == OMEN_OWN_I16 ? sizeof(int16) :
+						   sizeof(int8));
 }
 
 static bool
 is_rotated_shape_valid(const OmenCodeShape *shape)
 {
-	uint32		own = shape->own_kind == OMEN_OWN_I16 ? sizeof(int16) :
-		sizeof(int8);
 	uint32		link_size = 0;
 
 	if (shape->element != OMEN_ELEMENT_F32 &&
@@ -227,7 +256,7 @@ is_rotated_shape_valid(const OmenCodeShape *shape)
 		shape->link_dims <= shape->code_dims &&
 		shape->link_dims % 16 == 0 &&
 		(shape->link_dims > 0) == (shape->link_kind != OMEN_LINK_NONE) &&
-		shape->own_size == sizeof(OmenOwnFactors) + shape->code_dims * own &&
+		is_own_size_valid(shape) &&
 		shape->pair_size == sizeof(OmenOwnFactors) + shape->code_dims &&
 		shape->link_size == link_size;
 }
@@ -239,7 +268,8 @@ omen_quant_shape_is_valid(const OmenCodeShape *shape)
 
 	if (shape->dims == 0)
 		return false;
-	if (shape->own_kind == OMEN_OWN_I8 || shape->own_kind == OMEN_OWN_I16)
+	if (shape->own_kind == OMEN_OWN_I8 || shape->own_kind == OMEN_OWN_I16 ||
+		shape->own_kind == OMEN_OWN_PQ)
 		return is_rotated_shape_valid(shape);
 	if (shape->own_kind != OMEN_OWN_RAW ||
 		shape->element < OMEN_ELEMENT_F32 ||
@@ -265,10 +295,13 @@ omen_quant_size(const OmenCodeShape *shape)
 		size += shape->code_dims * sizeof(float);
 		size += omen_rotation_size(shape->code_dims);
 	}
+	if (shape->own_kind == OMEN_OWN_PQ)
+		size += omen_pq_codebook_size(shape) +
+			omen_pq_parts(shape) * OMEN_PQ_CENTROIDS * sizeof(int32);
 	return size;
 }
 
-/* All but the mean */
+/* All but the mean and a trained codebook */
 static OmenQuantizer *
 init_quantizer(void *memory, const OmenCodeShape *shape, float max_norm2)
 {
@@ -284,8 +317,18 @@ init_quantizer(void *memory, const OmenCodeShape *shape, float max_norm2)
 
 		quant->ops = &omen_quant_rabitq_ops;
 		quant->mean = (float *) rest;
-		quant->signs = (uint8 *) (quant->mean + shape->code_dims);
 		memset(quant->mean, 0, shape->code_dims * sizeof(float));
+		rest = (char *) (quant->mean + shape->code_dims);
+		if (shape->own_kind == OMEN_OWN_PQ)
+		{
+			quant->ops = &omen_quant_pq_ops;
+			quant->biases = (int32 *) rest;
+			quant->codebook = (int8 *) (quant->biases + omen_pq_parts(shape) *
+										OMEN_PQ_CENTROIDS);
+			omen_pq_init_codebook(quant);
+			rest = (char *) quant->codebook + omen_pq_codebook_size(shape);
+		}
+		quant->signs = (uint8 *) rest;
 		omen_rotation_init(quant->signs, shape->code_dims, shape->seed);
 	}
 	return quant;
@@ -354,6 +397,21 @@ omen_quant_own_to_pair(const OmenQuantizer *quant, const uint8 *own,
 					   uint8 *pair)
 {
 	quant->ops->own_to_pair(quant, own, pair);
+}
+
+Size
+omen_quant_fine_size(const OmenCodeShape *shape)
+{
+	return shape->own_kind == OMEN_OWN_PQ ? shape->pair_size : 0;
+}
+
+void
+omen_quant_encode_fine(const OmenQuantizer *quant, const void *payload,
+					   uint8 *pair, float *scratch)
+{
+	Assert(omen_quant_fine_size(&quant->shape) > 0);
+
+	omen_own_encode_fine(quant, payload, pair, scratch);
 }
 
 float

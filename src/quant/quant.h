@@ -7,10 +7,11 @@
  *
  *	own code	  in its node's slot: precise enough that the walk's result can
  *				  be bounded from it (8 or 16 bits a dimension, or the value
- *				  itself, "raw");
+ *				  itself, "raw"), or to be steered by (a product code);
  *	pair code	  the form in which two indexed vectors are compared while the
  *				  graph is built, extended or repaired (8 bits a dimension, or
- *				  raw; equal to the own code except where that has 16 bits);
+ *				  raw; made from the own code, and equal to it if that has
+ *				  this form);
  *	link code	  in the slot of each node that links to it: a few bits a
  *				  dimension of the residual to that node (RaBitQ), so that one
  *				  page read scores a whole neighbourhood.
@@ -48,7 +49,7 @@ typedef enum OmenQuantizerKind
 	OMEN_QUANTIZER_AUTO,
 	OMEN_QUANTIZER_RABITQ,
 	OMEN_QUANTIZER_SQ8,
-	OMEN_QUANTIZER_PQ,			/* reserved */
+	OMEN_QUANTIZER_PQ,
 	OMEN_QUANTIZER_NONE
 } OmenQuantizerKind;
 
@@ -56,7 +57,9 @@ typedef enum OmenOwnKind
 {
 	OMEN_OWN_RAW,				/* payload of the value itself */
 	OMEN_OWN_I8,				/* OmenOwnFactors, then int8[code_dims] */
-	OMEN_OWN_I16				/* OmenOwnFactors, then int16[code_dims] */
+	OMEN_OWN_I16,				/* OmenOwnFactors, then int16[code_dims] */
+	OMEN_OWN_PQ					/* OmenOwnFactors, then a byte for each
+								 * subspace, see quant_pq.h */
 } OmenOwnKind;
 
 typedef enum OmenLinkKind
@@ -103,7 +106,11 @@ typedef struct OmenOwnFactors
 	float		mean_dot;		/* <mean, x>, both rotated */
 } OmenOwnFactors;
 
-/* An estimated graph distance with bounds that cannot be violated */
+/*
+ * An estimated graph distance with bounds that cannot be violated.  Only the
+ * lower bound from a product code can: in about one case of a thousand.  Its
+ * upper bound is infinite, so that whoever needs certainty looks at the row.
+ */
 typedef struct OmenBounds
 {
 	float		estimate;
@@ -112,8 +119,9 @@ typedef struct OmenBounds
 } OmenBounds;
 
 /*
- * A quantizer ready for use.  "mean" and "max_norm2" are its only trained
- * parameters; both may be zero (an index built on an empty table).
+ * A quantizer ready for use.  "mean", "max_norm2" and the codebook are its
+ * only trained parameters; the first two may be zero, the last the one to
+ * start from (an index built on an empty table).
  */
 typedef struct OmenQuantizer
 {
@@ -121,6 +129,8 @@ typedef struct OmenQuantizer
 	float		max_norm2;		/* inner product: largest |x|^2 expected */
 	float		mean_norm2;		/* |mean|^2 */
 	float	   *mean;			/* rotated, float[code_dims] */
+	int32	   *biases;			/* product codes only, see quant_pq.c */
+	int8	   *codebook;		/* the same, see quant_pq.h */
 	uint8	   *signs;			/* of the rotation, private to rotation.c */
 	const struct OmenQuantizerOps *ops;
 } OmenQuantizer;
@@ -179,18 +189,33 @@ extern OmenQuantizer *omen_quant_init_rotated(void *memory,
 extern Size omen_quant_payload_size(const OmenQuantizer *quant,
 									const void *payload);
 
+/* Floats of work area that encoding needs */
+#define OMEN_QUANT_SCRATCH(shape)	(2 * (shape)->code_dims + 16)
+
 /*
- * Own code of a value.  scratch: float[2 * code_dims].  Returns the number of
- * bytes written (shape.own_size, or what a sparse vector needs).  The caller
+ * Own code of a value.  scratch: float[OMEN_QUANT_SCRATCH].  Returns the
+ * number of bytes written (shape.own_size, or what a sparse vector needs).  The caller
  * has excluded zero vectors under cosine.
  */
 extern Size omen_quant_encode_own(const OmenQuantizer *quant,
 								  const void *payload, uint8 *own,
 								  float *scratch);
 
-/* Pair code from an own code; a plain copy unless own codes have 16 bits */
+/*
+ * Pair code from an own code; a plain copy unless own codes have 16 bits or
+ * are product codes.
+ */
 extern void omen_quant_own_to_pair(const OmenQuantizer *quant,
 								   const uint8 *own, uint8 *pair);
+
+/*
+ * Pair code of a value itself, where that is finer than from its own code:
+ * omen_quant_fine_size() is its size, or 0 where there is no difference.
+ */
+extern Size omen_quant_fine_size(const OmenCodeShape *shape);
+extern void omen_quant_encode_fine(const OmenQuantizer *quant,
+								   const void *payload, uint8 *pair,
+								   float *scratch);
 
 /* Graph distance of two pair codes */
 extern float omen_quant_pair_distance(const OmenQuantizer *quant,

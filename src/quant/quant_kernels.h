@@ -18,6 +18,12 @@
  * byte j at byte F * k + j, where F is the number of bytes of a whole group.
  * Bytes that no level meets are zero.
  *
+ * Product codes: a codebook is a sequence of planes of 512 bytes, one for
+ * every two dimensions: int8[256][2], the coordinates of all centroids there.
+ * The planes of a subspace follow each other, so that one load brings two
+ * coordinates of as many centroids as a vector holds.  Products with 16-bit
+ * integers are exact: all levels give the same codes and sums.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef OMEN_QUANT_KERNELS_H
@@ -32,6 +38,10 @@
 
 /* Dimensions a group of a link code covers */
 #define OMEN_LINK_GROUP 64
+
+/* Product codes: centroids of a subspace, bytes of two of their coordinates */
+#define OMEN_PQ_CENTROIDS	256
+#define OMEN_PQ_PLANE		(2 * OMEN_PQ_CENTROIDS)
 
 /* What encoding sums up, u being the code and x what it stands for */
 typedef struct OmenEncodeSums
@@ -144,6 +154,18 @@ typedef struct OmenCodeKernels
 								 const OmenLinkBatch *batch);
 	void		(*score_links2) (const OmenLinkQuery *query,
 								 const OmenLinkBatch *batch);
+
+	/*
+	 * Product codes, one subspace of "planes" planes: table[k] = <x, centroid
+	 * k>, and the code k of the least bias[k] - 256 * <x, centroid k>.  Bias
+	 * has k in its low byte, so there are no ties; neither may overflow.
+	 */
+	void		(*pq_table) (int planes, const int16 *x, const int8 *book,
+							 int32 *table);
+	int			(*pq_nearest) (int planes, const int16 *x, const int8 *book,
+							   const int32 *bias);
+	/* the sum of tables[i][code[i]] over n tables, which fits 32 bits */
+	int32		(*pq_sum) (int n, const int32 *tables, const uint8 *code);
 } OmenCodeKernels;
 
 /* The table in force */

@@ -37,6 +37,17 @@ OMEN_TARGET_BEGIN(OMEN_TARGET_AVX2)
 #define vf_load_i16(p) \
 	_mm256_cvtepi32_ps( \
 		_mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *) (p))))
+#define VI __m256i
+#define vi_zero() _mm256_setzero_si256()
+#define vi_set(x) _mm256_set1_epi32(x)
+#define vi_load(p) load_bytes(p)
+#define vi_store(p, v) _mm256_storeu_si256((__m256i *) (p), v)
+#define vi_sub(a, b) _mm256_sub_epi32(a, b)
+#define vi_min(a, b) _mm256_min_epi32(a, b)
+#define vi_shift(v) _mm256_slli_epi32(v, 8)
+#define vi_dot2(sum, p, x) \
+	_mm256_add_epi32(sum, _mm256_madd_epi16( \
+		_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *) (p))), x))
 #define load_bytes(p) _mm256_loadu_si256((const __m256i *) (p))
 
 typedef struct VD
@@ -63,6 +74,16 @@ vf_largest(__m256 v)
 
 	s = _mm_max_ps(s, _mm_movehl_ps(s, s));
 	return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+static inline int32
+vi_least(__m256i v)
+{
+	__m128i		s = _mm_min_epi32(_mm256_castsi256_si128(v),
+								  _mm256_extracti128_si256(v, 1));
+
+	s = _mm_min_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+	return _mm_cvtsi128_si32(_mm_min_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
 }
 
 /* Shifts lane i's bit into the place of the sign */

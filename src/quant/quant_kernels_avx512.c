@@ -34,6 +34,9 @@ add_signed(__m512i sum, __m512i a, __m512i b)
 												   _mm512_set1_epi16(1)));
 }
 
+#define add_words(sum, a, b) \
+	_mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
+
 /* Nothing is added too much */
 #define add_ones(sum, a) ((void) (a), sum)
 #define signed_excess(sum_a) ((void) (sum_a), _mm512_setzero_si512())

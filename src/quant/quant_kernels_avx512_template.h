@@ -47,6 +47,18 @@
 #define vf_store_i16(p, v) \
 	_mm256_storeu_si256((__m256i *) (p), \
 						_mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(v)))
+#define VI __m512i
+#define vi_zero() _mm512_setzero_si512()
+#define vi_set(x) _mm512_set1_epi32(x)
+#define vi_load(p) load_bytes(p)
+#define vi_store(p, v) _mm512_storeu_si512(p, v)
+#define vi_sub(a, b) _mm512_sub_epi32(a, b)
+#define vi_min(a, b) _mm512_min_epi32(a, b)
+#define vi_shift(v) _mm512_slli_epi32(v, 8)
+#define vi_least(v) _mm512_reduce_min_epi32(v)
+#define vi_dot2(sum, p, x) \
+	add_words(sum, _mm512_cvtepi8_epi16( \
+		_mm256_loadu_si256((const __m256i *) (p))), x)
 #define load_bytes(p) _mm512_loadu_si512(p)
 
 typedef struct VD

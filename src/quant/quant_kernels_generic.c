@@ -41,6 +41,16 @@
 #define vd_add(sum, a, b) ((sum) + (double) (a) * (double) (b))
 #define vd_sum(sum) (sum)
 
+#define VI int32
+#define vi_zero() 0
+#define vi_set(x) (x)
+#define vi_load(p) (*(p))
+#define vi_store(p, v) (*(p) = (v))
+#define vi_sub(a, b) ((a) - (b))
+#define vi_min(a, b) ((a) < (b) ? (a) : (b))
+#define vi_shift(v) ((v) * 256)
+#define vi_least(v) (v)
+
 /*
  * Round to nearest even.  Where rintf() would be a call, adding 1.5 * 2^23
  * does it, for that leaves no bit below the units; where it is an
@@ -54,6 +64,15 @@ round_even(float v)
 #else
 	return (int32) ((v + 12582912.0f) - 12582912.0f);
 #endif
+}
+
+static inline int32
+vi_dot2(int32 sum, const int8 *p, int32 pair)
+{
+	int16		x[2];
+
+	memcpy(x, &pair, sizeof(x));
+	return sum + p[0] * x[0] + p[1] * x[1];
 }
 
 static int32

@@ -36,11 +36,32 @@
 #define vf_load_i16(p) vcvtq_f32_s32(vmovl_s16(vld1_s16(p)))
 #define vf_store_i16(p, v) vst1_s16(p, vqmovn_s32(vcvtnq_s32_f32(v)))
 
+#define VI int32x4_t
+#define vi_zero() vdupq_n_s32(0)
+#define vi_set(x) vdupq_n_s32(x)
+#define vi_load(p) vld1q_s32(p)
+#define vi_store(p, v) vst1q_s32(p, v)
+#define vi_sub(a, b) vsubq_s32(a, b)
+#define vi_min(a, b) vminq_s32(a, b)
+#define vi_shift(v) vshlq_n_s32(v, 8)
+#define vi_least(v) vminvq_s32(v)
+
 typedef struct VD
 {
 	float64x2_t low;
 	float64x2_t high;
 } VD;
+
+static inline int32x4_t
+vi_dot2(int32x4_t sum, const int8 *p, int32x4_t pair)
+{
+	int16x8_t	words = vmovl_s8(vld1_s8(p));
+	int16x8_t	x = vreinterpretq_s16_s32(pair);
+
+	return vaddq_s32(sum, vpaddq_s32(
+		vmull_s16(vget_low_s16(words), vget_low_s16(x)),
+		vmull_high_s16(words, x)));
+}
 
 static inline float32x4_t
 vf_load_i8(const int8 *p)

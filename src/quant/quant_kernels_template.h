@@ -23,6 +23,14 @@
  *	VD					sum of products in double, of VF_LANES lanes
  *	vd_zero(), vd_add(sum, a, b), vd_sum(sum)
  *
+ *	VI					vector of VF_LANES 32-bit integers
+ *	vi_load(p), vi_store(p, v), vi_set(x), vi_zero()
+ *	vi_sub, vi_min, vi_shift(v), which shifts to the left by 8 bits
+ *	vi_least(v)			over the lanes
+ *	vi_dot2(sum, p, x)	adds, in lane i, the products of the bytes 2 * i and
+ *						2 * i + 1 from p on and the two 16-bit numbers in x,
+ *						of type VI
+ *
  * The rotation's kernels must not be written with vf_fma, and multiply only
  * what is stored next, so that compilers find nothing to fuse: see
  * rotation.h.
@@ -325,6 +333,101 @@ levels2(int dims, const OmenResidualInput *input, const float *r,
 	sums->level_centre = vf_sum(level_centre) * input->centre_scale;
 }
 
+/* --- product codes --- */
+
+/* Two 16-bit numbers in every lane */
+static inline VI
+pq_pair(const int16 *x)
+{
+	int32		pair;
+
+	memcpy(&pair, x, sizeof(pair));
+	return vi_set(pair);
+}
+
+/* Inlined for each number of planes, which keeps x in registers */
+static pg_attribute_always_inline void
+fill_table(int planes, const int16 *x, const int8 *book, int32 *table)
+{
+	VI			pairs[4];
+
+	for (int p = 0; p < planes; p++)
+		pairs[p] = pq_pair(x + 2 * p);
+	for (int k = 0; k < OMEN_PQ_CENTROIDS; k += VF_LANES)
+	{
+		VI			sum = vi_zero();
+
+		for (int p = 0; p < planes; p++)
+			sum = vi_dot2(sum, book + p * OMEN_PQ_PLANE + 2 * k, pairs[p]);
+		vi_store(table + k, sum);
+	}
+}
+
+static void
+pq_table(int planes, const int16 *x, const int8 *book, int32 *table)
+{
+	if (planes == 1)
+		fill_table(1, x, book, table);
+	else if (planes == 2)
+		fill_table(2, x, book, table);
+	else
+		fill_table(4, x, book, table);
+}
+
+/* The code is in the low byte of the least score */
+static pg_attribute_always_inline int
+find_nearest(int planes, const int16 *x, const int8 *book, const int32 *bias)
+{
+	VI			least = vi_set(PG_INT32_MAX);
+	VI			pairs[4];
+
+	for (int p = 0; p < planes; p++)
+		pairs[p] = pq_pair(x + 2 * p);
+	for (int k = 0; k < OMEN_PQ_CENTROIDS; k += VF_LANES)
+	{
+		VI			sum = vi_zero();
+
+		for (int p = 0; p < planes; p++)
+			sum = vi_dot2(sum, book + p * OMEN_PQ_PLANE + 2 * k, pairs[p]);
+		least = vi_min(least, vi_sub(vi_load(bias + k), vi_shift(sum)));
+	}
+	return vi_least(least) & 0xFF;
+}
+
+static int
+pq_nearest(int planes, const int16 *x, const int8 *book, const int32 *bias)
+{
+	if (planes == 1)
+		return find_nearest(1, x, book, bias);
+	if (planes == 2)
+		return find_nearest(2, x, book, bias);
+	return find_nearest(4, x, book, bias);
+}
+
+/*
+ * Four sums, so that no addition waits for the one before.  For 192 tables: 94
+ * ns, and 96 with gathering instructions of 8 or 16 lanes (Zen 5).
+ */
+static int32
+pq_sum(int n, const int32 *tables, const uint8 *code)
+{
+	int32		sums[4] = {0};
+	int			i = 0;
+
+	for (; i + 4 <= n; i += 4)
+	{
+		const int32 *table = tables + i * OMEN_PQ_CENTROIDS;
+
+		sums[0] += table[code[i]];
+		sums[1] += table[OMEN_PQ_CENTROIDS + code[i + 1]];
+		sums[2] += table[2 * OMEN_PQ_CENTROIDS + code[i + 2]];
+		sums[3] += table[3 * OMEN_PQ_CENTROIDS + code[i + 3]];
+	}
+	for (; i < n; i++)
+		sums[0] += tables[i * OMEN_PQ_CENTROIDS + code[i]];
+	return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
 /* --- the table --- */
 
 #define OMEN_TABLE_NAME2(isa) omen_code_kernels_##isa
@@ -350,4 +453,7 @@ const OmenCodeKernels OMEN_TABLE_NAME(OMEN_ISA) = {
 	.levels2 = levels2,
 	.score_links1 = score_links1,
 	.score_links2 = score_links2,
+	.pq_table = pq_table,
+	.pq_nearest = pq_nearest,
+	.pq_sum = pq_sum,
 };

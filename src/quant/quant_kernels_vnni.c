@@ -33,6 +33,8 @@ add_ones(__m512i sum, __m512i a)
 	return _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), a);
 }
 
+#define add_words(sum, a, b) _mm512_dpwssd_epi32(sum, a, b)
+
 #define signed_excess(sum_a) _mm512_slli_epi32(sum_a, 7)
 
 #define add_levels1(sum, levels, q) _mm512_dpbusd_epi32(sum, levels, q)

@@ -4,8 +4,9 @@
  *	  What a family of codes implements, and what queries are made of.
  *
  * quant.h's functions of the same names forward to the table; contracts are
- * stated there.  Families: raw (quant_none.c) and rotated (quant_rabitq.c,
- * with quant_own.c for own codes; "sq8" is the same without link codes).
+ * stated there.  Families: raw (quant_none.c) and rotated (quant_own.c), the
+ * latter with link codes ("rabitq", quant_rabitq.c), without ("sq8", the same
+ * table), or with product codes as own codes ("pq", quant_pq.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -67,10 +68,14 @@ struct OmenQuery
 	OmenOwnFactors factors;		/* of q's own code of 8 bits */
 	int8	   *codes;			/* that code */
 	OmenLinkQuery link;			/* the same against link codes */
+	const int32 *tables;		/* the query against all centroids, */
+	float		table_step;		/* in this unit: see quant_pq.c */
+	float		steer;			/* part of a code's error that bounds count */
 };
 
 extern const OmenQuantizerOps omen_quant_none_ops;
 extern const OmenQuantizerOps omen_quant_rabitq_ops;
+extern const OmenQuantizerOps omen_quant_pq_ops;
 
 /* Raw graph distance of two payloads, a query first: quant_none.c */
 extern float omen_raw_distance(const OmenCodeShape *shape, const void *query,
@@ -93,7 +98,22 @@ extern float omen_own_pair_distance(const OmenQuantizer *quant,
 extern void omen_own_pair_block(const OmenQuantizer *quant, const uint8 *a,
 								const uint8 *b, Size stride, int n,
 								float *distances);
+extern void omen_own_encode_fine(const OmenQuantizer *quant,
+								 const void *payload, uint8 *pair,
+								 float *scratch);
+extern bool omen_own_special_factors(uint32 dims, float largest,
+									 OmenOwnFactors *factors);
+extern void omen_own_form_factors(const OmenQuantizer *quant, const float *x,
+								  const OmenEncodeSums *sums,
+								  OmenOwnFactors *factors);
+extern void omen_own_tag(uint32 dims, const float *x, OmenOwnFactors *factors);
+extern Size omen_own_query_size(const OmenQuantizer *quant);
+extern void omen_own_query_init(OmenQuery *query, const void *payload);
 extern OmenBounds omen_own_bounds(const OmenQuery *query, const uint8 *own);
+extern OmenBounds omen_own_bounds_of(const OmenQuery *query,
+									 const OmenOwnFactors *factors, float dot);
+extern void omen_own_query_block(const OmenQuery *query, const uint8 *pairs,
+								 Size stride, int n, float *est);
 
 /* |x| beyond which squares and sums could leave the range of floats */
 #define OMEN_USABLE_NORM2	1e36f

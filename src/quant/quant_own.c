@@ -104,9 +104,9 @@ omen_own_load(const OmenQuantizer *quant, const void *payload, float *x)
  * Factors from what encoding summed up.  The error is computed for the
  * rounded scale, so only its own rounding must be made up for.
  */
-static void
-form_factors(const OmenQuantizer *quant, const float *x,
-			 const OmenEncodeSums *sums, OmenOwnFactors *factors)
+void
+omen_own_form_factors(const OmenQuantizer *quant, const float *x,
+					  const OmenEncodeSums *sums, OmenOwnFactors *factors)
 {
 	double		scale;
 	double		error2;
@@ -129,8 +129,8 @@ form_factors(const OmenQuantizer *quant, const float *x,
  * for all others.  A tiny vector counts as its own error, twice over because
  * that error is not orthogonal to it.
  */
-static bool
-form_special_factors(uint32 dims, float largest, OmenOwnFactors *factors)
+bool
+omen_own_special_factors(uint32 dims, float largest, OmenOwnFactors *factors)
 {
 	memset(factors, 0, sizeof(*factors));
 	if (!(largest * largest * dims <= OMEN_USABLE_NORM2))
@@ -154,13 +154,13 @@ omen_own_encode_i8(const OmenQuantizer *quant, const float *x,
 	float		largest = omen_code_kernels->max_abs(dims, x);
 	OmenEncodeSums sums;
 
-	if (form_special_factors(dims, largest, factors))
+	if (omen_own_special_factors(dims, largest, factors))
 	{
 		memset(codes, 0, dims * sizeof(int8));
 		return;
 	}
 	omen_code_kernels->encode_i8(dims, x, OMEN_I8_MAX / largest, codes, &sums);
-	form_factors(quant, x, &sums, factors);
+	omen_own_form_factors(quant, x, &sums, factors);
 }
 
 static void
@@ -171,14 +171,14 @@ encode_i16(const OmenQuantizer *quant, const float *x,
 	float		largest = omen_code_kernels->max_abs(dims, x);
 	OmenEncodeSums sums;
 
-	if (form_special_factors(dims, largest, factors))
+	if (omen_own_special_factors(dims, largest, factors))
 	{
 		memset(codes, 0, dims * sizeof(int16));
 		return;
 	}
 	omen_code_kernels->encode_i16(dims, x, OMEN_I16_MAX / largest, codes,
 								  &sums);
-	form_factors(quant, x, &sums, factors);
+	omen_own_form_factors(quant, x, &sums, factors);
 }
 
 static uint32
@@ -202,9 +202,10 @@ hash_floats(uint32 n, const float *x)
  * can have the same code and factors; so the last bits of the error, which is
  * an upper bound and may be larger by a sixtieth, tell them apart.
  */
-static void
-tag_error(OmenOwnFactors *factors, uint32 hash)
+void
+omen_own_tag(uint32 dims, const float *x, OmenOwnFactors *factors)
 {
+	uint32		hash = hash_floats(dims, x);
 	uint32		bits;
 
 	memcpy(&bits, &factors->error, sizeof(bits));
@@ -226,9 +227,22 @@ omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
 	else
 		omen_own_encode_i8(quant, x, &factors,
 						   (int8 *) (own + sizeof(factors)));
-	tag_error(&factors, hash_floats(quant->shape.code_dims, x));
+	omen_own_tag(quant->shape.code_dims, x, &factors);
 	memcpy(own, &factors, sizeof(factors));
 	return quant->shape.own_size;
+}
+
+/* A pair code of 8 bits, whatever the own code */
+void
+omen_own_encode_fine(const OmenQuantizer *quant, const void *payload,
+					 uint8 *pair, float *scratch)
+{
+	float	   *x = (float *) TYPEALIGN(64, scratch);
+	OmenOwnFactors factors;
+
+	omen_own_load(quant, payload, x);
+	omen_own_encode_i8(quant, x, &factors, (int8 *) (pair + sizeof(factors)));
+	memcpy(pair, &factors, sizeof(factors));
 }
 
 /* Sums of products of so many 8-bit and 16-bit codes fit 32 bits */
@@ -262,7 +276,7 @@ round_to_i8(uint32 dims, const int16 *wide, int8 *codes, int64 *cross,
 
 /*
  * From 16 to 8 bits.  The scale makes up for the coarser code as in
- * form_factors; the errors of both steps add up.  The 16-bit code stands for
+ * omen_own_form_factors; the errors of both steps add up.  The 16-bit code stands for
  * a vector of squared length |x|^2 + |e|^2, for e is orthogonal to x.
  */
 static void
@@ -277,7 +291,7 @@ drop_to_i8(uint32 dims, const int16 *wide, OmenOwnFactors *factors,
 	int64		norm2;
 
 	round_to_i8(dims, wide, codes, &cross, &norm2);
-	if (cross == 0)				/* all zero, see form_special_factors */
+	if (cross == 0)				/* all zero, see omen_own_special_factors */
 		return;
 	factors->scale = (float) (factors->norm2 / (wide_scale * cross));
 	scale = factors->scale;
@@ -366,6 +380,73 @@ omen_own_pair_distance(const OmenQuantizer *quant, const uint8 *a,
 	return distance;
 }
 
+/* --- queries --- */
+
+/* What omen_own_query_init() lays out at the start of the query's memory */
+Size
+omen_own_query_size(const OmenQuantizer *quant)
+{
+	return quant->shape.code_dims * (sizeof(float) + sizeof(int8));
+}
+
+/*
+ * Worst case of a float sum, in relation to the sum of absolute values: half
+ * an ulp for each term that goes into the same partial sum, and some for the
+ * terms and for adding up partial sums.  The distance kernels split their
+ * sums as ours do.
+ */
+static float
+relative_sum_error(uint32 dims)
+{
+	return ldexpf((float) (dims / omen_code_kernels->sums + 16), -24);
+}
+
+void
+omen_own_query_init(OmenQuery *query, const void *payload)
+{
+	const OmenQuantizer *quant = query->quant;
+	uint32		dims = quant->shape.code_dims;
+
+	query->rotated = (float *) query->memory;
+	query->codes = (int8 *) (query->rotated + dims);
+	omen_own_load(quant, payload, query->rotated);
+	omen_own_encode_i8(quant, query->rotated, &query->factors, query->codes);
+
+	query->usable = query->factors.norm2 != OMEN_UNUSABLE;
+	query->norm2 = query->factors.norm2;
+	query->norm = sqrtf(query->norm2) + query->factors.error;
+	query->mean_norm = sqrtf(quant->mean_norm2);
+	query->mean_dot = query->factors.mean_dot + quant->mean_norm2;
+	query->sum_error = relative_sum_error(dims);
+	query->rotation_error = omen_rotation_error(dims);
+}
+
+/* Estimates from pair codes */
+void
+omen_own_query_block(const OmenQuery *query, const uint8 *pairs, Size stride,
+					 int n, float *est)
+{
+	OmenBlockForm form = {0};
+
+	form.codes = query->codes;
+	if (query->quant->shape.metric == OMEN_METRIC_IP)
+	{
+		form.constant = -query->mean_dot;
+		form.mean_dot_weight = -1;
+		form.dot_weight = -query->factors.scale;
+		form.minimum = -INFINITY;
+	}
+	else
+	{
+		form.constant = query->norm2;
+		form.norm2_weight = 1;
+		form.dot_weight = -2 * query->factors.scale;
+		form.minimum = 0;
+	}
+	omen_code_kernels->score_block(query->quant->shape.code_dims, &form, pairs,
+								   stride, n, est);
+}
+
 /* --- bounds --- */
 
 /* What is known of the distance: nothing */
@@ -441,15 +522,24 @@ bound_inner_product(const OmenQuery *query, const OmenOwnFactors *f, float dot)
 	return bounds;
 }
 
+/* Bounds from a vector's factors and dot, a <u,q> */
+OmenBounds
+omen_own_bounds_of(const OmenQuery *query, const OmenOwnFactors *factors,
+				   float dot)
+{
+	if (!query->usable || factors->norm2 == OMEN_UNUSABLE)
+		return no_bounds(query);
+	return query->quant->shape.metric == OMEN_METRIC_IP ?
+		bound_inner_product(query, factors, dot) :
+		bound_l2(query, factors, dot);
+}
+
 OmenBounds
 omen_own_bounds(const OmenQuery *query, const uint8 *own)
 {
 	const OmenCodeShape *shape = &query->quant->shape;
 	OmenOwnFactors f = omen_own_factors(own);
 	float		dot;
-
-	if (!query->usable || f.norm2 == OMEN_UNUSABLE)
-		return no_bounds(query);
 
 	if (shape->own_kind == OMEN_OWN_I16)
 		dot = omen_code_kernels->dot_i16_f32(shape->code_dims,
@@ -459,7 +549,5 @@ omen_own_bounds(const OmenQuery *query, const uint8 *own)
 		dot = omen_code_kernels->dot_i8_f32(shape->code_dims,
 											omen_own_codes(own),
 											query->rotated);
-	dot *= f.scale;
-	return shape->metric == OMEN_METRIC_IP ?
-		bound_inner_product(query, &f, dot) : bound_l2(query, &f, dot);
+	return omen_own_bounds_of(query, &f, dot * f.scale);
 }

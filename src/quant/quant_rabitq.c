@@ -165,8 +165,7 @@ query_size(const OmenQuantizer *quant)
 {
 	const OmenCodeShape *shape = &quant->shape;
 
-	return shape->code_dims * (sizeof(float) + sizeof(int8)) +
-		shape->link_dims + OMEN_LINK_GROUP;
+	return omen_own_query_size(quant) + shape->link_dims + OMEN_LINK_GROUP;
 }
 
 /* The query's codes in the order of a link code's fields */
@@ -201,38 +200,14 @@ arrange_link_codes(OmenQuery *query, int8 *arranged)
 		(bits == 2 ? 1.5f : 0.5f);
 }
 
-/*
- * Worst case of a float sum, in relation to the sum of absolute values: half
- * an ulp for each term that goes into the same partial sum, and some for the
- * terms and for adding up partial sums.  The distance kernels split their
- * sums as ours do.
- */
-static float
-relative_sum_error(uint32 dims)
-{
-	return ldexpf((float) (dims / omen_code_kernels->sums + 16), -24);
-}
-
 static void
 query_init(OmenQuery *query, const void *payload)
 {
-	const OmenQuantizer *quant = query->quant;
-	uint32		dims = quant->shape.code_dims;
+	const OmenCodeShape *shape = &query->quant->shape;
 
-	query->rotated = (float *) query->memory;
-	query->codes = (int8 *) (query->rotated + dims);
-	omen_own_load(quant, payload, query->rotated);
-	omen_own_encode_i8(quant, query->rotated, &query->factors, query->codes);
-
-	query->usable = query->factors.norm2 != OMEN_UNUSABLE;
-	query->norm2 = query->factors.norm2;
-	query->norm = sqrtf(query->norm2) + query->factors.error;
-	query->mean_norm = sqrtf(quant->mean_norm2);
-	query->mean_dot = query->factors.mean_dot + quant->mean_norm2;
-	query->sum_error = relative_sum_error(dims);
-	query->rotation_error = omen_rotation_error(dims);
-	if (quant->shape.link_kind != OMEN_LINK_NONE)
-		arrange_link_codes(query, query->codes + dims);
+	omen_own_query_init(query, payload);
+	if (shape->link_kind != OMEN_LINK_NONE)
+		arrange_link_codes(query, query->codes + shape->code_dims);
 }
 
 static void
@@ -242,31 +217,6 @@ query_links(const OmenQuery *query, const OmenLinkBatch *batch)
 		omen_code_kernels->score_links2(&query->link, batch);
 	else
 		omen_code_kernels->score_links1(&query->link, batch);
-}
-
-static void
-query_block(const OmenQuery *query, const uint8 *pairs, Size stride, int n,
-			float *est)
-{
-	OmenBlockForm form = {0};
-
-	form.codes = query->codes;
-	if (query->quant->shape.metric == OMEN_METRIC_IP)
-	{
-		form.constant = -query->mean_dot;
-		form.mean_dot_weight = -1;
-		form.dot_weight = -query->factors.scale;
-		form.minimum = -INFINITY;
-	}
-	else
-	{
-		form.constant = query->norm2;
-		form.norm2_weight = 1;
-		form.dot_weight = -2 * query->factors.scale;
-		form.minimum = 0;
-	}
-	omen_code_kernels->score_block(query->quant->shape.code_dims, &form, pairs,
-								   stride, n, est);
 }
 
 const OmenQuantizerOps omen_quant_rabitq_ops = {
@@ -280,5 +230,5 @@ const OmenQuantizerOps omen_quant_rabitq_ops = {
 	.query_init = query_init,
 	.query_own = omen_own_bounds,
 	.query_links = query_links,
-	.query_block = query_block,
+	.query_block = omen_own_query_block,
 };

@@ -303,7 +303,7 @@ sub options
 	my %values = (
 		m => [ 2, 3, 8, 16, 40, 100, 1, 101, -1, "'x'", 2.5 ],
 		ef_construction => [ 4, 10, 64, 200, 1000, 3, 1001, "'many'" ],
-		quantizer => [ 'auto', 'rabitq', 'sq8', 'none', 'pq', "'RaBitQ'", "''", 1 ],
+		quantizer => [ 'auto', 'rabitq', 'sq8', 'pq', 'none', 'product', "'RaBitQ'", "''", 1 ],
 		ef_search => [ 0, 1, 40, 1000, 1001, -1 ],
 		fillfactor => [50]);
 

@@ -1,6 +1,7 @@
 # Recall of every operator class, for an index that came to be in every way:
 # serial build, parallel build, build in little memory, and inserts alone; on
 # random and on clustered data. Results are complete and in order each time.
+# The same for product codes, which are the coarsest.
 
 use strict;
 use warnings FATAL => 'all';
@@ -24,10 +25,10 @@ my $node = new_node('recall');
 
 sub check_index
 {
-	my ($type, $metric, $kind, $mode) = @_;
+	my ($type, $metric, $kind, $mode, $quantizer) = @_;
 	my ($name, $settings, $insert) = @$mode;
 	my $operator = $OPERATORS{$type}{$metric};
-	my $label = "$type $metric, $kind data, $name";
+	my $label = "$type $metric, $kind data, $name, $quantizer codes";
 	my $target = $insert ? 'inserted' : 'items';
 
 	query($node,
@@ -35,7 +36,8 @@ sub check_index
 	  if $insert;
 	query($node,
 		"$settings; DROP INDEX IF EXISTS idx;"
-		  . " CREATE INDEX idx ON $target USING omenhnsw (v ${type}_${metric}_ops)");
+		  . " CREATE INDEX idx ON $target USING omenhnsw (v ${type}_${metric}_ops)"
+		  . " WITH (quantizer = $quantizer)");
 	query($node, "INSERT INTO inserted TABLE items") if $insert;
 
 	my ($recall, $lacking, $disorder) = recall(
@@ -61,7 +63,11 @@ foreach my $type (qw(vector halfvec sparsevec bit))
 		query($node, 'ALTER TABLE items SET (parallel_workers = 2); ANALYZE items');
 		foreach my $metric (sort keys %{ $OPERATORS{$type} })
 		{
-			check_index($type, $metric, $kind, $_) foreach @modes;
+			check_index($type, $metric, $kind, $_, 'auto') foreach @modes;
+			if ($type =~ /vec/ && $type !~ /sparse/ && $metric ne 'l1')
+			{
+				check_index($type, $metric, $kind, $_, 'pq') foreach @modes;
+			}
 			ok( uses_index(
 					$node,
 					'idx',

@@ -99,7 +99,7 @@ SQL
 # every quantizer
 load_rows($node, 'items', %data, rows => 2000);
 load_queries($node, 'queries', %data);
-foreach my $quantizer (qw(auto rabitq sq8 none))
+foreach my $quantizer (qw(auto rabitq sq8 pq none))
 {
 	query($node,
 		'DROP INDEX IF EXISTS idx; CREATE INDEX idx ON items USING omenhnsw'

@@ -80,6 +80,16 @@ my @kinds = (
 		rows => 200,
 		value =>
 		  'ARRAY(SELECT cos(i * g) FROM generate_series(1, 20) g)::real[]::vector'
+	},
+	{
+		name => 'product codes',
+		type => 'vector(400)',
+		class => 'vector_cosine_ops',
+		op => '<=>',
+		with => 'quantizer = pq, m = 4',
+		rows => 260,
+		value =>
+		  'ARRAY(SELECT cos(i * g) FROM generate_series(1, 400) g)::real[]::vector'
 	});
 
 sub make_kind
@@ -254,6 +264,7 @@ $files[$_] = make_index($node, $_ % @kinds, $_) foreach 0 .. $mutations - 1;
 my $other_version = make_index($node, 0, 'v');
 my $other_format = make_index($node, 0, 'f');
 my %map = map { $_ => make_index($node, 0, $_) } qw(leaf owner far kind root);
+my $other_codebook = make_index($node, $#kinds, 'c');
 $node->stop;
 system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
   if $checksums;
@@ -282,6 +293,9 @@ sub patch
 }
 patch($other_version, 24 + 4, pack('V', 99));
 patch($other_format, 2 * $page - 24 + 2, pack('v', 7));
+
+# the codebook of product codes lies behind the mean, which is one page long
+patch($other_codebook, 6 * $page + 1000, 'x');
 
 # the TID map: the first block of each level, by the kind of its page
 sub find_kind
@@ -327,6 +341,17 @@ is(join("\n", @broken), '', 'REINDEX repairs them');
 cmp_ok($noticed, '>', $mutations / 3, "$noticed of them were noticed");
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC|TRAP/,
 	'no server process died');
+
+# a codebook of which one byte has changed: any bytes would do as a codebook
+{
+	my ($messages, @states) = exercise($node, $#kinds, 'c');
+
+	like($messages, qr/The codebook is not the one that codes were made with/,
+		'a changed codebook is noticed');
+	is(join(' ', sort { $a cmp $b } keys %{ { map { $_ => 1 } @states } }),
+		'XX002', 'whatever is done with the index');
+	ok(is_repaired($node, $#kinds, 'c'), 'and REINDEX repairs it');
+}
 
 # an index that another version of omendb made
 foreach my $case ([ 'v', qr/has format version 99, this version of omendb reads/ ],

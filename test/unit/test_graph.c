@@ -1,4 +1,4 @@
-/* link: src/graph/graph_select.c src/graph/graph_build*.c src/quant/quant*.c src/quant/pair_matrix.c src/quant/rotation.c src/distance/[ds]*.c src/base/cpu.c */
+/* link: src/graph/graph_select.c src/graph/graph_build*.c src/quant/quant*.c src/quant/pair_matrix.c src/quant/kmeans.c src/quant/rotation.c src/distance/[ds]*.c src/base/cpu.c */
 /*-------------------------------------------------------------------------
  *
  * test_graph.c
@@ -239,7 +239,8 @@ encode_set(Set *set)
 	}
 	set->quant = omen_quant_init(allocate(omen_quant_size(&shape)), &shape,
 								 mean, max_norm2);
-	scratch = allocate((2 * shape.code_dims + set->dims) * sizeof(float));
+	scratch = allocate((OMEN_QUANT_SCRATCH(&shape) + set->dims) *
+					   sizeof(float));
 	own = allocate(shape.own_size + sizeof(OmenSparsePayload) +
 				   8 * set->dims);
 	set->codes = allocate(set->n * (shape.pair_size + 8) +
