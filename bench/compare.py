@@ -2,7 +2,7 @@
 """The side-by-side benchmark; run.sh prepares it and says how to call it.
 
 Settings come from the environment: MODE, PARTS, SETS, ROWS, QUERIES, REPEATS,
-BUILD_REPEATS, KNOBS, REBUILD, CORE, KEEP, OMEN_BENCH_DIR,
+BUILD_REPEATS, KNOBS, REBUILD, CORE, MEMORY_MB, KEEP, OMEN_BENCH_DIR,
 OMEN_PORT.
 """
 import importlib
@@ -23,9 +23,10 @@ import workload
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "out")
-ALL_PARTS = ("build", "search")
+ALL_PARTS = ("build", "search", "fresh", "concurrency", "insert", "update",
+             "vacuum", "restart", "cold")
 SHORT_SET = "mnist_10k"
-PARTS = {"short": "build search", "full": " ".join(ALL_PARTS)}
+PARTS = {"short": "build search insert", "full": " ".join(ALL_PARTS)}
 KNOBS = {"short": "10,20,40,80,160,320", "full": "10,20,40,80,120,200,400,800"}
 
 
@@ -68,6 +69,7 @@ class Comparison:
         self.build_repeats = setting("BUILD_REPEATS", "1", positive)
         self.queries = setting("QUERIES", "1000", positive)
         self.rows = setting("ROWS", "0", int) or None
+        self.memory_limit = setting("MEMORY_MB", "0", int)
         self.core = setting("CORE", str(max(os.sched_getaffinity(0))), int)
         self.cache = setting("OMEN_BENCH_DIR")
         if not os.path.isdir(self.cache):
