@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -79,23 +80,24 @@ class Comparison:
                                     setting("OMEN_PORT", "5433"))
         self.servers = peers.server_peers()
         self.libraries = peers.library_peers(self.cache)
-        self._rebuild(setting("REBUILD", "", words))
+        self.rebuild = self._peers_named(setting("REBUILD", "", words))
         self._workload = None
         self._built = set()
         for name in self.sets:
             derived.ensure(name, self.cache + "/sets")
             sets.open_set(name)
 
-    def _rebuild(self, names):
+    def _peers_named(self, names):
         known = {peer.name for peer in self.servers + self.libraries}
-        aliases = {"ours": {"omendb"}, "theirs": known - {"omendb"},
-                   "all": known}
-        self.rebuild = set()
+        groups = {"ours": {"omendb"}, "theirs": known - {"omendb"},
+                  "all": known}
+        result = set()
         for name in names:
-            if name not in known | set(aliases):
+            if name not in known | set(groups):
                 raise SystemExit(f"REBUILD={name}: one of "
-                                 + ", ".join(sorted(known | set(aliases))))
-            self.rebuild |= aliases.get(name, {name})
+                                 + ", ".join(sorted(known | set(groups))))
+            result |= groups.get(name, {name})
+        return result
 
     def workload(self, name, rows=None):
         """The set of that name; the last one is kept."""
@@ -108,19 +110,19 @@ class Comparison:
                                                     self.queries)
         return self._workload[1]
 
-    def ensure(self, peer, load, index=True):
-        """Data and index of a peer, built anew only once a run if asked."""
-        if (peer.name, load.table) not in self._built:
-            say(f"{peer.name}: table and index of {load.table}")
+    def ensure(self, peer, data, index=True):
+        """Data and index of a peer, unless they are known to be there."""
+        if (peer.name, data.table) not in self._built:
+            say(f"{peer.name}: table and index of {data.table}")
             if index:
-                peer.ensure(load, peer.name in self.rebuild)
-                self.built(peer, load)
+                peer.ensure(data)
+                self.built(peer, data)
             else:
-                peer.ensure(load, index=False)
+                peer.ensure(data, index=False)
 
-    def built(self, peer, load):
+    def built(self, peer, data):
         """Its index is of this run."""
-        self._built.add((peer.name, load.table))
+        self._built.add((peer.name, data.table))
 
     def sets_for(self, default):
         """What SETS names, else the short mode's, else the part's own."""
@@ -199,10 +201,15 @@ def earlier():
 def main():
     comparison = Comparison()
     comparison.server.create()
-    comparison.server.start()
+    for peer in comparison.libraries:
+        if peer.name in comparison.rebuild:
+            peer.forget()
     try:
+        comparison.server.start()
         for peer in comparison.servers:
-            comparison.server.create_database(peer.database, peer.extension)
+            comparison.server.create_database(
+                peer.database, peer.extension,
+                anew=peer.name in comparison.rebuild)
         measure.pin(None)
         results = earlier()
         about = {"machine": machine(), "versions": versions(comparison),
@@ -211,11 +218,11 @@ def main():
             module = importlib.import_module(f"parts.{name}")
             say(f"{name}: {module.TITLE}")
             # other load of the machine: wall times are no better than it
-            load = [f"{os.getloadavg()[0]:.1f}"]
+            busy = [f"{os.getloadavg()[0]:.1f}"]
             when = time.strftime("%Y-%m-%d %H:%M")
             result = module.run(comparison)
-            load.append(f"{os.getloadavg()[0]:.1f}")
-            results[name] = {"about": {**about, "time": when, "load": load},
+            busy.append(f"{os.getloadavg()[0]:.1f}")
+            results[name] = {"about": {**about, "time": when, "load": busy},
                              "result": result}
             write(results)
             print("\n".join(module.make_report(results[name]["result"], OUT)),
@@ -226,5 +233,11 @@ def main():
             comparison.server.stop()
 
 
+def end(number, _):
+    """Let a signal unwind the stack, so that the server is stopped."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, end)
     sys.exit(main())

@@ -50,12 +50,12 @@ class ServerPeer:
                  f"USING {self.method} (embedding vector_{metric}_ops) "
                  f"WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})")
 
-    def ensure(self, workload, rebuild=False, index=True):
+    def ensure(self, workload, index=True):
         """Table and index of a workload, made unless they are there."""
         db, table = self.connect(), workload.table
         if not self.has_table(db, table):
             self.load(db, workload, table)
-        if index and (rebuild or not self.has_table(db, f"{table}_index")):
+        if index and not self.has_table(db, f"{table}_index"):
             self.create_index(db, table, workload.metric)
         db.close()
 
@@ -119,9 +119,16 @@ class LibraryPeer:
     def serves(workload):
         return workload.metric in ("l2", "ip", "cosine")
 
-    def ensure(self, workload, rebuild=False):
+    def forget(self):
+        """Remove the indexes that earlier runs built."""
+        if os.path.isdir(self._folder):
+            for name in os.listdir(self._folder):
+                if name.endswith("." + self.name):
+                    os.remove(os.path.join(self._folder, name))
+
+    def ensure(self, workload):
         path = self._path(workload)
-        if os.path.exists(path) and not rebuild:
+        if os.path.exists(path):
             return
         os.makedirs(self._folder, exist_ok=True)
         base = work.floats(workload.base_array, workload.metric)

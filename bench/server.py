@@ -108,8 +108,11 @@ class Server:
         except FileNotFoundError:
             return None
 
-    def create_database(self, name, extension):
+    def create_database(self, name, extension, anew=False):
+        """Make it where there is none, or in place of the one there is."""
         db = pg.Connection("dbname=postgres")
+        if anew:
+            db.query(f"DROP DATABASE IF EXISTS {name}")
         if not db.query("SELECT 1 FROM pg_database "
                         f"WHERE datname = '{name}'"):
             db.query(f"CREATE DATABASE {name}")

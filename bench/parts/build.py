@@ -24,9 +24,9 @@ def run(comparison):
             for name in comparison.sets_for(SETS)}
 
 
-def measure_set(comparison, load):
+def measure_set(comparison, data):
     for peer in comparison.servers:
-        comparison.ensure(peer, load, index=False)
+        comparison.ensure(peer, data, index=False)
     costs = {}
     for kind in KINDS:
         samples = {}
@@ -35,38 +35,38 @@ def measure_set(comparison, load):
                 if kind in ONLY_OURS and peer.name != report.OURS:
                     continue
                 samples.setdefault(peer.name, []).append(
-                    server_build(comparison, peer, load, kind))
+                    server_build(comparison, peer, data, kind))
             for peer in comparison.libraries:
-                if kind not in ONLY_OURS and peer.serves(load):
+                if kind not in ONLY_OURS and peer.serves(data):
                     samples.setdefault(peer.name, []).append(
-                        library_build(peer, load, kind))
+                        library_build(peer, data, kind))
         costs[kind] = {name: report.medians(of)
                        for name, of in samples.items()}
-    return {"rows": load.rows, "dim": load.dim, "costs": costs}
+    return {"rows": data.rows, "dim": data.dim, "costs": costs}
 
 
-def server_build(comparison, peer, load, kind):
-    print(f"   {peer.name}, {load.table}, {kind}", flush=True)
+def server_build(comparison, peer, data, kind):
+    print(f"   {peer.name}, {data.table}, {kind}", flush=True)
     db = peer.connect()
-    db.query(f"DROP INDEX IF EXISTS {load.table}_index; CHECKPOINT")
+    db.query(f"DROP INDEX IF EXISTS {data.table}_index; CHECKPOINT")
     db.query(KINDS[kind])
     cost = measure.cost(
         db, comparison.server,
-        lambda: peer.create_index(db, load.table, load.metric), watch=True)
+        lambda: peer.create_index(db, data.table, data.metric), watch=True)
     db.close()
-    comparison.built(peer, load)
-    cost["wal_bytes_a_row"] = cost.pop("wal_bytes") / load.rows
+    comparison.built(peer, data)
+    cost["wal_bytes_a_row"] = cost.pop("wal_bytes") / data.rows
     for name in ("rss_anon", "rss_shmem", "rss_file"):
         cost[name + "_mb"] = cost.pop(name) / 1e6
     return cost
 
 
-def library_build(peer, load, kind):
-    print(f"   {peer.name}, {load.table}, {kind}", flush=True)
-    base = work.floats(load.base_array, load.metric)
+def library_build(peer, data, kind):
+    print(f"   {peer.name}, {data.table}, {kind}", flush=True)
+    base = work.floats(data.base_array, data.metric)
     threads = 1 if kind == "serial" else peers.THREADS
     start, cpu = time.perf_counter(), time.process_time()
-    peer.build(base, load, threads)
+    peer.build(base, data, threads)
     return {"wall_s": time.perf_counter() - start,
             "all_cpu_s": time.process_time() - cpu}
 

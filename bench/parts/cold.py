@@ -15,11 +15,11 @@ def run(comparison):
     return result
 
 
-def measure_set(comparison, load):
+def measure_set(comparison, data):
     for peer in comparison.servers:
-        comparison.ensure(peer, load)
-    size = min(peer.bytes_a_row(load) for peer in comparison.servers)
-    buffers = max(16, int(size * load.rows / 3) >> 13)
+        comparison.ensure(peer, data)
+    size = min(peer.bytes_a_row(data) for peer in comparison.servers)
+    buffers = max(16, int(size * data.rows / 3) >> 13)
     points = {when: {peer.name: [] for peer in comparison.servers}
               for when in ("cold", "settled")}
     for knob in KNOBS:
@@ -27,18 +27,18 @@ def measure_set(comparison, load):
                    for when in points}
         for _ in range(comparison.repeats):
             for peer in comparison.servers:
-                passes = restart(comparison, peer, load, knob, buffers)
+                passes = restart(comparison, peer, data, knob, buffers)
                 for when, one in zip(points, passes):
                     samples[when][peer.name].append(one)
         for when, by_peer in samples.items():
             for name, of in by_peer.items():
                 points[when][name].append(report.medians(of))
-    return {"rows": load.rows, "dim": load.dim, "points": points,
+    return {"rows": data.rows, "dim": data.dim, "points": points,
             "shared_buffers_mb": buffers / 128,
             "memory_limit": comparison.memory_limit}
 
 
-def restart(comparison, peer, load, knob, buffers):
+def restart(comparison, peer, data, knob, buffers):
     """Two passes over the queries: nothing cached, then what stayed so."""
     server = comparison.server
     server.stop()
@@ -47,13 +47,13 @@ def restart(comparison, peer, load, knob, buffers):
     if comparison.memory_limit:
         server.limit_memory(comparison.memory_limit)
     measure.pin(comparison.core)
-    searcher = peer.open(load, comparison.core, check=False)
+    searcher = peer.open(data, comparison.core, check=False)
     searcher.set_knob(knob)
-    count = min(QUERIES, len(load.query_array))
+    count = min(QUERIES, len(data.query_array))
     result = []
     for _ in range(2):
         one = measure.Pass(searcher, count)
-        result.append({"knob": knob, "recall": load.recall(one.found),
+        result.append({"knob": knob, "recall": data.recall(one.found),
                        "wall_us": 1e6 / one.qps, "qps": one.qps,
                        "cpu_us": one.cpu_us})
     searcher.close()

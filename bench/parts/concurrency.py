@@ -17,25 +17,25 @@ def run(comparison):
             for name in comparison.sets_for(SETS)}
 
 
-def measure_set(comparison, load):
-    load.truth()
+def measure_set(comparison, data):
+    data.truth()
     for peer in comparison.servers:
-        comparison.ensure(peer, load)
+        comparison.ensure(peer, data)
     measure.pin(None)
     samples = {peer.name: [] for peer in comparison.servers}
     for _ in range(comparison.repeats):
         for peer in comparison.servers:
             rates = {f"qps, {count} clients": clients.together(
-                count, lambda number, ready, p=peer: search(p, load, ready))
+                count, lambda number, ready, p=peer: search(p, data, ready))
                 for count in CLIENTS}
             one, two = rates.values()
             samples[peer.name].append({**rates, "2 clients / 1": two / one})
     return {name: report.medians(of) for name, of in samples.items()}
 
 
-def search(peer, load, ready):
-    searcher = peer.open(load)
-    count = len(load.query_array)
+def search(peer, data, ready):
+    searcher = peer.open(data)
+    count = len(data.query_array)
     measure.warm(searcher, count, KNOB)
     ready()
     end, done = time.perf_counter() + SECONDS, 0

@@ -20,25 +20,25 @@ def run(comparison):
             for name in comparison.sets_for(SETS)}
 
 
-def measure_set(comparison, load):
+def measure_set(comparison, data):
     for peer in comparison.servers:
-        comparison.ensure(peer, load)
+        comparison.ensure(peer, data)
     measure.pin(comparison.core)
     samples = {peer.name: [] for peer in comparison.servers}
     # the round before the first brings pages into shared memory
     for number in range(-1, comparison.repeats):
         for peer in comparison.servers:
-            sample = connection(peer, load, comparison.core)
+            sample = connection(peer, data, comparison.core)
             if number >= 0:
                 samples[peer.name].append(sample)
     measure.pin(None)
     return {name: report.medians(of) for name, of in samples.items()}
 
 
-def connection(peer, load, core):
+def connection(peer, data, core):
     """first_ms is wall time, all else CPU time of the backend a query."""
-    count = min(QUERIES, len(load.query_array))
-    searcher = peer.open(load, core, check=False)
+    count = min(QUERIES, len(data.query_array))
+    searcher = peer.open(data, core, check=False)
     searcher.set_knob(KNOB)
     cpu, start = searcher.cpu_ns(), time.perf_counter()
     searcher.search(0)

@@ -16,12 +16,12 @@ UNITS = ("cpu_us", "wal_bytes", "after_checkpoint_wal_bytes",
 class Target:
     """A peer's table of the first rows, and the rows to come after them."""
 
-    def __init__(self, comparison, peer, load, rows):
-        self.peer, self.load, self.table = peer, load, "insert_target"
+    def __init__(self, comparison, peer, data, rows):
+        self.peer, self.data, self.table = peer, data, "insert_target"
         self._server, self._next = comparison.server, rows
         self.db = peer.connect(comparison.core)
-        peer.load(self.db, load, self.table, rows)
-        peer.create_index(self.db, self.table, load.metric)
+        peer.load(self.db, data, self.table, rows)
+        peer.create_index(self.db, self.table, data.metric)
         self.prepare(self.db)
 
     def prepare(self, db):
@@ -30,11 +30,11 @@ class Target:
     def take(self, count):
         """Parameters of the next rows."""
         start, self._next = self._next, self._next + count
-        if self._next > self.load.rows:
-            raise SystemExit(f"{self.load.name} has too few rows to insert; "
+        if self._next > self.data.rows:
+            raise SystemExit(f"{self.data.name} has too few rows to insert; "
                              "lower REPEATS")
         return [(pg.int4(start + i), pg.vector(values)) for i, values in
-                enumerate(self.load.base_array[start:self._next].tolist())]
+                enumerate(self.data.base_array[start:self._next].tolist())]
 
     def batch(self, count):
         """Insert in one transaction; costs a row."""
@@ -74,11 +74,11 @@ def run(comparison):
 
 def measure_set(comparison, name):
     needed = BATCH * (comparison.repeats + 2) + sum(CLIENTS) * BATCH
-    load = comparison.workload(name, ROWS + needed)
-    rows = min(ROWS, load.rows // 2)
-    batch = min(BATCH, BATCH * (load.rows - rows) // needed)
+    data = comparison.workload(name, ROWS + needed)
+    rows = min(ROWS, data.rows // 2)
+    batch = min(BATCH, BATCH * (data.rows - rows) // needed)
     measure.pin(comparison.core)
-    targets = {peer.name: Target(comparison, peer, load, rows)
+    targets = {peer.name: Target(comparison, peer, data, rows)
                for peer in comparison.servers}
     samples = {name: [] for name in targets}
     for number in range(-1, comparison.repeats):
@@ -98,7 +98,7 @@ def measure_set(comparison, name):
                 target.rate(count, batch // 2)
     for target in targets.values():
         target.close()
-    return {"rows": rows, "batch": batch, "dim": load.dim, "costs": costs}
+    return {"rows": rows, "batch": batch, "dim": data.dim, "costs": costs}
 
 
 def make_report(result, folder):

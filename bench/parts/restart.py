@@ -15,21 +15,21 @@ def run(comparison):
             for name in comparison.sets_for(SETS)}
 
 
-def measure_set(comparison, load):
+def measure_set(comparison, data):
     for peer in comparison.servers:
-        comparison.ensure(peer, load)
+        comparison.ensure(peer, data)
     samples = {peer.name: [] for peer in comparison.servers}
     for _ in range(comparison.repeats):
         for peer in comparison.servers:
             comparison.server.start()
             measure.pin(comparison.core)
-            samples[peer.name].append(first(peer, load, comparison.core))
+            samples[peer.name].append(first(peer, data, comparison.core))
             measure.pin(None)
     return {name: report.medians(of) for name, of in samples.items()}
 
 
-def first(peer, load, core):
-    searcher = peer.open(load, core, check=False)
+def first(peer, data, core):
+    searcher = peer.open(data, core, check=False)
     cpu, start = searcher.cpu_ns(), time.perf_counter()
     searcher.search(0)
     middle, cpu = time.perf_counter(), searcher.cpu_ns() - cpu

@@ -14,22 +14,22 @@ def run(comparison):
             for name in comparison.sets_for(SETS)}
 
 
-def measure_set(comparison, load):
+def measure_set(comparison, data):
     peers = comparison.servers + [
-        peer for peer in comparison.libraries if peer.serves(load)]
+        peer for peer in comparison.libraries if peer.serves(data)]
     for peer in peers:
-        comparison.ensure(peer, load)
+        comparison.ensure(peer, data)
     measure.pin(comparison.core)
-    searchers = {peer.name: peer.open(load, comparison.core)
+    searchers = {peer.name: peer.open(data, comparison.core)
                  for peer in peers}
-    points = measure.curves(searchers, load, comparison.knobs,
+    points = measure.curves(searchers, data, comparison.knobs,
                             comparison.repeats)
     for searcher in searchers.values():
         searcher.close()
     measure.pin(None)
-    return {"rows": load.rows, "dim": load.dim, "metric": load.metric,
-            "queries": len(load.query_array), "points": points,
-            "bytes_a_row": {peer.name: peer.bytes_a_row(load)
+    return {"rows": data.rows, "dim": data.dim, "metric": data.metric,
+            "queries": len(data.query_array), "points": points,
+            "bytes_a_row": {peer.name: peer.bytes_a_row(data)
                             for peer in peers}}
 
 

@@ -17,12 +17,12 @@ def run(comparison):
             for name in comparison.sets_for(SETS)}
 
 
-def prepare(comparison, peer, load):
+def prepare(comparison, peer, data):
     db, table = peer.connect(comparison.core), "update_target"
-    peer.load(db, load, table)
+    peer.load(db, data, table)
     db.query(f"ALTER TABLE {table} ADD COLUMN n int DEFAULT 0; "
              f"CREATE INDEX ON {table} (n)")
-    peer.create_index(db, table, load.metric)
+    peer.create_index(db, table, data.metric)
     db.prepare("change", f"UPDATE {table} SET n = n + 1 WHERE id = $1")
     return db
 
@@ -36,14 +36,14 @@ def batch(comparison, db, ids):
             "wal_bytes": cost["wal_bytes"] / len(ids)}
 
 
-def measure_set(comparison, load):
+def measure_set(comparison, data):
     measure.pin(comparison.core)
-    sessions = {peer.name: prepare(comparison, peer, load)
+    sessions = {peer.name: prepare(comparison, peer, data)
                 for peer in comparison.servers}
     samples = {name: [] for name in sessions}
-    order = random.Random(1).sample(range(load.rows), load.rows)
+    order = random.Random(1).sample(range(data.rows), data.rows)
     for number in range(-1, comparison.repeats):
-        start = (number + 1) * BATCH % load.rows
+        start = (number + 1) * BATCH % data.rows
         ids = order[start:start + BATCH]
         for name, db in sessions.items():
             sample = batch(comparison, db, ids)
@@ -53,7 +53,7 @@ def measure_set(comparison, load):
         db.query("DROP TABLE update_target")
         db.close()
     measure.pin(None)
-    return {"rows": load.rows, "dim": load.dim,
+    return {"rows": data.rows, "dim": data.dim,
             "costs": {name: report.medians(of)
                       for name, of in samples.items()}}
 

@@ -22,25 +22,25 @@ def deleted(percent):
     return lambda number: number * 7919 % 100 < percent
 
 
-def measure_set(comparison, load):
+def measure_set(comparison, data):
     measure.pin(comparison.core)
-    kept = [number for number in range(load.rows)
+    kept = [number for number in range(data.rows)
             if not deleted(75)(number)]
-    left = load.restricted(kept)
+    left = data.restricted(kept)
     samples = {peer.name: [] for peer in comparison.servers}
     for _ in range(comparison.repeats):
         for peer in comparison.servers:
-            samples[peer.name].append(delete(comparison, peer, load, left))
+            samples[peer.name].append(delete(comparison, peer, data, left))
     measure.pin(None)
-    return {"rows": load.rows, "dim": load.dim,
+    return {"rows": data.rows, "dim": data.dim,
             "costs": {name: report.medians(of)
                       for name, of in samples.items()}}
 
 
-def delete(comparison, peer, load, left):
+def delete(comparison, peer, data, left):
     db = peer.connect(comparison.core)
-    peer.load(db, load, TABLE)
-    peer.create_index(db, TABLE, load.metric)
+    peer.load(db, data, TABLE)
+    peer.create_index(db, TABLE, data.metric)
     result = {}
     for percent in (30, 75):
         db.query(f"DELETE FROM {TABLE} "
@@ -50,7 +50,7 @@ def delete(comparison, peer, load, left):
         result[f"vacuum_{percent}_cpu_s"] = cost["cpu_s"]
         result[f"vacuum_{percent}_wal_bytes"] = cost["wal_bytes"]
     search(comparison, peer, left, result, "vacuumed")
-    peer.create_index(db, TABLE, load.metric)
+    peer.create_index(db, TABLE, data.metric)
     search(comparison, peer, left, result, "fresh_build")
     db.query(f"DROP TABLE {TABLE}")
     db.close()
