@@ -10,12 +10,12 @@ def at_recall(points, target, cost):
     """(cost, mark) where the curve reaches the recall, or None if never.
 
     Between two knob values the logarithm of the cost is taken as linear in
-    recall. If even the cheapest search has that recall, its cost is an upper
-    bound, marked so.
+    recall. If all searches have that recall, the cost of the cheapest is an
+    upper bound, marked so.
     """
-    points = sorted((p for p in points), key=lambda p: p["knob"])
+    points = sorted(points, key=lambda point: point["knob"])
     if points[0]["recall"] >= target:
-        return points[0][cost], "<= "
+        return min(point[cost] for point in points), "<= "
     for low, high in zip(points, points[1:]):
         if low["recall"] < target <= high["recall"]:
             part = ((target - low["recall"]) /

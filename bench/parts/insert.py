@@ -75,7 +75,7 @@ def run(comparison):
 def measure_set(comparison, name):
     needed = BATCH * (comparison.repeats + 2) + sum(CLIENTS) * BATCH
     data = comparison.workload(name, ROWS + needed)
-    rows = min(ROWS, data.rows // 2)
+    rows = min(ROWS, max(data.rows - needed, data.rows // 2))
     batch = min(BATCH, BATCH * (data.rows - rows) // needed)
     measure.pin(comparison.core)
     targets = {peer.name: Target(comparison, peer, data, rows)
