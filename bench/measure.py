@@ -66,8 +66,9 @@ def curves(searchers, workload, knobs, repeats):
 
 def point(searcher, workload, knob, passes):
     searcher.set_knob(knob)
+    pages = searcher.pages()
     return {"knob": knob, "recall": workload.recall(passes[-1].found),
-            "buffers": searcher.buffers(),
+            "buffers": pages and sum(pages), "reads": pages and pages[1],
             **{name: median(getattr(one, name) for one in passes)
                for name in ("cpu_us", "qps", "p50_us", "p99_us")}}
 

@@ -4,7 +4,7 @@ Each peer opens a workload and gives a searcher, which has
     set_knob(value)   how many candidates a search looks at
     search(number)    ids of the k nearest rows of that query
     cpu_ns()          CPU time so far of who does the work
-    buffers()         mean pages touched by a query, or None
+    pages()           mean buffers of a query, hit and read, or None
     close()
 """
 import os
@@ -98,8 +98,8 @@ class ServerSearcher:
     def cpu_ns(self):
         return self.db.cpu_ns()
 
-    def buffers(self):
-        return self.bench.buffers()
+    def pages(self):
+        return self.bench.pages()
 
     def close(self):
         self.db.close()
@@ -163,7 +163,7 @@ class LibrarySearcher:
         return time.thread_time_ns()
 
     @staticmethod
-    def buffers():
+    def pages():
         return None
 
     def close(self):

@@ -69,12 +69,15 @@ class Bench:
 
     def buffers(self):
         """Mean number of buffers that a query touches."""
-        total = 0
+        return sum(self.pages())
+
+    def pages(self):
+        """Mean number of buffers that were there, and that were read."""
         count = min(BUFFER_SAMPLES, len(self.parameters))
-        for number in range(count):
-            plan = json.loads(self.explain(number))[0]["Plan"]
-            total += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-        return total / count
+        plans = [json.loads(self.explain(number))[0]["Plan"]
+                 for number in range(count)]
+        return tuple(sum(plan[f"Shared {how} Blocks"] for plan in plans) /
+                     count for how in ("Hit", "Read"))
 
     def recall(self, found):
         hits = sum(

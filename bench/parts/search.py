@@ -6,7 +6,8 @@ import report
 
 TITLE = "recall, latency and CPU of searches"
 SETS = "sift_photos_1m mnist_784 bge_base_768 bge_mix_768"
-COLUMNS = ("knob", "recall", "qps", "p50_us", "p99_us", "cpu_us", "buffers")
+COLUMNS = ("knob", "recall", "qps", "p50_us", "p99_us", "cpu_us", "buffers",
+           "reads")
 
 
 def run(comparison):
