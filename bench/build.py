@@ -35,7 +35,7 @@ def main():
     args = parser.parse_args()
 
     db = pg.Connection(args.db)
-    data = sets.DataSet(args.set)
+    data = sets.open_set(args.set)
     rows = load.load(db, data, args.table, args.type,
                      extension=args.extension)
     db.query(SETTINGS[args.mode])

@@ -46,7 +46,7 @@ def timed(db, sql):
 
 
 def load_digits(db):
-    data = sets.DataSet("mnist_10k")
+    data = sets.open_set("mnist_10k")
     with gzip.open(os.path.join(data.folder, "base_label.u8.gz")) as file:
         labels = file.read()
     db.query("CREATE TABLE digits (id int PRIMARY KEY, label int, "
@@ -60,7 +60,7 @@ def load_digits(db):
 
 
 def load_abstracts(db):
-    data = sets.DataSet("scifact")
+    data = sets.open_set("scifact")
     with gzip.open(os.path.join(data.folder, "corpus.jsonl.gz"), "rt",
                    encoding="utf-8") as file:
         documents = [json.loads(line) for line in file]

@@ -39,7 +39,7 @@ def main():
 
     db = pg.Connection(args.db)
     start = time.time()
-    count = load(db, sets.DataSet(args.set), args.table, args.type, args.rows)
+    count = load(db, sets.open_set(args.set), args.table, args.type, args.rows)
     db.query(f"VACUUM ANALYZE {args.table}")
     print(f"{args.table}: {count} rows in {time.time() - start:.1f} s")
 

@@ -84,20 +84,22 @@ class Connection:
         self._rows(_lib.PQprepare(self._conn, name.encode(), sql.encode(), 0,
                                   None), bytes.decode)
 
-    def execute(self, name, parameter, convert=bytes.decode, binary=False):
-        """Run a prepared statement with one parameter in binary form."""
-        values = (_text * 1)(parameter)
-        lengths = (_int * 1)(len(parameter))
-        formats = (_int * 1)(1)
+    def execute(self, name, *parameters, convert=bytes.decode, binary=False):
+        """Run a prepared statement with parameters in binary form."""
+        count = len(parameters)
+        values = (_text * count)(*parameters)
+        lengths = (_int * count)(*map(len, parameters))
+        formats = (_int * count)(*[1] * count)
         result = _lib.PQexecPrepared(
-            self._conn, name.encode(), 1, values, lengths, formats,
+            self._conn, name.encode(), count, values, lengths, formats,
             1 if binary else 0)
         return self._rows(result, convert)
 
     def ids(self, name, parameter):
         """Run a prepared statement that returns one int4 column."""
         return [int.from_bytes(row[0], "big", signed=True)
-                for row in self.execute(name, parameter, bytes, True)]
+                for row in self.execute(name, parameter, convert=bytes,
+                                        binary=True)]
 
     def copy_binary(self, table, rows):
         """COPY rows, each a list of values already in binary form or None."""
@@ -132,7 +134,7 @@ class Connection:
             raise Error(self._message())
 
     def cpu_ns(self):
-        """CPU time of the backend so far, in nanoseconds; same machine only."""
+        """CPU time of the backend so far; on the same machine only."""
         with open(f"/proc/{self.pid}/schedstat", encoding="ascii") as file:
             return int(file.read().split()[0])
 

@@ -34,7 +34,10 @@ class Bench:
         operator = sets.OPERATORS[data.metric]
         self.parameters = [encode(values) for values in
                            itertools.islice(data.queries(), queries)]
-        self.truth = data.truth()[:len(self.parameters)]
+        truth = data.truth()
+        if truth is None:
+            raise SystemExit(f"{data.folder}: no ground truth")
+        self.truth = truth[:len(self.parameters)]
         order = f"FROM {table} ORDER BY embedding {operator} $1::{kind}"
         db.query("DEALLOCATE ALL; SET plan_cache_mode = force_generic_plan")
         db.prepare("near", f"SELECT id {order} LIMIT {k}")
@@ -66,31 +69,47 @@ class Bench:
 
     def buffers(self):
         """Mean number of buffers that a query touches."""
-        total = 0
+        return sum(self.pages())
+
+    def pages(self):
+        """Mean number of buffers that were there, and that were read."""
         count = min(BUFFER_SAMPLES, len(self.parameters))
-        for number in range(count):
-            plan = json.loads(self.explain(number))[0]["Plan"]
-            total += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-        return total / count
+        plans = [json.loads(self.explain(number))[0]["Plan"]
+                 for number in range(count)]
+        return tuple(sum(plan[f"Shared {how} Blocks"] for plan in plans) /
+                     count for how in ("Hit", "Read"))
 
     def recall(self, found):
-        hits = 0
-        for parameter, ids, truth in zip(self.parameters, found, self.truth):
-            truth = truth[:self.k]
-            strange = [i for i in ids if i not in truth]
-            hits += len(ids) - len(strange)
-            if strange:
-                hits += self._ties(parameter, strange, truth)
+        hits = sum(
+            count_hits(ids, truth[:self.k],
+                       lambda wanted, p=parameter: self._far(p, wanted))
+            for parameter, ids, truth
+            in zip(self.parameters, found, self.truth))
         return hits / (self.k * len(self.parameters))
 
-    def _ties(self, parameter, strange, truth):
-        wanted = "{" + ",".join(map(str, strange + truth)) + "}"
-        self.db.query(f"SET bench.ids = '{wanted}'")
-        far = {struct.unpack("!i", row[0])[0]: struct.unpack("!d", row[1])[0]
-               for row in self.db.execute("far", parameter, bytes, True)}
-        limit = max(far[i] for i in truth)
-        limit = limit * TIE if limit > 0 else limit / TIE
-        return sum(far[i] <= limit for i in strange)
+    def _far(self, parameter, wanted):
+        """Distances of these rows by id."""
+        ids = "{" + ",".join(map(str, wanted)) + "}"
+        self.db.query(f"SET bench.ids = '{ids}'")
+        return {struct.unpack("!i", row[0])[0]: struct.unpack("!d", row[1])[0]
+                for row in self.db.execute("far", parameter, convert=bytes,
+                                           binary=True)}
+
+
+def count_hits(ids, truth, far):
+    """How many of the returned rows are true neighbours, or as near.
+
+    far returns the distances of rows as a dictionary; it is asked only when
+    a row is not in the truth.
+    """
+    strange = [i for i in ids if i not in truth]
+    hits = len(ids) - len(strange)
+    if not strange:
+        return hits
+    distance = far(strange + truth)
+    limit = max(distance[i] for i in truth)
+    limit = limit * TIE if limit > 0 else limit / TIE
+    return hits + sum(distance[i] <= limit for i in strange)
 
 
 def main():
@@ -107,7 +126,7 @@ def main():
 
     db = pg.Connection(args.db)
     db.query("SET enable_seqscan = off")
-    bench = Bench(db, sets.DataSet(args.set), args.table, args.type, args.k,
+    bench = Bench(db, sets.open_set(args.set), args.table, args.type, args.k,
                   args.queries)
     index = bench.index()
     if not index:

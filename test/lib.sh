@@ -108,23 +108,40 @@ packaged_major()
 		sed -nE 's/^Depends:.*postgresql-([0-9]+).*/\1/p' | sort -rn | head -1
 }
 
-# omen_prepare [PROGRAM=PACKAGE...]: a work folder, and every program needed;
-# a Perl module counts as the program perl/Module
-omen_prepare()
+# the work folder of this run
+work_folder()
 {
-	local want=() pair program major
-
 	WORK=${OMEN_WORK:-$(mktemp -d "${TMPDIR:-/tmp}/omendb.XXXXXX")}
 	mkdir -p "$WORK"
 	WORK=$(cd "$WORK" && pwd)
+}
 
-	for pair in make=make "${CC:-gcc}=${CC:-gcc}" setpriv=util-linux "$@"; do
+# missing_packages PROGRAM=PACKAGE...: print the packages of the programs that
+# are not there; a Perl module counts as the program perl/Module, what python3
+# can import as python/module, a shared library as lib/NAME
+missing_packages()
+{
+	local pair program
+
+	for pair in "$@"; do
 		program=${pair%%=*}
 		case $program in
-			perl/*) perl -M"${program#perl/}" -e1 2>/dev/null ;;
-			*) command -v "$program" >/dev/null ;;
-		esac || want+=("${pair##*=}")
+			perl/*) perl -M"${program#perl/}" -e1 ;;
+			python/*) python3 -c "import ${program#python/}" ;;
+			lib/*) /sbin/ldconfig -p | grep -q "^[[:space:]]*${program#lib/} " ;;
+			*) command -v "$program" ;;
+		esac >/dev/null 2>&1 || printf '%s\n' "${pair##*=}"
 	done
+}
+
+# omen_prepare [PROGRAM=PACKAGE...]: a work folder, and every program needed
+omen_prepare()
+{
+	local want major
+
+	work_folder
+	mapfile -t want < <(missing_packages make=make "${CC:-gcc}=${CC:-gcc}" \
+		setpriv=util-linux "$@")
 	if [ -z "$(find_pg_config)" ]; then
 		[ -n "$(packaged_major)" ] || as_root apt-get update -qq
 		major=$(packaged_major)
