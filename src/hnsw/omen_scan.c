@@ -46,6 +46,12 @@
 #define SWEEP_FACTOR	8
 
 /*
+ * Breadth of a walk for each row that it is to be good for.  With 1, recall@10
+ * at ef_search 10 was .89 on mnist_784, where HNSW has .905; with 1.4 it is .95.
+ */
+#define SPARE_BREADTH	1.4
+
+/*
  * Rows whose memory is touched ahead of time: LIMIT 10 looks at 14 of 128
  * dimensions.
  */
@@ -80,6 +86,8 @@ struct OmenScan
 	pairingheap *queue;
 	Size		nconsumed;		/* of search->found */
 	float		horizon;		/* keys beyond are not settled yet */
+	int			promised;		/* rows that the first walk is good for */
+	int			nreturned;
 
 	bool		sweeping;
 	bool		complete;		/* nothing can come any more */
@@ -108,6 +116,7 @@ static void sweep_page(OmenScan *scan, BlockNumber block,
 					   int *nitems);
 static bool wanted_by_pass(const OmenScan *scan, uint32 number, float key);
 static int	compare_pass_items(const void *a, const void *b);
+static float settled_up_to(const OmenScan *scan);
 static bool is_certain(const OmenScan *scan, const ScanItem *item);
 static bool verify(OmenScan *scan, ScanItem *item);
 static void check_tid(OmenScan *scan, const ScanItem *item,
@@ -166,12 +175,14 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		if (current_next(scan, tid))
 		{
 			*distance = scan->current->key;
+			scan->nreturned += scan->nreturned < scan->promised;
 			found = true;
 			break;
 		}
 
 		if (pairingheap_is_empty(scan->queue) ||
-			((ScanItem *) pairingheap_first(scan->queue))->key > scan->horizon)
+			((ScanItem *) pairingheap_first(scan->queue))->key >
+			settled_up_to(scan))
 		{
 			if (!scan->complete && extend(scan))
 				continue;
@@ -254,8 +265,17 @@ start_walk(OmenScan *scan)
 {
 	double		ef = scan->params.ef;
 
-	/* the walk settles half of its pool, see omen_search_horizon() */
-	if (scan->params.exhaustive)
+	/*
+	 * A walk is good for as many rows as it is broad, in the sense of HNSW,
+	 * if it has some nodes to spare; whoever wants more of it gets what it
+	 * settles, which is half of its pool, see omen_search_horizon().
+	 */
+	if (scan->params.k_hint <= scan->params.ef)
+	{
+		scan->promised = scan->params.k_hint;
+		ef = Max(ef, scan->params.k_hint * SPARE_BREADTH);
+	}
+	else if (scan->params.exhaustive)
 		ef = Max(ef, scan->params.k_hint * 2.0);
 	if (scan->params.exhaustive && !walk_pays(scan, ef))
 	{
@@ -487,6 +507,14 @@ compare_pass_items(const void *a, const void *b)
 	return m < n ? -1 : m > n;
 }
 
+/* Nodes that no stage has brought yet lie beyond this */
+static float
+settled_up_to(const OmenScan *scan)
+{
+	return scan->nreturned < scan->promised ? get_float4_infinity() :
+		scan->horizon;
+}
+
 /* No other node can be nearer than this one */
 static bool
 is_certain(const OmenScan *scan, const ScanItem *item)
@@ -496,7 +524,7 @@ is_certain(const OmenScan *scan, const ScanItem *item)
 	if (item->exact || item->upper <= item->key || scan->params.heap == NULL)
 		return true;
 	if (pairingheap_is_empty(scan->queue))
-		return item->upper <= scan->horizon;
+		return item->upper <= settled_up_to(scan);
 	rival = (const ScanItem *) pairingheap_first(scan->queue);
 	return item->upper <= rival->key;
 }
