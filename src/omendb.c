@@ -24,5 +24,6 @@ _PG_init(void)
 	omen_quant_init_kernels();
 	omen_hnsw_init();
 	omen_planner_init();
+	omen_explain_init();
 	omen_guc_init();
 }

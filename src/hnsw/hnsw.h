@@ -170,6 +170,7 @@ typedef struct OmenHnswStore
 										 * scored before */
 	uint8	   *own;			/* work area for codes in chains */
 	Size		own_size;
+	uint64		ndistances;		/* codes compared with the query so far */
 } OmenHnswStore;
 
 extern const OmenGraphOps omen_hnsw_graph_ops;
