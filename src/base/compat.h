@@ -146,6 +146,18 @@ omen_compat_count_search(IndexScanDesc scan)
 #endif
 }
 
+/*
+ * What an index runs of its own sees only the system's schemas since 17; to
+ * be undone by the caller's AtEOXact_GUC().
+ */
+static inline void
+omen_compat_restrict_search_path(void)
+{
+#if PG_VERSION_NUM >= 170000
+	RestrictSearchPath();
+#endif
+}
+
 /* Extensions may add lines to a node that EXPLAIN prints */
 #if PG_VERSION_NUM >= 180000
 #define OMEN_EXPLAIN_NODE_HOOK
