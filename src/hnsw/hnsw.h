@@ -312,6 +312,8 @@ extern bool omen_hnsw_insert(Relation index, Datum *values, bool *isnull,
 							 IndexInfo *info);
 
 /* hnsw_build.c */
+extern void omen_hnsw_init_meta(Relation index, const OmenOpclassInfo *opclass,
+								OmenHnswMetaPageData *meta);
 extern IndexBuildResult *omen_hnsw_build(Relation heap, Relation index,
 										 IndexInfo *info);
 extern void omen_hnsw_buildempty(Relation index);
