@@ -1285,3 +1285,20 @@ COMMENT ON FUNCTION omen_prewarm(regclass) IS 'bring an index into the shared bu
 CREATE FUNCTION omen_recall(index regclass, k integer DEFAULT 10, samples integer DEFAULT 100) RETURNS float8
 	AS 'MODULE_PATHNAME', 'omen_recall' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION omen_recall(regclass, integer, integer) IS 'part of the true k nearest rows that an index finds';
+
+CREATE FUNCTION omen_estimate_build(index regclass,
+	OUT row_count bigint, OUT participants integer, OUT index_size bigint,
+	OUT temporary_files bigint, OUT private_memory bigint,
+	OUT mapped_memory bigint, OUT seconds float8)
+	AS 'MODULE_PATHNAME', 'omen_estimate_rebuild' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION omen_estimate_build(regclass) IS 'what REINDEX of an index would take';
+
+CREATE FUNCTION omen_estimate_build(dims integer, rows bigint,
+	type text DEFAULT 'vector', metric text DEFAULT 'l2', m integer DEFAULT 16,
+	ef_construction integer DEFAULT 64, quantizer text DEFAULT 'auto',
+	workers integer DEFAULT -1,
+	OUT row_count bigint, OUT participants integer, OUT index_size bigint,
+	OUT temporary_files bigint, OUT private_memory bigint,
+	OUT mapped_memory bigint, OUT seconds float8)
+	AS 'MODULE_PATHNAME', 'omen_estimate_build' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION omen_estimate_build(integer, bigint, text, text, integer, integer, text, integer) IS 'what CREATE INDEX would take';
