@@ -1258,3 +1258,47 @@ COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'Jaccard distance of bit
 CREATE FUNCTION omen_tid_map_problems(regclass) RETURNS int8
 	AS 'MODULE_PATHNAME', 'omen_tid_map_problems' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION omen_tid_map_problems(regclass) IS 'number of rows that the index does not find by their place in the table; 0 if it is whole';
+
+-- ----------------------------------------------------------------------
+-- analytics: what an index is made of, and how good it is
+-- ----------------------------------------------------------------------
+
+-- They read what may change at any time, so they are VOLATILE.  Broken pages
+-- are passed over by subtransactions, which parallel mode does not allow.
+
+CREATE FUNCTION omen_index_stats(index regclass,
+	OUT version integer, OUT rows bigint, OUT nodes bigint,
+	OUT deleted_nodes bigint, OUT list_slots bigint, OUT free_slots bigint,
+	OUT pages bigint, OUT meta_pages bigint, OUT node_pages bigint,
+	OUT chain_pages bigint, OUT entry_pages bigint, OUT free_pages bigint,
+	OUT tid_map_pages bigint, OUT other_pages bigint, OUT invalid_pages bigint,
+	OUT bytes_per_row float8, OUT slots_per_page integer, OUT links_mean float8,
+	OUT m integer, OUT ef_construction integer, OUT quantizer text,
+	OUT dims integer, OUT metric text)
+	AS 'MODULE_PATHNAME', 'omen_index_stats' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION omen_index_stats(regclass) IS 'what an index is made of, from all of its pages';
+
+CREATE FUNCTION omen_prewarm(index regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'omen_prewarm' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION omen_prewarm(regclass) IS 'bring an index into the shared buffers; returns its number of pages';
+
+CREATE FUNCTION omen_recall(index regclass, k integer DEFAULT 10, samples integer DEFAULT 100) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_recall' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION omen_recall(regclass, integer, integer) IS 'part of the true k nearest rows that an index finds';
+
+CREATE FUNCTION omen_estimate_build(index regclass,
+	OUT row_count bigint, OUT participants integer, OUT index_size bigint,
+	OUT temporary_files bigint, OUT private_memory bigint,
+	OUT mapped_memory bigint, OUT seconds float8)
+	AS 'MODULE_PATHNAME', 'omen_estimate_rebuild' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION omen_estimate_build(regclass) IS 'what REINDEX of an index would take';
+
+CREATE FUNCTION omen_estimate_build(dims integer, rows bigint,
+	type text DEFAULT 'vector', metric text DEFAULT 'l2', m integer DEFAULT 16,
+	ef_construction integer DEFAULT 64, quantizer text DEFAULT 'auto',
+	workers integer DEFAULT -1,
+	OUT row_count bigint, OUT participants integer, OUT index_size bigint,
+	OUT temporary_files bigint, OUT private_memory bigint,
+	OUT mapped_memory bigint, OUT seconds float8)
+	AS 'MODULE_PATHNAME', 'omen_estimate_build' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION omen_estimate_build(integer, bigint, text, text, integer, integer, text, integer) IS 'what CREATE INDEX would take';

@@ -9,15 +9,12 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/xlog.h"
-#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
 
+#include "analytics/analytics.h"
 #include "base/compat.h"
-#include "hnsw/hnsw.h"
 #include "hnsw/hnsw_tidmap.h"
 
 OMEN_FUNCTION(omen_tid_map_problems);
@@ -42,7 +39,6 @@ typedef struct NodeTids
 	OmenLink	more_tids;
 } NodeTids;
 
-static Relation open_index(Oid relid);
 static void check_page_tids(VerifyState *state, BlockNumber block);
 static int	copy_nodes(VerifyState *state, BlockNumber block, NodeTids *nodes);
 static void check_tids(VerifyState *state, OmenLink link,
@@ -59,9 +55,13 @@ Datum
 omen_tid_map_problems(PG_FUNCTION_ARGS)
 {
 	VerifyState state = {0};
+	Relation	heap;
 	BlockNumber nblocks;
 
-	state.index = open_index(PG_GETARG_OID(0));
+	state.index = omen_open_index(PG_GETARG_OID(0), &heap);
+	if (!omen_compat_owns_relation(RelationGetRelid(state.index), GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX,
+					   RelationGetRelationName(state.index));
 	state.hnsw = omen_hnsw_open(state.index);
 	omen_hnsw_store_init(&state.store, state.index, state.hnsw, NULL);
 	state.cursor = omen_tidmap_begin(state.index, state.hnsw);
@@ -80,34 +80,8 @@ omen_tid_map_problems(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(state.page_context);
 	}
-	index_close(state.index, AccessShareLock);
+	omen_close_index(state.index, heap);
 	PG_RETURN_INT64(state.problems);
-}
-
-/* An index of ours, which the caller may look into */
-static Relation
-open_index(Oid relid)
-{
-	Relation	index = index_open(relid, AccessShareLock);
-
-	if (!omen_compat_owns_relation(relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX,
-					   RelationGetRelationName(index));
-	if (index->rd_rel->relkind != RELKIND_INDEX ||
-		index->rd_indam->ambuild != omen_hnsw_build)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not an omenhnsw index",
-						RelationGetRelationName(index))));
-	if (RELATION_IS_OTHER_TEMP(index))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot access temporary indexes of other sessions")));
-	if (RecoveryInProgress() && !RelationNeedsWAL(index))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot access temporary or unlogged relations during recovery")));
-	return index;
 }
 
 static void

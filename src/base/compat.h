@@ -33,6 +33,10 @@
 #include "nodes/miscnodes.h"
 #include "varatt.h"
 #endif
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
 
 #if PG_VERSION_NUM < 150000
 #error "omendb needs PostgreSQL 15 or later"
@@ -141,6 +145,23 @@ omen_compat_count_search(IndexScanDesc scan)
 		scan->instrument->nsearches++;
 #endif
 }
+
+/*
+ * What an index runs of its own sees only the system's schemas since 17; to
+ * be undone by the caller's AtEOXact_GUC().
+ */
+static inline void
+omen_compat_restrict_search_path(void)
+{
+#if PG_VERSION_NUM >= 170000
+	RestrictSearchPath();
+#endif
+}
+
+/* Extensions may add lines to a node that EXPLAIN prints */
+#if PG_VERSION_NUM >= 180000
+#define OMEN_EXPLAIN_NODE_HOOK
+#endif
 
 /* Interrupts and the cost-based delay, in loops of vacuum */
 static inline void

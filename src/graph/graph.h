@@ -136,9 +136,17 @@ typedef struct OmenBuildTeam
 
 typedef struct OmenBuild OmenBuild;
 
-/* Bytes of the arena; its initialization, by one participant */
+/*
+ * Bytes of the arena, of what each participant allocates beside it (but for
+ * the code cache), and of the mail, about; the arena's initialization, by one
+ * participant
+ */
 extern Size omen_build_arena_size(const OmenQuantizer *quant,
 								  const OmenBuildParams *params);
+extern Size omen_build_scratch_size(const OmenQuantizer *quant,
+									const OmenBuildParams *params);
+extern Size omen_build_mail_size(const OmenQuantizer *quant,
+								 const OmenBuildParams *params);
 extern void omen_build_arena_init(void *arena, const OmenQuantizer *quant,
 								  const OmenBuildParams *params);
 

@@ -81,8 +81,7 @@ lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 	arena->stride = TYPEALIGN(16, pair_size);
 	arena->list_size = Max(Min(params->ef_construction, OMEN_SELECT_MAX / 2),
 						   2 * params->max_links);
-	arena->rounds = params->ef_construction < 48 ? 1 :
-		Min(2 + params->ef_construction / 160, OMEN_MAX_ROUNDS);
+	arena->rounds = omen_build_rounds(params->ef_construction);
 
 #define PART(field, bytes) \
 	(arena->field = at, at += CACHELINEALIGN((Size) (bytes)))
@@ -107,6 +106,14 @@ lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 	omen_mail_lay_out(arena);
 	arena->size = at;
 	return at;
+}
+
+/* Clusterings that candidates come from */
+int
+omen_build_rounds(int ef_construction)
+{
+	return ef_construction < 48 ? 1 :
+		Min(2 + ef_construction / 160, OMEN_MAX_ROUNDS);
 }
 
 OmenBuild *
@@ -230,6 +237,46 @@ omen_build_cached_code(OmenBuild *build, uint32 node)
 		cache->nodes[slot] = node;
 	}
 	return code;
+}
+
+/*
+ * What scratch comes to, with mail and the candidates of a cluster at work:
+ * twice as large as aimed at, as the largest often are
+ */
+Size
+omen_build_scratch_size(const OmenQuantizer *quant,
+						const OmenBuildParams *params)
+{
+	OmenBuildArena arena;
+	Size		members = Min(params->n,
+							  2 * OMEN_TOP_FANOUT * OMEN_TOP_SIZE);
+	Size		size;
+
+	lay_out(&arena, quant, params);
+	size = (OMEN_MAX_LEADERS + OMEN_LEAF_MAX) *
+		(arena.stride > 0 ? arena.stride : sizeof(uint8 *));
+	if (arena.stride > 0)
+		size += omen_pair_matrix_size(quant, OMEN_LEAF_MAX);
+	size += (Size) arena.list_size * omen_select_width(arena.list_size) *
+		sizeof(float);
+	size += OMEN_PAIR_ROWS * OMEN_LEAF_MAX * sizeof(float) +
+		OMEN_MAX_LEADERS * sizeof(float) + OMEN_MAX_KEYS * sizeof(uint64);
+	size += members * (omen_build_leaf_keep(&arena, params->n) *
+					   OMEN_LEAF_ROOM * sizeof(uint64) +
+					   (2 + 2 * OMEN_LEAF_FANOUT) * sizeof(uint32));
+	size += omen_mail_scratch_size(&arena);
+	return size;
+}
+
+/* Bytes of mail that are under way at a time, about */
+Size
+omen_build_mail_size(const OmenQuantizer *quant,
+					 const OmenBuildParams *params)
+{
+	OmenBuildArena arena;
+
+	lay_out(&arena, quant, params);
+	return omen_mail_size(&arena);
 }
 
 /* Candidates and links among the nodes of one scale */

@@ -244,6 +244,7 @@ struct OmenBuild
 };
 
 /* graph_build.c */
+extern int	omen_build_rounds(int ef_construction);
 extern void omen_build_once(OmenBuild *build, void (*setup) (OmenBuild *));
 extern bool omen_build_claim(OmenBuild *build, uint32 total, uint32 chunk,
 							 uint32 *first, uint32 *end);
@@ -283,6 +284,8 @@ extern int	omen_build_merge_keys(uint64 *dst, int room,
 
 /* graph_build_mail.c */
 extern void omen_mail_lay_out(OmenBuildArena *arena);
+extern Size omen_mail_scratch_size(const OmenBuildArena *arena);
+extern Size omen_mail_size(const OmenBuildArena *arena);
 extern void omen_mail_attach(OmenBuild *build);
 extern void omen_mail_send(OmenBuild *build, uint32 node, const uint64 *keys,
 						   int nkeys);

@@ -60,6 +60,31 @@ largest_letter(const OmenBuildArena *arena)
 		(Size) keep * OMEN_LEAF_ROOM * sizeof(uint64);
 }
 
+/* A chunk for each range, and one to read */
+Size
+omen_mail_scratch_size(const OmenBuildArena *arena)
+{
+	Size		ranges = arena->params.n / arena->range_size + 1;
+
+	return (ranges + 1) * arena->chunk_size;
+}
+
+/*
+ * What one stage sends: the candidates of every node from each cluster that
+ * it joins, or an offer for each link
+ */
+Size
+omen_mail_size(const OmenBuildArena *arena)
+{
+	Size		n = arena->params.n;
+	Size		keep = omen_build_leaf_keep(arena, n);
+
+	return n * Max(OMEN_TOP_FANOUT * (sizeof(OmenLetter) + keep *
+									  OMEN_LEAF_ROOM * sizeof(uint64)),
+				   arena->params.max_links *
+				   (sizeof(OmenLetter) + sizeof(uint64)));
+}
+
 /* One participant's state */
 void
 omen_mail_attach(OmenBuild *build)

@@ -170,6 +170,7 @@ typedef struct OmenHnswStore
 										 * scored before */
 	uint8	   *own;			/* work area for codes in chains */
 	Size		own_size;
+	uint64		ndistances;		/* codes compared with the query so far */
 } OmenHnswStore;
 
 extern const OmenGraphOps omen_hnsw_graph_ops;
@@ -311,6 +312,8 @@ extern bool omen_hnsw_insert(Relation index, Datum *values, bool *isnull,
 							 IndexInfo *info);
 
 /* hnsw_build.c */
+extern void omen_hnsw_init_meta(Relation index, const OmenOpclassInfo *opclass,
+								OmenHnswMetaPageData *meta);
 extern IndexBuildResult *omen_hnsw_build(Relation heap, Relation index,
 										 IndexInfo *info);
 extern void omen_hnsw_buildempty(Relation index);

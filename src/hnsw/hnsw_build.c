@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/tableam.h"
 #include "catalog/index.h"
 #include "catalog/pg_type.h"
@@ -28,6 +30,12 @@
 #define PHASE_GRAPH		4
 #define PHASE_WRITE		5
 
+/* Builds of fewer rows are short: not worth an estimate */
+#define ESTIMATED_ROWS		20000
+
+/* Say beforehand what a build takes that lasts so many seconds */
+#define LONG_BUILD			30.0
+
 /* Entry nodes: their codes should stay in the processor's caches */
 #define ENTRY_MEMORY		(192 * 1024)
 #define MAX_ENTRIES			1024
@@ -35,8 +43,6 @@
 #define ENTRIES_WITHOUT_CODES	32
 
 static void init_shared(OmenHnswBuildState *state);
-static void init_meta(Relation index, const OmenOpclassInfo *opclass,
-					  OmenHnswMetaPageData *meta);
 static void check_column(const OmenOpclassInfo *opclass, Oid type, int typmod);
 static Size memory_share(const OmenHnswBuildState *state);
 static Size file_bytes(OmenHnswBuildState *state);
@@ -57,7 +63,10 @@ static void team_write_mail(void *arg, Size offset, const void *data,
 							Size len);
 static void team_read_mail(void *arg, Size offset, void *data, Size len);
 static void team_read_arena(void *arg, Size offset, void *data, Size len);
-static void set_phase(OmenHnswBuildState *state, int phase, int64 total);
+static void announce(OmenHnswBuildState *state);
+static void start_progress(OmenHnswBuildState *state,
+						   const OmenBuildEstimate *estimate);
+static void set_phase(OmenHnswBuildState *state, int phase);
 
 IndexBuildResult *
 omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
@@ -102,6 +111,7 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	if (workers == NULL)
 		state.shared->nparticipants = 1;
 
+	announce(&state);
 	omen_hnsw_build_participate(&state);
 	omen_hnsw_write_rest(&state);
 	omen_hnsw_build_cleanup(&state);
@@ -128,7 +138,7 @@ omen_hnsw_buildempty(Relation index)
 	OmenBulkWriter *writer;
 	Page		page;
 
-	init_meta(index, omen_hnsw_opclass(index), &meta);
+	omen_hnsw_init_meta(index, omen_hnsw_opclass(index), &meta);
 	quant = omen_quant_init(palloc(omen_quant_size(&meta.shape)), &meta.shape,
 							NULL, 0);
 	meta.codebook_hash = omen_hnsw_hash_codebook(quant);
@@ -176,7 +186,7 @@ omen_hnsw_build_participate(OmenHnswBuildState *state)
 	omen_arena_start_budget(&state->budget, memory_share(state) / 4);
 	if (state->participant == 0)
 	{
-		set_phase(state, PHASE_FOLD, 0);
+		set_phase(state, PHASE_FOLD);
 		omen_hnsw_fold(state);
 	}
 	omen_hnsw_build_barrier(state);
@@ -185,14 +195,14 @@ omen_hnsw_build_participate(OmenHnswBuildState *state)
 
 	if (state->shared->nnodes > 0)
 	{
-		set_phase(state, PHASE_GRAPH, state->shared->nnodes);
+		set_phase(state, PHASE_GRAPH);
 		construct(state);
 	}
 	if (state->participant == 0)
 		omen_hnsw_plan_pages(state);
 	omen_hnsw_build_barrier(state);
 
-	set_phase(state, PHASE_WRITE, state->shared->nnodes);
+	set_phase(state, PHASE_WRITE);
 	omen_hnsw_write_nodes(state);
 	omen_hnsw_build_barrier(state);
 }
@@ -346,13 +356,13 @@ init_shared(OmenHnswBuildState *state)
 	shared->concurrent = state->info->ii_Concurrent;
 	SpinLockInit(&shared->mutex);
 	pg_atomic_init_u32(&shared->next_page, 0);
-	init_meta(state->index, state->opclass, &shared->meta);
+	omen_hnsw_init_meta(state->index, state->opclass, &shared->meta);
 }
 
 /* All of the metapage that follows from the definition of the index */
-static void
-init_meta(Relation index, const OmenOpclassInfo *opclass,
-		  OmenHnswMetaPageData *meta)
+void
+omen_hnsw_init_meta(Relation index, const OmenOpclassInfo *opclass,
+					OmenHnswMetaPageData *meta)
 {
 	OmenHnswOptions options = omen_hnsw_get_options(index);
 	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(index), 0);
@@ -436,8 +446,7 @@ load_rows(OmenHnswBuildState *state)
 										   psprintf("offsets.%d",
 													state->participant));
 
-	set_phase(state, PHASE_LOAD,
-			  (int64) Max(state->heap->rd_rel->reltuples, 0));
+	set_phase(state, PHASE_LOAD);
 	reltuples = table_index_build_scan(state->heap, state->index, state->info,
 									   true, state->participant == 0, load_row,
 									   state, state->scan);
@@ -458,7 +467,8 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		 bool alive, void *arg)
 {
 	OmenHnswBuildState *state = arg;
-	const OmenCodeShape *shape = &state->shared->meta.shape;
+	OmenBuildShared *shared = state->shared;
+	const OmenCodeShape *shape = &shared->meta.shape;
 	MemoryContext old;
 	OmenHnswValue value;
 	OmenBuildRowData row = {0};
@@ -492,9 +502,11 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		if (omen_quant_fine_size(shape) > 0)
 			append_fine(state, value.payload);
 		state->nrows++;
-		if (state->participant == 0 && state->nrows % 1024 == 0)
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
-										 state->nrows);
+		if (state->nrows % 1024 == 0)
+			omen_hnsw_build_progress(state, OMEN_BUILD_LOAD,
+									 (double) state->nrows *
+									 shared->nparticipants,
+									 state->expected_rows);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->row_context);
@@ -662,10 +674,7 @@ team_progress(void *arg, uint64 done, uint64 total)
 	OmenHnswBuildState *state = arg;
 
 	omen_hnsw_build_tick(state);
-	if (state->participant == 0 && total > 0)
-		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
-									 (int64) (state->shared->nnodes *
-											  ((double) done / total)));
+	omen_hnsw_build_progress(state, OMEN_BUILD_CONSTRUCT, done, total);
 }
 
 static void
@@ -686,16 +695,76 @@ team_read_arena(void *arg, Size offset, void *data, Size len)
 	omen_arena_read_at(((OmenHnswBuildState *) arg)->graph, offset, data, len);
 }
 
+/*
+ * The leader, before the first row: tell what a long build will take, and
+ * divide the work that progress is reported of.
+ */
 static void
-set_phase(OmenHnswBuildState *state, int phase, int64 total)
+announce(OmenHnswBuildState *state)
+{
+	OmenBuildEstimate estimate = {
+		.seconds = {0.05, 0.01, 0.84, 0.10},	/* as of most */
+		.total_seconds = 1.0,
+	};
+
+	if (state->expected_rows >= ESTIMATED_ROWS)
+		omen_hnsw_estimate_build(&state->shared->meta, state->typical_own,
+								 state->expected_rows,
+								 RelationGetNumberOfBlocks(state->heap),
+								 state->shared->nparticipants, &estimate);
+	start_progress(state, &estimate);
+	if (estimate.total_seconds >= LONG_BUILD)
+		ereport(NOTICE,
+				(errmsg("building index \"%s\" of %.0f rows: about %s, %s of memory, %s of temporary files",
+						RelationGetRelationName(state->index),
+						state->expected_rows,
+						omen_hnsw_form_duration(estimate.total_seconds),
+						omen_hnsw_form_size(estimate.private_bytes +
+											estimate.mapped_bytes),
+						omen_hnsw_form_size(estimate.file_bytes)),
+				 errhint("pg_stat_progress_create_index shows how far it is; a higher max_parallel_maintenance_workers makes it faster.")));
+}
+
+/*
+ * tuples_done of tuples_total is the progress of the whole build, in rows'
+ * worth of work; how much of it each step is, the estimate says.
+ */
+static void
+start_progress(OmenHnswBuildState *state, const OmenBuildEstimate *estimate)
 {
 	const int	params[] = {
-		PROGRESS_CREATEIDX_SUBPHASE,
 		PROGRESS_CREATEIDX_TUPLES_TOTAL,
 		PROGRESS_CREATEIDX_TUPLES_DONE
 	};
-	int64		values[] = {phase, total, 0};
+	int64		values[] = {0, 0};
 
+	for (int i = 0; i < OMEN_BUILD_STEPS; i++)
+		state->share[i + 1] = state->share[i] +
+			estimate->seconds[i] / estimate->total_seconds;
+	state->expected_rows = Max(rint(state->expected_rows), 1.0);
+	values[0] = (int64) state->expected_rows;
+	pgstat_progress_update_multi_param(2, params, values);
+}
+
+/* How much of a step is done.  What was reported is never taken back. */
+void
+omen_hnsw_build_progress(OmenHnswBuildState *state, OmenBuildStep step,
+						 double done, double total)
+{
+	double		part = done < total ? done / total : 1.0;
+	double		share = state->share[step] +
+		part * (state->share[step + 1] - state->share[step]);
+	int64		progress = (int64) (share * state->expected_rows);
+
+	if (state->participant > 0 || progress <= state->progress)
+		return;
+	state->progress = progress;
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, progress);
+}
+
+static void
+set_phase(OmenHnswBuildState *state, int phase)
+{
 	if (state->participant == 0)
-		pgstat_progress_update_multi_param(3, params, values);
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, phase);
 }

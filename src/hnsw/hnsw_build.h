@@ -23,6 +23,7 @@
 
 #include "access/parallel.h"
 #include "hnsw/hnsw.h"
+#include "hnsw/hnsw_estimate.h"
 #include "hnsw/hnsw_tidmap.h"
 #include "port/atomics.h"
 #include "storage/arena.h"
@@ -108,6 +109,13 @@ typedef struct OmenHnswBuildState
 	MemoryContext context;
 	MemoryContext row_context;
 
+	/* known from the sample; the leader's */
+	double		expected_rows;
+	Size		typical_own;	/* bytes of an own code, if they vary */
+	double		share[OMEN_BUILD_STEPS + 1];	/* done before each step */
+	int64		progress;		/* rows' worth of work reported so far */
+	BlockNumber nblocks;		/* of the index, once they are planned */
+
 	/* load */
 	struct TableScanDescData *scan; /* NULL: an ordinary one */
 	OmenArena  *rows;			/* own file */
@@ -150,14 +158,17 @@ extern void omen_hnsw_build_participate(OmenHnswBuildState *state);
 extern void omen_hnsw_build_cleanup(OmenHnswBuildState *state);
 extern bool omen_hnsw_build_barrier(OmenHnswBuildState *state);
 extern void omen_hnsw_build_tick(OmenHnswBuildState *state);
+extern void omen_hnsw_build_progress(OmenHnswBuildState *state,
+									 OmenBuildStep step, double done,
+									 double total);
 extern const OmenBuildRowData *omen_hnsw_build_row(OmenHnswBuildState *state,
 												   uint32 row);
 extern void omen_hnsw_build_prepare(OmenHnswBuildState *state);
 
 /*
  * hnsw_sample.c: what to know before the first row is encoded.  Fills in the
- * trained fields of the metapage and the layout; returns the mean in the
- * column's own coordinates, or NULL.
+ * trained fields of the metapage, the layout and what the state has from the
+ * sample; returns the mean in the column's own coordinates, or NULL.
  */
 extern float *omen_hnsw_sample(OmenHnswBuildState *state,
 							   OmenHnswMetaPageData *meta);

@@ -47,6 +47,8 @@ omen_hnsw_fold(OmenHnswBuildState *state)
 
 		if (row % 64 == 0)
 			omen_hnsw_build_tick(state);
+		if (row % 4096 == 0)
+			omen_hnsw_build_progress(state, OMEN_BUILD_FOLD, row, nrows);
 		while (table[bucket] != OMEN_BUILD_NONE &&
 			   !same_code(state, table[bucket], row))
 			bucket = (bucket + 1) & (buckets - 1);

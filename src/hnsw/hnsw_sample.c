@@ -2,8 +2,8 @@
  *
  * hnsw_sample.c
  *	  What a bulk build has to know before it encodes the first row: the mean
- *	  of the column, the largest norm, how long own codes are, and the codebook
- *	  of product codes.
+ *	  of the column, the largest norm, how long own codes are, about how many
+ *	  rows there are, and the codebook of product codes.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,6 +43,7 @@ typedef struct SampleState
 	const OmenCodeShape *shape;
 	MemoryContext row_context;
 	int			nrows;
+	double		nseen;			/* rows in the blocks looked at */
 	double	   *sum;			/* double[dims], dense vectors only */
 	float		max_norm2;
 	Size		sizes[SAMPLE_ROWS];
@@ -60,9 +61,9 @@ typedef struct TrainingState
 } TrainingState;
 
 static BlockNumber range_step(BlockNumber nblocks, BlockNumber nranges);
-static void scan_ranges(OmenHnswBuildState *build, BlockNumber nranges,
-						BlockNumber range_blocks,
-						IndexBuildCallback callback, void *state);
+static BlockNumber scan_ranges(OmenHnswBuildState *build, BlockNumber nranges,
+							   BlockNumber range_blocks,
+							   IndexBuildCallback callback, void *state);
 static void train_row(Relation index, ItemPointer tid, Datum *values,
 					  bool *isnull, bool alive, void *arg);
 static void sample_row(Relation index, ItemPointer tid, Datum *values,
@@ -77,6 +78,7 @@ omen_hnsw_sample(OmenHnswBuildState *build, OmenHnswMetaPageData *meta)
 	SampleState *state = palloc0(sizeof(SampleState));
 	const OmenCodeShape *shape = &meta->shape;
 	float	   *mean = NULL;
+	BlockNumber nread;
 
 	state->build = build;
 	state->shape = shape;
@@ -85,9 +87,9 @@ omen_hnsw_sample(OmenHnswBuildState *build, OmenHnswMetaPageData *meta)
 											   ALLOCSET_DEFAULT_SIZES);
 	if (shape->code_dims > 0)
 		state->sum = palloc0(shape->dims * sizeof(double));
-	if (shape->code_dims > 0 || shape->own_size == 0 ||
-		shape->metric == OMEN_METRIC_IP)
-		scan_ranges(build, SAMPLE_RANGES, SAMPLE_BLOCKS, sample_row, state);
+	nread = scan_ranges(build, SAMPLE_RANGES, SAMPLE_BLOCKS, sample_row, state);
+	build->expected_rows = state->nseen *
+		RelationGetNumberOfBlocks(build->heap) / Max(nread, 1);
 	meta->max_norm2 = state->max_norm2 * OMEN_NORM_MARGIN;
 	if (!isfinite(meta->max_norm2))
 		meta->max_norm2 = 0;
@@ -105,7 +107,8 @@ omen_hnsw_sample(OmenHnswBuildState *build, OmenHnswMetaPageData *meta)
 				mean[i] = 0;
 		}
 	}
-	omen_hnsw_choose_layout(meta, typical_size(state));
+	build->typical_own = typical_size(state);
+	omen_hnsw_choose_layout(meta, build->typical_own);
 	meta->entry_capacity = omen_hnsw_entry_capacity(meta);
 	MemoryContextDelete(state->row_context);
 	return mean;
@@ -178,22 +181,31 @@ range_step(BlockNumber nblocks, BlockNumber nranges)
 	return Max(nblocks / nranges, 1);
 }
 
-/* Some blocks here and there: tables are often in an order of their own */
-static void
+/*
+ * Some blocks here and there: tables are often in an order of their own.
+ * Returns how many.
+ */
+static BlockNumber
 scan_ranges(OmenHnswBuildState *build, BlockNumber nranges,
 			BlockNumber range_blocks, IndexBuildCallback callback,
 			void *state)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(build->heap);
 	BlockNumber step = range_step(nblocks, nranges);
+	BlockNumber nread = 0;
 	bool		broken = build->info->ii_BrokenHotChain;
 
 	for (BlockNumber block = 0; block < nblocks; block += step)
+	{
+		BlockNumber n = Min(Min(step, range_blocks), nblocks - block);
+
 		table_index_build_range_scan(build->heap, build->index, build->info,
-									 false, false, false, block,
-									 Min(step, range_blocks), callback, state,
-									 NULL);
+									 false, false, false, block, n, callback,
+									 state, NULL);
+		nread += n;
+	}
 	build->info->ii_BrokenHotChain = broken;
+	return nread;
 }
 
 static void
@@ -204,7 +216,10 @@ sample_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	MemoryContext old;
 	OmenHnswValue value;
 
-	if (isnull[0] || state->nrows >= SAMPLE_ROWS)
+	if (isnull[0])
+		return;
+	state->nseen++;
+	if (state->nrows >= SAMPLE_ROWS)
 		return;
 	old = MemoryContextSwitchTo(state->row_context);
 	if (omen_hnsw_form_value(state->build->opclass, state->shape->dims,

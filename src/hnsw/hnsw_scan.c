@@ -19,11 +19,14 @@ typedef struct OmenHnswScanState
 {
 	MemoryContext context;		/* reset by each rescan */
 	OmenScan   *scan;			/* NULL until the first row is asked for */
+	uint64		nscans;			/* started so far, and the sum of what those */
+	OmenScanCounts ended;		/* that have ended did */
 } OmenHnswScanState;
 
 int			(*omen_hnsw_rows_wanted) (IndexScanDesc scan) = NULL;
 
 static void start_scan(IndexScanDesc scan);
+static void add_counts(OmenScanCounts *sum, const OmenScan *scan);
 
 IndexScanDesc
 omen_hnsw_beginscan(Relation index, int nkeys, int norderbys)
@@ -45,7 +48,10 @@ omen_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys,
 	OmenHnswScanState *state = scan->opaque;
 
 	if (state->scan)
+	{
+		add_counts(&state->ended, state->scan);
 		omen_scan_end(state->scan);
+	}
 	state->scan = NULL;
 	MemoryContextReset(state->context);
 
@@ -118,5 +124,32 @@ start_scan(IndexScanDesc scan)
 
 	old = MemoryContextSwitchTo(state->context);
 	state->scan = omen_scan_begin(&params);
+	state->nscans++;
 	MemoryContextSwitchTo(old);
+}
+
+uint64
+omen_hnsw_scan_totals(IndexScanDesc scan, OmenScanCounts *totals)
+{
+	OmenHnswScanState *state = scan->opaque;
+
+	*totals = state->ended;
+	if (state->scan)
+		add_counts(totals, state->scan);
+	return state->nscans;
+}
+
+/* Sums, but for the breadth: of that, the widest */
+static void
+add_counts(OmenScanCounts *sum, const OmenScan *scan)
+{
+	OmenScanCounts counts;
+
+	omen_scan_counts(scan, &counts);
+	sum->visited += counts.visited;
+	sum->pages += counts.pages;
+	sum->distances += counts.distances;
+	sum->verified += counts.verified;
+	sum->swept += counts.swept;
+	sum->ef = Max(sum->ef, counts.ef);
 }

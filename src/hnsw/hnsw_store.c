@@ -46,6 +46,7 @@ omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 	store->scored = NULL;
 	store->own = NULL;
 	store->own_size = 0;
+	store->ndistances = 0;
 	if (query != NULL && hnsw->meta.shape.link_kind == OMEN_LINK_NONE)
 		store->scored = omen_numberset_create(CurrentMemoryContext, 256, NULL);
 }
@@ -286,6 +287,7 @@ visit_node(void *arg, OmenLink link, OmenVisit *visit)
 
 	own = omen_hnsw_slot_own(store, buffer, slot);
 	visit->own = omen_query_own(store->query, own);
+	store->ndistances += 1 + slot->nlinks;
 	visit->live = (slot->flags & OMEN_SLOT_DELETED) == 0;
 	visit->level = slot->level;
 	visit->ntids = slot->ntids;
@@ -350,6 +352,7 @@ score_neighbours(OmenHnswStore *store, OmenVisit *visit)
 						   omen_hnsw_slot_own(store, buffer, slot)).estimate;
 		omen_page_release(buffer);
 	}
+	store->ndistances -= visit->nlinks - kept;
 	visit->nlinks = kept;
 }
 

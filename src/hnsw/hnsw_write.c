@@ -12,11 +12,8 @@
  */
 #include "postgres.h"
 
-#include "commands/progress.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "utils/backend_progress.h"
 
 #include "hnsw/hnsw_build.h"
 #include "quant/quant_pq.h"
@@ -108,6 +105,7 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 						RelationGetRelationName(state->index)),
 				 errhint("Partition the table.")));
 	nblocks += omen_tidmap_build_plan(state, (BlockNumber) nblocks);
+	state->nblocks = (BlockNumber) nblocks;
 	shared->nlists = nlists;
 	meta->built_nodes = shared->nnodes;
 	omen_bulk_extend(state->index, MAIN_FORKNUM, (BlockNumber) nblocks);
@@ -133,10 +131,9 @@ omen_hnsw_write_nodes(OmenHnswBuildState *state)
 			omen_hnsw_build_tick(state);
 			write_node_page(state, writer, page);
 		}
-		if (state->participant == 0)
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
-										 (int64) end *
-										 state->layout.slots_per_page);
+		omen_hnsw_build_progress(state, OMEN_BUILD_WRITE,
+								 state->shared->node_start + end,
+								 state->nblocks);
 	}
 	omen_bulk_finish(writer);
 }
@@ -344,7 +341,11 @@ write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer)
 		Size		done = state->layout.own_inline;
 
 		if (i % 64 == 0)
+		{
 			omen_hnsw_build_tick(state);
+			omen_hnsw_build_progress(state, OMEN_BUILD_WRITE, block,
+									 state->nblocks);
+		}
 		while (done < row->own_bytes)
 		{
 			Size		here = Min(row->own_bytes - done, OMEN_PAGE_CONTENT);

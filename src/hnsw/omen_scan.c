@@ -132,6 +132,7 @@ omen_scan_begin(const OmenScanParams *params)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	OmenScan   *scan = palloc0(sizeof(OmenScan));
 	OmenHnswValue value;
+	uint64		reads = omen_page_reads;
 
 	scan->params = *params;
 	scan->context = context;
@@ -157,6 +158,7 @@ omen_scan_begin(const OmenScanParams *params)
 		scan->sweeping = true;
 		scan->horizon = -get_float4_infinity();
 	}
+	scan->counts.pages += omen_page_reads - reads;
 	MemoryContextSwitchTo(old);
 	return scan;
 }
@@ -166,6 +168,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 {
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
 	bool		found = false;
+	uint64		reads = omen_page_reads;
 
 	for (;;)
 	{
@@ -201,6 +204,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		else if (verify(scan, item))
 			pairingheap_add(scan->queue, &item->node);
 	}
+	scan->counts.pages += omen_page_reads - reads;
 	MemoryContextSwitchTo(old);
 	return found;
 }
@@ -241,6 +245,7 @@ omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts)
 	*counts = scan->counts;
 	counts->visited = scan->search ? scan->search->nvisits : 0;
 	counts->ef = scan->search ? scan->search->ef : 0;
+	counts->distances += scan->store.ndistances;
 }
 
 /* pairingheap puts the greatest first: turn the order round */
@@ -286,6 +291,8 @@ start_walk(OmenScan *scan)
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
 									  (int) ef, false);
 	omen_hnsw_seed(scan->hnsw, scan->query, scan->search);
+	if (scan->hnsw->entry_pairs)
+		scan->counts.distances += scan->hnsw->nentries;
 	omen_search_run(scan->search);
 	consume_found(scan);
 }
@@ -466,9 +473,12 @@ sweep_page(OmenScan *scan, BlockNumber block, BufferAccessStrategy strategy,
 			continue;
 		omen_hnsw_check_slot(scan->params.index, scan->hnsw, buffer, slot);
 		if (scan->query)
+		{
 			bounds = omen_query_own(scan->query,
 									omen_hnsw_slot_own(&scan->store, buffer,
 													   slot));
+			scan->counts.distances++;
+		}
 		scan->counts.swept++;
 		if (!wanted_by_pass(scan, number, bounds.lower))
 			continue;

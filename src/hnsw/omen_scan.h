@@ -55,11 +55,20 @@ extern bool omen_scan_distance_of(OmenScan *scan, OmenLink link,
 typedef struct OmenScanCounts
 {
 	uint64		visited;		/* nodes the walk visited */
+	uint64		pages;			/* pages of the index read */
+	uint64		distances;		/* codes compared with the query */
 	uint64		verified;		/* rows looked up for their exact distance */
 	uint64		swept;			/* nodes read by sequential passes */
 	int			ef;				/* breadth the walk has now */
 } OmenScanCounts;
 
 extern void omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts);
+
+/*
+ * hnsw_scan.c: what all scans of one IndexScanDesc did together, one for each
+ * rescan that asked for a row; returns how many.  Of ef, the greatest.
+ */
+extern uint64 omen_hnsw_scan_totals(IndexScanDesc scan,
+									OmenScanCounts *totals);
 
 #endif							/* OMEN_SCAN_H */

@@ -11,5 +11,6 @@
 /* Install the hooks, in front of those that are there */
 extern void omen_planner_init(void);
 extern void omen_unread_distance_init(void);
+extern void omen_explain_init(void);
 
 #endif							/* OMEN_PLANNER_H */

@@ -19,6 +19,8 @@
 /* One hinted read in so many takes the ordinary path, see OmenBufferHints */
 #define HINT_REFRESH	32
 
+uint64		omen_page_reads = 0;
+
 static Buffer read_by_hint(Relation index, BlockNumber block,
 						   OmenBufferHints *hints);
 static void grow_hints(OmenBufferHints *hints, BlockNumber nblocks);
@@ -46,6 +48,7 @@ omen_page_read(Relation index, BlockNumber block, OmenPageKind kind,
 {
 	Buffer		buffer;
 
+	omen_page_reads++;
 	check_block(index, block);
 	buffer = ReadBuffer(index, block);
 	LockBuffer(buffer, mode);
@@ -63,6 +66,7 @@ omen_page_read_hinted(Relation index, BlockNumber block, OmenPageKind kind,
 {
 	Buffer		buffer = read_by_hint(index, block, hints);
 
+	omen_page_reads++;
 	LockBuffer(buffer, mode);
 	check_page(index, buffer, kind);
 	return buffer;
@@ -97,6 +101,7 @@ omen_page_read_any(Relation index, BlockNumber block, OmenLockMode mode,
 											RBM_NORMAL, strategy);
 	Page		page;
 
+	omen_page_reads++;
 	LockBuffer(buffer, mode);
 	page = BufferGetPage(buffer);
 

@@ -98,6 +98,9 @@ typedef struct OmenBufferHints
 								 * ordinary path, so that usage counts rise */
 } OmenBufferHints;
 
+/* Pages of indexes that this backend has read: callers look at differences */
+extern uint64 omen_page_reads;
+
 /* Make an empty page of a kind in memory or in an exclusively locked buffer */
 extern void omen_page_init(Page page, OmenPageKind kind, uint32 generation);
 

@@ -4,6 +4,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use IPC::Run;
 use OmenTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -114,8 +115,51 @@ foreach my $quantizer (qw(auto rabitq sq8 pq none))
 	is("$lacking $disorder", '0 0', "quantizer $quantizer: complete and in order");
 }
 
+# progress: one percentage for the whole build, which never goes back
+load_rows($node, 'items', %data, rows => 30000);
+foreach my $workers (0, 2)
+{
+	query($node, 'DROP INDEX IF EXISTS idx; DROP TABLE IF EXISTS seen;'
+		  . ' CREATE TABLE seen (n serial, phase text, done bigint, total bigint)');
+	my $build = IPC::Run::start(
+		[
+			'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
+			"SET max_parallel_maintenance_workers = $workers",
+			'-c', 'CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)'
+		]);
+	query($node, <<'SQL');
+DO $$
+DECLARE
+	state record;
+	started bool = false;
+	ends timestamptz = clock_timestamp() + '100 s';
+BEGIN
+	WHILE clock_timestamp() < ends LOOP
+		PERFORM pg_stat_clear_snapshot();
+		SELECT phase, tuples_done, tuples_total INTO state FROM pg_stat_progress_create_index;
+		EXIT WHEN state IS NULL AND started;
+		IF state.tuples_total > 0 THEN
+			started = true;
+			INSERT INTO seen (phase, done, total) VALUES (state.phase, state.tuples_done, state.tuples_total);
+		END IF;
+		PERFORM pg_sleep(0.001);
+	END LOOP;
+END $$
+SQL
+	$build->finish;
+	is( query(
+			$node,
+			'SELECT bool_and(done >= before AND done <= total), count(DISTINCT total),'
+			  . ' bool_and(total BETWEEN 28000 AND 32000), count(DISTINCT done) >= 10,'
+			  . ' count(DISTINCT phase) BETWEEN 2 AND 5 FROM (SELECT *, lag(done, 1, 0::bigint)'
+			  . ' OVER (ORDER BY n) AS before FROM seen) s'),
+		't|1|t|t|t',
+		"progress with $workers workers only goes on");
+}
+load_rows($node, 'items', %data, rows => 2000);
+
 # concurrent updates beside a build that waits
-query($node, 'DROP INDEX idx');
+query($node, 'DROP INDEX IF EXISTS idx');
 psql_many($node, 4, 30,
 	update => "UPDATE items SET v = v WHERE id = 1 + (SELECT (random() * 1999)::int);",
 	build => "SELECT pg_try_advisory_lock(1) AS mine \\gset\n\\if :mine\n"

@@ -1,0 +1,39 @@
+/*-------------------------------------------------------------------------
+ *
+ * prewarm.c
+ *	  omen_prewarm(): brings an index into the shared buffers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "analytics/analytics.h"
+#include "base/compat.h"
+
+OMEN_FUNCTION(omen_prewarm);
+
+/*
+ * Without a strategy, so that pages may stay; a broken one is reported here
+ * rather than by a query later.
+ */
+Datum
+omen_prewarm(PG_FUNCTION_ARGS)
+{
+	Relation	heap;
+	Relation	index = omen_open_index(PG_GETARG_OID(0), &heap);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
+
+	omen_check_select_privilege(heap);
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		OmenPageKind kind;
+
+		CHECK_FOR_INTERRUPTS();
+		omen_page_release(omen_page_read_any(index, block, OMEN_LOCK_SHARE,
+											 NULL, &kind));
+	}
+	omen_close_index(index, heap);
+	PG_RETURN_INT64(nblocks);
+}
