@@ -10,6 +10,9 @@ which took part. Deterministic.
 WEIGHTS and NOISE were chosen so that queries see what they see in the real
 set: a first neighbour at cosine distance 0.32, and a local intrinsic dimension
 (of 100 neighbours) of 27.
+
+SET_x10, for any set of bytes: its rows, and nine copies of them with a whole
+number from -SPREAD to SPREAD added to each element. The queries are the set's.
 """
 import os
 
@@ -23,6 +26,9 @@ NEIGHBOURS = 20
 WEIGHTS = (6, 1, 1)
 NOISE = 0.3
 SEED = 20250520
+TIMES = "_x10"
+COPIES = 10
+SPREAD = 8
 
 
 def ensure(name, folder):
@@ -33,6 +39,10 @@ def ensure(name, folder):
     if name == "bge_mix_768" and not os.path.isdir(path):
         os.makedirs(path + ".new", exist_ok=True)
         make_mix(path + ".new")
+        os.rename(path + ".new", path)
+    if name.endswith(TIMES) and not os.path.isdir(path):
+        os.makedirs(path + ".new", exist_ok=True)
+        make_copies(name[:-len(TIMES)], path + ".new")
         os.rename(path + ".new", path)
 
 
@@ -49,6 +59,24 @@ def make_mix(folder):
     numpy.save(os.path.join(folder, "query.npy"), queries)
     with open(os.path.join(folder, "metric"), "w", encoding="ascii") as file:
         file.write("cosine\n")
+
+
+def make_copies(source, folder):
+    import workload
+    data = sets.open_set(source)
+    base = workload.matrix(data.base(), None).astype(numpy.int16)
+    random = numpy.random.default_rng(SEED)
+    header = numpy.array([COPIES * len(base), data.dim], "<u4")
+    with open(os.path.join(folder, "base.u8bin"), "wb") as file:
+        file.write(header.tobytes() + base.astype(numpy.uint8).tobytes())
+        for _ in range(COPIES - 1):
+            copy = base + random.integers(-SPREAD, SPREAD + 1, base.shape,
+                                          dtype=numpy.int16)
+            file.write(copy.clip(0, 255).astype(numpy.uint8).tobytes())
+    numpy.save(os.path.join(folder, "query.npy"),
+               workload.matrix(data.queries(), None).astype(numpy.float32))
+    with open(os.path.join(folder, "metric"), "w", encoding="ascii") as file:
+        file.write(f"{data.metric}\n")
 
 
 def mix(real, near, random, rows):
