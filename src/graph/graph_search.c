@@ -55,14 +55,15 @@ omen_search_seed(OmenSearch *search, OmenLink link, float estimate)
 	offer(search, link, estimate);
 }
 
-void
+bool
 omen_search_run(OmenSearch *search)
 {
 	MemoryContext old = MemoryContextSwitchTo(search->context);
 
+	search->visit.stop = false;
 	do
 	{
-		while (search->next < search->npool)
+		while (search->next < search->npool && !search->visit.stop)
 		{
 			if (search->pool[search->next].visited)
 				search->next++;
@@ -71,9 +72,11 @@ omen_search_run(OmenSearch *search)
 		}
 
 		/* nodes without rows took no place: look further instead */
-	} while (search->npool < search->ef - search->ef / 4 &&
+	} while (!search->visit.stop &&
+			 search->npool < search->ef - search->ef / 4 &&
 			 search->nrest > 0 && omen_search_widen(search, search->ef));
 	MemoryContextSwitchTo(old);
+	return search->visit.stop;
 }
 
 bool

@@ -31,6 +31,7 @@ typedef struct OmenVisit
 {
 	OmenBounds	own;			/* distance of the node itself */
 	bool		live;			/* has rows; else only a way to others */
+	bool		stop;			/* what was looked for: visit no more for now */
 	uint8		level;
 	uint8		ntids;
 	ItemPointerData tids[OMEN_SLOT_TIDS];
@@ -106,8 +107,12 @@ extern OmenSearch *omen_search_create(const OmenGraphOps *ops, void *store,
 extern void omen_search_seed(OmenSearch *search, OmenLink link,
 							 float estimate);
 
-/* Visit until the pool holds no unvisited node */
-extern void omen_search_run(OmenSearch *search);
+/*
+ * Visit until the pool holds no unvisited node, or a visit says to stop, of
+ * which true is returned: the last node found is the one.  May be called
+ * again to go on.
+ */
+extern bool omen_search_run(OmenSearch *search);
 
 /* Enlarge the pool and refill it; false if there is nothing to go on with */
 extern bool omen_search_widen(OmenSearch *search, int ef);

@@ -165,6 +165,8 @@ typedef struct OmenHnswStore
 	MemoryContext context;		/* holds the work areas */
 	const OmenQuery *query;		/* what visits measure distances to */
 	bool		keep_pairs;		/* visits return pair codes */
+	const uint8 *wanted;		/* visits stop at a live node of this own code */
+	uint32		wanted_bytes;
 	BlockNumber nblocks;		/* size of the relation, at least */
 	struct omen_numberset_hash *scored; /* without link codes: neighbours
 										 * scored before */

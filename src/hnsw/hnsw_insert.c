@@ -8,8 +8,8 @@
  *	  node page locked:
  *
  *	  1. search for the nearest nodes (share locks only);
- *	  2. if one of them has the very same code, give it the new TID, and go
- *		 on with 4 as the last step;
+ *	  2. as soon as one of them has the very same code, give it the new TID,
+ *		 and go on with 4 as the last step;
  *	  3. write the node with its links into a free slot (its CHAIN pages, if
  *		 any, before it);
  *	  4. enter TID and node into the TID map;
@@ -83,8 +83,9 @@ typedef struct InsertState
 
 static void insert_value(InsertState *state, const OmenHnswValue *value);
 static void encode_value(InsertState *state, const OmenHnswValue *value);
-static void search_near(InsertState *state, const OmenHnswValue *value);
+static void begin_search(InsertState *state, const OmenHnswValue *value);
 static OmenLink attach_to_equal(InsertState *state);
+static void collect_near(InsertState *state);
 static bool attach_tid(InsertState *state, OmenLink link);
 static bool append_to_list(InsertState *state, OmenLink list);
 static OmenLink write_list_slot(InsertState *state, OmenLink next);
@@ -148,7 +149,7 @@ insert_value(InsertState *state, const OmenHnswValue *value)
 	OmenLink	equal;
 
 	encode_value(state, value);
-	search_near(state, value);
+	begin_search(state, value);
 	equal = attach_to_equal(state);
 	if (equal != OMEN_LINK_INVALID)
 	{
@@ -156,6 +157,7 @@ insert_value(InsertState *state, const OmenHnswValue *value)
 		return;
 	}
 
+	collect_near(state);
 	state->level =
 		omen_graph_draw_level(pg_prng_uint64(&pg_global_prng_state));
 	choose_links(state);
@@ -190,14 +192,12 @@ encode_value(InsertState *state, const OmenHnswValue *value)
 	omen_quant_own_to_pair(state->hnsw->quant, state->own, state->pair);
 }
 
-/* The live nodes around the new one, by distance between pair codes */
 static void
-search_near(InsertState *state, const OmenHnswValue *value)
+begin_search(InsertState *state, const OmenHnswValue *value)
 {
 	OmenHnswIndex *hnsw = state->hnsw;
 	OmenQuery  *query = omen_query_init(palloc(omen_query_size(hnsw->quant)),
 										hnsw->quant, value->payload);
-	OmenSearch *search;
 
 	omen_hnsw_refresh_entries(state->index, hnsw);
 	if (hnsw->meta.shape.metric == OMEN_METRIC_IP)
@@ -207,11 +207,41 @@ search_near(InsertState *state, const OmenHnswValue *value)
 											 value->payload));
 	omen_hnsw_store_init(&state->store, state->index, hnsw, query);
 	state->store.keep_pairs = true;
-	search = omen_search_create(&omen_hnsw_graph_ops, &state->store,
-								hnsw->meta.ef_construction, true);
-	omen_hnsw_seed(hnsw, query, search);
-	omen_search_run(search);
-	state->search = search;
+	state->store.wanted = state->own;
+	state->store.wanted_bytes = state->own_bytes;
+	state->search = omen_search_create(&omen_hnsw_graph_ops, &state->store,
+									   hnsw->meta.ef_construction, true);
+	omen_hnsw_seed(hnsw, query, state->search);
+}
+
+/*
+ * Equal vectors share a node: as nodes of their own they would link to
+ * nothing but each other.  Returns the node that has taken the TID, if any.
+ *
+ * The walk stops at an equal node, which is near the front of the pool as soon
+ * as it has been heard of: an UPDATE that leaves the vector as it is visits
+ * a third of the nodes that a new one does.
+ */
+static OmenLink
+attach_to_equal(InsertState *state)
+{
+	const OmenSearch *search = state->search;
+
+	while (omen_search_run(state->search))
+	{
+		OmenLink	link = search->found[search->nfound - 1].link;
+
+		if (attach_tid(state, link))
+			return link;
+	}
+	return OMEN_LINK_INVALID;
+}
+
+/* The live nodes around the new one, by distance between pair codes */
+static void
+collect_near(InsertState *state)
+{
+	const OmenSearch *search = state->search;
 
 	state->pairs = pair_cache_create(CurrentMemoryContext, 256, NULL);
 	state->nnear = search->nfound;
@@ -225,31 +255,13 @@ search_near(InsertState *state, const OmenHnswValue *value)
 		state->near[i].node = found->link;
 		state->near[i].pair = found->pair;
 		state->near[i].distance =
-			omen_quant_pair_distance(hnsw->quant, state->pair, found->pair);
+			omen_quant_pair_distance(state->hnsw->quant, state->pair,
+									 found->pair);
 		entry = pair_cache_insert(state->pairs, omen_link_number(found->link),
 								  &known);
 		entry->pair = found->pair;
 	}
 	qsort(state->near, state->nnear, sizeof(OmenNear), omen_graph_compare_near);
-}
-
-/*
- * Equal vectors share a node: as nodes of their own they would link to
- * nothing but each other.  Returns the node that has taken the TID, if any.
- */
-static OmenLink
-attach_to_equal(InsertState *state)
-{
-	for (Size i = 0; i < state->search->nfound; i++)
-	{
-		const OmenFound *found = &state->search->found[i];
-
-		if (found->pair_size == state->pair_size &&
-			memcmp(found->pair, state->pair, state->pair_size) == 0 &&
-			attach_tid(state, found->link))
-			return found->link;
-	}
-	return OMEN_LINK_INVALID;
 }
 
 /* Give the TID to a node, if it still lives and is equal indeed */

@@ -42,6 +42,8 @@ omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 	store->context = CurrentMemoryContext;
 	store->query = query;
 	store->keep_pairs = false;
+	store->wanted = NULL;
+	store->wanted_bytes = 0;
 	store->nblocks = 0;
 	store->scored = NULL;
 	store->own = NULL;
@@ -289,6 +291,9 @@ visit_node(void *arg, OmenLink link, OmenVisit *visit)
 	visit->own = omen_query_own(store->query, own);
 	store->ndistances += 1 + slot->nlinks;
 	visit->live = (slot->flags & OMEN_SLOT_DELETED) == 0;
+	visit->stop = store->wanted != NULL && visit->live &&
+		slot->own_bytes == store->wanted_bytes &&
+		memcmp(own, store->wanted, store->wanted_bytes) == 0;
 	visit->level = slot->level;
 	visit->ntids = slot->ntids;
 	memcpy(visit->tids, slot->tids, sizeof(visit->tids));
