@@ -189,6 +189,7 @@ extern const uint8 *omen_hnsw_slot_own(OmenHnswStore *store, Buffer buffer,
 									   OmenHnswSlot slot);
 extern bool omen_hnsw_read_pair(OmenHnswStore *store, OmenLink link,
 								uint8 **pair, Size *size);
+extern void omen_hnsw_prefetch_own(OmenHnswStore *store, OmenLink link);
 extern int	omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
 								ItemPointerData **tids);
 

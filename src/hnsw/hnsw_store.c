@@ -18,6 +18,7 @@
 
 static bool visit_node(void *arg, OmenLink link, OmenVisit *visit);
 static void prefetch_node(void *arg, OmenLink link);
+static void prefetch_slot(OmenHnswStore *store, OmenLink link, Size size);
 static void score_neighbours(OmenHnswStore *store, OmenVisit *visit);
 static const char *find_node_fault(const OmenHnswIndex *hnsw,
 								   OmenHnswSlot slot);
@@ -319,6 +320,22 @@ static void
 prefetch_node(void *arg, OmenLink link)
 {
 	OmenHnswStore *store = arg;
+
+	prefetch_slot(store, link, store->hnsw->layout.slot_size);
+}
+
+/* A node's own code will be read soon, of several nodes in a row */
+void
+omen_hnsw_prefetch_own(OmenHnswStore *store, OmenLink link)
+{
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+
+	prefetch_slot(store, link, layout->own + layout->own_inline);
+}
+
+static void
+prefetch_slot(OmenHnswStore *store, OmenLink link, Size size)
+{
 	const OmenHnswLayout *layout = &store->hnsw->layout;
 	uint32		number = omen_link_number(link);
 
@@ -326,7 +343,7 @@ prefetch_node(void *arg, OmenLink link)
 							  MAXALIGN(SizeOfPageHeaderData) +
 							  (number % layout->slots_per_page) *
 							  layout->slot_size,
-							  layout->slot_size, &store->hnsw->hints);
+							  size, &store->hnsw->hints);
 }
 
 /*

@@ -42,6 +42,7 @@
 #define MAX_RAW_LINK_BYTES	160
 
 static void use_level(OmenSimdLevel level);
+static OmenQuery *form_query(void *memory, const OmenQuantizer *quant);
 
 const OmenCodeKernels *omen_code_kernels = &omen_code_kernels_generic;
 
@@ -450,14 +451,32 @@ omen_query_size(const OmenQuantizer *quant)
 OmenQuery *
 omen_query_init(void *memory, const OmenQuantizer *quant, const void *payload)
 {
+	OmenQuery  *query = form_query(memory, quant);
+
+	query->raw = payload;
+	quant->ops->query_init(query, payload);
+	return query;
+}
+
+OmenQuery *
+omen_query_init_pair(void *memory, const OmenQuantizer *quant,
+					 const uint8 *pair)
+{
+	OmenQuery  *query = form_query(memory, quant);
+
+	quant->ops->query_init_pair(query, pair);
+	return query;
+}
+
+static OmenQuery *
+form_query(void *memory, const OmenQuantizer *quant)
+{
 	OmenQuery  *query = memory;
 
 	memset(query, 0, sizeof(*query));
 	query->quant = quant;
-	query->raw = payload;
 	query->memory = (uint8 *)
 		TYPEALIGN(QUERY_ALIGN, (char *) memory + sizeof(OmenQuery));
-	quant->ops->query_init(query, payload);
 	return query;
 }
 

@@ -241,6 +241,14 @@ extern Size omen_query_size(const OmenQuantizer *quant);
 extern OmenQuery *omen_query_init(void *memory, const OmenQuantizer *quant,
 								  const void *payload);
 
+/*
+ * A query that is an indexed vector, from its pair code: not of raw codes, and
+ * for omen_query_links() only.
+ */
+extern OmenQuery *omen_query_init_pair(void *memory,
+									   const OmenQuantizer *quant,
+									   const uint8 *pair);
+
 /* Graph distance from the query to a node, from its own code */
 extern OmenBounds omen_query_own(const OmenQuery *query, const uint8 *own);
 

@@ -37,6 +37,8 @@ typedef struct OmenQuantizerOps
 	/* bytes that a query needs after its head; 64-byte alignment is given */
 	Size		(*query_size) (const OmenQuantizer *quant);
 	void		(*query_init) (OmenQuery *query, const void *payload);
+	/* NULL without link codes of residuals */
+	void		(*query_init_pair) (OmenQuery *query, const uint8 *pair);
 	OmenBounds	(*query_own) (const OmenQuery *query, const uint8 *own);
 	void		(*query_links) (const OmenQuery *query,
 								const OmenLinkBatch *batch);

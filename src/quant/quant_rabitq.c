@@ -211,6 +211,17 @@ query_init(OmenQuery *query, const void *payload)
 }
 
 static void
+query_init_pair(OmenQuery *query, const uint8 *pair)
+{
+	uint32		dims = query->quant->shape.code_dims;
+
+	query->codes = (int8 *) query->memory;
+	query->factors = omen_own_factors(pair);
+	memcpy(query->codes, omen_own_codes(pair), dims);
+	arrange_link_codes(query, query->codes + dims);
+}
+
+static void
 query_links(const OmenQuery *query, const OmenLinkBatch *batch)
 {
 	if (query->quant->shape.link_kind == OMEN_LINK_RABITQ2)
@@ -228,6 +239,7 @@ const OmenQuantizerOps omen_quant_rabitq_ops = {
 	.encode_link = encode_link,
 	.query_size = query_size,
 	.query_init = query_init,
+	.query_init_pair = query_init_pair,
 	.query_own = omen_own_bounds,
 	.query_links = query_links,
 	.query_block = omen_own_query_block,
