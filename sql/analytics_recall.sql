@@ -35,7 +35,7 @@ UPDATE few SET v = '[5,6]' WHERE id = 1;
 UPDATE few SET id = id + 100;
 SELECT omen_recall('few_idx', 10, 10);
 BEGIN;
-INSERT INTO few SELECT i, ARRAY[i, 1]::vector FROM generate_series(100, 200) i;
+INSERT INTO few SELECT i, ARRAY[cos(i), sin(i)]::vector FROM generate_series(100, 200) i;
 SELECT omen_recall('few_idx', 3, 10) > 0.9;
 ROLLBACK;
 SELECT omen_recall('few_idx', 3, 10);
