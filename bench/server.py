@@ -20,6 +20,7 @@ SETTINGS = {
     "max_parallel_maintenance_workers": "2",
     "max_wal_size": "32GB",
     "checkpoint_timeout": "1h",
+    "effective_io_concurrency": "16",
     "fsync": "off",
     "synchronous_commit": "off",
     "autovacuum": "off",

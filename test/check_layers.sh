@@ -108,7 +108,7 @@ report "every folder has a rank" "$(check_folders)"
 report "includes go downwards" "$(check_includes)"
 report "includes name the folder" "$(check_include_form)"
 report "buffers are read and locked by storage/page.c alone" \
-	"$(calls '(ReadBuffer[A-Za-z]*|ReadRecentBuffer|LockBuffer|LockBufferForCleanup|ConditionalLockBuffer[A-Za-z]*)[[:space:]]*\(' \
+	"$(calls '(ReadBuffer[A-Za-z]*|ReadRecentBuffer|PrefetchBuffer|read_stream_[a-z_]*|LockBuffer|LockBufferForCleanup|ConditionalLockBuffer[A-Za-z]*)[[:space:]]*\(' \
 		src/storage/page.c src/base/compat.h)"
 report "the server's version is known to base/compat.h alone" \
 	"$(calls 'PG_VERSION_NUM' src/base/compat.h)"

@@ -20,6 +20,9 @@ def measure_set(comparison, data):
         comparison.ensure(peer, data)
     size = min(peer.bytes_a_row(data) for peer in comparison.servers)
     buffers = max(16, int(size * data.rows / 3) >> 13)
+    if comparison.memory_limit:
+        # a quarter of the memory, as servers are set up
+        buffers = min(buffers, comparison.memory_limit * 32)
     points = {when: {peer.name: [] for peer in comparison.servers}
               for when in ("cold", "settled")}
     for knob in KNOBS:
@@ -67,7 +70,8 @@ def make_report(result, folder):
         limit = one["memory_limit"]
         lines += [f"### {name}: shared_buffers "
                   f"{one['shared_buffers_mb']:.0f} MB"
-                  + (f", {limit} MB of memory in all" if limit else ""), "",
+                  + (f", {limit} MB of memory for the server and its share "
+                     "of the kernel's cache" if limit else ""), "",
                   "Cold: files out of the kernel's cache, server just "
                   "started. Settled: the same queries once more.", ""]
         for when, points in one["points"].items():

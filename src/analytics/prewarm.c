@@ -24,16 +24,19 @@ omen_prewarm(PG_FUNCTION_ARGS)
 	Relation	heap;
 	Relation	index = omen_open_index(PG_GETARG_OID(0), &heap);
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
+	OmenPageStream pages;
+	OmenPageKind kind;
+	Buffer		buffer;
 
 	omen_check_select_privilege(heap);
-	for (BlockNumber block = 0; block < nblocks; block++)
+	omen_page_stream_begin(&pages, index, nblocks, NULL);
+	while ((buffer = omen_page_stream_next(&pages, OMEN_LOCK_SHARE, &kind)) !=
+		   InvalidBuffer)
 	{
-		OmenPageKind kind;
-
+		omen_page_release(buffer);
 		CHECK_FOR_INTERRUPTS();
-		omen_page_release(omen_page_read_any(index, block, OMEN_LOCK_SHARE,
-											 NULL, &kind));
 	}
+	omen_page_stream_end(&pages);
 	omen_close_index(index, heap);
 	PG_RETURN_INT64(nblocks);
 }

@@ -25,7 +25,6 @@ typedef struct VerifyState
 	OmenHnswIndex *hnsw;
 	OmenHnswStore store;
 	OmenTidMapCursor *cursor;
-	BufferAccessStrategy strategy;
 	MemoryContext page_context; /* reset for each page */
 	int64		problems;
 } VerifyState;
@@ -39,8 +38,8 @@ typedef struct NodeTids
 	OmenLink	more_tids;
 } NodeTids;
 
-static void check_page_tids(VerifyState *state, BlockNumber block);
-static int	copy_nodes(VerifyState *state, BlockNumber block, NodeTids *nodes);
+static void check_page_tids(VerifyState *state, Buffer buffer);
+static int	copy_nodes(VerifyState *state, Buffer buffer, NodeTids *nodes);
 static void check_tids(VerifyState *state, OmenLink link,
 					   const ItemPointerData *tids, int ntids);
 static bool is_mapped(VerifyState *state, const ItemPointerData *tid,
@@ -56,7 +55,9 @@ omen_tid_map_problems(PG_FUNCTION_ARGS)
 {
 	VerifyState state = {0};
 	Relation	heap;
-	BlockNumber nblocks;
+	OmenPageStream pages;
+	OmenPageKind kind;
+	Buffer		buffer;
 
 	state.index = omen_open_index(PG_GETARG_OID(0), &heap);
 	if (!omen_compat_owns_relation(RelationGetRelid(state.index), GetUserId()))
@@ -65,31 +66,38 @@ omen_tid_map_problems(PG_FUNCTION_ARGS)
 	state.hnsw = omen_hnsw_open(state.index);
 	omen_hnsw_store_init(&state.store, state.index, state.hnsw, NULL);
 	state.cursor = omen_tidmap_begin(state.index, state.hnsw);
-	state.strategy = GetAccessStrategy(BAS_BULKREAD);
 	state.page_context = AllocSetContextCreate(CurrentMemoryContext,
 											   "omenhnsw verify page",
 											   ALLOCSET_DEFAULT_SIZES);
 
-	nblocks = RelationGetNumberOfBlocks(state.index);
-	for (BlockNumber block = 0; block < nblocks; block++)
+	omen_page_stream_begin(&pages, state.index,
+						   RelationGetNumberOfBlocks(state.index),
+						   GetAccessStrategy(BAS_BULKREAD));
+	while ((buffer = omen_page_stream_next(&pages, OMEN_LOCK_SHARE, &kind)) !=
+		   InvalidBuffer)
 	{
 		MemoryContext old = MemoryContextSwitchTo(state.page_context);
 
-		CHECK_FOR_INTERRUPTS();
-		check_page_tids(&state, block);
+		if (kind == OMEN_PAGE_NODE)
+			check_page_tids(&state, buffer);
+		else
+			omen_page_release(buffer);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(state.page_context);
+		CHECK_FOR_INTERRUPTS();
 	}
+	omen_page_stream_end(&pages);
 	omen_close_index(state.index, heap);
 	PG_RETURN_INT64(state.problems);
 }
 
+/* Takes a locked NODE page and releases it */
 static void
-check_page_tids(VerifyState *state, BlockNumber block)
+check_page_tids(VerifyState *state, Buffer buffer)
 {
 	NodeTids   *nodes = palloc(state->hnsw->layout.slots_per_page *
 							   sizeof(NodeTids));
-	int			nnodes = copy_nodes(state, block, nodes);
+	int			nnodes = copy_nodes(state, buffer, nodes);
 
 	for (int i = 0; i < nnodes; i++)
 	{
@@ -104,18 +112,15 @@ check_page_tids(VerifyState *state, BlockNumber block)
 	}
 }
 
-/* The TIDs of the live nodes of a page, which is not locked meanwhile */
+/* The TIDs of the live nodes of a page, which is released */
 static int
-copy_nodes(VerifyState *state, BlockNumber block, NodeTids *nodes)
+copy_nodes(VerifyState *state, Buffer buffer, NodeTids *nodes)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
+	BlockNumber block = BufferGetBlockNumber(buffer);
 	int			n = 0;
-	OmenPageKind kind;
-	Buffer		buffer = omen_page_read_any(state->index, block,
-											OMEN_LOCK_SHARE, state->strategy,
-											&kind);
 
-	for (int i = 0; kind == OMEN_PAGE_NODE && i < layout->slots_per_page; i++)
+	for (int i = 0; i < layout->slots_per_page; i++)
 	{
 		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
 												i);

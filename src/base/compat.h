@@ -38,6 +38,10 @@
 #include "commands/explain_state.h"
 #endif
 
+#if PG_VERSION_NUM >= 170000
+#include "storage/read_stream.h"
+#endif
+
 #if PG_VERSION_NUM < 150000
 #error "omendb needs PostgreSQL 15 or later"
 #endif
@@ -133,6 +137,71 @@ omen_compat_alloc_io(Size size)
 	return palloc_aligned(size, PG_IO_ALIGN_SIZE, 0);
 #else
 	return palloc(size);
+#endif
+}
+
+/*
+ * Blocks of a relation in order, each pinned.  Since 17 the server reads them
+ * ahead, several with one call; before, that is left to the kernel, which is
+ * better at it without advice.
+ */
+typedef struct OmenCompatStream
+{
+	BlockNumber next;
+	BlockNumber end;
+	Relation	rel;
+	BufferAccessStrategy strategy;
+#if PG_VERSION_NUM >= 170000
+	ReadStream *stream;
+#endif
+} OmenCompatStream;
+
+#if PG_VERSION_NUM >= 170000
+static inline BlockNumber
+omen_compat_stream_block(ReadStream *stream, void *private, void *per_buffer)
+{
+	OmenCompatStream *range = (OmenCompatStream *) private;
+
+	return range->next < range->end ? range->next++ : InvalidBlockNumber;
+}
+#endif
+
+static inline void
+omen_compat_stream_begin(OmenCompatStream *stream, Relation rel,
+						 BlockNumber end, BufferAccessStrategy strategy)
+{
+	stream->next = 0;
+	stream->end = end;
+	stream->rel = rel;
+	stream->strategy = strategy;
+#if PG_VERSION_NUM >= 170000
+	stream->stream = read_stream_begin_relation(READ_STREAM_FULL |
+												READ_STREAM_SEQUENTIAL,
+												strategy, rel, MAIN_FORKNUM,
+												omen_compat_stream_block,
+												stream, 0);
+#endif
+}
+
+/* InvalidBuffer after the last one */
+static inline Buffer
+omen_compat_stream_next(OmenCompatStream *stream)
+{
+#if PG_VERSION_NUM >= 170000
+	return read_stream_next_buffer(stream->stream, NULL);
+#else
+	if (stream->next >= stream->end)
+		return InvalidBuffer;
+	return ReadBufferExtended(stream->rel, MAIN_FORKNUM, stream->next++,
+							  RBM_NORMAL, stream->strategy);
+#endif
+}
+
+static inline void
+omen_compat_stream_end(OmenCompatStream *stream)
+{
+#if PG_VERSION_NUM >= 170000
+	read_stream_end(stream->stream);
 #endif
 }
 

@@ -26,6 +26,8 @@ static int	below_bound_generic(const float *distances, int n, int keep,
 								uint32 *below);
 
 #if defined(__x86_64__)
+static int	below_bound_avx2(const float *distances, int n, int keep,
+							 uint32 *below);
 static int	below_bound_avx512(const float *distances, int n, int keep,
 							   uint32 *below);
 #endif
@@ -42,6 +44,8 @@ omen_build_below_bound(const float *distances, int n, int keep, uint32 *below)
 #if defined(__x86_64__)
 	if (omen_simd_level() == OMEN_SIMD_AVX512)
 		return below_bound_avx512(distances, n, keep, below);
+	if (omen_simd_level() == OMEN_SIMD_AVX2)
+		return below_bound_avx2(distances, n, keep, below);
 #endif
 	return below_bound_generic(distances, n, keep, below);
 }
@@ -103,6 +107,103 @@ below_bound_generic(const float *distances, int n, int keep, uint32 *below)
 }
 
 #if defined(__x86_64__)
+
+/* Where the bits of a byte are, lowest first, as bytes of a word */
+static const uint64 *
+bit_places(void)
+{
+	static uint64 places[256];
+
+	if (places[255] == 0)
+	{
+		for (int mask = 0; mask < 256; mask++)
+		{
+			int			n = 0;
+
+			for (int bit = 0; bit < 8; bit++)
+			{
+				if (mask >> bit & 1)
+					places[mask] |= (uint64) bit << 8 * n++;
+			}
+		}
+	}
+	return places;
+}
+
+#define AVX2_FUNCTION \
+	__attribute__((target(OMEN_TARGET_AVX2)))
+
+/* choose_bound() of 32 lanes in four registers */
+AVX2_FUNCTION static inline float
+choose_bound_avx2(const __m256 *lanes, int keep)
+{
+	float		minima[LANES];
+	float		bound = INFINITY;
+
+	for (int j = 0; j < 4; j++)
+		_mm256_storeu_ps(minima + 8 * j, lanes[j]);
+	for (int i = 0; i < LANES; i++)
+	{
+		__m256		minimum = _mm256_set1_ps(minima[i]);
+		uint32		mask = 0;
+
+		for (int j = 0; j < 4; j++)
+			mask = mask << 8 |
+				_mm256_movemask_ps(_mm256_cmp_ps(lanes[j], minimum,
+												 _CMP_LE_OQ));
+		if (__builtin_popcount(mask) >= keep && minima[i] < bound)
+			bound = minima[i];
+	}
+	return bound;
+}
+
+/* Eight at a time; the table says which indexes a mask leaves */
+AVX2_FUNCTION static int
+below_bound_avx2(const float *distances, int n, int keep, uint32 *below)
+{
+	const uint64 *places = bit_places();
+	float		bound = INFINITY;
+	__m256		limit;
+	int			nbelow = 0;
+	int			i;
+
+	if (keep <= LANES && n >= 2 * LANES)
+	{
+		__m256		lanes[4];
+
+		for (int j = 0; j < 4; j++)
+			lanes[j] = _mm256_set1_ps(INFINITY);
+
+		/* the second operand is returned if the first is NaN */
+		for (i = 0; i + LANES <= n; i += LANES)
+		{
+			for (int j = 0; j < 4; j++)
+				lanes[j] = _mm256_min_ps(_mm256_loadu_ps(distances + i +
+														 8 * j), lanes[j]);
+		}
+		bound = choose_bound_avx2(lanes, keep);
+	}
+
+	limit = _mm256_set1_ps(bound);
+	for (i = 0; i + 8 <= n; i += 8)
+	{
+		int			mask =
+			_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(distances + i),
+											 limit, _CMP_LE_OQ));
+		__m128i		found = _mm_cvtsi64_si128((int64) places[mask]);
+
+		_mm256_storeu_si256((__m256i *) (below + nbelow),
+							_mm256_add_epi32(_mm256_cvtepu8_epi32(found),
+											 _mm256_set1_epi32(i)));
+		nbelow += __builtin_popcount(mask);
+	}
+	for (; i < n; i++)
+	{
+		below[nbelow] = i;
+		nbelow += distances[i] <= bound;
+	}
+	return nbelow;
+}
 
 /*
  * 32 lanes in two registers; indexes are compressed in registers, for a

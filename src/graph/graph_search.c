@@ -17,6 +17,7 @@
 #include "graph/numberset.h"
 
 static void visit_node(OmenSearch *search, int at);
+static void read_ahead(OmenSearch *search, int from, int n);
 static void refine_entry(OmenSearch *search, int at, float estimate);
 static void remove_entry(OmenSearch *search, int at);
 static void add_found(OmenSearch *search, OmenLink link);
@@ -123,6 +124,7 @@ visit_node(OmenSearch *search, int at)
 {
 	OmenVisit  *visit = &search->visit;
 	OmenLink	link = search->pool[at].link;
+	int			ahead;
 
 	CHECK_FOR_INTERRUPTS();
 
@@ -136,6 +138,9 @@ visit_node(OmenSearch *search, int at)
 	if (search->keep_pairs)
 		visit->pair = NULL;		/* the store allocates */
 	search->nvisits++;
+	ahead = search->ops->ahead(search->store);
+	if (unlikely(ahead > 0))
+		read_ahead(search, at + 1, ahead);
 	if (!search->ops->visit(search->store, link, visit))
 	{
 		remove_entry(search, at);
@@ -163,6 +168,19 @@ visit_node(OmenSearch *search, int at)
 	{
 		if (!search->pool[i].visited && search->ops->prefetch)
 			search->ops->prefetch(search->store, search->pool[i].link);
+	}
+}
+
+/* Have the next n nodes read while the one before them is waited for */
+static void
+read_ahead(OmenSearch *search, int from, int n)
+{
+	for (int i = from; i < search->npool && n > 0; i++)
+	{
+		if (search->pool[i].visited)
+			continue;
+		search->ops->read_ahead(search->store, search->pool[i].link);
+		n--;
 	}
 }
 

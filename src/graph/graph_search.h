@@ -50,6 +50,10 @@ typedef struct OmenGraphOps
 	bool		(*visit) (void *store, OmenLink link, OmenVisit *visit);
 	/* the node will be visited soon; may do nothing */
 	void		(*prefetch) (void *store, OmenLink link);
+	/* how many of the next nodes to name to read_ahead before a visit */
+	int			(*ahead) (void *store);
+	/* the node will probably be visited: begin to read it */
+	void		(*read_ahead) (void *store, OmenLink link);
 } OmenGraphOps;
 
 /* A visited node that has rows */

@@ -31,6 +31,7 @@
 #define MIN_SHARE_OF_TWO		0.62
 #define MIN_SHARE_OF_MORE	0.95
 
+static void copy_meta(Buffer buffer, OmenHnswMetaPageData *meta);
 static OmenHnswIndex *find_kept(Relation index);
 static OmenHnswIndex *load_index(Relation index);
 static void *read_data(Relation index, BlockNumber block, Size size);
@@ -177,13 +178,18 @@ omen_hnsw_forget(Relation index)
 void
 omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta)
 {
-	Buffer		buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK,
-										OMEN_PAGE_META, OMEN_LOCK_SHARE);
+	copy_meta(omen_page_read(index, OMEN_HNSW_META_BLOCK, OMEN_PAGE_META,
+							 OMEN_LOCK_SHARE), meta);
+	omen_hnsw_check_meta(index, meta);
+}
 
+/* Releases the page */
+static void
+copy_meta(Buffer buffer, OmenHnswMetaPageData *meta)
+{
 	memcpy(meta, omen_page_content(BufferGetPage(buffer)),
 		   sizeof(OmenHnswMetaPageData));
 	omen_page_release(buffer);
-	omen_hnsw_check_meta(index, meta);
 }
 
 /*
@@ -197,7 +203,11 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 	MemoryContext old;
 	uint32		n;
 
-	omen_hnsw_read_meta(index, &meta);
+	/* each scan comes here: not by way of the buffer mapping */
+	copy_meta(omen_page_read_hinted(index, OMEN_HNSW_META_BLOCK,
+									OMEN_PAGE_META, OMEN_LOCK_SHARE,
+									&hnsw->hints), &meta);
+	omen_hnsw_check_meta(index, &meta);
 	hnsw->quant->max_norm2 = meta.max_norm2;
 	if (meta.entry_epoch == hnsw->entry_epoch &&
 		meta.nentries <= hnsw->nentries + hnsw->nentries / 4)

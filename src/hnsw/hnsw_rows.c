@@ -114,6 +114,21 @@ omen_rows_prefetch(const OmenHnswIndex *hnsw, const ItemPointerData *tids,
 		omen_page_prefetch_row(&tids[i], &hnsw->heap_hints);
 }
 
+/* Nothing is read by hints, and so ahead, of tables of other access methods */
+int
+omen_rows_ahead(Relation heap, OmenHnswIndex *hnsw)
+{
+	return omen_page_ahead(heap, &hnsw->heap_hints);
+}
+
+void
+omen_rows_read_ahead(Relation heap, OmenHnswIndex *hnsw,
+					 const ItemPointerData *tid)
+{
+	omen_page_read_ahead(heap, ItemPointerGetBlockNumberNoCheck(tid),
+						 &hnsw->heap_hints);
+}
+
 void
 omen_rows_pin(IndexFetchTableData *fetch, OmenHnswIndex *hnsw,
 			  const ItemPointerData *tid)

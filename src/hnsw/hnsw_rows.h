@@ -29,6 +29,14 @@ extern void omen_rows_prefetch(const OmenHnswIndex *hnsw,
 							   const ItemPointerData *tids, int n);
 
 /*
+ * Rows are read ahead from disk like nodes: how many of the next ones to name,
+ * and one of them, which lies in the table.
+ */
+extern int	omen_rows_ahead(Relation heap, OmenHnswIndex *hnsw);
+extern void omen_rows_read_ahead(Relation heap, OmenHnswIndex *hnsw,
+								 const ItemPointerData *tid);
+
+/*
  * Pin the block of a row for the next fetch of it, so that the buffer mapping
  * need not be searched.  Only for tables of the heap access method; for others
  * it does nothing.

@@ -19,7 +19,12 @@
 static bool visit_node(void *arg, OmenLink link, OmenVisit *visit);
 static void prefetch_node(void *arg, OmenLink link);
 static void prefetch_slot(OmenHnswStore *store, OmenLink link, Size size);
+static int	nodes_ahead(void *arg);
+static void read_node_ahead(void *arg, OmenLink link);
+static bool has_block(OmenHnswStore *store, BlockNumber block);
 static void score_neighbours(OmenHnswStore *store, OmenVisit *visit);
+static int	read_neighbours_ahead(OmenHnswStore *store, const OmenVisit *visit,
+								  int from, int n);
 static const char *find_node_fault(const OmenHnswIndex *hnsw,
 								   OmenHnswSlot slot);
 static bool own_size_fits(const OmenHnswIndex *hnsw, const uint8 *own,
@@ -32,6 +37,8 @@ static void load_chain(OmenHnswStore *store, BlockNumber node_block,
 const OmenGraphOps omen_hnsw_graph_ops = {
 	.visit = visit_node,
 	.prefetch = prefetch_node,
+	.ahead = nodes_ahead,
+	.read_ahead = read_node_ahead,
 };
 
 void
@@ -50,6 +57,7 @@ omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 	store->own = NULL;
 	store->own_size = 0;
 	store->ndistances = 0;
+	omen_page_hints_start_scan(&hnsw->hints);
 	if (query != NULL && hnsw->meta.shape.link_kind == OMEN_LINK_NONE)
 		store->scored = omen_numberset_create(CurrentMemoryContext, 256, NULL);
 }
@@ -68,12 +76,8 @@ omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link, OmenLockMode mode,
 	BlockNumber block = number / layout->slots_per_page;
 	Buffer		buffer;
 
-	if (block >= store->nblocks)
-	{
-		store->nblocks = RelationGetNumberOfBlocks(store->index);
-		if (block >= store->nblocks)
-			return InvalidBuffer;
-	}
+	if (!has_block(store, block))
+		return InvalidBuffer;
 	buffer = omen_page_read_hinted(store->index, block, OMEN_PAGE_NODE, mode,
 								   &store->hnsw->hints);
 	*slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
@@ -87,6 +91,15 @@ omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link, OmenLockMode mode,
 	}
 	omen_hnsw_check_slot(store->index, store->hnsw, buffer, *slot);
 	return buffer;
+}
+
+/* Does the relation reach that far? */
+static bool
+has_block(OmenHnswStore *store, BlockNumber block)
+{
+	if (unlikely(block >= store->nblocks))
+		store->nblocks = RelationGetNumberOfBlocks(store->index);
+	return block < store->nblocks;
 }
 
 /*
@@ -346,6 +359,28 @@ prefetch_slot(OmenHnswStore *store, OmenLink link, Size size)
 							  size, &store->hnsw->hints);
 }
 
+/* Where neighbours are read to be measured, the nodes to come have been read */
+static int
+nodes_ahead(void *arg)
+{
+	OmenHnswStore *store = arg;
+
+	if (store->scored != NULL)
+		return 0;
+	return omen_page_ahead(store->index, &store->hnsw->hints);
+}
+
+static void
+read_node_ahead(void *arg, OmenLink link)
+{
+	OmenHnswStore *store = arg;
+	BlockNumber block = omen_link_number(link) /
+		store->hnsw->layout.slots_per_page;
+
+	if (has_block(store, block))
+		omen_page_read_ahead(store->index, block, &store->hnsw->hints);
+}
+
 /*
  * Without link codes: read every neighbour not scored before and measure it
  * by its own code, as HNSW does.  The others are dropped from the visit.
@@ -354,6 +389,7 @@ static void
 score_neighbours(OmenHnswStore *store, OmenVisit *visit)
 {
 	int			kept = 0;
+	int			asked = 0;
 
 	for (int i = 0; i < visit->nlinks; i++)
 	{
@@ -361,7 +397,12 @@ score_neighbours(OmenHnswStore *store, OmenVisit *visit)
 		OmenHnswSlot slot;
 		Buffer		buffer;
 		bool		found;
+		int			ahead = omen_page_ahead(store->index,
+											&store->hnsw->hints);
 
+		if (unlikely(ahead > 0))
+			asked = read_neighbours_ahead(store, visit, Max(asked, i + 1),
+										  i + 1 + ahead);
 		if (omen_numberset_lookup(store->scored, omen_link_number(link)))
 			continue;
 		buffer = omen_hnsw_read_slot(store, link, OMEN_LOCK_SHARE, &slot);
@@ -376,6 +417,22 @@ score_neighbours(OmenHnswStore *store, OmenVisit *visit)
 	}
 	store->ndistances -= visit->nlinks - kept;
 	visit->nlinks = kept;
+}
+
+/* Name the links from up to the n-th; returns where to go on */
+static int
+read_neighbours_ahead(OmenHnswStore *store, const OmenVisit *visit, int from,
+					  int n)
+{
+	int			i;
+
+	for (i = from; i < Min(n, visit->nlinks); i++)
+	{
+		if (!omen_numberset_lookup(store->scored,
+								   omen_link_number(visit->links[i])))
+			read_node_ahead(store, visit->links[i]);
+	}
+	return i;
 }
 
 static void

@@ -67,19 +67,25 @@ typedef struct DeadChain
 	uint32		owner;			/* number of the node */
 } DeadChain;
 
-typedef void (*PageVisitor) (VacuumState *state, BlockNumber block);
+/* Gets a page locked, and releases it */
+typedef void (*PageVisitor) (VacuumState *state, Buffer buffer,
+							 OmenPageKind kind);
 
-static void visit_pages(VacuumState *state, PageVisitor visitor);
-static void clean_page(VacuumState *state, BlockNumber block);
+static void visit_pages(VacuumState *state, OmenLockMode mode,
+						PageVisitor visitor);
+static void clean_page(VacuumState *state, Buffer buffer,
+					   OmenPageKind kind);
 static void check_slots(VacuumState *state, Buffer buffer);
 static int	clean_tids(VacuumState *state, ItemPointerData *tids, int ntids);
-static void empty_page(VacuumState *state, BlockNumber block);
+static void empty_page(VacuumState *state, Buffer buffer,
+					   OmenPageKind kind);
 static bool close_empty_lists(VacuumState *state, OmenLink list);
 static bool close_list_slot(VacuumState *state, OmenLink *link);
 static OmenLink next_list_slot(VacuumState *state, OmenLink link);
 static OmenHnswSlot lock_list_slot(VacuumState *state, OmenLink link,
 								   Buffer *buffer);
-static void repair_page(VacuumState *state, BlockNumber block);
+static void repair_page(VacuumState *state, Buffer buffer,
+					   OmenPageKind kind);
 static bool needs_repair(VacuumState *state, OmenHnswSlot slot);
 static void repair_node(VacuumState *state, OmenLink link);
 static bool copy_node(VacuumState *state, OmenLink link, RepairNode *node);
@@ -90,7 +96,8 @@ static void add_near(VacuumState *state, const RepairNode *node,
 					 OmenNear *near, int *n);
 static void write_repair(VacuumState *state, const RepairNode *node,
 						 const OmenNear *near, const int *chosen, int n);
-static void free_page(VacuumState *state, BlockNumber block);
+static void free_page(VacuumState *state, Buffer buffer,
+					   OmenPageKind kind);
 static bool free_slots(VacuumState *state, BlockNumber block, Page page,
 					   DeadChain *chains, int *nchains);
 static void free_chain(VacuumState *state, const DeadChain *chain);
@@ -132,14 +139,14 @@ omen_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	omen_hnsw_store_init(&state.store, info->index, state.hnsw, NULL);
 
-	visit_pages(&state, clean_page);
-	visit_pages(&state, empty_page);
+	visit_pages(&state, OMEN_LOCK_EXCLUSIVE, clean_page);
+	visit_pages(&state, OMEN_LOCK_SHARE, empty_page);
 	if (state.ndeleted > 0)
 	{
-		visit_pages(&state, repair_page);
+		visit_pages(&state, OMEN_LOCK_SHARE, repair_page);
 		omen_hnsw_replace_entries(info->index, state.hnsw, is_deleted, &state);
 	}
-	visit_pages(&state, free_page);
+	visit_pages(&state, OMEN_LOCK_EXCLUSIVE, free_page);
 	FreeSpaceMapVacuum(info->index);
 
 	MemoryContextSwitchTo(old);
@@ -165,31 +172,35 @@ omen_hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 }
 
 static void
-visit_pages(VacuumState *state, PageVisitor visitor)
+visit_pages(VacuumState *state, OmenLockMode mode, PageVisitor visitor)
 {
-	for (BlockNumber block = 0; block < state->nblocks; block++)
+	OmenPageStream pages;
+	OmenPageKind kind;
+	Buffer		buffer;
+
+	omen_page_stream_begin(&pages, state->index, state->nblocks,
+						   state->info->strategy);
+	while ((buffer = omen_page_stream_next(&pages, mode, &kind)) !=
+		   InvalidBuffer)
 	{
 		MemoryContext old = MemoryContextSwitchTo(state->page_context);
 
-		omen_compat_vacuum_delay();
-		visitor(state, block);
+		visitor(state, buffer, kind);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(state->page_context);
+		omen_compat_vacuum_delay();
 	}
+	omen_page_stream_end(&pages);
 }
 
 /* Pass 1: remove dead TIDs */
 static void
-clean_page(VacuumState *state, BlockNumber block)
+clean_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
-	OmenPageKind kind;
 	OmenPageEdit edit;
 	Page		page;
 	int			removed = 0;
-	Buffer		buffer = omen_page_read_any(state->index, block,
-											OMEN_LOCK_EXCLUSIVE,
-											state->info->strategy, &kind);
 
 	if (kind != OMEN_PAGE_NODE)
 	{
@@ -255,14 +266,11 @@ clean_tids(VacuumState *state, ItemPointerData *tids, int ntids)
  * node is locked again, there are no TIDs.
  */
 static void
-empty_page(VacuumState *state, BlockNumber block)
+empty_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
-	uint32		first = block * layout->slots_per_page;
-	OmenPageKind kind;
-	Buffer		buffer = omen_page_read_any(state->index, block,
-											OMEN_LOCK_SHARE,
-											state->info->strategy, &kind);
+	uint32		first = BufferGetBlockNumber(buffer) *
+		layout->slots_per_page;
 	OmenLink   *heads;
 	bool	   *empty;
 	int			nempty = 0;
@@ -433,13 +441,10 @@ lock_list_slot(VacuumState *state, OmenLink link, Buffer *buffer)
 
 /* Pass 3: replace links to DELETED nodes */
 static void
-repair_page(VacuumState *state, BlockNumber block)
+repair_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
-	OmenPageKind kind;
-	Buffer		buffer = omen_page_read_any(state->index, block,
-											OMEN_LOCK_SHARE,
-											state->info->strategy, &kind);
+	BlockNumber block = BufferGetBlockNumber(buffer);
 	OmenLink   *links = palloc(layout->slots_per_page * sizeof(OmenLink));
 	int			n = 0;
 
@@ -640,16 +645,13 @@ write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
 
 /* Pass 4: free DELETED nodes, their chains, and lists without an owner */
 static void
-free_page(VacuumState *state, BlockNumber block)
+free_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 {
+	BlockNumber block = BufferGetBlockNumber(buffer);
 	DeadChain  *chains = palloc(state->hnsw->layout.slots_per_page *
 								sizeof(DeadChain));
 	int			nchains = 0;
-	OmenPageKind kind;
 	int			used = -1;
-	Buffer		buffer = omen_page_read_any(state->index, block,
-											OMEN_LOCK_EXCLUSIVE,
-											state->info->strategy, &kind);
 
 	if (kind == OMEN_PAGE_NODE)
 	{

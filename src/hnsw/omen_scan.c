@@ -60,6 +60,13 @@
 /* Beyond this, keeping the pool in order costs more than sweeping */
 #define MAX_WALK_EF		32768
 
+/* A row that will probably be looked up or returned soon */
+typedef struct RowSoon
+{
+	float		estimate;
+	ItemPointerData tid;
+} RowSoon;
+
 typedef struct ScanItem
 {
 	pairingheap_node node;
@@ -82,6 +89,11 @@ struct OmenScan
 	OmenHnswStore store;
 	OmenSearch *search;
 	OmenRowReader *rows;		/* NULL until the first look-up */
+
+	RowSoon		soon[2 * ROWS_SOON];	/* nearest first */
+	int			nsoon;
+	int			nasked;			/* of soon, read ahead */
+	int			nlooked;		/* rows looked up or returned since */
 
 	pairingheap *queue;
 	Size		nconsumed;		/* of search->found */
@@ -108,11 +120,13 @@ static int	compare_items(const pairingheap_node *a,
 static void start_walk(OmenScan *scan);
 static bool walk_pays(OmenScan *scan, double ef);
 static void consume_found(OmenScan *scan);
+static void find_rows_soon(OmenScan *scan, Size first);
+static void add_row_soon(OmenScan *scan, const OmenFound *found);
+static void read_rows_ahead(OmenScan *scan);
 static bool extend(OmenScan *scan);
 static void sweep(OmenScan *scan);
 static void begin_pass(OmenScan *scan);
-static void sweep_page(OmenScan *scan, BlockNumber block,
-					   BufferAccessStrategy strategy, ScanItem *items,
+static void sweep_page(OmenScan *scan, Buffer buffer, ScanItem *items,
 					   int *nitems);
 static bool wanted_by_pass(const OmenScan *scan, uint32 number, float key);
 static int	compare_pass_items(const void *a, const void *b);
@@ -138,6 +152,7 @@ omen_scan_begin(const OmenScanParams *params)
 	scan->context = context;
 	scan->hnsw = omen_hnsw_open(params->index);
 	omen_hnsw_refresh_entries(params->index, scan->hnsw);
+	omen_page_hints_start_scan(&scan->hnsw->heap_hints);
 	scan->queue = pairingheap_allocate(compare_items, NULL);
 	scan->cutoff_key = -get_float4_infinity();
 
@@ -221,6 +236,8 @@ void
 omen_scan_pin_row(OmenScan *scan, IndexFetchTableData *fetch,
 				  const ItemPointerData *tid)
 {
+	scan->nlooked++;
+	read_rows_ahead(scan);
 	omen_rows_pin(fetch, scan->hnsw, tid);
 }
 
@@ -315,12 +332,7 @@ consume_found(OmenScan *scan)
 	Size		n = search->nfound - scan->nconsumed;
 	ScanItem   *items = palloc_extended(Max(n, 1) * sizeof(ScanItem),
 										MCXT_ALLOC_HUGE);
-	ItemPointerData soon[2 * ROWS_SOON];
-	int			nsoon = 0;
-	float		far;
 
-	far = search->npool == 0 ? 0 :
-		search->pool[Min(search->npool, ROWS_SOON) - 1].estimate;
 	for (Size i = 0; i < n; i++)
 	{
 		const OmenFound *found = &search->found[scan->nconsumed + i];
@@ -337,13 +349,71 @@ consume_found(OmenScan *scan)
 		item->ntids = found->ntids;
 		memcpy(item->tids, found->tids, sizeof(item->tids));
 		pairingheap_add(scan->queue, &item->node);
-		if (found->own.estimate <= far && found->ntids > 0 &&
-			nsoon < lengthof(soon))
-			soon[nsoon++] = found->tids[0];
 	}
-	omen_rows_prefetch(scan->hnsw, soon, nsoon);
+	find_rows_soon(scan, scan->nconsumed);
 	scan->nconsumed = search->nfound;
 	scan->horizon = omen_search_horizon(search);
+}
+
+/* The rows of the nearest nodes among those found: have them fetched */
+static void
+find_rows_soon(OmenScan *scan, Size first)
+{
+	const OmenSearch *search = scan->search;
+	ItemPointerData tids[lengthof(scan->soon)];
+	float		far = search->npool == 0 ? 0 :
+		search->pool[Min(search->npool, ROWS_SOON) - 1].estimate;
+
+	scan->nsoon = scan->nasked = scan->nlooked = 0;
+	for (Size i = first; i < search->nfound; i++)
+	{
+		const OmenFound *found = &search->found[i];
+
+		if (found->own.estimate <= far && found->ntids > 0 &&
+			omen_allow_test(scan->params.allow,
+							omen_link_number(found->link)) &&
+			scan->nsoon < lengthof(scan->soon))
+			add_row_soon(scan, found);
+	}
+	for (int i = 0; i < scan->nsoon; i++)
+		tids[i] = scan->soon[i].tid;
+	omen_rows_prefetch(scan->hnsw, tids, scan->nsoon);
+	read_rows_ahead(scan);
+}
+
+static void
+add_row_soon(OmenScan *scan, const OmenFound *found)
+{
+	int			at = scan->nsoon++;
+
+	for (; at > 0 && scan->soon[at - 1].estimate > found->own.estimate; at--)
+		scan->soon[at] = scan->soon[at - 1];
+	scan->soon[at].estimate = found->own.estimate;
+	scan->soon[at].tid = found->tids[0];
+}
+
+/* Of the rows to come, have as many under way as the tablespace is good for */
+static void
+read_rows_ahead(OmenScan *scan)
+{
+	Relation	heap = scan->params.heap;
+	int			ahead;
+
+	if (heap == NULL || scan->nasked == scan->nsoon)
+		return;
+	ahead = omen_rows_ahead(heap, scan->hnsw);
+	if (likely(ahead == 0))
+		return;
+	while (scan->nasked < Min(scan->nsoon, scan->nlooked + ahead))
+	{
+		const ItemPointerData *tid = &scan->soon[scan->nasked++].tid;
+		BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+
+		if (unlikely(block >= scan->heap_blocks))
+			scan->heap_blocks = RelationGetNumberOfBlocks(heap);
+		if (block < scan->heap_blocks)
+			omen_rows_read_ahead(heap, scan->hnsw, tid);
+	}
 }
 
 /* Look further: the next stage or the next step of this one */
@@ -384,17 +454,21 @@ sweep(OmenScan *scan)
 	int			keep = Max(work_mem * (Size) 1024 / sizeof(ScanItem) / 2, 1024);
 	ScanItem   *items;
 	int			nitems = 0;
-	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
 	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+	OmenPageStream pages;
+	OmenPageKind kind;
+	Buffer		buffer;
 	bool		cut = false;
 
 	begin_pass(scan);
 	items = MemoryContextAllocHuge(scan->pass_context,
 								   (Size) keep * 2 * sizeof(ScanItem));
 	scan->horizon = get_float4_infinity();
-	for (BlockNumber block = 0; block < nblocks; block++)
+	omen_page_stream_begin(&pages, index, RelationGetNumberOfBlocks(index),
+						   strategy);
+	while ((buffer = omen_page_stream_next(&pages, OMEN_LOCK_SHARE, &kind)) !=
+		   InvalidBuffer)
 	{
-		CHECK_FOR_INTERRUPTS();
 		if (nitems + scan->hnsw->layout.slots_per_page > keep * 2)
 		{
 			qsort(items, nitems, sizeof(ScanItem), compare_pass_items);
@@ -402,8 +476,12 @@ sweep(OmenScan *scan)
 			scan->horizon = items[keep - 1].key;
 			cut = true;
 		}
-		sweep_page(scan, block, strategy, items, &nitems);
+		if (kind == OMEN_PAGE_NODE)
+			sweep_page(scan, buffer, items, &nitems);
+		omen_page_release(buffer);
+		CHECK_FOR_INTERRUPTS();
 	}
+	omen_page_stream_end(&pages);
 	FreeAccessStrategy(strategy);
 
 	qsort(items, nitems, sizeof(ScanItem), compare_pass_items);
@@ -450,16 +528,14 @@ begin_pass(OmenScan *scan)
 	scan->pass_context = context;
 }
 
+/* Of the NODE page, which is locked, the slots that are wanted */
 static void
-sweep_page(OmenScan *scan, BlockNumber block, BufferAccessStrategy strategy,
-		   ScanItem *items, int *nitems)
+sweep_page(OmenScan *scan, Buffer buffer, ScanItem *items, int *nitems)
 {
 	const OmenHnswLayout *layout = &scan->hnsw->layout;
-	OmenPageKind kind;
-	Buffer		buffer = omen_page_read_any(scan->params.index, block,
-											OMEN_LOCK_SHARE, strategy, &kind);
+	BlockNumber block = BufferGetBlockNumber(buffer);
 
-	for (int i = 0; kind == OMEN_PAGE_NODE && i < layout->slots_per_page; i++)
+	for (int i = 0; i < layout->slots_per_page; i++)
 	{
 		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
 												i);
@@ -491,7 +567,6 @@ sweep_page(OmenScan *scan, BlockNumber block, BufferAccessStrategy strategy,
 		item->ntids = slot->ntids;
 		memcpy(item->tids, slot->tids, sizeof(item->tids));
 	}
-	omen_page_release(buffer);
 }
 
 /* Beyond what earlier passes brought, and not beyond what this one can */
@@ -559,6 +634,8 @@ verify(OmenScan *scan, ScanItem *item)
 	{
 		check_tid(scan, item, &item->tids[i]);
 		scan->counts.verified++;
+		scan->nlooked++;
+		read_rows_ahead(scan);
 		visible = omen_rows_distance(scan->rows, &item->tids[i], &distance);
 	}
 	if (!visible && item->more_tids != OMEN_LINK_INVALID)

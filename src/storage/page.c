@@ -8,10 +8,12 @@
  */
 #include "postgres.h"
 
+#include "executor/instrument.h"
 #include "pgstat.h"
 #include "storage/buf_internals.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
+#include "utils/spccache.h"
 
 #include "base/compat.h"
 #include "storage/page.h"
@@ -21,6 +23,13 @@
 
 uint64		omen_page_reads = 0;
 
+/*
+ * After a read that missed shared buffers, as many looks ahead are made: where
+ * misses are rare, looking for blocks to ask for would be work for nothing.
+ */
+#define COLD_LOOKS		64
+
+static OmenPageKind lock_any(Relation index, Buffer buffer, OmenLockMode mode);
 static Buffer read_by_hint(Relation index, BlockNumber block,
 						   OmenBufferHints *hints);
 static void grow_hints(OmenBufferHints *hints, BlockNumber nblocks);
@@ -99,21 +108,34 @@ omen_page_read_any(Relation index, BlockNumber block, OmenLockMode mode,
 {
 	Buffer		buffer = ReadBufferExtended(index, MAIN_FORKNUM, block,
 											RBM_NORMAL, strategy);
-	Page		page;
 
-	omen_page_reads++;
-	LockBuffer(buffer, mode);
-	page = BufferGetPage(buffer);
-
-	/* a crash between extension and first use leaves a page of zeros */
-	if (PageIsNew(page))
-		*kind = OMEN_PAGE_FREE;
-	else
-	{
-		check_page(index, buffer, OMEN_PAGE_FREE);
-		*kind = (OmenPageKind) omen_page_opaque(page)->kind;
-	}
+	*kind = lock_any(index, buffer, mode);
 	return buffer;
+}
+
+void
+omen_page_stream_begin(OmenPageStream *stream, Relation index,
+					   BlockNumber nblocks, BufferAccessStrategy strategy)
+{
+	stream->index = index;
+	omen_compat_stream_begin(&stream->blocks, index, nblocks, strategy);
+}
+
+Buffer
+omen_page_stream_next(OmenPageStream *stream, OmenLockMode mode,
+					  OmenPageKind *kind)
+{
+	Buffer		buffer = omen_compat_stream_next(&stream->blocks);
+
+	if (BufferIsValid(buffer))
+		*kind = lock_any(stream->index, buffer, mode);
+	return buffer;
+}
+
+void
+omen_page_stream_end(OmenPageStream *stream)
+{
+	omen_compat_stream_end(&stream->blocks);
 }
 
 void
@@ -225,12 +247,70 @@ omen_page_hints_init(OmenBufferHints *hints, MemoryContext context)
 	hints->nblocks = 0;
 	hints->buffers = NULL;
 	hints->reads = 0;
+	hints->scan = 0;
+	hints->cold = 0;
+	omen_page_hints_start_scan(hints);
+}
+
+/* Blocks may be asked for once more, and settings may have changed */
+void
+omen_page_hints_start_scan(OmenBufferHints *hints)
+{
+	hints->scan = hints->scan == PG_INT32_MAX ? 1 : hints->scan + 1;
+	hints->depth = -1;
+}
+
+int
+omen_page_ahead(Relation rel, OmenBufferHints *hints)
+{
+	if (likely(hints->cold == 0))
+		return 0;
+	hints->cold--;
+	if (hints->depth < 0)
+		hints->depth = get_tablespace_io_concurrency(rel->rd_rel->reltablespace);
+	return hints->depth;
+}
+
+void
+omen_page_read_ahead(Relation rel, BlockNumber block, OmenBufferHints *hints)
+{
+	PrefetchBufferResult result;
+	Buffer		guess;
+
+	if (block >= hints->nblocks)
+		grow_hints(hints, block + 1);
+
+	/* whose block of that number it is would only matter for correctness */
+	guess = hints->buffers[block];
+	if (guess == -hints->scan ||
+		(guess > 0 && GetBufferDescriptor(guess - 1)->tag.blockNum == block))
+		return;
+	result = PrefetchBuffer(rel, MAIN_FORKNUM, block);
+	hints->buffers[block] = BufferIsValid(result.recent_buffer) ?
+		result.recent_buffer : -hints->scan;
+}
+
+/* Lock a page of any kind, check it, and say which kind it is */
+static OmenPageKind
+lock_any(Relation index, Buffer buffer, OmenLockMode mode)
+{
+	Page		page = BufferGetPage(buffer);
+
+	omen_page_reads++;
+	LockBuffer(buffer, mode);
+
+	/* a crash between extension and first use leaves a page of zeros */
+	if (PageIsNew(page))
+		return OMEN_PAGE_FREE;
+	check_page(index, buffer, OMEN_PAGE_FREE);
+	return (OmenPageKind) omen_page_opaque(page)->kind;
 }
 
 static Buffer
 read_by_hint(Relation index, BlockNumber block, OmenBufferHints *hints)
 {
 	Buffer		buffer;
+	int64		misses;
 
 	/* local buffers of temporary relations have no mapping to save */
 	if (RelationUsesLocalBuffers(index))
@@ -246,7 +326,7 @@ read_by_hint(Relation index, BlockNumber block, OmenBufferHints *hints)
 	}
 
 	buffer = hints->buffers[block];
-	if (buffer != InvalidBuffer && hints->reads++ % HINT_REFRESH != 0 &&
+	if (buffer > 0 && hints->reads++ % HINT_REFRESH != 0 &&
 		ReadRecentBuffer(omen_compat_locator(index), MAIN_FORKNUM, block,
 						 buffer))
 	{
@@ -255,8 +335,11 @@ read_by_hint(Relation index, BlockNumber block, OmenBufferHints *hints)
 		return buffer;
 	}
 
+	misses = pgBufferUsage.shared_blks_read;
 	buffer = ReadBuffer(index, block);
 	hints->buffers[block] = buffer;
+	if (pgBufferUsage.shared_blks_read != misses)
+		hints->cold = COLD_LOOKS;
 	return buffer;
 }
 

@@ -93,9 +93,14 @@ typedef struct OmenBufferHints
 {
 	MemoryContext context;
 	BlockNumber nblocks;		/* size of the array */
-	Buffer	   *buffers;		/* InvalidBuffer = no guess */
+	Buffer	   *buffers;		/* InvalidBuffer = no guess, negative =
+								 * none, but asked for by that scan */
 	uint32		reads;			/* counts up; now and then a read takes the
 								 * ordinary path, so that usage counts rise */
+	int			scan;			/* number of the scan, from 1 */
+	int			depth;			/* reads to have under way in this scan, -1
+								 * until somebody wants to know */
+	int			cold;			/* looks ahead that are still worth it */
 } OmenBufferHints;
 
 /* Pages of indexes that this backend has read: callers look at differences */
@@ -139,6 +144,24 @@ extern void omen_page_lock(Buffer buffer, OmenLockMode mode);
  */
 extern Buffer omen_page_extend(Relation index, ForkNumber fork);
 
+/*
+ * All blocks below nblocks in their order, each like omen_page_read_any() has
+ * it; InvalidBuffer after the last one.  The stream keeps pins of pages that
+ * it has read ahead, and no locks.
+ */
+typedef struct OmenPageStream
+{
+	Relation	index;
+	OmenCompatStream blocks;
+} OmenPageStream;
+
+extern void omen_page_stream_begin(OmenPageStream *stream, Relation index,
+								   BlockNumber nblocks,
+								   BufferAccessStrategy strategy);
+extern Buffer omen_page_stream_next(OmenPageStream *stream, OmenLockMode mode,
+									OmenPageKind *kind);
+extern void omen_page_stream_end(OmenPageStream *stream);
+
 /* Report a broken index */
 extern void omen_page_report_corrupt(Relation index, BlockNumber block,
 									 const char *detail) pg_attribute_noreturn();
@@ -162,5 +185,17 @@ extern Buffer omen_page_pin_hinted(Relation table, BlockNumber block,
 
 extern void omen_page_hints_init(OmenBufferHints *hints,
 								 MemoryContext context);
+extern void omen_page_hints_start_scan(OmenBufferHints *hints);
+
+/*
+ * Reading ahead from disk.  omen_page_ahead() says how many of the blocks that
+ * will probably be read next to name to omen_page_read_ahead(): none unless a
+ * read has lately not found its block in shared buffers.  A named block must
+ * lie in the relation; the kernel is asked for it once a scan, if it is not in
+ * shared buffers.
+ */
+extern int	omen_page_ahead(Relation rel, OmenBufferHints *hints);
+extern void omen_page_read_ahead(Relation rel, BlockNumber block,
+								 OmenBufferHints *hints);
 
 #endif							/* OMEN_PAGE_H */
