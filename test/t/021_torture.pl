@@ -21,7 +21,7 @@ my $clients = $ENV{OMEN_CLIENTS} // 10;
 my $node = new_node(
 	'torture',
 	init => [ allows_streaming => 1 ],
-	conf => "max_connections = 60\nmax_wal_size = 4GB\nlock_timeout = '20s'\n"
+	conf => "max_connections = 60\nmax_wal_size = 4GB\nwal_keep_size = 4GB\nlock_timeout = '20s'\n"
 	  . "deadlock_timeout = '200ms'\nautovacuum = on\nautovacuum_naptime = 1\n"
 	  . "autovacuum_vacuum_threshold = 20\nautovacuum_vacuum_cost_delay = 0");
 my $nearest = "v <-> '[3,3,3,3]'";
