@@ -52,6 +52,13 @@
  */
 #define NEW_LINK_BONUS	1.5f
 
+/*
+ * From so many dimensions and links on, link codes may decide which link to
+ * give up: what was measured (100 to 784 dimensions, 23 to 32 links) lies above.
+ */
+#define CODES_DECIDE_DIMS	64
+#define CODES_DECIDE_LINKS	16
+
 typedef struct PairEntry
 {
 	uint32		number;
@@ -105,6 +112,7 @@ static void insert_value(InsertState *state, const OmenHnswValue *value);
 static void encode_value(InsertState *state, const OmenHnswValue *value);
 static void begin_search(InsertState *state, const OmenHnswValue *value);
 static OmenLink attach_to_equal(InsertState *state);
+static bool codes_decide(const OmenHnswIndex *hnsw);
 static void collect_near(InsertState *state);
 static bool attach_tid(InsertState *state, OmenLink link);
 static bool append_to_list(InsertState *state, OmenLink list);
@@ -259,14 +267,27 @@ attach_to_equal(InsertState *state)
 }
 
 /* The live nodes around the new one, by distance between pair codes */
+/*
+ * Are link codes good enough to choose by?  Of inner products they tell other
+ * distances than selection uses; with few dimensions they tell little, and with
+ * few links each one counts.
+ */
+static bool
+codes_decide(const OmenHnswIndex *hnsw)
+{
+	return hnsw->layout.factors &&
+		hnsw->meta.shape.metric != OMEN_METRIC_IP &&
+		hnsw->meta.shape.dims >= CODES_DECIDE_DIMS &&
+		hnsw->layout.max_links >= CODES_DECIDE_LINKS;
+}
+
 static void
 collect_near(InsertState *state)
 {
 	const OmenSearch *search = state->search;
 
 	state->full = palloc(state->hnsw->layout.slot_size);
-	if (state->hnsw->layout.factors &&
-		state->hnsw->meta.shape.metric != OMEN_METRIC_IP)
+	if (codes_decide(state->hnsw))
 		state->centre = palloc(omen_query_size(state->hnsw->quant));
 	state->pairs = pair_cache_create(CurrentMemoryContext, 256, NULL);
 	state->nnear = search->nfound;
@@ -633,7 +654,6 @@ choose_by_estimates(InsertState *state, const OmenNear *near,
 	float		from_new[OMEN_MAX_LINKS];
 	float		least = 1;
 
-	/* of inner products the codes tell other distances than selection uses */
 	if (state->centre == NULL)
 		return false;
 
