@@ -73,3 +73,35 @@ SELECT count(*), count(*) FILTER (WHERE d < before) AS disorder FROM
 			(SELECT v <-> '[0.5,0.5,0.5,0.5]' AS d FROM many
 			 ORDER BY v <-> '[0.5,0.5,0.5,0.5]' LIMIT 80 OFFSET 20) x) y) z;
 DROP TABLE many;
+
+-- Dead rows do not change what is returned, nor how far a query looks
+CREATE TABLE churn (id int, v vector(4), n int);
+INSERT INTO churn SELECT i, ARRAY[random(), random(), random(), random()]::vector, 0
+FROM generate_series(1, 3000) i;
+CREATE INDEX ON churn USING omenhnsw (v vector_l2_ops);
+CREATE INDEX ON churn (n);
+SET omenhnsw.ef_search = 40;
+CREATE FUNCTION churn_answers() RETURNS int[] LANGUAGE sql AS $$
+	SELECT array_agg(id) FROM (SELECT id FROM churn ORDER BY v <-> '[0.5,0.5,0.5,0.5]' LIMIT 20) x
+$$;
+CREATE FUNCTION churn_breadth() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	plan text := '';
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE) SELECT id FROM churn ORDER BY v <-> ''[0.5,0.5,0.5,0.5]'' LIMIT 20' LOOP
+		plan := plan || line;
+	END LOOP;
+	RETURN substring(plan FROM 'ef=\d+');
+END $$;
+SELECT churn_breadth();
+CREATE TABLE churn_before AS SELECT churn_answers() AS ids;
+-- another version of each row, in the same node
+UPDATE churn SET n = 1;
+SELECT churn_breadth(), churn_answers() = ids AS same FROM churn_before;
+-- five of the nearest gone: the rest are still found by the same walk
+DELETE FROM churn WHERE id IN (SELECT unnest(ids[2:6]) FROM churn_before);
+SELECT churn_breadth(), cardinality(churn_answers()), (churn_answers())[1:15] = ids[1:1] || ids[7:20] AS same
+FROM churn_before;
+DROP TABLE churn, churn_before;
+DROP FUNCTION churn_answers, churn_breadth;

@@ -73,6 +73,8 @@ omen_hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 
 	if (state->scan == NULL)
 		start_scan(scan);
+	else if (scan->kill_prior_tuple)
+		omen_scan_prior_dead(state->scan);
 
 	scan->xs_recheck = false;
 	scan->xs_recheckorderby = false;

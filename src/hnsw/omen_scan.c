@@ -98,8 +98,9 @@ struct OmenScan
 	pairingheap *queue;
 	Size		nconsumed;		/* of search->found */
 	float		horizon;		/* keys beyond are not settled yet */
-	int			promised;		/* rows that the first walk is good for */
-	int			nreturned;
+	int			promised;		/* nodes that the first walk is good for */
+	int			spare;			/* and this many more in place of dead ones */
+	int64		nreturned;		/* nodes, less dead ones */
 
 	bool		sweeping;
 	bool		complete;		/* nothing can come any more */
@@ -111,6 +112,7 @@ struct OmenScan
 	ItemPointerData *list;		/* its TID list */
 	int			nlist;
 	int			next_tid;
+	int			ndead;			/* of its rows, so many nobody can see */
 
 	OmenScanCounts counts;
 };
@@ -136,6 +138,7 @@ static bool verify(OmenScan *scan, ScanItem *item);
 static void check_tid(OmenScan *scan, const ScanItem *item,
 					  const ItemPointerData *tid);
 static bool current_next(OmenScan *scan, ItemPointer tid);
+static void forget_dead(OmenScan *scan);
 
 OmenScan *
 omen_scan_begin(const OmenScanParams *params)
@@ -193,7 +196,6 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		if (current_next(scan, tid))
 		{
 			*distance = scan->current->key;
-			scan->nreturned += scan->nreturned < scan->promised;
 			found = true;
 			break;
 		}
@@ -213,6 +215,8 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		{
 			scan->current = item;
 			scan->next_tid = 0;
+			scan->ndead = 0;
+			scan->nreturned++;
 			scan->list = NULL;
 			scan->nlist = 0;
 		}
@@ -222,6 +226,12 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 	scan->counts.pages += omen_page_reads - reads;
 	MemoryContextSwitchTo(old);
 	return found;
+}
+
+void
+omen_scan_prior_dead(OmenScan *scan)
+{
+	scan->ndead++;
 }
 
 void
@@ -295,6 +305,7 @@ start_walk(OmenScan *scan)
 	if (scan->params.k_hint <= scan->params.ef)
 	{
 		scan->promised = scan->params.k_hint;
+		scan->spare = Max(0, ef / SPARE_BREADTH - scan->promised);
 		ef = Max(ef, scan->params.k_hint * SPARE_BREADTH);
 	}
 	else if (scan->params.exhaustive)
@@ -696,9 +707,26 @@ current_next(OmenScan *scan, ItemPointer tid)
 		check_tid(scan, item, tid);
 		return true;
 	}
+	forget_dead(scan);
 	if (scan->list)
 		pfree(scan->list);
 	scan->list = NULL;
 	scan->current = NULL;
 	return false;
+}
+
+/*
+ * A node of which all rows turned out to be dead is none of those promised:
+ * else each query on a table with many updates would widen its search.
+ */
+static void
+forget_dead(OmenScan *scan)
+{
+	int			nrows = scan->current->ntids + scan->nlist;
+
+	if (nrows > 0 && (scan->ndead < nrows || scan->spare == 0))
+		return;
+	scan->nreturned--;
+	if (nrows > 0)
+		scan->spare--;
 }

@@ -43,6 +43,9 @@ extern OmenScan *omen_scan_begin(const OmenScanParams *params);
 extern bool omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance);
 extern void omen_scan_end(OmenScan *scan);
 
+/* The row returned last is dead to all transactions */
+extern void omen_scan_prior_dead(OmenScan *scan);
+
 /* The caller is about to fetch this row, see omen_rows_pin() */
 extern void omen_scan_pin_row(OmenScan *scan, IndexFetchTableData *fetch,
 							  const ItemPointerData *tid);
