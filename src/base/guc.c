@@ -55,6 +55,15 @@ static const struct config_enum_entry simd_options[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry filter_strategy_options[] = {
+	{"auto", OMEN_FILTER_AUTO, false},
+	{"exact", OMEN_FILTER_EXACT, false},
+	{"ranged", OMEN_FILTER_RANGED, false},
+	{"sweep", OMEN_FILTER_SWEEP, false},
+	{"seeded", OMEN_FILTER_SEEDED, false},
+	{NULL, 0, false}
+};
+
 static const struct config_enum_entry iterative_scan_options[] = {
 	{"off", OMEN_ITERATIVE_SCAN_OFF, false},
 	{"relaxed_order", OMEN_ITERATIVE_SCAN_RELAXED, false},
@@ -63,6 +72,7 @@ static const struct config_enum_entry iterative_scan_options[] = {
 };
 
 static int	simd;
+static int	filter_strategy;
 
 static int	ef_search;
 static bool ef_search_explicit;
@@ -372,6 +382,14 @@ define_inherited_settings(void)
 static void
 define_omendb_settings(void)
 {
+	DefineCustomEnumVariable("omendb.filter_strategy",
+							 "Sets how filtered scans find the nearest rows.",
+							 "The default chooses by what the filter lets "
+							 "through; the others are for tests.",
+							 &filter_strategy, OMEN_FILTER_AUTO,
+							 filter_strategy_options, PGC_USERSET,
+							 GUC_EXPLAIN, NULL, NULL, NULL);
+
 	DefineCustomEnumVariable("omendb.simd",
 							 "Sets the instruction set of distance kernels.",
 							 "The default chooses the best this machine has.",
@@ -452,6 +470,12 @@ bool
 omen_guc_exhaustive(void)
 {
 	return exhaustive;
+}
+
+OmenFilterStrategy
+omen_guc_filter_strategy(void)
+{
+	return filter_strategy;
 }
 
 OmenIterativeScan

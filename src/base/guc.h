@@ -15,6 +15,19 @@ typedef enum OmenIterativeScan
 	OMEN_ITERATIVE_SCAN_STRICT
 } OmenIterativeScan;
 
+/*
+ * How a scan finds the nearest of the nodes that a filter allows, see
+ * hnsw/omen_scan.h.
+ */
+typedef enum OmenFilterStrategy
+{
+	OMEN_FILTER_AUTO,
+	OMEN_FILTER_EXACT,			/* measure every allowed node */
+	OMEN_FILTER_RANGED,			/* the same, nearest ranges of numbers first */
+	OMEN_FILTER_SWEEP,			/* walk as if there were no filter */
+	OMEN_FILTER_SEEDED			/* walk from allowed nodes to allowed nodes */
+} OmenFilterStrategy;
+
 /* Bounds shared with the index options of the same names */
 #define OMEN_EF_SEARCH_DEFAULT 40
 #define OMEN_EF_SEARCH_MIN 1
@@ -30,6 +43,7 @@ extern void omen_guc_init(void);
  */
 extern int	omen_guc_ef_search(int index_default);
 extern bool omen_guc_exhaustive(void);
+extern OmenFilterStrategy omen_guc_filter_strategy(void);
 extern OmenIterativeScan omen_guc_iterative_scan(void);
 extern int	omen_guc_max_scan_tuples(void);
 extern double omen_guc_scan_mem_multiplier(void);

@@ -220,6 +220,7 @@ add_found(OmenSearch *search, OmenLink link)
 	found->own = visit->own;
 	found->link = link;
 	found->more_tids = visit->more_tids;
+	found->allowed = visit->allowed;
 	found->level = visit->level;
 	found->ntids = visit->ntids;
 	memcpy(found->tids, visit->tids, sizeof(found->tids));

@@ -31,6 +31,7 @@ typedef struct OmenVisit
 {
 	OmenBounds	own;			/* distance of the node itself */
 	bool		live;			/* has rows; else only a way to others */
+	bool		allowed;		/* by the filter of the search */
 	bool		stop;			/* what was looked for: visit no more for now */
 	uint8		level;
 	uint8		ntids;
@@ -62,6 +63,7 @@ typedef struct OmenFound
 	OmenBounds	own;
 	OmenLink	link;
 	OmenLink	more_tids;
+	bool		allowed;
 	uint8		level;
 	uint8		ntids;
 	ItemPointerData tids[OMEN_SLOT_TIDS];

@@ -12,6 +12,7 @@
 #include "access/reloptions.h"
 #include "nodes/execnodes.h"
 
+#include "graph/allowset.h"
 #include "graph/graph_search.h"
 #include "hnsw/hnsw_page.h"
 #include "storage/wal.h"
@@ -164,6 +165,7 @@ typedef struct OmenHnswStore
 	OmenHnswIndex *hnsw;
 	MemoryContext context;		/* holds the work areas */
 	const OmenQuery *query;		/* what visits measure distances to */
+	const OmenAllowSet *allow;	/* NULL: all nodes are */
 	bool		keep_pairs;		/* visits return pair codes */
 	const uint8 *wanted;		/* visits stop at a live node of this own code */
 	uint32		wanted_bytes;

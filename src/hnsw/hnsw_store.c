@@ -49,6 +49,7 @@ omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 	store->hnsw = hnsw;
 	store->context = CurrentMemoryContext;
 	store->query = query;
+	store->allow = NULL;
 	store->keep_pairs = false;
 	store->wanted = NULL;
 	store->wanted_bytes = 0;
@@ -305,6 +306,7 @@ visit_node(void *arg, OmenLink link, OmenVisit *visit)
 	visit->own = omen_query_own(store->query, own);
 	store->ndistances += 1 + slot->nlinks;
 	visit->live = (slot->flags & OMEN_SLOT_DELETED) == 0;
+	visit->allowed = omen_allow_test(store->allow, omen_link_number(link));
 	visit->stop = store->wanted != NULL && visit->live &&
 		slot->own_bytes == store->wanted_bytes &&
 		memcmp(own, store->wanted, store->wanted_bytes) == 0;

@@ -167,6 +167,7 @@ omen_scan_begin(const OmenScanParams *params)
 									  scan->hnsw->quant, value.payload);
 		omen_hnsw_store_init(&scan->store, params->index, scan->hnsw,
 							 scan->query);
+		scan->store.allow = params->allow;
 		start_walk(scan);
 	}
 	else
@@ -349,8 +350,7 @@ consume_found(OmenScan *scan)
 		const OmenFound *found = &search->found[scan->nconsumed + i];
 		ScanItem   *item = &items[i];
 
-		if (!omen_allow_test(scan->params.allow,
-							 omen_link_number(found->link)))
+		if (!found->allowed)
 			continue;
 		item->key = found->own.lower;
 		item->upper = found->own.upper;
@@ -381,9 +381,7 @@ find_rows_soon(OmenScan *scan, Size first)
 		const OmenFound *found = &search->found[i];
 
 		if (found->own.estimate <= far && found->ntids > 0 &&
-			omen_allow_test(scan->params.allow,
-							omen_link_number(found->link)) &&
-			scan->nsoon < lengthof(scan->soon))
+			found->allowed && scan->nsoon < lengthof(scan->soon))
 			add_row_soon(scan, found);
 	}
 	for (int i = 0; i < scan->nsoon; i++)

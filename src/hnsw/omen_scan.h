@@ -13,6 +13,7 @@
 #define OMEN_SCAN_H
 
 #include "access/relscan.h"
+#include "base/guc.h"
 #include "graph/allowset.h"
 #include "hnsw/hnsw.h"
 #include "utils/snapshot.h"
@@ -27,6 +28,7 @@ typedef struct OmenScanParams
 	bool		has_query;		/* else every row is at distance 0 */
 	Datum		query;
 	const OmenAllowSet *allow;	/* NULL: all */
+	OmenFilterStrategy strategy;	/* of a scan with an allow-set */
 	int			ef;				/* candidates to look at first */
 	int			k_hint;			/* rows that will be asked for, 0 unknown */
 	bool		exhaustive;		/* go on when the first ef are returned */
@@ -63,6 +65,8 @@ typedef struct OmenScanCounts
 	uint64		verified;		/* rows looked up for their exact distance */
 	uint64		swept;			/* nodes read by sequential passes */
 	int			ef;				/* breadth the walk has now */
+	OmenFilterStrategy strategy;	/* begun with, AUTO without a filter */
+	int			switches;		/* changes to another one since */
 } OmenScanCounts;
 
 extern void omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts);
