@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * limit_hint.c
- *	  Tells an ordered index scan how many rows the query wants of it.
+ *	  Tells an ordered scan of an index how many rows the query wants of it.
  *
  * An access method is not told of LIMIT.  A scan that knows it looks far
  * enough at once, instead of widening when it runs short, and so returns all
@@ -10,6 +10,8 @@
  *		Limit								Limit
  *		  -> Index Scan			or			  -> Merge Append
  *												   -> Index Scan ...
+ *
+ * The same with an Omen Filtered Scan in place of an index scan.
  *
  * When execution starts, each such scan is noted down together with its
  * Limit; when the scan returns its first row, the Limit has evaluated its
@@ -28,13 +30,14 @@
 
 #include "base/compat.h"
 #include "hnsw/hnsw.h"
+#include "planner/filter.h"
 #include "planner/planner.h"
 
 /* Lives as long as the query's memory, and takes itself off the list */
 typedef struct LimitedScan
 {
 	dlist_node	node;
-	IndexScanState *scan;
+	PlanState  *scan;
 	LimitState *limit;			/* NULL: all rows are wanted */
 	MemoryContextCallback callback;
 } LimitedScan;
@@ -47,8 +50,10 @@ static void start_executor(QueryDesc *query, int flags);
 static void run_executor(OMEN_EXECUTOR_RUN_PARAMS);
 static bool find_limits(PlanState *state, void *arg);
 static void note_scans(LimitState *limit, PlanState *state);
+static bool is_ours(PlanState *state);
 static void forget_scan(void *arg);
 static int	rows_wanted(IndexScanDesc scan);
+static int	rows_of_limit(const LimitState *limit);
 
 void
 omen_planner_init(void)
@@ -115,17 +120,13 @@ note_scans(LimitState *limit, PlanState *state)
 		for (int i = 0; i < append->ms_nplans; i++)
 			note_scans(limit, append->mergeplans[i]);
 	}
-	else if (IsA(state, IndexScanState))
+	else if (is_ours(state))
 	{
-		IndexScanState *scan = (IndexScanState *) state;
 		MemoryContext context = state->state->es_query_cxt;
-		LimitedScan *limited;
+		LimitedScan *limited = MemoryContextAlloc(context,
+												  sizeof(LimitedScan));
 
-		if (scan->iss_RelationDesc == NULL ||
-			scan->iss_RelationDesc->rd_indam->amgettuple != omen_hnsw_gettuple)
-			return;
-		limited = MemoryContextAlloc(context, sizeof(LimitedScan));
-		limited->scan = scan;
+		limited->scan = state;
 		limited->limit = limit;
 		limited->callback.func = forget_scan;
 		limited->callback.arg = limited;
@@ -134,13 +135,24 @@ note_scans(LimitState *limit, PlanState *state)
 	}
 }
 
+static bool
+is_ours(PlanState *state)
+{
+	IndexScanState *scan = (IndexScanState *) state;
+
+	if (!IsA(state, IndexScanState))
+		return omen_filter_is_state(state);
+	return scan->iss_RelationDesc != NULL &&
+		scan->iss_RelationDesc->rd_indam->amgettuple == omen_hnsw_gettuple;
+}
+
 static void
 forget_scan(void *arg)
 {
 	dlist_delete(&((LimitedScan *) arg)->node);
 }
 
-/* Rows that the query wants from this scan, or 0 if that is not known */
+/* Rows that the query wants from this index scan, or 0 if that is not known */
 static int
 rows_wanted(IndexScanDesc scan)
 {
@@ -150,14 +162,34 @@ rows_wanted(IndexScanDesc scan)
 	{
 		LimitedScan *limited = dlist_container(LimitedScan, node, iter.cur);
 
-		if (limited->scan->iss_ScanDesc != scan)
-			continue;
-		if (limited->limit == NULL)
-			return INT_MAX;
-		if (limited->limit->noCount ||
-			limited->limit->offset + limited->limit->count > INT_MAX / 2)
-			return 0;
-		return (int) (limited->limit->offset + limited->limit->count);
+		if (IsA(limited->scan, IndexScanState) &&
+			((IndexScanState *) limited->scan)->iss_ScanDesc == scan)
+			return rows_of_limit(limited->limit);
 	}
 	return 0;
+}
+
+int
+omen_limit_rows_wanted(const PlanState *scan)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &limited_scans)
+	{
+		LimitedScan *limited = dlist_container(LimitedScan, node, iter.cur);
+
+		if (limited->scan == scan)
+			return rows_of_limit(limited->limit);
+	}
+	return 0;
+}
+
+static int
+rows_of_limit(const LimitState *limit)
+{
+	if (limit == NULL)
+		return INT_MAX;
+	if (limit->noCount || limit->offset + limit->count > INT_MAX / 2)
+		return 0;
+	return (int) (limit->offset + limit->count);
 }
