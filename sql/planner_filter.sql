@@ -164,12 +164,7 @@ EXECUTE within('[10,10,10]', 5);
 EXECUTE within(NULL, 5);
 EXECUTE within('[10,10,10]', NULL);
 RESET plan_cache_mode;
-BEGIN;
-DELETE FROM items WHERE v <-> '[10,10,10]' < 5;
-SELECT count(*) FROM items WHERE v <-> '[10,10,10]' < 5;
-UPDATE items SET v = '[10,10,10]' WHERE v <-> '[20,20,20]' < 5;
-SELECT count(*) > 0 FROM items WHERE v <-> '[10,10,10]' < 5;
-ROLLBACK;
+EXPLAIN (COSTS off) DELETE FROM items WHERE v <-> '[10,10,10]' < 5;
 
 -- every metric, and an index on an expression
 CREATE TABLE kinds (id int, v vector(3), h halfvec(3), s sparsevec(3), b bit(24));
@@ -264,14 +259,15 @@ SELECT compare('SELECT id FROM kept WHERE a = 3 AND v IS NOT NULL ORDER BY v <->
 DROP MATERIALIZED VIEW kept;
 
 -- what EXPLAIN ANALYZE tells; counts that vary are N
+VACUUM items;
 CREATE FUNCTION explain_lines(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
 	line text;
 BEGIN
 	FOR line IN EXECUTE statement LOOP
 		CONTINUE WHEN line !~ 'Strategy|Allowed|Omen|Lossy|Rows Removed by Filter|Bound';
-		RETURN NEXT regexp_replace(regexp_replace(line, ' \(.*actual.*\)| \((cost|actual).*\)', ''),
-			'(ef|hops|pages|distances|re-ranked|swept|Strategy:|Lossy Pages:)(=| )\w+', '\1\2N', 'g');
+		RETURN NEXT regexp_replace(regexp_replace(line, ' \(actual[^)]*\)', ''),
+			'(ef|hops|pages|distances|re-ranked|Strategy:|Filter:)(=| )\w+( swept=\d+)?', '\1\2N', 'g');
 	END LOOP;
 END $$;
 SELECT * FROM explain_lines('EXPLAIN (ANALYZE, COSTS off) SELECT id FROM items WHERE a < 5 AND id % 2 = 0 ORDER BY v <-> ''[1,2,3]'' LIMIT 100');

@@ -46,6 +46,7 @@ static TupleTableSlot *exec_node(CustomScanState *custom);
 static TupleTableSlot *next_row(ScanState *scan);
 static bool recheck_row(ScanState *scan, TupleTableSlot *slot);
 static void start_scan(OmenFilterScanState *state);
+static int	rows_to_come(OmenFilterScanState *state);
 static bool load_allow(OmenFilterScanState *state);
 static bool eval_bound(OmenFilterScanState *state);
 static double graph_bound(OmenMetric metric, double bound);
@@ -201,12 +202,10 @@ static void
 start_scan(OmenFilterScanState *state)
 {
 	PlanState  *ps = &state->custom.ss.ps;
-	CustomScan *plan = (CustomScan *) ps->plan;
 	OmenHnswOptions options = omen_hnsw_get_options(state->index);
 	OmenScanParams params = {0};
 	MemoryContext old;
 	bool		isnull;
-	int			limit;
 
 	pgstat_count_index_scan(state->index);
 	PredicateLockRelation(state->index, ps->state->es_snapshot);
@@ -237,17 +236,30 @@ start_scan(OmenFilterScanState *state)
 	params.ef = omen_guc_ef_search(options.ef_search);
 	params.exhaustive = omen_guc_exhaustive();
 
-	/* what does not pass must be made up for; a bound ends it who knows where */
-	limit = omen_limit_rows_wanted(ps);
-	if (limit < INT_MAX)
-		params.k_hint = (int) Min(ceil(limit / omen_filter_plan_passing(plan)),
-								  INT_MAX / 2);
-	else if (state->bounds == NIL)
-		params.k_hint = INT_MAX;
+	params.k_hint = rows_to_come(state);
 
 	state->scan = omen_scan_begin(&params);
 	state->nscans++;
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Rows that the query is likely to take from the scan, 0 if not known: those
+ * that it wants, and those that will not pass in between.  A bound may end the
+ * scan before it has returned all, and without the bitmap nobody knows.
+ */
+static int
+rows_to_come(OmenFilterScanState *state)
+{
+	const PlanState *ps = &state->custom.ss.ps;
+	int			limit = omen_limit_rows_wanted(ps);
+	double		passing = omen_filter_plan_passing((CustomScan *) ps->plan);
+
+	if (state->bitmap && !state->usable)
+		return 0;
+	if (limit == INT_MAX)
+		return state->bounds == NIL ? INT_MAX : 0;
+	return (int) Min(ceil(limit / passing), INT_MAX / 2);
 }
 
 /* Run the bitmap, unless its result is still good; false if no row is in it */

@@ -15,6 +15,9 @@
  * WHERE that no index decides is left to the ordinary index scan: the executor
  * filters what it returns.
  *
+ * The index may miss a row that is just within a bound.  Whoever reads by it
+ * accepts that, but UPDATE and DELETE are to hit all rows that they name.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -82,7 +85,8 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 		OmenDistanceMatch match;
 		bool		ordered;
 
-		if (!match_index(root, rel, index, &match, &ordered))
+		if (!match_index(root, rel, index, &match, &ordered) ||
+			(!ordered && bms_is_member(rti, root->all_result_relids)))
 			continue;
 		if (!looked && enable_bitmapscan)
 			bitmap = find_bitmap(root, rel);
