@@ -309,6 +309,15 @@ extern bool omen_hnsw_gettuple(IndexScanDesc scan, ScanDirection direction);
 extern void omen_hnsw_endscan(IndexScanDesc scan);
 
 /* hnsw_insert.c */
+
+/*
+ * Set by the layer above: true and the TID of the row in whose place an UPDATE
+ * puts the one that is about to be inserted, if it is an UPDATE and that is
+ * known.  "info" is what the insertion was called with.
+ */
+extern bool (*omen_hnsw_replaced_row)(Relation heap, const IndexInfo *info,
+									   ItemPointer replaced);
+
 extern bool omen_hnsw_insert(Relation index, Datum *values, bool *isnull,
 							 ItemPointer tid, Relation heap,
 							 IndexUniqueCheck check, bool unchanged,
