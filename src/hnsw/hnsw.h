@@ -76,7 +76,12 @@ typedef struct OmenTidMapPlace
 	BlockNumber block;			/* 0: not known */
 } OmenTidMapPlace;
 
-#define OMEN_TIDMAP_CACHE	16
+/*
+ * 4 kB, enough for most of the leaves of a million rows of 128 dimensions: an
+ * UPDATE looks up its old TID, anywhere in the table, and reads three pages more
+ * where the leaf is not known.
+ */
+#define OMEN_TIDMAP_CACHE	512
 
 /*
  * An index as this backend knows it.  Lives in a child of the relation's
