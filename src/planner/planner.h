@@ -11,6 +11,7 @@
 /* Install the hooks, in front of those that are there */
 extern void omen_planner_init(void);
 extern void omen_unread_distance_init(void);
+extern void omen_replaced_row_init(void);
 extern void omen_explain_init(void);
 
 #endif							/* OMEN_PLANNER_H */
