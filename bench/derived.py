@@ -1,11 +1,11 @@
 """Sets that are computed from others and kept in the cache folder.
 
 bge_mix_768: 100,000 vectors of 768 dimensions for want of a real set of that
-size. Each mixes a real text embedding of bge_base_768 with two of its 20
-nearest neighbours (with Dirichlet weights, three quarters of it being the
-first on average), adds noise of NOISE times its length in a random direction,
-and has unit length. Queries are the 1,000 real ones of bge_base_768, none of
-which took part. Deterministic.
+size, and bge_mix_768_200k: 200,000. Each mixes a real text embedding of
+bge_base_768 with two of its 20 nearest neighbours (with Dirichlet weights,
+three quarters of it being the first on average), adds noise of NOISE times its
+length in a random direction, and has unit length. Queries are the 1,000 real
+ones of bge_base_768, none of which took part. Deterministic.
 
 WEIGHTS and NOISE were chosen so that queries see what they see in the real
 set: a first neighbour at cosine distance 0.32, and a local intrinsic dimension
@@ -21,7 +21,7 @@ import numpy
 import sets
 
 SOURCE = "bge_base_768"
-ROWS = 100_000
+MIXES = {"bge_mix_768": 100_000, "bge_mix_768_200k": 200_000}
 NEIGHBOURS = 20
 WEIGHTS = (6, 1, 1)
 NOISE = 0.3
@@ -36,9 +36,9 @@ def ensure(name, folder):
     if folder not in sets.FOLDERS:
         sets.FOLDERS.insert(0, folder)
     path = os.path.join(folder, name)
-    if name == "bge_mix_768" and not os.path.isdir(path):
+    if name in MIXES and not os.path.isdir(path):
         os.makedirs(path + ".new", exist_ok=True)
-        make_mix(path + ".new")
+        make_mix(path + ".new", MIXES[name])
         os.rename(path + ".new", path)
     if name.endswith(TIMES) and not os.path.isdir(path):
         os.makedirs(path + ".new", exist_ok=True)
@@ -46,7 +46,7 @@ def ensure(name, folder):
         os.rename(path + ".new", path)
 
 
-def make_mix(folder):
+def make_mix(folder, count):
     import workload
     data = sets.open_set(SOURCE)
     real = workload.floats(workload.matrix(data.base(), None), "cosine")
@@ -54,7 +54,7 @@ def make_mix(folder):
     near = workload.exact(real, real, "cosine")[:, 1:NEIGHBOURS + 1]
     random = numpy.random.default_rng(SEED)
     base = numpy.concatenate([mix(real, near, random, rows) for rows in
-                              numpy.array_split(numpy.arange(ROWS), 20)])
+                              numpy.array_split(numpy.arange(count), 20)])
     numpy.save(os.path.join(folder, "base.npy"), base)
     numpy.save(os.path.join(folder, "query.npy"), queries)
     with open(os.path.join(folder, "metric"), "w", encoding="ascii") as file:

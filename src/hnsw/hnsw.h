@@ -77,7 +77,12 @@ typedef struct OmenTidMapPlace
 	BlockNumber block;			/* 0: not known */
 } OmenTidMapPlace;
 
-#define OMEN_TIDMAP_CACHE	16
+/*
+ * 4 kB, enough for most of the leaves of a million rows of 128 dimensions: an
+ * UPDATE looks up its old TID, anywhere in the table, and reads three pages more
+ * where the leaf is not known.
+ */
+#define OMEN_TIDMAP_CACHE	512
 
 /*
  * An index as this backend knows it.  Lives in a child of the relation's
@@ -311,6 +316,15 @@ extern bool omen_hnsw_gettuple(IndexScanDesc scan, ScanDirection direction);
 extern void omen_hnsw_endscan(IndexScanDesc scan);
 
 /* hnsw_insert.c */
+
+/*
+ * Set by the layer above: true and the TID of the row in whose place an UPDATE
+ * puts the one that is about to be inserted, if it is an UPDATE and that is
+ * known.  "info" is what the insertion was called with.
+ */
+extern bool (*omen_hnsw_replaced_row)(Relation heap, const IndexInfo *info,
+									   ItemPointer replaced);
+
 extern bool omen_hnsw_insert(Relation index, Datum *values, bool *isnull,
 							 ItemPointer tid, Relation heap,
 							 IndexUniqueCheck check, bool unchanged,

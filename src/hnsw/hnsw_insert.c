@@ -9,7 +9,8 @@
  *
  *	  1. search for the nearest nodes (share locks only);
  *	  2. as soon as one of them has the very same code, give it the new TID,
- *		 and go on with 4 as the last step;
+ *		 and go on with 4 as the last step; an UPDATE tries the node of the
+ *		 row's old version first, without a search;
  *	  3. write the node with its links into a free slot (its CHAIN pages, if
  *		 any, before it);
  *	  4. enter TID and node into the TID map;
@@ -89,7 +90,6 @@ typedef struct InsertState
 	uint8	   *own;			/* codes of the new row */
 	Size		own_bytes;
 	uint8	   *pair;
-	Size		pair_size;
 	int			level;
 	OmenLink	link;			/* of the new node */
 
@@ -108,10 +108,19 @@ typedef struct InsertState
 	float	   *scratch;
 } InsertState;
 
-static void insert_value(InsertState *state, const OmenHnswValue *value);
+bool		(*omen_hnsw_replaced_row) (Relation heap, const IndexInfo *info,
+									   ItemPointer replaced) = NULL;
+
+static OmenLink find_replaced(InsertState *state, Relation heap,
+							  const IndexInfo *info);
+static void insert_value(InsertState *state, const OmenHnswValue *value,
+						 OmenLink replaced);
 static void encode_value(InsertState *state, const OmenHnswValue *value);
+static OmenLink attach_to_replaced(InsertState *state, OmenLink replaced);
 static void begin_search(InsertState *state, const OmenHnswValue *value);
 static OmenLink attach_to_equal(InsertState *state);
+static void insert_node(InsertState *state);
+static void encode_pair(InsertState *state);
 static bool codes_decide(const OmenHnswIndex *hnsw);
 static void collect_near(InsertState *state);
 static bool attach_tid(InsertState *state, OmenLink link);
@@ -160,48 +169,48 @@ omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	state->index = index;
 	state->hnsw = omen_hnsw_open(index);
 	state->tid = tid;
-	state->alpha = omen_graph_alpha(state->hnsw->quant,
-									(double) RelationGetNumberOfBlocks(index) *
-									state->hnsw->layout.slots_per_page);
 	if (omen_hnsw_form_value(state->hnsw->opclass,
 							 state->hnsw->meta.shape.dims, values[0], &value))
-		insert_value(state, &value);
+		insert_value(state, &value, find_replaced(state, heap, info));
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return false;
 }
 
+/*
+ * The node of the row that an UPDATE is putting a new version of into the
+ * table, if it is an UPDATE.  It has the very same code unless the UPDATE
+ * changes the vector.
+ */
+static OmenLink
+find_replaced(InsertState *state, Relation heap, const IndexInfo *info)
+{
+	ItemPointerData old;
+
+	if (omen_hnsw_replaced_row == NULL ||
+		!omen_hnsw_replaced_row(heap, info, &old))
+		return OMEN_LINK_INVALID;
+	return omen_tidmap_find(state->index, state->hnsw, &old);
+}
+
 static void
-insert_value(InsertState *state, const OmenHnswValue *value)
+insert_value(InsertState *state, const OmenHnswValue *value,
+			 OmenLink replaced)
 {
 	OmenLink	equal;
 
 	encode_value(state, value);
-	begin_search(state, value);
-	equal = attach_to_equal(state);
-	if (equal != OMEN_LINK_INVALID)
+	equal = attach_to_replaced(state, replaced);
+	if (equal == OMEN_LINK_INVALID)
 	{
-		omen_tidmap_set(state->index, state->hnsw, state->tid, equal);
-		return;
+		begin_search(state, value);
+		equal = attach_to_equal(state);
 	}
-
-	collect_near(state);
-	state->level =
-		omen_graph_draw_level(pg_prng_uint64(&pg_global_prng_state));
-	choose_links(state);
-	write_node(state);
-	omen_tidmap_set(state->index, state->hnsw, state->tid, state->link);
-	for (int i = 0; i < state->nback; i++)
-		link_back(state, &state->near[state->back[i]], i);
-
-	/* a node that no other leads to must be one to start from */
-	if (state->nback == 0)
-		omen_hnsw_make_entry(state->index, state->hnsw, state->link,
-							 state->level, state->pair);
+	if (equal == OMEN_LINK_INVALID)
+		insert_node(state);
 	else
-		omen_hnsw_offer_entry(state->index, state->hnsw, state->link,
-							  state->level, state->pair);
+		omen_tidmap_set(state->index, state->hnsw, state->tid, equal);
 }
 
 static void
@@ -215,10 +224,16 @@ encode_value(InsertState *state, const OmenHnswValue *value)
 	state->own_bytes = omen_quant_encode_own(state->hnsw->quant,
 											 value->payload, state->own,
 											 state->scratch);
-	state->pair_size = shape->pair_size > 0 ? shape->pair_size :
-		state->own_bytes;
-	state->pair = palloc(state->pair_size);
-	omen_quant_own_to_pair(state->hnsw->quant, state->own, state->pair);
+}
+
+/* Without a search, and without what a search needs */
+static OmenLink
+attach_to_replaced(InsertState *state, OmenLink replaced)
+{
+	if (replaced == OMEN_LINK_INVALID)
+		return OMEN_LINK_INVALID;
+	omen_hnsw_store_init(&state->store, state->index, state->hnsw, NULL);
+	return attach_tid(state, replaced) ? replaced : OMEN_LINK_INVALID;
 }
 
 static void
@@ -248,8 +263,8 @@ begin_search(InsertState *state, const OmenHnswValue *value)
  * nothing but each other.  Returns the node that has taken the TID, if any.
  *
  * The walk stops at an equal node, which is near the front of the pool as soon
- * as it has been heard of: an UPDATE that leaves the vector as it is visits
- * a third of the nodes that a new one does.
+ * as it has been heard of: it visits a third of the nodes that the walk for a
+ * new vector does.
  */
 static OmenLink
 attach_to_equal(InsertState *state)
@@ -266,7 +281,38 @@ attach_to_equal(InsertState *state)
 	return OMEN_LINK_INVALID;
 }
 
-/* The live nodes around the new one, by distance between pair codes */
+/* A node of its own for the row, from what the search has found */
+static void
+insert_node(InsertState *state)
+{
+	encode_pair(state);
+	collect_near(state);
+	state->level =
+		omen_graph_draw_level(pg_prng_uint64(&pg_global_prng_state));
+	choose_links(state);
+	write_node(state);
+	omen_tidmap_set(state->index, state->hnsw, state->tid, state->link);
+	for (int i = 0; i < state->nback; i++)
+		link_back(state, &state->near[state->back[i]], i);
+
+	/* a node that no other leads to must be one to start from */
+	if (state->nback == 0)
+		omen_hnsw_make_entry(state->index, state->hnsw, state->link,
+							 state->level, state->pair);
+	else
+		omen_hnsw_offer_entry(state->index, state->hnsw, state->link,
+							  state->level, state->pair);
+}
+
+static void
+encode_pair(InsertState *state)
+{
+	Size		size = state->hnsw->meta.shape.pair_size;
+
+	state->pair = palloc(size > 0 ? size : state->own_bytes);
+	omen_quant_own_to_pair(state->hnsw->quant, state->own, state->pair);
+}
+
 /*
  * Are link codes good enough to choose by?  Of inner products they tell other
  * distances than selection uses; with few dimensions they tell little, and with
@@ -281,6 +327,7 @@ codes_decide(const OmenHnswIndex *hnsw)
 		hnsw->layout.max_links >= CODES_DECIDE_LINKS;
 }
 
+/* The live nodes around the new one, by distance between pair codes */
 static void
 collect_near(InsertState *state)
 {
@@ -466,9 +513,13 @@ choose_links(InsertState *state)
 	int			nscale = omen_graph_scale_links(state->level, max_links);
 	bool	   *taken = palloc0(Max(state->nnear, 1));
 	int			max_back = max_back_links(max_links);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(state->index);
 	int			diverse[OMEN_MAX_LINKS];
 	int			ndiverse;
 	int			n;
+
+	state->alpha = omen_graph_alpha(quant, (double) nblocks *
+									state->hnsw->layout.slots_per_page);
 
 	/* a walk may visit many more than it was to find */
 	n = Max(state->hnsw->meta.ef_construction, 2 * max_links);

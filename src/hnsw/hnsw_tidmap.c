@@ -36,6 +36,9 @@ static BlockNumber add_page(Relation index, BlockNumber parent, int level,
 							uint32 number);
 static Buffer lock_page(Relation index, BlockNumber block, int level,
 						uint32 number, OmenLockMode mode);
+static Buffer lock_leaf(Relation index, OmenHnswIndex *hnsw,
+						BlockNumber block, uint32 leaf, OmenLockMode mode);
+static void check_number(Relation index, Buffer buffer, uint32 number);
 static uint32 *page_entry(Page page, int level, uint32 at);
 static void set_entry(Page page, uint32 *entry, uint32 value);
 static void flag_unmapped(Relation index, OmenHnswIndex *hnsw);
@@ -59,8 +62,7 @@ omen_tidmap_set(Relation index, OmenHnswIndex *hnsw,
 	block = find_leaf(index, hnsw, cell.leaf);
 	if (block == NO_PAGE)
 		block = ensure_page(index, LEVEL_LEAF, cell.leaf);
-	buffer = lock_page(index, block, LEVEL_LEAF, cell.leaf,
-					   OMEN_LOCK_EXCLUSIVE);
+	buffer = lock_leaf(index, hnsw, block, cell.leaf, OMEN_LOCK_EXCLUSIVE);
 	if (*page_entry(BufferGetPage(buffer), LEVEL_LEAF, cell.at) != link)
 	{
 		OmenPageEdit edit;
@@ -72,6 +74,27 @@ omen_tidmap_set(Relation index, OmenHnswIndex *hnsw,
 		omen_edit_finish(&edit);
 	}
 	omen_page_release(buffer);
+}
+
+OmenLink
+omen_tidmap_find(Relation index, OmenHnswIndex *hnsw,
+				 const ItemPointerData *tid)
+{
+	OmenTidMapCell cell;
+	BlockNumber block;
+	Buffer		buffer;
+	OmenLink	link;
+
+	if (!omen_tidmap_find_cell(tid, &cell))
+		return OMEN_LINK_INVALID;
+	block = find_leaf(index, hnsw, cell.leaf);
+	if (block == NO_PAGE)
+		return OMEN_LINK_INVALID;
+
+	buffer = lock_leaf(index, hnsw, block, cell.leaf, OMEN_LOCK_SHARE);
+	link = *page_entry(BufferGetPage(buffer), LEVEL_LEAF, cell.at);
+	omen_page_release(buffer);
+	return link == 0 ? OMEN_LINK_INVALID : link;
 }
 
 OmenTidMapCursor *
@@ -109,7 +132,7 @@ omen_tidmap_load(OmenTidMapCursor *cursor, const OmenTidMapCell *cell)
 		memset(links, 0, size);
 	else
 	{
-		Buffer		buffer = lock_page(cursor->index, block, LEVEL_LEAF,
+		Buffer		buffer = lock_leaf(cursor->index, cursor->hnsw, block,
 									   cell->leaf, OMEN_LOCK_SHARE);
 
 		memcpy(links, omen_page_content(BufferGetPage(buffer)), size);
@@ -226,11 +249,29 @@ lock_page(Relation index, BlockNumber block, int level, uint32 number,
 	};
 	Buffer		buffer = omen_page_read(index, block, kinds[level], mode);
 
-	if (level < LEVEL_META &&
-		omen_page_opaque(BufferGetPage(buffer))->owner != number)
-		omen_page_report_corrupt(index, block,
-								 "The page is of another part of the TID map.");
+	if (level < LEVEL_META)
+		check_number(index, buffer, number);
 	return buffer;
+}
+
+/* Leaves are what each row needs: not by way of the buffer mapping */
+static Buffer
+lock_leaf(Relation index, OmenHnswIndex *hnsw, BlockNumber block, uint32 leaf,
+		  OmenLockMode mode)
+{
+	Buffer		buffer = omen_page_read_hinted(index, block, OMEN_PAGE_TIDMAP,
+											   mode, &hnsw->hints);
+
+	check_number(index, buffer, leaf);
+	return buffer;
+}
+
+static void
+check_number(Relation index, Buffer buffer, uint32 number)
+{
+	if (omen_page_opaque(BufferGetPage(buffer))->owner != number)
+		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
+								 "The page is of another part of the TID map.");
 }
 
 static uint32 *

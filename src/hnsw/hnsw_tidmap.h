@@ -43,6 +43,13 @@ extern void omen_tidmap_set(Relation index, OmenHnswIndex *hnsw,
 							const ItemPointerData *tid, OmenLink link);
 
 /*
+ * The node that may have this TID, or OMEN_LINK_INVALID: a hint, like that of
+ * omen_tidmap_lookup(), for the sake of one TID.
+ */
+extern OmenLink omen_tidmap_find(Relation index, OmenHnswIndex *hnsw,
+								 const ItemPointerData *tid);
+
+/*
  * Begin to read, after the snapshot was taken whose rows are looked for.  The
  * cursor lives in the current memory context.  Not complete: rows may be
  * indexed that the map does not know.

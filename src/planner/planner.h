@@ -13,6 +13,7 @@
 /* Install the hooks, in front of those that are there */
 extern void omen_planner_init(void);
 extern void omen_unread_distance_init(void);
+extern void omen_replaced_row_init(void);
 extern void omen_explain_init(void);
 extern void omen_filter_init(void);
 

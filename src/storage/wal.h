@@ -4,7 +4,7 @@
  *	  Changes of pages: the one gate through which they are made.
  *
  * An edit changes up to MAX_GENERIC_XLOG_PAGES exclusively locked pages as
- * one atomic, WAL-logged step:
+ * one atomic, WAL-logged step; one edit at a time:
  *
  *		omen_edit_begin(&edit, index);
  *		page = omen_edit_page(&edit, buffer);
@@ -25,7 +25,10 @@
 
 typedef struct OmenPageEdit
 {
-	GenericXLogState *state;
+	bool		logged;
+	int			npages;
+	Buffer		buffers[MAX_GENERIC_XLOG_PAGES];
+	bool		whole[MAX_GENERIC_XLOG_PAGES];	/* logged as a full image */
 } OmenPageEdit;
 
 extern void omen_edit_begin(OmenPageEdit *edit, Relation index);
