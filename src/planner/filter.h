@@ -81,6 +81,7 @@ typedef struct OmenFilterAllow
 	OmenAllowSet set;
 	uint64	   *bits;			/* set.bits, or NULL */
 	Size		nwords;			/* allocated */
+	struct OmenFilterBatch *batch;	/* work area */
 	uint64		lossy_pages;	/* of all bitmaps */
 } OmenFilterAllow;
 

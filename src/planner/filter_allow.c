@@ -8,27 +8,40 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "utils/memutils.h"
 
 #include "hnsw/hnsw_tidmap.h"
 #include "planner/filter.h"
 
+/*
+ * Rows of blocks whose entries of the TID map lie on the same leaves.  A bitmap
+ * with few rows of each block touches all leaves of the map all the same, so
+ * each is locked once, for all of its rows.
+ */
+typedef struct OmenFilterBatch
+{
+	uint32		first_leaf;
+	int			n[OMEN_TIDMAP_PLANES];	/* rows on each leaf */
+	uint16		at[OMEN_TIDMAP_PLANES][OMEN_TIDMAP_ENTRIES];
+} OmenFilterBatch;
+
+StaticAssertDecl(OMEN_TIDMAP_ENTRIES <= PG_UINT16_MAX,
+				 "entries of a leaf have numbers of 16 bits");
+
 static void clear_bits(OmenFilterAllow *allow, uint32 nbits);
-static void allow_rows(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
-					   BlockNumber block, int n, const OffsetNumber *offsets);
+static void add_rows(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+					 BlockNumber block, int n, const OffsetNumber *offsets);
+static void flush_batch(OmenFilterAllow *allow, OmenTidMapCursor *cursor);
+static void allow_nodes(OmenFilterAllow *allow, int n, const OmenLink *links);
 
 bool
 omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 					   TIDBitmap *bitmap)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "omendb TID map",
-												  ALLOCSET_DEFAULT_SIZES);
 	OmenHnswIndex *hnsw = omen_hnsw_open(index);
 	OffsetNumber all[MaxHeapTuplesPerPage];
-	OmenTidMapCursor *cursor;
+	OmenTidMapCursor *cursor = omen_tidmap_begin(index, hnsw);
+	bool		complete = cursor->complete;
 	OmenCompatBitmap pages;
-	bool		complete;
 
 	/* nodes of rows that the snapshot sees were there when it was taken */
 	clear_bits(allow, RelationGetNumberOfBlocks(index) *
@@ -36,29 +49,25 @@ omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 	for (int i = 0; i < lengthof(all); i++)
 		all[i] = FirstOffsetNumber + i;
 
-	MemoryContextSwitchTo(context);
-	cursor = omen_tidmap_begin(index, hnsw);
-	complete = cursor->complete;
 	if (complete)
 	{
 		omen_compat_bitmap_begin(&pages, bitmap);
 		while (omen_compat_bitmap_next(&pages))
 		{
-			CHECK_FOR_INTERRUPTS();
 			if (pages.noffsets >= 0)
-				allow_rows(allow, cursor, pages.block, pages.noffsets,
-						   pages.offsets);
+				add_rows(allow, cursor, pages.block, pages.noffsets,
+						 pages.offsets);
 			else
 			{
 				allow->lossy_pages++;
-				allow_rows(allow, cursor, pages.block, lengthof(all), all);
+				add_rows(allow, cursor, pages.block, lengthof(all), all);
 			}
 		}
+		flush_batch(allow, cursor);
 		omen_compat_bitmap_end(&pages);
 	}
 	tbm_free(bitmap);
-	MemoryContextSwitchTo(context->parent);
-	MemoryContextDelete(context);
+	pfree(cursor);
 	return complete;
 }
 
@@ -67,6 +76,11 @@ static void
 clear_bits(OmenFilterAllow *allow, uint32 nbits)
 {
 	Size		nwords = ((Size) nbits + 63) / 64;
+
+	if (allow->batch == NULL)
+		allow->batch = palloc(sizeof(OmenFilterBatch));
+	allow->batch->first_leaf = 0;
+	memset(allow->batch->n, 0, sizeof(allow->batch->n));
 
 	if (nwords > allow->nwords)
 	{
@@ -86,29 +100,65 @@ clear_bits(OmenFilterAllow *allow, uint32 nbits)
 	allow->set.estimated = false;
 }
 
-/* The nodes of n rows of a block */
+/* The next block: n of its rows */
 static void
-allow_rows(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
-		   BlockNumber block, int n, const OffsetNumber *offsets)
+add_rows(OmenFilterAllow *allow, OmenTidMapCursor *cursor, BlockNumber block,
+		 int n, const OffsetNumber *offsets)
 {
-	uint64	   *bits = allow->bits;
-	uint64		added = 0;
+	OmenFilterBatch *batch = allow->batch;
 
 	for (int i = 0; i < n; i++)
 	{
 		ItemPointerData tid;
-		OmenLink	link;
-		uint32		number;
-		uint64		bit;
+		OmenTidMapCell cell;
 
 		ItemPointerSet(&tid, block, offsets[i]);
-		link = omen_tidmap_lookup(cursor, &tid);
-		if (link == OMEN_LINK_INVALID)
+		if (!omen_tidmap_find_cell(&tid, &cell))
 			continue;
-		number = omen_link_number(link);
-		if (number >= allow->set.nbits)
+		if (cell.leaf - cell.plane != batch->first_leaf)
+		{
+			flush_batch(allow, cursor);
+			batch->first_leaf = cell.leaf - cell.plane;
+		}
+		batch->at[cell.plane][batch->n[cell.plane]++] = (uint16) cell.at;
+	}
+}
+
+static void
+flush_batch(OmenFilterAllow *allow, OmenTidMapCursor *cursor)
+{
+	OmenFilterBatch *batch = allow->batch;
+	OmenLink	links[OMEN_TIDMAP_ENTRIES];
+
+	CHECK_FOR_INTERRUPTS();
+	for (int plane = 0; plane < OMEN_TIDMAP_PLANES; plane++)
+	{
+		int			n = batch->n[plane];
+
+		if (n == 0)
 			continue;
-		bit = UINT64CONST(1) << (number % 64);
+		omen_tidmap_read(cursor, batch->first_leaf + plane, n,
+						 batch->at[plane], links);
+		allow_nodes(allow, n, links);
+		batch->n[plane] = 0;
+	}
+}
+
+static void
+allow_nodes(OmenFilterAllow *allow, int n, const OmenLink *links)
+{
+	uint64	   *bits = allow->bits;
+	uint32		nbits = allow->set.nbits;
+	uint64		added = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint32		number = omen_link_number(links[i]);
+		uint64		bit = UINT64CONST(1) << (number % 64);
+
+		/* no row, or one that is newer than the snapshot */
+		if (links[i] == 0 || number >= nbits)
+			continue;
 		added += (bits[number / 64] & bit) == 0;
 		bits[number / 64] |= bit;
 	}
