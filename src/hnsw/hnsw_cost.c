@@ -43,11 +43,18 @@
 #define RANGED_EXPONENT				0.7
 #define RANGED_LEAST				1000.0
 
+/*
+ * A scan whose rows are filtered above it does not know how many will be asked
+ * of it: it widens step by step, each twice as broad as the one before, and is
+ * sure of half of what it has.
+ */
+#define VISITS_PER_FILTERED_ROW		3.0
+
 /* Rows that a walk under a filter looks for at least */
 #define LEAST_WANTED				10.0
 
-static double wanted_of_index(PlannerInfo *root, IndexPath *path,
-							  double nodes);
+static double wanted_visits(PlannerInfo *root, IndexPath *path,
+							double nodes);
 
 /*
  * A scan costs its first walk before it returns the first row; rows beyond
@@ -75,7 +82,7 @@ omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 
 	omen_hnsw_get_costs(info, &costs);
 	first = Min(costs.nodes,
-				Max(costs.breadth, wanted_of_index(root, path, costs.nodes) +
+				Max(costs.breadth, wanted_visits(root, path, costs.nodes) +
 					VISITS_ON_THE_WAY(costs.nodes)));
 	*startup_cost = first * costs.visit;
 	*total_cost = *startup_cost +
@@ -132,15 +139,17 @@ omen_hnsw_cost_nearest(const OmenHnswCosts *costs, double allowed,
 }
 
 /*
- * Rows that are to come from the index if a LIMIT says how many are to be
- * left after the filter; else 0
+ * Nodes to visit if a LIMIT says how many rows are to be left after the filter;
+ * else 0
  */
 static double
-wanted_of_index(PlannerInfo *root, IndexPath *path, double nodes)
+wanted_visits(PlannerInfo *root, IndexPath *path, double nodes)
 {
 	const RelOptInfo *rel = path->indexinfo->rel;
 	double		share = rel->rows / Max(rel->tuples, 1.0);
+	double		rows = omen_hnsw_limit(root) /
+		Min(Max(share, 1.0 / nodes), 1.0);
 
-	return Min(omen_hnsw_limit(root) / Min(Max(share, 1.0 / nodes), 1.0),
-			   nodes);
+	return Min(rel->baserestrictinfo == NIL ? rows :
+			   rows * VISITS_PER_FILTERED_ROW, nodes);
 }
