@@ -166,6 +166,17 @@ EXECUTE within('[10,10,10]', NULL);
 RESET plan_cache_mode;
 EXPLAIN (COSTS off) DELETE FROM items WHERE v <-> '[10,10,10]' < 5;
 
+-- joins by distance
+EXPLAIN (COSTS off) SELECT q.id, n.id FROM (SELECT * FROM items WHERE id <= 20 OFFSET 0) q JOIN items n ON n.v <-> q.v < 5;
+EXPLAIN (COSTS off) SELECT q.id, n.id FROM (SELECT * FROM items WHERE id <= 20 OFFSET 0) q LEFT JOIN items n ON q.b > q.v <-> n.v AND n.id <> q.id;
+SELECT compare('SELECT q.id, n.id AS near FROM (SELECT * FROM items WHERE id <= 20 OFFSET 0) q JOIN items n ON n.v <-> q.v < 5');
+SELECT compare('SELECT q.id, n.id AS near FROM (SELECT * FROM items WHERE id <= 20 OFFSET 0) q LEFT JOIN items n
+	ON q.b > q.v <-> n.v AND n.id <> q.id');
+SET enable_material = off;
+SELECT compare('SELECT q.id, n.id AS near FROM (SELECT * FROM items WHERE id <= 20 OFFSET 0) q JOIN items n ON n.v <-> q.v <= 10 * q.b AND n.a = 3');
+RESET enable_material;
+SELECT compare('SELECT q.id FROM items q WHERE q.id <= 30 AND EXISTS (SELECT FROM items n WHERE n.v <-> q.v < 3 AND n.id <> q.id)');
+
 -- every metric, and an index on an expression
 CREATE TABLE kinds (id int, v vector(3), h halfvec(3), s sparsevec(3), b bit(24));
 INSERT INTO kinds SELECT i, x::vector, x::halfvec, x::vector::sparsevec, (i * 7919 % 16777216)::bit(24)

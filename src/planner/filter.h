@@ -40,15 +40,14 @@ typedef struct OmenDistanceMatch
 } OmenDistanceMatch;
 
 /* match.c */
-extern bool omen_match_distance(IndexOptInfo *index, Expr *expr,
-								OmenDistanceMatch *match);
 extern bool omen_match_order(PlannerInfo *root, RelOptInfo *rel,
 							 IndexOptInfo *index, OmenDistanceMatch *match);
-extern bool omen_match_any_bound(RelOptInfo *rel, IndexOptInfo *index,
+extern bool omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
+								 const RestrictInfo *info,
 								 OmenDistanceMatch *match);
 
-/* The restrictions that are upper bounds of this distance; and the values */
-extern List *omen_match_bounds(RelOptInfo *rel,
+/* Which of the clauses are upper bounds of this distance; and the values */
+extern List *omen_match_bounds(PlannerInfo *root, List *clauses,
 							   const OmenDistanceMatch *match, List **bounds);
 
 /* filter_plan.c */

@@ -11,6 +11,8 @@
  *			nearest first, up to the bound; the same in the bitmap
  *		WHERE distance < bound, whatever the order:
  *			the same
+ *		a JOIN b ON a.vector <-> b.vector < bound:
+ *			the same for each row of a, as the inner side of a nested loop
  *
  * WHERE that no index decides is left to the ordinary index scan: the executor
  * filters what it returns.
@@ -34,18 +36,31 @@
 #include "planner/filter.h"
 #include "planner/planner.h"
 
+/* The bitmap of a table, which is looked for once an index needs it */
+typedef struct BitmapSearch
+{
+	bool		done;
+	Path	   *path;			/* NULL: there is none */
+} BitmapSearch;
+
 static set_rel_pathlist_hook_type next_set_rel_pathlist = NULL;
 
 static void set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 							 RangeTblEntry *rte);
 static bool is_scannable(RelOptInfo *rel, const RangeTblEntry *rte);
-static bool match_index(PlannerInfo *root, RelOptInfo *rel,
-						IndexOptInfo *index, OmenDistanceMatch *match,
-						bool *ordered);
+static bool is_usable(const IndexOptInfo *index);
+static void add_paths_of_index(PlannerInfo *root, RelOptInfo *rel,
+							   IndexOptInfo *index, BitmapSearch *bitmap);
+static void add_filter_paths(PlannerInfo *root, RelOptInfo *rel,
+							 const OmenDistanceMatch *match, Relids outer,
+							 List *pathkeys, BitmapSearch *bitmap);
+static const RestrictInfo *find_bound_clause(PlannerInfo *root, List *clauses,
+											 IndexOptInfo *index,
+											 OmenDistanceMatch *match);
 static Path *find_bitmap(PlannerInfo *root, RelOptInfo *rel);
 static void add_filter_path(PlannerInfo *root, RelOptInfo *rel,
-							const OmenDistanceMatch *match, bool ordered,
-							Path *bitmap);
+							const OmenDistanceMatch *match, Relids outer,
+							List *pathkeys, Path *bitmap);
 static Plan *plan_filter_path(PlannerInfo *root, RelOptInfo *rel,
 							  CustomPath *custom, List *tlist, List *clauses,
 							  List *custom_plans);
@@ -69,9 +84,8 @@ static void
 set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 				 RangeTblEntry *rte)
 {
+	BitmapSearch bitmap = {false, NULL};
 	ListCell   *cell;
-	Path	   *bitmap = NULL;
-	bool		looked = false;
 
 	if (next_set_rel_pathlist)
 		next_set_rel_pathlist(root, rel, rti, rte);
@@ -82,18 +96,9 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 	foreach(cell, rel->indexlist)
 	{
 		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
-		OmenDistanceMatch match;
-		bool		ordered;
 
-		if (!match_index(root, rel, index, &match, &ordered) ||
-			(!ordered && bms_is_member(rti, root->all_result_relids)))
-			continue;
-		if (!looked && enable_bitmapscan)
-			bitmap = find_bitmap(root, rel);
-		looked = true;
-		if (bitmap)
-			add_filter_path(root, rel, &match, ordered, bitmap);
-		add_filter_path(root, rel, &match, ordered, NULL);
+		if (is_usable(index))
+			add_paths_of_index(root, rel, index, &bitmap);
 	}
 }
 
@@ -105,20 +110,77 @@ is_scannable(RelOptInfo *rel, const RangeTblEntry *rte)
 		rte->tablesample == NULL && IS_SIMPLE_REL(rel) &&
 		(rte->relkind == RELKIND_RELATION ||
 		 rte->relkind == RELKIND_MATVIEW) &&
-		rel->baserestrictinfo != NIL && rel->pathlist != NIL &&
-		!IS_DUMMY_REL(rel);
+		(rel->baserestrictinfo != NIL || rel->joininfo != NIL) &&
+		rel->pathlist != NIL && !IS_DUMMY_REL(rel);
 }
 
-/* The distance that the query orders by, or else one that it bounds */
 static bool
-match_index(PlannerInfo *root, RelOptInfo *rel, IndexOptInfo *index,
-			OmenDistanceMatch *match, bool *ordered)
+is_usable(const IndexOptInfo *index)
 {
-	if (!omen_hnsw_is_ours(index) || index->hypothetical ||
-		(index->indpred != NIL && !index->predOK))
-		return false;
-	*ordered = omen_match_order(root, rel, index, match);
-	return *ordered || omen_match_any_bound(rel, index, match);
+	return omen_hnsw_is_ours(index) && !index->hypothetical &&
+		(index->indpred == NIL || index->predOK);
+}
+
+/* By the distance that the query orders by, or one that it bounds */
+static void
+add_paths_of_index(PlannerInfo *root, RelOptInfo *rel, IndexOptInfo *index,
+				   BitmapSearch *bitmap)
+{
+	OmenDistanceMatch match;
+	const RestrictInfo *join;
+	List	   *pathkeys = NIL;
+
+	/* what follows the distance is sorted by Incremental Sort */
+	if (omen_match_order(root, rel, index, &match))
+		pathkeys = list_make1(linitial(root->query_pathkeys));
+	else if (bms_is_member(rel->relid, root->all_result_relids))
+		return;
+
+	if (pathkeys != NIL ||
+		find_bound_clause(root, rel->baserestrictinfo, index, &match))
+		add_filter_paths(root, rel, &match, rel->lateral_relids, pathkeys,
+						 bitmap);
+
+	join = find_bound_clause(root, rel->joininfo, index, &match);
+	if (join && join_clause_is_movable_to((RestrictInfo *) join, rel))
+	{
+		Relids		outer = bms_union(join->clause_relids,
+									  rel->lateral_relids);
+
+		outer = bms_del_member(outer, rel->relid);
+		add_filter_paths(root, rel, &match, outer, NIL, bitmap);
+	}
+}
+
+/* With the bitmap, and without */
+static void
+add_filter_paths(PlannerInfo *root, RelOptInfo *rel,
+				 const OmenDistanceMatch *match, Relids outer, List *pathkeys,
+				 BitmapSearch *bitmap)
+{
+	if (!bitmap->done && enable_bitmapscan && rel->baserestrictinfo != NIL)
+		bitmap->path = find_bitmap(root, rel);
+	bitmap->done = true;
+	if (bitmap->path)
+		add_filter_path(root, rel, match, outer, pathkeys, bitmap->path);
+	add_filter_path(root, rel, match, outer, pathkeys, NULL);
+}
+
+/* The first one of these restrictions that bounds a distance */
+static const RestrictInfo *
+find_bound_clause(PlannerInfo *root, List *clauses, IndexOptInfo *index,
+				  OmenDistanceMatch *match)
+{
+	ListCell   *cell;
+
+	foreach(cell, clauses)
+	{
+		const RestrictInfo *info = lfirst_node(RestrictInfo, cell);
+
+		if (omen_match_any_bound(root, index, info, match))
+			return info;
+	}
+	return NULL;
 }
 
 /*
@@ -169,17 +231,26 @@ find_bitmap(PlannerInfo *root, RelOptInfo *rel)
 	return best;
 }
 
-/* Unless neither a bitmap nor a bound makes it better than an index scan */
+/*
+ * Unless neither a bitmap nor a bound makes it better than an index scan.
+ * "outer" are the other tables that it takes values from.
+ */
 static void
 add_filter_path(PlannerInfo *root, RelOptInfo *rel,
-				const OmenDistanceMatch *match, bool ordered, Path *bitmap)
+				const OmenDistanceMatch *match, Relids outer, List *pathkeys,
+				Path *bitmap)
 {
 	OmenFilterPath *filter = palloc0(sizeof(OmenFilterPath));
 	CustomPath *custom = &filter->custom;
 	Path	   *path = &custom->path;
+	List	   *clauses = rel->baserestrictinfo;
 
+	path->param_info = get_baserel_parampathinfo(root, rel, outer);
+	if (path->param_info)
+		clauses = list_concat_copy(clauses, path->param_info->ppi_clauses);
 	filter->match = *match;
-	filter->bound_clauses = omen_match_bounds(rel, match, &filter->bounds);
+	filter->bound_clauses = omen_match_bounds(root, clauses, match,
+											  &filter->bounds);
 	if (bitmap == NULL && filter->bounds == NIL)
 		return;
 
@@ -192,13 +263,8 @@ add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 	path->pathtype = T_CustomScan;
 	path->parent = rel;
 	path->pathtarget = rel->reltarget;
-	path->param_info = get_baserel_parampathinfo(root, rel,
-												 rel->lateral_relids);
 	path->rows = path->param_info ? path->param_info->ppi_rows : rel->rows;
-
-	/* what follows the distance is sorted by Incremental Sort */
-	if (ordered)
-		path->pathkeys = list_make1(linitial(root->query_pathkeys));
+	path->pathkeys = pathkeys;
 	omen_filter_cost(root, rel, filter);
 	add_path(rel, path);
 }

@@ -18,12 +18,19 @@
 
 #include "planner/filter.h"
 
-static Expr *find_bound(const OmenDistanceMatch *match, Expr *clause);
-static bool is_same_distance(const OmenDistanceMatch *match, Node *expr);
+static bool match_distance(PlannerInfo *root, IndexOptInfo *index, Expr *expr,
+						   OmenDistanceMatch *match);
+static Expr *find_bound(PlannerInfo *root, const OmenDistanceMatch *match,
+						Expr *clause);
+static bool is_same_distance(PlannerInfo *root,
+							 const OmenDistanceMatch *match, Node *expr);
+static bool is_query(PlannerInfo *root, const IndexOptInfo *index,
+					 Node *expr);
 
 /* column <-> query, or query <-> column */
-bool
-omen_match_distance(IndexOptInfo *index, Expr *expr, OmenDistanceMatch *match)
+static bool
+match_distance(PlannerInfo *root, IndexOptInfo *index, Expr *expr,
+			   OmenDistanceMatch *match)
 {
 	OpExpr	   *op = (OpExpr *) expr;
 
@@ -39,7 +46,7 @@ omen_match_distance(IndexOptInfo *index, Expr *expr, OmenDistanceMatch *match)
 
 		if (!OidIsValid(operator) ||
 			!match_index_to_operand(column, 0, index) ||
-			contain_var_clause(query) || contain_volatile_functions(query))
+			!is_query(root, index, query))
 			continue;
 		sortfamily = get_op_opfamily_sortfamily(operator, index->opfamily[0]);
 		if (!OidIsValid(sortfamily))
@@ -72,54 +79,45 @@ omen_match_order(PlannerInfo *root, RelOptInfo *rel, IndexOptInfo *index,
 	while ((member = omen_compat_members_next(&members)) != NULL)
 	{
 		if (bms_equal(member->em_relids, rel->relids) &&
-			omen_match_distance(index, member->em_expr, match) &&
+			match_distance(root, index, member->em_expr, match) &&
 			match->sortfamily == key->pk_opfamily)
 			return true;
 	}
 	return false;
 }
 
-/* WHERE column <-> query < bound, the first one that there is */
+/* distance < bound, for any query */
 bool
-omen_match_any_bound(RelOptInfo *rel, IndexOptInfo *index,
-					 OmenDistanceMatch *match)
+omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
+					 const RestrictInfo *info, OmenDistanceMatch *match)
 {
-	ListCell   *cell;
+	OpExpr	   *clause = (OpExpr *) info->clause;
 
-	foreach(cell, rel->baserestrictinfo)
-	{
-		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
-		OpExpr	   *clause = (OpExpr *) info->clause;
-
-		if (!IsA(clause, OpExpr) || list_length(clause->args) != 2)
-			continue;
-		if ((omen_match_distance(index, linitial(clause->args), match) ||
-			 omen_match_distance(index, lsecond(clause->args), match)) &&
-			find_bound(match, info->clause) != NULL)
-			return true;
-	}
-	return false;
+	return IsA(clause, OpExpr) && list_length(clause->args) == 2 &&
+		(match_distance(root, index, linitial(clause->args), match) ||
+		 match_distance(root, index, lsecond(clause->args), match)) &&
+		find_bound(root, match, info->clause) != NULL;
 }
 
 List *
-omen_match_bounds(RelOptInfo *rel, const OmenDistanceMatch *match,
-				  List **bounds)
+omen_match_bounds(PlannerInfo *root, List *clauses,
+				  const OmenDistanceMatch *match, List **bounds)
 {
-	List	   *clauses = NIL;
+	List	   *found = NIL;
 	ListCell   *cell;
 
 	*bounds = NIL;
-	foreach(cell, rel->baserestrictinfo)
+	foreach(cell, clauses)
 	{
 		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
-		Expr	   *bound = find_bound(match, info->clause);
+		Expr	   *bound = find_bound(root, match, info->clause);
 
 		if (bound == NULL)
 			continue;
-		clauses = lappend(clauses, info);
+		found = lappend(found, info);
 		*bounds = lappend(*bounds, bound);
 	}
-	return clauses;
+	return found;
 }
 
 /*
@@ -127,7 +125,7 @@ omen_match_bounds(RelOptInfo *rel, const OmenDistanceMatch *match,
  * bound, as a float8
  */
 static Expr *
-find_bound(const OmenDistanceMatch *match, Expr *clause)
+find_bound(PlannerInfo *root, const OmenDistanceMatch *match, Expr *clause)
 {
 	OpExpr	   *op = (OpExpr *) clause;
 	Oid			operator;
@@ -136,12 +134,12 @@ find_bound(const OmenDistanceMatch *match, Expr *clause)
 
 	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
 		return NULL;
-	if (is_same_distance(match, linitial(op->args)))
+	if (is_same_distance(root, match, linitial(op->args)))
 	{
 		operator = op->opno;
 		bound = lsecond(op->args);
 	}
-	else if (is_same_distance(match, lsecond(op->args)))
+	else if (is_same_distance(root, match, lsecond(op->args)))
 	{
 		operator = get_commutator(op->opno);
 		bound = linitial(op->args);
@@ -149,8 +147,7 @@ find_bound(const OmenDistanceMatch *match, Expr *clause)
 	else
 		return NULL;
 
-	if (!OidIsValid(operator) || contain_var_clause(bound) ||
-		contain_volatile_functions(bound))
+	if (!OidIsValid(operator) || !is_query(root, match->index, bound))
 		return NULL;
 	strategy = get_op_opfamily_strategy(operator, match->sortfamily);
 	if (strategy != BTLessStrategyNumber &&
@@ -171,15 +168,23 @@ find_bound(const OmenDistanceMatch *match, Expr *clause)
 
 /* The operands may stand in the other order: distances are symmetric */
 static bool
-is_same_distance(const OmenDistanceMatch *match, Node *expr)
+is_same_distance(PlannerInfo *root, const OmenDistanceMatch *match, Node *expr)
 {
 	OmenDistanceMatch other;
 
 	if (equal(expr, match->distance))
 		return true;
-	return omen_match_distance(match->index, (Expr *) expr, &other) &&
+	return match_distance(root, match->index, (Expr *) expr, &other) &&
 		(other.distance->opno == match->distance->opno ||
 		 other.distance->opno == get_commutator(match->distance->opno)) &&
 		equal(list_nth(other.distance->args, other.query_arg),
 			  list_nth(match->distance->args, match->query_arg));
+}
+
+/* Something that has one value for a scan of this table */
+static bool
+is_query(PlannerInfo *root, const IndexOptInfo *index, Node *expr)
+{
+	return !bms_is_member(index->rel->relid, pull_varnos(root, expr)) &&
+		!contain_volatile_functions(expr);
 }
