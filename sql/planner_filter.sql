@@ -295,7 +295,7 @@ BEGIN
 		'strict $.** ? (@.type() == "object" && exists (@."Vector Index"))') r;
 END $$;
 SELECT n->>'Node Type' AS node, n->>'Custom Plan Provider' AS provider, n->>'Order By' AS "order", n->>'Vector Index' AS index,
-	n->>'Allowed Nodes' AS allowed, n->>'Index Nodes' AS nodes, n ? 'Strategy' AS strategy, n ? 'Switches' AS switches,
+	n->>'Allowed Nodes' AS allowed, n->>'Index Tuples' AS tuples, n ? 'Strategy' AS strategy, n ? 'Switches' AS switches,
 	n->>'Lossy Pages' AS lossy, n->'Omen Index Scan' ? 'Hops' AS counts
 FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM items WHERE a < 5 ORDER BY v <-> ''[1,2,3]'' LIMIT 10') n;
 SELECT n->'Distance Bound' AS bound, n ? 'Strategy' AS strategy

@@ -79,14 +79,17 @@ explain_execution(const OmenFilterScanState *state, ExplainState *es)
 	}
 }
 
-/* Of several scans, the last strategy and the last allow-set */
+/*
+ * Of several scans, the last strategy and the last allow-set: its nodes, beside
+ * the rows of the index at its last count
+ */
 static void
 explain_strategy(const OmenFilterScanState *state,
 				 const OmenScanCounts *counts, ExplainState *es)
 {
 	const char *strategy = omen_guc_strategy_name(counts->strategy);
 	double		allowed = state->allow.set.cardinality;
-	double		nodes = Max(state->index->rd_rel->reltuples, allowed);
+	double		tuples = Max(state->index->rd_rel->reltuples, allowed);
 
 	if (es->format == EXPLAIN_FORMAT_TEXT)
 	{
@@ -96,7 +99,7 @@ explain_strategy(const OmenFilterScanState *state,
 									 counts->switches), es);
 		if (state->usable)
 			ExplainPropertyText("Allowed", psprintf("%.0f of %.0f", allowed,
-													nodes), es);
+													tuples), es);
 	}
 	else
 	{
@@ -105,7 +108,7 @@ explain_strategy(const OmenFilterScanState *state,
 		if (state->usable)
 		{
 			ExplainPropertyFloat("Allowed Nodes", NULL, allowed, 0, es);
-			ExplainPropertyFloat("Index Nodes", NULL, nodes, 0, es);
+			ExplainPropertyFloat("Index Tuples", NULL, tuples, 0, es);
 		}
 	}
 	if (state->allow.lossy_pages > 0 || es->format != EXPLAIN_FORMAT_TEXT)

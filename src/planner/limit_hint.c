@@ -50,6 +50,7 @@ static void start_executor(QueryDesc *query, int flags);
 static void run_executor(OMEN_EXECUTOR_RUN_PARAMS);
 static bool find_limits(PlanState *state, void *arg);
 static void note_scans(LimitState *limit, PlanState *state);
+static bool takes_all_rows(const PlanState *state);
 static bool is_ours(PlanState *state);
 static void forget_scan(void *arg);
 static int	rows_wanted(IndexScanDesc scan);
@@ -109,7 +110,8 @@ note_scans(LimitState *limit, PlanState *state)
 	if (state == NULL)
 		return;
 	if (IsA(state, LockRowsState) ||
-		(limit == NULL && (IsA(state, AggState) || IsA(state, WindowAggState))))
+		(IsA(state, ResultState) && state->qual == NULL) ||
+		(limit == NULL && takes_all_rows(state)))
 		note_scans(limit, outerPlanState(state));
 	else if (limit == NULL && IsA(state, SubqueryScanState))
 		note_scans(limit, ((SubqueryScanState *) state)->subplan);
@@ -133,6 +135,14 @@ note_scans(LimitState *limit, PlanState *state)
 		dlist_push_head(&limited_scans, &limited->node);
 		MemoryContextRegisterResetCallback(context, &limited->callback);
 	}
+}
+
+/* Does a node whose rows are all wanted want all rows of the one below it? */
+static bool
+takes_all_rows(const PlanState *state)
+{
+	return IsA(state, AggState) || IsA(state, WindowAggState) ||
+		IsA(state, SortState) || IsA(state, IncrementalSortState);
 }
 
 static bool
