@@ -11,7 +11,8 @@
  *		  -> Index Scan			or			  -> Merge Append
  *												   -> Index Scan ...
  *
- * The same with an Omen Filtered Scan in place of an index scan.
+ * The same with an Omen Filtered Scan in place of an index scan, and with nodes
+ * in between that hand rows on as they come.
  *
  * When execution starts, each such scan is noted down together with its
  * Limit; when the scan returns its first row, the Limit has evaluated its
@@ -39,6 +40,7 @@ typedef struct LimitedScan
 	dlist_node	node;
 	PlanState  *scan;
 	LimitState *limit;			/* NULL: all rows are wanted */
+	int			more;			/* rows that are taken beyond the limit */
 	MemoryContextCallback callback;
 } LimitedScan;
 
@@ -49,12 +51,12 @@ static ExecutorRun_hook_type next_executor_run = NULL;
 static void start_executor(QueryDesc *query, int flags);
 static void run_executor(OMEN_EXECUTOR_RUN_PARAMS);
 static bool find_limits(PlanState *state, void *arg);
-static void note_scans(LimitState *limit, PlanState *state);
+static void note_scans(LimitState *limit, int more, PlanState *state);
 static bool takes_all_rows(const PlanState *state);
 static bool is_ours(PlanState *state);
 static void forget_scan(void *arg);
 static int	rows_wanted(IndexScanDesc scan);
-static int	rows_of_limit(const LimitState *limit);
+static int	rows_of_limit(const LimitedScan *limited);
 
 void
 omen_planner_init(void)
@@ -82,7 +84,7 @@ static void
 run_executor(OMEN_EXECUTOR_RUN_PARAMS)
 {
 	if (count == 0 && query->planstate != NULL)
-		note_scans(NULL, query->planstate);
+		note_scans(NULL, 0, query->planstate);
 
 	if (next_executor_run)
 		next_executor_run(OMEN_EXECUTOR_RUN_ARGS);
@@ -96,7 +98,7 @@ find_limits(PlanState *state, void *arg)
 	if (state == NULL)
 		return false;
 	if (IsA(state, LimitState))
-		note_scans((LimitState *) state, outerPlanState(state));
+		note_scans((LimitState *) state, 0, outerPlanState(state));
 	return planstate_tree_walker(state, find_limits, arg);
 }
 
@@ -105,22 +107,27 @@ find_limits(PlanState *state, void *arg)
  * which the whole plan takes all rows
  */
 static void
-note_scans(LimitState *limit, PlanState *state)
+note_scans(LimitState *limit, int more, PlanState *state)
 {
 	if (state == NULL)
 		return;
 	if (IsA(state, LockRowsState) ||
 		(IsA(state, ResultState) && state->qual == NULL) ||
 		(limit == NULL && takes_all_rows(state)))
-		note_scans(limit, outerPlanState(state));
+		note_scans(limit, more, outerPlanState(state));
 	else if (limit == NULL && IsA(state, SubqueryScanState))
-		note_scans(limit, ((SubqueryScanState *) state)->subplan);
+		note_scans(limit, more, ((SubqueryScanState *) state)->subplan);
+	else if (IsA(state, IncrementalSortState))
+	{
+		/* as many as are wanted, and one to see that its group has ended */
+		note_scans(limit, more + 1, outerPlanState(state));
+	}
 	else if (IsA(state, MergeAppendState))
 	{
 		MergeAppendState *append = (MergeAppendState *) state;
 
 		for (int i = 0; i < append->ms_nplans; i++)
-			note_scans(limit, append->mergeplans[i]);
+			note_scans(limit, more, append->mergeplans[i]);
 	}
 	else if (is_ours(state))
 	{
@@ -130,6 +137,7 @@ note_scans(LimitState *limit, PlanState *state)
 
 		limited->scan = state;
 		limited->limit = limit;
+		limited->more = more;
 		limited->callback.func = forget_scan;
 		limited->callback.arg = limited;
 		dlist_push_head(&limited_scans, &limited->node);
@@ -174,7 +182,7 @@ rows_wanted(IndexScanDesc scan)
 
 		if (IsA(limited->scan, IndexScanState) &&
 			((IndexScanState *) limited->scan)->iss_ScanDesc == scan)
-			return rows_of_limit(limited->limit);
+			return rows_of_limit(limited);
 	}
 	return 0;
 }
@@ -189,17 +197,19 @@ omen_limit_rows_wanted(const PlanState *scan)
 		LimitedScan *limited = dlist_container(LimitedScan, node, iter.cur);
 
 		if (limited->scan == scan)
-			return rows_of_limit(limited->limit);
+			return rows_of_limit(limited);
 	}
 	return 0;
 }
 
 static int
-rows_of_limit(const LimitState *limit)
+rows_of_limit(const LimitedScan *limited)
 {
+	const LimitState *limit = limited->limit;
+
 	if (limit == NULL)
 		return INT_MAX;
 	if (limit->noCount || limit->offset + limit->count > INT_MAX / 2)
 		return 0;
-	return (int) (limit->offset + limit->count);
+	return (int) (limit->offset + limit->count) + limited->more;
 }
