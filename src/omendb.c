@@ -27,5 +27,6 @@ _PG_init(void)
 	omen_unread_distance_init();
 	omen_replaced_row_init();
 	omen_explain_init();
+	omen_filter_init();
 	omen_guc_init();
 }

@@ -19,7 +19,9 @@
 #include "nodes/execnodes.h"
 #include "nodes/nodes.h"
 #include "nodes/pathnodes.h"
+#include "nodes/tidbitmap.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/paths.h"
 #include "optimizer/planner.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -279,6 +281,114 @@ omen_compat_build_workers(Relation heap, Relation index, IndexInfo *info)
 #else
 	return plan_create_index_workers(RelationGetRelid(heap),
 									 RelationGetRelid(index));
+#endif
+}
+
+/* Does this sort key ask for ascending order, nulls last? */
+static inline bool
+omen_compat_is_ascending(const PathKey *key)
+{
+#if PG_VERSION_NUM >= 180000
+	return key->pk_cmptype == COMPARE_LT && !key->pk_nulls_first;
+#else
+	return key->pk_strategy == BTLessStrategyNumber && !key->pk_nulls_first;
+#endif
+}
+
+/*
+ * Members of an equivalence class, among them those of a partition or other
+ * child, which lie elsewhere since 18
+ */
+typedef struct OmenCompatMembers
+{
+#if PG_VERSION_NUM >= 180000
+	EquivalenceMemberIterator iterator;
+#else
+	const List *members;
+	int			next;
+#endif
+} OmenCompatMembers;
+
+static inline void
+omen_compat_members_begin(OmenCompatMembers *members, EquivalenceClass *eclass,
+						  Relids child)
+{
+#if PG_VERSION_NUM >= 180000
+	setup_eclass_member_iterator(&members->iterator, eclass, child);
+#else
+	members->members = eclass->ec_members;
+	members->next = 0;
+#endif
+}
+
+/* NULL after the last one */
+static inline EquivalenceMember *
+omen_compat_members_next(OmenCompatMembers *members)
+{
+#if PG_VERSION_NUM >= 180000
+	return eclass_member_iterator_next(&members->iterator);
+#else
+	if (members->next >= list_length(members->members))
+		return NULL;
+	return (EquivalenceMember *) list_nth(members->members, members->next++);
+#endif
+}
+
+/* Pages of a TID bitmap, in order */
+typedef struct OmenCompatBitmap
+{
+	BlockNumber block;			/* the page that _next found */
+	int			noffsets;		/* -1: whichever rows it has */
+	const OffsetNumber *offsets;
+#if PG_VERSION_NUM >= 180000
+	TBMPrivateIterator *iterator;
+	OffsetNumber space[TBM_MAX_TUPLES_PER_PAGE];
+#else
+	TBMIterator *iterator;
+#endif
+} OmenCompatBitmap;
+
+static inline void
+omen_compat_bitmap_begin(OmenCompatBitmap *pages, TIDBitmap *bitmap)
+{
+#if PG_VERSION_NUM >= 180000
+	pages->iterator = tbm_begin_private_iterate(bitmap);
+	pages->offsets = pages->space;
+#else
+	pages->iterator = tbm_begin_iterate(bitmap);
+#endif
+}
+
+static inline bool
+omen_compat_bitmap_next(OmenCompatBitmap *pages)
+{
+#if PG_VERSION_NUM >= 180000
+	TBMIterateResult page;
+
+	if (!tbm_private_iterate(pages->iterator, &page))
+		return false;
+	pages->block = page.blockno;
+	pages->noffsets = page.lossy ? -1 :
+		tbm_extract_page_tuple(&page, pages->space, TBM_MAX_TUPLES_PER_PAGE);
+#else
+	TBMIterateResult *page = tbm_iterate(pages->iterator);
+
+	if (page == NULL)
+		return false;
+	pages->block = page->blockno;
+	pages->noffsets = page->ntuples;
+	pages->offsets = page->offsets;
+#endif
+	return true;
+}
+
+static inline void
+omen_compat_bitmap_end(OmenCompatBitmap *pages)
+{
+#if PG_VERSION_NUM >= 180000
+	tbm_end_private_iterate(pages->iterator);
+#else
+	tbm_end_iterate(pages->iterator);
 #endif
 }
 

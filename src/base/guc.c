@@ -72,6 +72,7 @@ static const struct config_enum_entry iterative_scan_options[] = {
 };
 
 static int	simd;
+static bool enable_filtered_scan;
 static int	filter_strategy;
 
 static int	ef_search;
@@ -382,6 +383,11 @@ define_inherited_settings(void)
 static void
 define_omendb_settings(void)
 {
+	DefineCustomBoolVariable("omendb.enable_filtered_scan",
+							 "Enables the planner's use of filtered scans.",
+							 NULL, &enable_filtered_scan, true, PGC_USERSET,
+							 GUC_EXPLAIN, NULL, NULL, NULL);
+
 	DefineCustomEnumVariable("omendb.filter_strategy",
 							 "Sets how filtered scans find the nearest rows.",
 							 "The default chooses by what the filter lets "
@@ -478,6 +484,12 @@ omen_guc_filter_strategy(void)
 	return filter_strategy;
 }
 
+bool
+omen_guc_filtered_scan(void)
+{
+	return enable_filtered_scan;
+}
+
 OmenIterativeScan
 omen_guc_iterative_scan(void)
 {
@@ -506,4 +518,10 @@ omen_guc_scan_mem_multiplier(void)
 	if (!scan_mem_multiplier_explicit && inherited != NULL)
 		return strtod(inherited, NULL);
 	return scan_mem_multiplier;
+}
+
+const char *
+omen_guc_strategy_name(OmenFilterStrategy strategy)
+{
+	return filter_strategy_options[strategy].name;
 }

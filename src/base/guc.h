@@ -44,8 +44,12 @@ extern void omen_guc_init(void);
 extern int	omen_guc_ef_search(int index_default);
 extern bool omen_guc_exhaustive(void);
 extern OmenFilterStrategy omen_guc_filter_strategy(void);
+extern bool omen_guc_filtered_scan(void);
 extern OmenIterativeScan omen_guc_iterative_scan(void);
 extern int	omen_guc_max_scan_tuples(void);
 extern double omen_guc_scan_mem_multiplier(void);
+
+/* The name of a strategy, as the setting has it */
+extern const char *omen_guc_strategy_name(OmenFilterStrategy strategy);
 
 #endif							/* OMEN_BASE_GUC_H */

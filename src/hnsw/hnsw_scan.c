@@ -26,7 +26,6 @@ typedef struct OmenHnswScanState
 int			(*omen_hnsw_rows_wanted) (IndexScanDesc scan) = NULL;
 
 static void start_scan(IndexScanDesc scan);
-static void add_counts(OmenScanCounts *sum, const OmenScan *scan);
 
 IndexScanDesc
 omen_hnsw_beginscan(Relation index, int nkeys, int norderbys)
@@ -49,7 +48,7 @@ omen_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys,
 
 	if (state->scan)
 	{
-		add_counts(&state->ended, state->scan);
+		omen_scan_add_counts(&state->ended, state->scan);
 		omen_scan_end(state->scan);
 	}
 	state->scan = NULL;
@@ -137,13 +136,13 @@ omen_hnsw_scan_totals(IndexScanDesc scan, OmenScanCounts *totals)
 
 	*totals = state->ended;
 	if (state->scan)
-		add_counts(totals, state->scan);
+		omen_scan_add_counts(totals, state->scan);
 	return state->nscans;
 }
 
-/* Sums, but for the breadth: of that, the widest */
-static void
-add_counts(OmenScanCounts *sum, const OmenScan *scan)
+/* Sums, but for the breadth: of that, the widest; and the latest strategy */
+void
+omen_scan_add_counts(OmenScanCounts *sum, const OmenScan *scan)
 {
 	OmenScanCounts counts;
 
@@ -154,4 +153,6 @@ add_counts(OmenScanCounts *sum, const OmenScan *scan)
 	sum->verified += counts.verified;
 	sum->swept += counts.swept;
 	sum->ef = Max(sum->ef, counts.ef);
+	sum->strategy = counts.strategy;
+	sum->switches += counts.switches;
 }

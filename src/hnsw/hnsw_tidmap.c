@@ -142,6 +142,30 @@ omen_tidmap_load(OmenTidMapCursor *cursor, const OmenTidMapCell *cell)
 	cursor->loaded[cell->plane] = true;
 }
 
+void
+omen_tidmap_read(OmenTidMapCursor *cursor, uint32 leaf, int n,
+				 const uint16 *at, OmenLink *links)
+{
+	BlockNumber block = find_leaf(cursor->index, cursor->hnsw, leaf);
+	const OmenLink *entries;
+	Buffer		buffer;
+
+	if (block == NO_PAGE)
+	{
+		memset(links, 0, n * sizeof(OmenLink));
+		return;
+	}
+	buffer = lock_leaf(cursor->index, cursor->hnsw, block, leaf,
+					   OMEN_LOCK_SHARE);
+	entries = (const OmenLink *) omen_page_content(BufferGetPage(buffer));
+	for (int i = 0; i < n; i++)
+	{
+		Assert(at[i] < OMEN_TIDMAP_ENTRIES);
+		links[i] = entries[at[i]];
+	}
+	omen_page_release(buffer);
+}
+
 /* The block of a leaf, from this backend's memory if known there; or NO_PAGE */
 static BlockNumber
 find_leaf(Relation index, OmenHnswIndex *hnsw, uint32 leaf)

@@ -64,6 +64,13 @@ extern void omen_tidmap_reset(OmenTidMapCursor *cursor);
 extern void omen_tidmap_load(OmenTidMapCursor *cursor,
 							 const OmenTidMapCell *cell);
 
+/*
+ * Of n entries of a leaf the links, 0 for none: for whoever looks up many TIDs
+ * that lie close together.
+ */
+extern void omen_tidmap_read(OmenTidMapCursor *cursor, uint32 leaf, int n,
+							 const uint16 *at, OmenLink *links);
+
 /* False for TIDs that the map has no room for; no heap has any */
 static inline bool
 omen_tidmap_find_cell(const ItemPointerData *tid, OmenTidMapCell *cell)

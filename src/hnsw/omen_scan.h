@@ -71,6 +71,9 @@ typedef struct OmenScanCounts
 
 extern void omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts);
 
+/* hnsw_scan.c: add what one more scan did to a sum */
+extern void omen_scan_add_counts(OmenScanCounts *sum, const OmenScan *scan);
+
 /*
  * hnsw_scan.c: what all scans of one IndexScanDesc did together, one for each
  * rescan that asked for a row; returns how many.  Of ef, the greatest.

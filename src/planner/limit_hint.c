@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * limit_hint.c
- *	  Tells an ordered index scan how many rows the query wants of it.
+ *	  Tells an ordered scan of an index how many rows the query wants of it.
  *
  * An access method is not told of LIMIT.  A scan that knows it looks far
  * enough at once, instead of widening when it runs short, and so returns all
@@ -10,6 +10,9 @@
  *		Limit								Limit
  *		  -> Index Scan			or			  -> Merge Append
  *												   -> Index Scan ...
+ *
+ * The same with an Omen Filtered Scan in place of an index scan, and with nodes
+ * in between that hand rows on as they come.
  *
  * When execution starts, each such scan is noted down together with its
  * Limit; when the scan returns its first row, the Limit has evaluated its
@@ -28,14 +31,16 @@
 
 #include "base/compat.h"
 #include "hnsw/hnsw.h"
+#include "planner/filter.h"
 #include "planner/planner.h"
 
 /* Lives as long as the query's memory, and takes itself off the list */
 typedef struct LimitedScan
 {
 	dlist_node	node;
-	IndexScanState *scan;
+	PlanState  *scan;
 	LimitState *limit;			/* NULL: all rows are wanted */
+	int			more;			/* rows that are taken beyond the limit */
 	MemoryContextCallback callback;
 } LimitedScan;
 
@@ -46,9 +51,12 @@ static ExecutorRun_hook_type next_executor_run = NULL;
 static void start_executor(QueryDesc *query, int flags);
 static void run_executor(OMEN_EXECUTOR_RUN_PARAMS);
 static bool find_limits(PlanState *state, void *arg);
-static void note_scans(LimitState *limit, PlanState *state);
+static void note_scans(LimitState *limit, int more, PlanState *state);
+static bool takes_all_rows(const PlanState *state);
+static bool is_ours(PlanState *state);
 static void forget_scan(void *arg);
 static int	rows_wanted(IndexScanDesc scan);
+static int	rows_of_limit(const LimitedScan *limited);
 
 void
 omen_planner_init(void)
@@ -76,7 +84,7 @@ static void
 run_executor(OMEN_EXECUTOR_RUN_PARAMS)
 {
 	if (count == 0 && query->planstate != NULL)
-		note_scans(NULL, query->planstate);
+		note_scans(NULL, 0, query->planstate);
 
 	if (next_executor_run)
 		next_executor_run(OMEN_EXECUTOR_RUN_ARGS);
@@ -90,7 +98,7 @@ find_limits(PlanState *state, void *arg)
 	if (state == NULL)
 		return false;
 	if (IsA(state, LimitState))
-		note_scans((LimitState *) state, outerPlanState(state));
+		note_scans((LimitState *) state, 0, outerPlanState(state));
 	return planstate_tree_walker(state, find_limits, arg);
 }
 
@@ -99,39 +107,61 @@ find_limits(PlanState *state, void *arg)
  * which the whole plan takes all rows
  */
 static void
-note_scans(LimitState *limit, PlanState *state)
+note_scans(LimitState *limit, int more, PlanState *state)
 {
 	if (state == NULL)
 		return;
 	if (IsA(state, LockRowsState) ||
-		(limit == NULL && (IsA(state, AggState) || IsA(state, WindowAggState))))
-		note_scans(limit, outerPlanState(state));
+		(IsA(state, ResultState) && state->qual == NULL) ||
+		(limit == NULL && takes_all_rows(state)))
+		note_scans(limit, more, outerPlanState(state));
 	else if (limit == NULL && IsA(state, SubqueryScanState))
-		note_scans(limit, ((SubqueryScanState *) state)->subplan);
+		note_scans(limit, more, ((SubqueryScanState *) state)->subplan);
+	else if (IsA(state, IncrementalSortState))
+	{
+		/* as many as are wanted, and one to see that its group has ended */
+		note_scans(limit, more + 1, outerPlanState(state));
+	}
 	else if (IsA(state, MergeAppendState))
 	{
 		MergeAppendState *append = (MergeAppendState *) state;
 
 		for (int i = 0; i < append->ms_nplans; i++)
-			note_scans(limit, append->mergeplans[i]);
+			note_scans(limit, more, append->mergeplans[i]);
 	}
-	else if (IsA(state, IndexScanState))
+	else if (is_ours(state))
 	{
-		IndexScanState *scan = (IndexScanState *) state;
 		MemoryContext context = state->state->es_query_cxt;
-		LimitedScan *limited;
+		LimitedScan *limited = MemoryContextAlloc(context,
+												  sizeof(LimitedScan));
 
-		if (scan->iss_RelationDesc == NULL ||
-			scan->iss_RelationDesc->rd_indam->amgettuple != omen_hnsw_gettuple)
-			return;
-		limited = MemoryContextAlloc(context, sizeof(LimitedScan));
-		limited->scan = scan;
+		limited->scan = state;
 		limited->limit = limit;
+		limited->more = more;
 		limited->callback.func = forget_scan;
 		limited->callback.arg = limited;
 		dlist_push_head(&limited_scans, &limited->node);
 		MemoryContextRegisterResetCallback(context, &limited->callback);
 	}
+}
+
+/* Does a node whose rows are all wanted want all rows of the one below it? */
+static bool
+takes_all_rows(const PlanState *state)
+{
+	return IsA(state, AggState) || IsA(state, WindowAggState) ||
+		IsA(state, SortState) || IsA(state, IncrementalSortState);
+}
+
+static bool
+is_ours(PlanState *state)
+{
+	IndexScanState *scan = (IndexScanState *) state;
+
+	if (!IsA(state, IndexScanState))
+		return omen_filter_is_state(state);
+	return scan->iss_RelationDesc != NULL &&
+		scan->iss_RelationDesc->rd_indam->amgettuple == omen_hnsw_gettuple;
 }
 
 static void
@@ -140,7 +170,7 @@ forget_scan(void *arg)
 	dlist_delete(&((LimitedScan *) arg)->node);
 }
 
-/* Rows that the query wants from this scan, or 0 if that is not known */
+/* Rows that the query wants from this index scan, or 0 if that is not known */
 static int
 rows_wanted(IndexScanDesc scan)
 {
@@ -150,14 +180,36 @@ rows_wanted(IndexScanDesc scan)
 	{
 		LimitedScan *limited = dlist_container(LimitedScan, node, iter.cur);
 
-		if (limited->scan->iss_ScanDesc != scan)
-			continue;
-		if (limited->limit == NULL)
-			return INT_MAX;
-		if (limited->limit->noCount ||
-			limited->limit->offset + limited->limit->count > INT_MAX / 2)
-			return 0;
-		return (int) (limited->limit->offset + limited->limit->count);
+		if (IsA(limited->scan, IndexScanState) &&
+			((IndexScanState *) limited->scan)->iss_ScanDesc == scan)
+			return rows_of_limit(limited);
 	}
 	return 0;
+}
+
+int
+omen_limit_rows_wanted(const PlanState *scan)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &limited_scans)
+	{
+		LimitedScan *limited = dlist_container(LimitedScan, node, iter.cur);
+
+		if (limited->scan == scan)
+			return rows_of_limit(limited);
+	}
+	return 0;
+}
+
+static int
+rows_of_limit(const LimitedScan *limited)
+{
+	const LimitState *limit = limited->limit;
+
+	if (limit == NULL)
+		return INT_MAX;
+	if (limit->noCount || limit->offset + limit->count > INT_MAX / 2)
+		return 0;
+	return (int) (limit->offset + limit->count) + limited->more;
 }

@@ -8,10 +8,19 @@
 #ifndef OMEN_PLANNER_H
 #define OMEN_PLANNER_H
 
+#include "nodes/execnodes.h"
+
 /* Install the hooks, in front of those that are there */
 extern void omen_planner_init(void);
 extern void omen_unread_distance_init(void);
 extern void omen_replaced_row_init(void);
 extern void omen_explain_init(void);
+extern void omen_filter_init(void);
+
+/*
+ * limit_hint.c: rows that the query wants of this scan; INT_MAX: all, 0: not
+ * known
+ */
+extern int	omen_limit_rows_wanted(const PlanState *scan);
 
 #endif							/* OMEN_PLANNER_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * unread_distance.c
- *	  Spares ordered index scans the distance that nobody reads.
+ *	  Spares ordered scans of an index the distance that nobody reads.
  *
  * ORDER BY embedding <-> $1 adds the distance to the plan's target list as a
  * "junk" column, for a Sort that an ordered index scan makes superfluous.  The
@@ -28,6 +28,7 @@
 #include "optimizer/planner.h"
 
 #include "hnsw/hnsw.h"
+#include "planner/filter.h"
 #include "planner/planner.h"
 
 static planner_hook_type next_planner = NULL;
@@ -36,6 +37,7 @@ static PlannedStmt *plan_query(Query *query, const char *text, int options,
 							   ParamListInfo params);
 static void visit_queries(Plan *plan);
 static void drop_unread(Plan *plan);
+static List *index_order(Plan *plan);
 static bool is_ours(Oid index);
 
 void
@@ -96,7 +98,7 @@ visit_queries(Plan *plan)
 static void
 drop_unread(Plan *plan)
 {
-	IndexScan  *scan;
+	List	   *order;
 	ListCell   *cell;
 
 	if (plan != NULL && IsA(plan, Limit) &&
@@ -104,21 +106,34 @@ drop_unread(Plan *plan)
 		plan = plan->lefttree;
 	if (plan != NULL && IsA(plan, LockRows))
 		plan = plan->lefttree;
-	if (plan == NULL || !IsA(plan, IndexScan))
-		return;
-	scan = (IndexScan *) plan;
-	if (scan->indexorderbyorig == NIL || !is_ours(scan->indexid))
+	if (plan == NULL)
 		return;
 
+	order = index_order(plan);
 	foreach(cell, plan->targetlist)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, cell);
 		Oid			type = exprType((Node *) entry->expr);
 
-		if (entry->resjunk &&
-			list_member(scan->indexorderbyorig, entry->expr))
+		if (entry->resjunk && list_member(order, entry->expr))
 			entry->expr = (Expr *) makeNullConst(type, -1, InvalidOid);
 	}
+}
+
+/* The distances by which a scan of ours returns its rows */
+static List *
+index_order(Plan *plan)
+{
+	if (IsA(plan, IndexScan))
+	{
+		IndexScan  *scan = (IndexScan *) plan;
+
+		return scan->indexorderbyorig != NIL && is_ours(scan->indexid) ?
+			scan->indexorderbyorig : NIL;
+	}
+	if (omen_filter_is_plan(plan))
+		return list_make1(linitial(((CustomScan *) plan)->custom_exprs));
+	return NIL;
 }
 
 static bool

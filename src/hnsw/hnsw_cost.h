@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_cost.h
+ *	  What it costs to look for rows in an index, in the planner's units.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_HNSW_COST_H
+#define OMEN_HNSW_COST_H
+
+#include "nodes/pathnodes.h"
+
+typedef struct OmenHnswCosts
+{
+	double		nodes;			/* of the index */
+	double		breadth;		/* visits of a walk without LIMIT or filter */
+	Cost		visit;			/* of one node by a walk */
+	Cost		pass;			/* of one node when many are read in a row */
+} OmenHnswCosts;
+
+/* Is this index of our access method, whatever its name? */
+extern bool omen_hnsw_is_ours(const IndexOptInfo *info);
+
+extern void omen_hnsw_get_costs(const IndexOptInfo *info,
+								OmenHnswCosts *costs);
+
+/* Rows that the whole query takes of its only table, or 0 if not known */
+extern double omen_hnsw_limit(const PlannerInfo *root);
+
+/*
+ * Cost of the nearest "wanted" of "allowed" nodes that lie anywhere among
+ * all, by the strategy that does it for the least.
+ */
+extern Cost omen_hnsw_cost_nearest(const OmenHnswCosts *costs,
+								   double allowed, double wanted);
+
+#endif							/* OMEN_HNSW_COST_H */

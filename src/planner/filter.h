@@ -1,0 +1,124 @@
+/*-------------------------------------------------------------------------
+ *
+ * filter.h
+ *	  Omen Filtered Scan: the nearest of the rows that other indexes let
+ *	  through, or those within a distance.
+ *
+ *		Limit								Limit
+ *		  -> Sort							  -> Custom Scan (Omen Filtered Scan)
+ *			   -> Bitmap Heap Scan	=>			   -> Bitmap Index Scan
+ *					-> Bitmap Index Scan
+ *
+ * match.c recognises what an index can order or bound, filter_plan.c makes
+ * the path and the plan, filter_cost.c their cost; filter_exec.c runs it, by
+ * the allow-set that filter_allow.c makes of the bitmap; filter_explain.c
+ * tells of it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_FILTER_H
+#define OMEN_FILTER_H
+
+#include "commands/explain.h"
+#include "nodes/execnodes.h"
+#include "nodes/extensible.h"
+#include "nodes/pathnodes.h"
+#include "nodes/tidbitmap.h"
+
+#include "base/compat.h"
+#include "hnsw/omen_scan.h"
+
+#define OMEN_FILTER_NAME	"Omen Filtered Scan"
+
+/* A distance that an index can order by */
+typedef struct OmenDistanceMatch
+{
+	IndexOptInfo *index;
+	OpExpr	   *distance;		/* between its column and a query */
+	int			query_arg;		/* which of the operands is the query */
+	Oid			sortfamily;		/* of btree, that the distance sorts by */
+} OmenDistanceMatch;
+
+/* match.c */
+extern bool omen_match_order(PlannerInfo *root, RelOptInfo *rel,
+							 IndexOptInfo *index, OmenDistanceMatch *match);
+extern bool omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
+								 const RestrictInfo *info,
+								 OmenDistanceMatch *match);
+
+/* Which of the clauses are upper bounds of this distance; and the values */
+extern List *omen_match_bounds(PlannerInfo *root, List *clauses,
+							   const OmenDistanceMatch *match, List **bounds);
+
+/* filter_plan.c */
+typedef struct OmenFilterPath
+{
+	CustomPath	custom;
+	OmenDistanceMatch match;
+	List	   *bound_clauses;	/* RestrictInfos that bound the distance */
+	List	   *bounds;			/* expressions of float8, one for each */
+	double		passing;		/* share of the rows that come from the bitmap
+								 * and pass all other restrictions */
+} OmenFilterPath;
+
+/*
+ * What a plan carries: in custom_exprs the distance, then the bounds; in
+ * custom_private what these functions read.
+ */
+extern Oid	omen_filter_plan_index(const CustomScan *plan);
+extern int	omen_filter_plan_query_arg(const CustomScan *plan);
+extern double omen_filter_plan_passing(const CustomScan *plan);
+extern bool omen_filter_is_plan(const Plan *plan);
+
+/* filter_cost.c */
+extern void omen_filter_cost(PlannerInfo *root, RelOptInfo *rel,
+							 OmenFilterPath *path);
+
+/* filter_allow.c: from a bitmap to the nodes that have its rows */
+typedef struct OmenFilterAllow
+{
+	OmenAllowSet set;
+	uint64	   *bits;			/* set.bits, or NULL */
+	Size		nwords;			/* allocated */
+	struct OmenFilterBatch *batch;	/* work area */
+	uint64		lossy_pages;	/* of all bitmaps */
+} OmenFilterAllow;
+
+/* False if the index cannot tell which nodes those are.  Frees the bitmap. */
+extern bool omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
+								   TIDBitmap *bitmap);
+
+/* filter_exec.c */
+typedef struct OmenFilterScanState
+{
+	CustomScanState custom;
+	PlanState  *bitmap;			/* NULL: only a bound */
+	ExprState  *query;
+	List	   *bounds;			/* of ExprState */
+	int16		query_typlen;
+	bool		query_typbyval;
+
+	Relation	index;			/* NULL when only explained */
+	IndexFetchTableData *fetch;
+	MemoryContext context;		/* of one scan, reset by each rescan */
+	OmenScan   *scan;			/* NULL until the first row is asked for */
+	bool		finished;
+	float		bound;			/* graph distances beyond end the scan */
+
+	MemoryContext allow_context;
+	OmenFilterAllow allow;
+	bool		loaded;			/* the bitmap has been run */
+	bool		usable;			/* and allow says what it holds */
+
+	uint64		nscans;			/* started */
+	OmenScanCounts ended;		/* what those that have ended did */
+} OmenFilterScanState;
+
+extern const CustomScanMethods omen_filter_scan_methods;
+extern bool omen_filter_is_state(const PlanState *state);
+
+/* filter_explain.c */
+extern void omen_filter_explain(CustomScanState *custom, List *ancestors,
+								ExplainState *es);
+
+#endif							/* OMEN_FILTER_H */

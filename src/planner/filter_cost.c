@@ -1,0 +1,123 @@
+/*-------------------------------------------------------------------------
+ *
+ * filter_cost.c
+ *	  Estimated cost of Omen Filtered Scan.
+ *
+ * Before the first row: the bitmap, from it the allowed nodes, and the nearest
+ * of those by the best strategy (hnsw_cost.c).  Then for each row: its fetch
+ * from the table, and the restrictions.  What an ordinary ordered index scan
+ * costs is counted in the same units, so that the two compare.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "utils/selfuncs.h"
+#include "utils/spccache.h"
+
+#include "hnsw/hnsw_cost.h"
+#include "hnsw/hnsw_page.h"
+#include "planner/filter.h"
+
+/*
+ * Measured on 1M x 128: a row of a bitmap becomes a node in 20 ns, half of what
+ * the index scan took that put it there, and each leaf of the TID map costs 0.8
+ * us, half of a visit.
+ */
+#define CPU_ALLOW_COST	(2 * cpu_operator_cost)
+#define LEAF_VISITS		0.5
+
+/*
+ * Nothing is known about distances.  A query that bounds them wants what is
+ * near, not the third of the table that the server assumes of "<".
+ */
+#define BOUND_SELECTIVITY	DEFAULT_RANGE_INEQ_SEL
+
+static double share_in_bitmap(const OmenFilterPath *path, Cost *cost);
+static Cost cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs,
+						   double rows);
+static Cost cost_row_fetches(PlannerInfo *root, RelOptInfo *rel, double rows);
+
+void
+omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
+{
+	Path	   *path = &filter->custom.path;
+	List	   *others = list_difference_ptr(rel->baserestrictinfo,
+											 filter->bound_clauses);
+	double		rows = Max(rel->tuples, 1.0);
+	double		limit = omen_hnsw_limit(root);
+	OmenHnswCosts costs;
+	Cost		bitmap_cost;
+	Cost		first;
+	double		allowed;
+	double		within;			/* rows before the end of the scan */
+	double		wanted;
+
+	omen_hnsw_get_costs(filter->match.index, &costs);
+	allowed = clamp_row_est(rows * share_in_bitmap(filter, &bitmap_cost));
+	filter->passing = clauselist_selectivity(root, others, 0, JOIN_INNER,
+											 NULL) * rows / allowed;
+	filter->passing = Min(Max(filter->passing, 1.0 / allowed), 1.0);
+	within = clamp_row_est(filter->bounds == NIL ? allowed :
+						   allowed * BOUND_SELECTIVITY);
+	wanted = limit > 0 ? Min(limit / filter->passing, within) : within;
+
+	/* a walk that nothing narrows costs what an ordinary scan does */
+	first = filter->custom.custom_paths != NIL ?
+		omen_hnsw_cost_nearest(&costs, costs.nodes * allowed / rows, wanted) :
+		Max(costs.breadth, wanted) * costs.visit;
+
+	path->startup_cost = bitmap_cost + first +
+		rel->baserestrictcost.startup + path->pathtarget->cost.startup;
+	if (filter->custom.custom_paths != NIL)
+		path->startup_cost += cost_allow_set(rel, &costs, allowed);
+	path->total_cost = path->startup_cost +
+		within * (costs.pass + cpu_index_tuple_cost + cpu_tuple_cost +
+				  rel->baserestrictcost.per_tuple) +
+		cost_row_fetches(root, rel, within) +
+		path->rows * path->pathtarget->cost.per_tuple;
+}
+
+/* Of the table's rows, the share that the bitmap holds; all without one */
+static double
+share_in_bitmap(const OmenFilterPath *path, Cost *cost)
+{
+	Selectivity share = 1.0;
+
+	*cost = 0;
+	if (path->custom.custom_paths != NIL)
+	{
+		BitmapHeapPath *bitmap = linitial_node(BitmapHeapPath,
+											   path->custom.custom_paths);
+
+		cost_bitmap_tree_node(bitmap->bitmapqual, cost, &share);
+	}
+	return share;
+}
+
+/* From so many rows to nodes: few rows are on as many leaves as many are */
+static Cost
+cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs, double rows)
+{
+	double		rows_per_page = rel->tuples / Max(rel->pages, 1.0);
+	double		leaves = ceil(rel->pages / (double) OMEN_TIDMAP_BLOCKS) *
+		ceil(rows_per_page / OMEN_TIDMAP_OFFSETS);
+
+	return rows * CPU_ALLOW_COST +
+		Min(leaves, rows) * LEAF_VISITS * costs->visit;
+}
+
+/* As cost_index() counts them for an order that the table does not have */
+static Cost
+cost_row_fetches(PlannerInfo *root, RelOptInfo *rel, double rows)
+{
+	double		page_cost;
+
+	get_tablespace_page_costs(rel->reltablespace, &page_cost, NULL);
+	return index_pages_fetched(rows, rel->pages, 0, root) * page_cost;
+}

@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ *
+ * filter_explain.c
+ *	  What EXPLAIN tells of Omen Filtered Scan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+
+#include "planner/explain.h"
+#include "planner/filter.h"
+
+static void explain_plan(const CustomScan *plan, PlanState *state,
+						 List *ancestors, ExplainState *es);
+static void explain_execution(const OmenFilterScanState *state,
+							  ExplainState *es);
+static void explain_strategy(const OmenFilterScanState *state,
+							 const OmenScanCounts *counts, ExplainState *es);
+
+void
+omen_filter_explain(CustomScanState *custom, List *ancestors,
+					ExplainState *es)
+{
+	OmenFilterScanState *state = (OmenFilterScanState *) custom;
+
+	explain_plan((CustomScan *) custom->ss.ps.plan, &custom->ss.ps, ancestors,
+				 es);
+	if (es->analyze && state->index != NULL &&
+		(state->nscans > 0 || state->loaded))
+		explain_execution(state, es);
+}
+
+static void
+explain_plan(const CustomScan *plan, PlanState *state, List *ancestors,
+			 ExplainState *es)
+{
+	List	   *context = set_deparse_context_plan(es->deparse_cxt,
+												   state->plan, ancestors);
+	List	   *bounds = NIL;
+
+	ExplainPropertyText("Order By",
+						deparse_expression(linitial(plan->custom_exprs),
+										   context, es->verbose, false), es);
+	for (int i = 1; i < list_length(plan->custom_exprs); i++)
+		bounds = lappend(bounds,
+						 deparse_expression(list_nth(plan->custom_exprs, i),
+											context, es->verbose, false));
+	if (bounds != NIL)
+		ExplainPropertyList("Distance Bound", bounds, es);
+	ExplainPropertyText("Vector Index",
+						get_rel_name(omen_filter_plan_index(plan)), es);
+}
+
+static void
+explain_execution(const OmenFilterScanState *state, ExplainState *es)
+{
+	OmenScanReport report = {
+		.index = RelationGetRelationName(state->index),
+		.loops = state->nscans,
+		.counts = state->ended,
+	};
+
+	if (state->scan)
+		omen_scan_add_counts(&report.counts, state->scan);
+	if (state->bitmap)
+		explain_strategy(state, &report.counts, es);
+	if (es->format == EXPLAIN_FORMAT_TEXT)
+		ExplainPropertyText("Omen Index Scan",
+							omen_explain_form_line(&report), es);
+	else
+	{
+		ExplainOpenGroup("Omen Index Scan", "Omen Index Scan", true, es);
+		omen_explain_add_properties(&report, es);
+		ExplainCloseGroup("Omen Index Scan", "Omen Index Scan", true, es);
+	}
+}
+
+/*
+ * Of several scans, the last strategy and the last allow-set: its nodes, beside
+ * the rows of the index at its last count
+ */
+static void
+explain_strategy(const OmenFilterScanState *state,
+				 const OmenScanCounts *counts, ExplainState *es)
+{
+	const char *strategy = omen_guc_strategy_name(counts->strategy);
+	double		allowed = state->allow.set.cardinality;
+	double		tuples = Max(state->index->rd_rel->reltuples, allowed);
+
+	if (es->format == EXPLAIN_FORMAT_TEXT)
+	{
+		ExplainPropertyText("Strategy",
+							counts->switches == 0 ? strategy :
+							psprintf("%s (after %d switches)", strategy,
+									 counts->switches), es);
+		if (state->usable)
+			ExplainPropertyText("Allowed", psprintf("%.0f of %.0f", allowed,
+													tuples), es);
+	}
+	else
+	{
+		ExplainPropertyText("Strategy", strategy, es);
+		ExplainPropertyInteger("Switches", NULL, counts->switches, es);
+		if (state->usable)
+		{
+			ExplainPropertyFloat("Allowed Nodes", NULL, allowed, 0, es);
+			ExplainPropertyFloat("Index Tuples", NULL, tuples, 0, es);
+		}
+	}
+	if (state->allow.lossy_pages > 0 || es->format != EXPLAIN_FORMAT_TEXT)
+		ExplainPropertyUInteger("Lossy Pages", NULL,
+								state->allow.lossy_pages, es);
+}

@@ -1,0 +1,353 @@
+/*-------------------------------------------------------------------------
+ *
+ * filter_plan.c
+ *	  Paths and plans of Omen Filtered Scan.
+ *
+ * For each index of ours that the query can use:
+ *
+ *		ORDER BY distance, and other indexes can decide some of WHERE:
+ *			nearest first, of the rows in the bitmap
+ *		ORDER BY distance WHERE distance < bound:
+ *			nearest first, up to the bound; the same in the bitmap
+ *		WHERE distance < bound, whatever the order:
+ *			the same
+ *		a JOIN b ON a.vector <-> b.vector < bound:
+ *			the same for each row of a, as the inner side of a nested loop
+ *
+ * WHERE that no index decides is left to the ordinary index scan: the executor
+ * filters what it returns.
+ *
+ * The index may miss a row that is just within a bound.  Whoever reads by it
+ * accepts that, but UPDATE and DELETE are to hit all rows that they name.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/restrictinfo.h"
+
+#include "hnsw/hnsw_cost.h"
+#include "planner/filter.h"
+#include "planner/planner.h"
+
+/* The bitmap of a table, which is looked for once an index needs it */
+typedef struct BitmapSearch
+{
+	bool		done;
+	Path	   *path;			/* NULL: there is none */
+} BitmapSearch;
+
+static set_rel_pathlist_hook_type next_set_rel_pathlist = NULL;
+
+static void set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
+							 RangeTblEntry *rte);
+static bool is_scannable(RelOptInfo *rel, const RangeTblEntry *rte);
+static bool is_usable(const IndexOptInfo *index);
+static void add_paths_of_index(PlannerInfo *root, RelOptInfo *rel,
+							   IndexOptInfo *index, BitmapSearch *bitmap);
+static void add_filter_paths(PlannerInfo *root, RelOptInfo *rel,
+							 const OmenDistanceMatch *match, Relids outer,
+							 List *pathkeys, BitmapSearch *bitmap);
+static const RestrictInfo *find_bound_clause(PlannerInfo *root, List *clauses,
+											 IndexOptInfo *index,
+											 OmenDistanceMatch *match);
+static Path *find_bitmap(PlannerInfo *root, RelOptInfo *rel);
+static void add_filter_path(PlannerInfo *root, RelOptInfo *rel,
+							const OmenDistanceMatch *match, Relids outer,
+							List *pathkeys, Path *bitmap);
+static Plan *plan_filter_path(PlannerInfo *root, RelOptInfo *rel,
+							  CustomPath *custom, List *tlist, List *clauses,
+							  List *custom_plans);
+static Plan *take_bitmap(Plan *plan, List **undecided);
+static bool all_bound(const OmenFilterPath *path, List *clauses);
+
+static const CustomPathMethods path_methods = {
+	.CustomName = OMEN_FILTER_NAME,
+	.PlanCustomPath = plan_filter_path,
+};
+
+void
+omen_filter_init(void)
+{
+	RegisterCustomScanMethods(&omen_filter_scan_methods);
+	next_set_rel_pathlist = set_rel_pathlist_hook;
+	set_rel_pathlist_hook = set_rel_pathlist;
+}
+
+static void
+set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
+				 RangeTblEntry *rte)
+{
+	BitmapSearch bitmap = {false, NULL};
+	ListCell   *cell;
+
+	if (next_set_rel_pathlist)
+		next_set_rel_pathlist(root, rel, rti, rte);
+
+	if (!omen_guc_filtered_scan() || !enable_indexscan ||
+		!is_scannable(rel, rte))
+		return;
+	foreach(cell, rel->indexlist)
+	{
+		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
+
+		if (is_usable(index))
+			add_paths_of_index(root, rel, index, &bitmap);
+	}
+}
+
+/* A table with restrictions, of which all rows may be scanned */
+static bool
+is_scannable(RelOptInfo *rel, const RangeTblEntry *rte)
+{
+	return rte->rtekind == RTE_RELATION && !rte->inh &&
+		rte->tablesample == NULL && IS_SIMPLE_REL(rel) &&
+		(rte->relkind == RELKIND_RELATION ||
+		 rte->relkind == RELKIND_MATVIEW) &&
+		(rel->baserestrictinfo != NIL || rel->joininfo != NIL) &&
+		rel->pathlist != NIL && !IS_DUMMY_REL(rel);
+}
+
+static bool
+is_usable(const IndexOptInfo *index)
+{
+	return omen_hnsw_is_ours(index) && !index->hypothetical &&
+		(index->indpred == NIL || index->predOK);
+}
+
+/* By the distance that the query orders by, or one that it bounds */
+static void
+add_paths_of_index(PlannerInfo *root, RelOptInfo *rel, IndexOptInfo *index,
+				   BitmapSearch *bitmap)
+{
+	OmenDistanceMatch match;
+	const RestrictInfo *join;
+	List	   *pathkeys = NIL;
+
+	/* what follows the distance is sorted by Incremental Sort */
+	if (omen_match_order(root, rel, index, &match))
+		pathkeys = list_make1(linitial(root->query_pathkeys));
+	else if (bms_is_member(rel->relid, root->all_result_relids))
+		return;
+
+	if (pathkeys != NIL ||
+		find_bound_clause(root, rel->baserestrictinfo, index, &match))
+		add_filter_paths(root, rel, &match, rel->lateral_relids, pathkeys,
+						 bitmap);
+
+	join = find_bound_clause(root, rel->joininfo, index, &match);
+	if (join && join_clause_is_movable_to((RestrictInfo *) join, rel))
+	{
+		Relids		outer = bms_union(join->clause_relids,
+									  rel->lateral_relids);
+
+		outer = bms_del_member(outer, rel->relid);
+		add_filter_paths(root, rel, &match, outer, NIL, bitmap);
+	}
+}
+
+/* With the bitmap, and without */
+static void
+add_filter_paths(PlannerInfo *root, RelOptInfo *rel,
+				 const OmenDistanceMatch *match, Relids outer, List *pathkeys,
+				 BitmapSearch *bitmap)
+{
+	if (!bitmap->done && enable_bitmapscan && rel->baserestrictinfo != NIL)
+		bitmap->path = find_bitmap(root, rel);
+	bitmap->done = true;
+	if (bitmap->path)
+		add_filter_path(root, rel, match, outer, pathkeys, bitmap->path);
+	add_filter_path(root, rel, match, outer, pathkeys, NULL);
+}
+
+/* The first one of these restrictions that bounds a distance */
+static const RestrictInfo *
+find_bound_clause(PlannerInfo *root, List *clauses, IndexOptInfo *index,
+				  OmenDistanceMatch *match)
+{
+	ListCell   *cell;
+
+	foreach(cell, clauses)
+	{
+		const RestrictInfo *info = lfirst_node(RestrictInfo, cell);
+
+		if (omen_match_any_bound(root, index, info, match))
+			return info;
+	}
+	return NULL;
+}
+
+/*
+ * The server's best plan for the restrictions by bitmaps of other indexes, or
+ * NULL.  What it has put on the list may not be it, for paths with a lower cost
+ * for all rows displace it.  So it is to make its paths again, where nothing
+ * else is there and no index can be scanned in another way.  It also sees to
+ * it that nothing is decided by an index that must not be for security.
+ */
+static Path *
+find_bitmap(PlannerInfo *root, RelOptInfo *rel)
+{
+	List	   *paths = rel->pathlist;
+	List	   *partial_paths = rel->partial_pathlist;
+	bool		parallel = rel->consider_parallel;
+	List	   *hidden = NIL;
+	Path	   *best = NULL;
+	ListCell   *cell;
+
+	rel->pathlist = rel->partial_pathlist = NIL;
+	rel->consider_parallel = false;
+	foreach(cell, rel->indexlist)
+	{
+		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
+
+		if (!index->amhasgettuple)
+			continue;
+		index->amhasgettuple = false;
+		hidden = lappend(hidden, index);
+	}
+
+	create_index_paths(root, rel);
+
+	foreach(cell, rel->pathlist)
+	{
+		Path	   *path = lfirst(cell);
+
+		if (IsA(path, BitmapHeapPath) &&
+			bms_equal(PATH_REQ_OUTER(path), rel->lateral_relids) &&
+			(best == NULL || path->total_cost < best->total_cost))
+			best = path;
+	}
+	foreach(cell, hidden)
+		lfirst_node(IndexOptInfo, cell)->amhasgettuple = true;
+	rel->consider_parallel = parallel;
+	rel->partial_pathlist = partial_paths;
+	rel->pathlist = paths;
+	return best;
+}
+
+/*
+ * Unless neither a bitmap nor a bound makes it better than an index scan.
+ * "outer" are the other tables that it takes values from.
+ */
+static void
+add_filter_path(PlannerInfo *root, RelOptInfo *rel,
+				const OmenDistanceMatch *match, Relids outer, List *pathkeys,
+				Path *bitmap)
+{
+	OmenFilterPath *filter = palloc0(sizeof(OmenFilterPath));
+	CustomPath *custom = &filter->custom;
+	Path	   *path = &custom->path;
+	List	   *clauses = rel->baserestrictinfo;
+
+	path->param_info = get_baserel_parampathinfo(root, rel, outer);
+	if (path->param_info)
+		clauses = list_concat_copy(clauses, path->param_info->ppi_clauses);
+	filter->match = *match;
+	filter->bound_clauses = omen_match_bounds(root, clauses, match,
+											  &filter->bounds);
+	if (bitmap == NULL && filter->bounds == NIL)
+		return;
+
+	custom->path.type = T_CustomPath;
+	custom->flags = CUSTOMPATH_SUPPORT_PROJECTION;
+	custom->methods = &path_methods;
+	if (bitmap)
+		custom->custom_paths = list_make1(bitmap);
+
+	path->pathtype = T_CustomScan;
+	path->parent = rel;
+	path->pathtarget = rel->reltarget;
+	path->rows = path->param_info ? path->param_info->ppi_rows : rel->rows;
+	path->pathkeys = pathkeys;
+	omen_filter_cost(root, rel, filter);
+	add_path(rel, path);
+}
+
+static Plan *
+plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
+				 List *tlist, List *clauses, List *custom_plans)
+{
+	OmenFilterPath *path = (OmenFilterPath *) custom;
+	CustomScan *scan = makeNode(CustomScan);
+	List	   *undecided = extract_actual_clauses(clauses, false);
+	double		passing;
+
+	/* rows may be in the bitmap, or in an allowed node, that do not pass */
+	scan->scan.plan.qual = undecided;
+	scan->scan.plan.targetlist = tlist;
+	scan->scan.scanrelid = rel->relid;
+	scan->flags = custom->flags;
+	if (custom_plans != NIL)
+		scan->custom_plans = list_make1(take_bitmap(linitial(custom_plans),
+													&undecided));
+	passing = all_bound(path, undecided) ? 1.0 : path->passing;
+
+	scan->custom_exprs = lcons(path->match.distance, path->bounds);
+	scan->custom_private =
+		list_make3(list_make1_oid(path->match.index->indexoid),
+				   list_make1_int(path->match.query_arg),
+				   makeFloat(psprintf("%.17g", passing)));
+	scan->methods = &omen_filter_scan_methods;
+	return &scan->scan.plan;
+}
+
+/*
+ * Of the plan for a bitmap heap scan, the bitmap; and what the bitmap leaves
+ * undecided
+ */
+static Plan *
+take_bitmap(Plan *plan, List **undecided)
+{
+	if (IsA(plan, Result))
+		plan = plan->lefttree;	/* constants are tested above us as well */
+	*undecided = castNode(BitmapHeapScan, plan)->scan.plan.qual;
+	return plan->lefttree;
+}
+
+/* Are these clauses none but bounds?  All rows up to the end pass those. */
+static bool
+all_bound(const OmenFilterPath *path, List *clauses)
+{
+	List	   *bounds = extract_actual_clauses(path->bound_clauses, false);
+	ListCell   *cell;
+
+	foreach(cell, clauses)
+	{
+		if (!list_member(bounds, lfirst(cell)))
+			return false;
+	}
+	return true;
+}
+
+/* --- what a plan carries --- */
+
+bool
+omen_filter_is_plan(const Plan *plan)
+{
+	return IsA(plan, CustomScan) &&
+		((const CustomScan *) plan)->methods == &omen_filter_scan_methods;
+}
+
+Oid
+omen_filter_plan_index(const CustomScan *plan)
+{
+	return linitial_oid(linitial(plan->custom_private));
+}
+
+int
+omen_filter_plan_query_arg(const CustomScan *plan)
+{
+	return linitial_int(lsecond(plan->custom_private));
+}
+
+double
+omen_filter_plan_passing(const CustomScan *plan)
+{
+	return floatVal(lthird(plan->custom_private));
+}

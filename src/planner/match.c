@@ -1,0 +1,190 @@
+/*-------------------------------------------------------------------------
+ *
+ * match.c
+ *	  Which orders and bounds of a query an index can answer.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/paths.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+#include "planner/filter.h"
+
+static bool match_distance(PlannerInfo *root, IndexOptInfo *index, Expr *expr,
+						   OmenDistanceMatch *match);
+static Expr *find_bound(PlannerInfo *root, const OmenDistanceMatch *match,
+						Expr *clause);
+static bool is_same_distance(PlannerInfo *root,
+							 const OmenDistanceMatch *match, Node *expr);
+static bool is_query(PlannerInfo *root, const IndexOptInfo *index,
+					 Node *expr);
+
+/* column <-> query, or query <-> column */
+static bool
+match_distance(PlannerInfo *root, IndexOptInfo *index, Expr *expr,
+			   OmenDistanceMatch *match)
+{
+	OpExpr	   *op = (OpExpr *) expr;
+
+	if (!IsA(expr, OpExpr) || list_length(op->args) != 2)
+		return false;
+
+	for (int arg = 0; arg < 2; arg++)
+	{
+		Node	   *column = list_nth(op->args, arg);
+		Node	   *query = list_nth(op->args, 1 - arg);
+		Oid			operator = arg == 0 ? op->opno : get_commutator(op->opno);
+		Oid			sortfamily;
+
+		if (!OidIsValid(operator) ||
+			!match_index_to_operand(column, 0, index) ||
+			!is_query(root, index, query))
+			continue;
+		sortfamily = get_op_opfamily_sortfamily(operator, index->opfamily[0]);
+		if (!OidIsValid(sortfamily))
+			continue;
+		match->index = index;
+		match->distance = op;
+		match->query_arg = 1 - arg;
+		match->sortfamily = sortfamily;
+		return true;
+	}
+	return false;
+}
+
+/* ORDER BY column <-> query, perhaps followed by other keys */
+bool
+omen_match_order(PlannerInfo *root, RelOptInfo *rel, IndexOptInfo *index,
+				 OmenDistanceMatch *match)
+{
+	PathKey    *key;
+	OmenCompatMembers members;
+	EquivalenceMember *member;
+
+	if (root->query_pathkeys == NIL)
+		return false;
+	key = linitial_node(PathKey, root->query_pathkeys);
+	if (!omen_compat_is_ascending(key) || key->pk_eclass->ec_has_volatile)
+		return false;
+
+	omen_compat_members_begin(&members, key->pk_eclass, rel->relids);
+	while ((member = omen_compat_members_next(&members)) != NULL)
+	{
+		if (bms_equal(member->em_relids, rel->relids) &&
+			match_distance(root, index, member->em_expr, match) &&
+			match->sortfamily == key->pk_opfamily)
+			return true;
+	}
+	return false;
+}
+
+/* distance < bound, for any query */
+bool
+omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
+					 const RestrictInfo *info, OmenDistanceMatch *match)
+{
+	OpExpr	   *clause = (OpExpr *) info->clause;
+
+	return IsA(clause, OpExpr) && list_length(clause->args) == 2 &&
+		(match_distance(root, index, linitial(clause->args), match) ||
+		 match_distance(root, index, lsecond(clause->args), match)) &&
+		find_bound(root, match, info->clause) != NULL;
+}
+
+List *
+omen_match_bounds(PlannerInfo *root, List *clauses,
+				  const OmenDistanceMatch *match, List **bounds)
+{
+	List	   *found = NIL;
+	ListCell   *cell;
+
+	*bounds = NIL;
+	foreach(cell, clauses)
+	{
+		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
+		Expr	   *bound = find_bound(root, match, info->clause);
+
+		if (bound == NULL)
+			continue;
+		found = lappend(found, info);
+		*bounds = lappend(*bounds, bound);
+	}
+	return found;
+}
+
+/*
+ * If the clause is distance < bound, <= bound, or the other way round: the
+ * bound, as a float8
+ */
+static Expr *
+find_bound(PlannerInfo *root, const OmenDistanceMatch *match, Expr *clause)
+{
+	OpExpr	   *op = (OpExpr *) clause;
+	Oid			operator;
+	Node	   *bound;
+	int			strategy;
+
+	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
+		return NULL;
+	if (is_same_distance(root, match, linitial(op->args)))
+	{
+		operator = op->opno;
+		bound = lsecond(op->args);
+	}
+	else if (is_same_distance(root, match, lsecond(op->args)))
+	{
+		operator = get_commutator(op->opno);
+		bound = linitial(op->args);
+	}
+	else
+		return NULL;
+
+	if (!OidIsValid(operator) || !is_query(root, match->index, bound))
+		return NULL;
+	strategy = get_op_opfamily_strategy(operator, match->sortfamily);
+	if (strategy != BTLessStrategyNumber &&
+		strategy != BTLessEqualStrategyNumber)
+		return NULL;
+	switch (exprType(bound))
+	{
+		case FLOAT8OID:
+			return (Expr *) bound;
+		case FLOAT4OID:
+			return (Expr *) makeFuncExpr(F_FLOAT8_FLOAT4, FLOAT8OID,
+										 list_make1(bound), InvalidOid,
+										 InvalidOid, COERCE_IMPLICIT_CAST);
+		default:
+			return NULL;
+	}
+}
+
+/* The operands may stand in the other order: distances are symmetric */
+static bool
+is_same_distance(PlannerInfo *root, const OmenDistanceMatch *match, Node *expr)
+{
+	OmenDistanceMatch other;
+
+	if (equal(expr, match->distance))
+		return true;
+	return match_distance(root, match->index, (Expr *) expr, &other) &&
+		(other.distance->opno == match->distance->opno ||
+		 other.distance->opno == get_commutator(match->distance->opno)) &&
+		equal(list_nth(other.distance->args, other.query_arg),
+			  list_nth(match->distance->args, match->query_arg));
+}
+
+/* Something that has one value for a scan of this table */
+static bool
+is_query(PlannerInfo *root, const IndexOptInfo *index, Node *expr)
+{
+	return !bms_is_member(index->rel->relid, pull_varnos(root, expr)) &&
+		!contain_volatile_functions(expr);
+}
