@@ -26,5 +26,6 @@ _PG_init(void)
 	omen_planner_init();
 	omen_unread_distance_init();
 	omen_explain_init();
+	omen_key_clauses_init();
 	omen_guc_init();
 }

@@ -27,6 +27,7 @@
 #include "utils/acl.h"
 #include "utils/float.h"
 #include "utils/guc.h"
+#include "utils/pg_locale.h"
 #include "utils/rel.h"
 
 #if PG_VERSION_NUM >= 160000
@@ -264,9 +265,20 @@ omen_compat_set_am_flags(IndexAmRoutine *routine)
 static inline void
 omen_compat_forbid_path(IndexPath *path, Cost *startup_cost, Cost *total_cost)
 {
-	*startup_cost = *total_cost = get_float8_infinity();
+	*startup_cost = *total_cost = 1e100;
 #if PG_VERSION_NUM >= 180000
 	path->path.disabled_nodes = 2;
+#endif
+}
+
+/* Does the collation order strings by their bytes? */
+static inline bool
+omen_compat_is_c_collation(Oid collation)
+{
+#if PG_VERSION_NUM >= 180000
+	return pg_newlocale_from_collation(collation)->collate_is_c;
+#else
+	return lc_collate_is_c(collation);
 #endif
 }
 

@@ -29,6 +29,8 @@
 #define OPERATORS_PER_VISIT			20.0
 
 static double expected_rows(PlannerInfo *root, IndexPath *path);
+static bool wants_unindexed(const IndexPath *path);
+static Selectivity key_selectivity(PlannerInfo *root, IndexPath *path);
 
 /*
  * A scan costs its first walk before it returns the first row; rows beyond
@@ -48,11 +50,12 @@ omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	double		first;
 	int			ef;
 
-	*selectivity = 1.0;
+	*selectivity = path->indexclauses == NIL ? 1.0 :
+		key_selectivity(root, path);
 	*correlation = 0;
 	*pages = info->pages;
 
-	if (path->indexorderbys == NIL)
+	if (path->indexorderbys == NIL || wants_unindexed(path))
 	{
 		omen_compat_forbid_path(path, startup_cost, total_cost);
 		return;
@@ -81,4 +84,34 @@ expected_rows(PlannerInfo *root, IndexPath *path)
 		BMS_SINGLETON)
 		return root->limit_tuples;
 	return 0;
+}
+
+/* Does the query ask for rows whose vector is NULL?  They are not here. */
+static bool
+wants_unindexed(const IndexPath *path)
+{
+	ListCell   *cell;
+
+	foreach(cell, path->indexclauses)
+	{
+		const IndexClause *clause = lfirst_node(IndexClause, cell);
+		const NullTest *test = (const NullTest *) clause->rinfo->clause;
+
+		if (clause->indexcol == 0 && IsA(test, NullTest) &&
+			test->nulltesttype == IS_NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Share of the table's rows that meet the conditions on key columns */
+static Selectivity
+key_selectivity(PlannerInfo *root, IndexPath *path)
+{
+	IndexOptInfo *info = path->indexinfo;
+	List	   *quals = get_quals_from_indexclauses(path->indexclauses);
+
+	quals = add_predicate_to_index_quals(info, quals);
+	return clauselist_selectivity(root, quals, info->rel->relid, JOIN_INNER,
+								  NULL);
 }

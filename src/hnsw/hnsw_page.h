@@ -18,16 +18,18 @@
  * stranger.
  *
  *	slot, slot_size bytes, a multiple of 8:
- *	+--------+---------+---------+-------------+----------+------------+
- *	| header | links   | f_add   | f_rescale   | own code | link codes |
- *	| 32     | 4 * L   | 4 * L   | 4 * L       | inline   | L * size   |
- *	+--------+---------+---------+-------------+----------+------------+
+ *	+--------+-------+----------+---------+--------+-----------+------------+
+ *	| header | keys  | own code | links   | f_add  | f_rescale | link codes |
+ *	| 32     | 8 * K | inline   | 4 * L   | 4 * L  | 4 * L     | L * size   |
+ *	+--------+-------+----------+---------+--------+-----------+------------+
  *
- * L is max_links.  The factors exist only with RaBitQ link codes, link codes
- * only if the shape has some.  The first nlinks - nscale links are the
- * node's local links, the last nscale its links at its own scale, see
- * src/graph/README.md.  An own code that is longer than own_inline goes on in
- * a list of CHAIN pages, which belong to this one node.
+ * K is nkeys, the number of key columns: keys are the codes (hnsw_key.h) of
+ * what all rows of the node have in them, zero where bit k of key_nulls says
+ * that it is NULL.  L is max_links.  The factors exist only with RaBitQ link
+ * codes, link codes only if the shape has some.  The first nlinks - nscale
+ * links are the node's local links, the last nscale its links at its own
+ * scale, see src/graph/README.md.  An own code that is longer than own_inline
+ * goes on in a list of CHAIN pages, which belong to this one node.
  *
  * A slot can hold heap TIDs of another node instead of a node (flag
  * TIDLIST): header, then ItemPointerData[ntids].  The lists start in the
@@ -67,9 +69,12 @@
 #include "storage/page.h"
 
 #define OMEN_HNSW_MAGIC		0x4F4D484E	/* "OMHN" */
-#define OMEN_HNSW_VERSION	3
+#define OMEN_HNSW_VERSION	4
 
 #define OMEN_HNSW_META_BLOCK	0
+
+/* Key columns: their NULLs fit a byte of a slot */
+#define OMEN_HNSW_MAX_KEYS	8
 
 /* The list of entry nodes grows page by page up to this many */
 #define OMEN_HNSW_ENTRY_PAGES	64
@@ -120,6 +125,10 @@ typedef struct OmenHnswMetaPageData
 
 	BlockNumber codebook_start; /* invalid: the untrained one */
 	uint32		codebook_hash;	/* of its bytes, 0 without product codes */
+
+	uint8		nkeys;			/* K */
+	uint8		key_kinds[OMEN_HNSW_MAX_KEYS];	/* OmenKeyKind */
+	uint8		unused[7];
 } OmenHnswMetaPageData;
 
 typedef OmenHnswMetaPageData *OmenHnswMetaPage;
@@ -146,7 +155,7 @@ typedef struct OmenHnswSlotData
 	uint8		level;
 	uint8		nlinks;
 	uint8		nscale;			/* how many of them are at its own scale */
-	uint8		unused;
+	uint8		key_nulls;		/* bit k: key k is NULL */
 	uint16		ntids;			/* here; see more_tids for the others */
 	ItemPointerData tids[OMEN_SLOT_TIDS];
 	OmenLink	more_tids;		/* first slot of a TID list, or invalid */

@@ -224,8 +224,11 @@ form_node(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 	if (chain_pages(state, row->own_bytes) > 0)
 		slot->chain = state->shared->chain_start +
 			state->chain_of[position];
+	slot->key_nulls = row->key_nulls;
+	memcpy(omen_slot_keys(slot), omen_build_row_keys(row),
+		   state->layout.nkeys * sizeof(uint64));
 	memcpy(omen_slot_own(&state->layout, slot),
-		   (const char *) row + OMEN_BUILD_ROW_HEADER,
+		   omen_build_row_own(row, state->layout.nkeys),
 		   Min(row->own_bytes, state->layout.own_inline));
 	form_tids(state, position, slot);
 	form_links(state, position, slot);
@@ -337,7 +340,7 @@ write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer)
 	{
 		const OmenBuildRowData *row =
 			omen_hnsw_build_row(state, node_row(state, i));
-		const char *own = (const char *) row + OMEN_BUILD_ROW_HEADER;
+		const uint8 *own = omen_build_row_own(row, state->layout.nkeys);
 		Size		done = state->layout.own_inline;
 
 		if (i % 64 == 0)

@@ -12,5 +12,6 @@
 extern void omen_planner_init(void);
 extern void omen_unread_distance_init(void);
 extern void omen_explain_init(void);
+extern void omen_key_clauses_init(void);
 
 #endif							/* OMEN_PLANNER_H */
