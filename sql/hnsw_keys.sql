@@ -151,7 +151,7 @@ SELECT k, count(*), min(id), max(id) FROM (SELECT * FROM twins WHERE k < 10 ORDE
 SELECT count(*), count(DISTINCT id) FROM (SELECT * FROM twins WHERE k IS NULL ORDER BY v <-> '[1,1]') x;
 SELECT id, k FROM twins WHERE k IN (10500, 12100, 10999) ORDER BY v <-> '[1,1]';
 SELECT count(*) FROM (SELECT * FROM twins ORDER BY v <-> '[1,1]') x;
-SELECT omen_tid_map_problems('twins_idx');
+SELECT omen_tid_map_problems('twins_idx'), omen_key_problems('twins_idx');
 
 -- a changed key is a new row of the index, the old one goes
 UPDATE twins SET k = 100 WHERE id <= 500;
@@ -165,7 +165,7 @@ VACUUM twins;
 INSERT INTO twins SELECT i, 200, '[1,1]' FROM generate_series(1, 300) i;
 SELECT count(*) FROM (SELECT * FROM twins WHERE k = 200 ORDER BY v <-> '[1,1]') x;
 SELECT count(*) FROM (SELECT * FROM twins WHERE k = 100 ORDER BY v <-> '[1,1]') x;
-SELECT omen_tid_map_problems('twins_idx');
+SELECT omen_tid_map_problems('twins_idx'), omen_key_problems('twins_idx');
 
 -- another type of the column rewrites the index
 ALTER TABLE twins ALTER k TYPE text USING 'number ' || k;
@@ -240,6 +240,9 @@ SELECT (SELECT count(*) FROM (SELECT * FROM wide WHERE k = 1 ORDER BY v <-> arra
 	(SELECT count(*) FROM (SELECT * FROM wide WHERE k = 1 ORDER BY v <#> array_fill(1, ARRAY[3000])::vector) x) AS ip,
 	(SELECT count(*) FROM (SELECT * FROM wide WHERE k = 1 ORDER BY s <-> '{1:1}/5') x) AS sparse,
 	(SELECT count(*) FROM (SELECT * FROM wide WHERE k = 1 ORDER BY b <~> '000000001') x) AS bit;
+
+SELECT index, omen_key_problems(index::regclass) FROM orders ORDER BY index;
+SELECT omen_key_problems('twins_expr'), omen_key_problems('wide_v'), omen_key_problems('wide_s');
 
 -- what is refused
 \set VERBOSITY default

@@ -1665,6 +1665,10 @@ CREATE FUNCTION omen_tid_map_problems(regclass) RETURNS int8
 	AS 'MODULE_PATHNAME', 'omen_tid_map_problems' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION omen_tid_map_problems(regclass) IS 'number of rows that the index does not find by their place in the table; 0 if it is whole';
 
+CREATE FUNCTION omen_key_problems(regclass) RETURNS int8
+	AS 'MODULE_PATHNAME', 'omen_key_problems' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION omen_key_problems(regclass) IS 'number of rows that the index has under other keys than they have; 0 if it is whole';
+
 -- ----------------------------------------------------------------------
 -- analytics: what an index is made of, and how good it is
 -- ----------------------------------------------------------------------

@@ -55,7 +55,7 @@ omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	*correlation = 0;
 	*pages = info->pages;
 
-	if (path->indexorderbys == NIL || wants_unindexed(path))
+	if (list_length(path->indexorderbys) != 1 || wants_unindexed(path))
 	{
 		omen_compat_forbid_path(path, startup_cost, total_cost);
 		return;
