@@ -27,7 +27,6 @@
 #include "utils/acl.h"
 #include "utils/float.h"
 #include "utils/guc.h"
-#include "utils/pg_locale.h"
 #include "utils/rel.h"
 
 #if PG_VERSION_NUM >= 160000
@@ -268,17 +267,6 @@ omen_compat_forbid_path(IndexPath *path, Cost *startup_cost, Cost *total_cost)
 	*startup_cost = *total_cost = 1e100;
 #if PG_VERSION_NUM >= 180000
 	path->path.disabled_nodes = 2;
-#endif
-}
-
-/* Does the collation order strings by their bytes? */
-static inline bool
-omen_compat_is_c_collation(Oid collation)
-{
-#if PG_VERSION_NUM >= 180000
-	return pg_newlocale_from_collation(collation)->collate_is_c;
-#else
-	return lc_collate_is_c(collation);
 #endif
 }
 

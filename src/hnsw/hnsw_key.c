@@ -9,21 +9,27 @@
 
 #include <math.h>
 
+#include "catalog/pg_collation.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "base/compat.h"
-#include "hnsw/hnsw_key.h"
+#include "hnsw/hnsw.h"
 
 #define SUPPORTED_TYPES \
 	"Key columns can be of type boolean, smallint, integer, bigint, real, double precision, date, time, timestamp, timestamptz, uuid, text, oid, or an array of smallint, integer, bigint, text or uuid."
+
+/* Collations of this provider, which came with 17, are all by bytes */
+#define PROVIDER_BUILTIN	'b'
 
 /* Signed numbers in the order of unsigned ones */
 #define SIGN_BIT	UINT64CONST(0x8000000000000000)
@@ -31,6 +37,8 @@
 static OmenKeyKind column_kind(Relation index, int column);
 static bool is_supported_array(Oid type);
 static void check_collation(Relation index, int column);
+static bool is_c_collation(Oid collation);
+static bool is_c_locale(HeapTuple tuple, int cache, int column, char provider);
 static uint64 encode_float(double value);
 static uint64 encode_text(OmenKeyKind kind, Datum value);
 static uint64 encode_bytes(const char *bytes, Size length);
@@ -77,6 +85,11 @@ column_kind(Relation index, int column)
 	Oid			type = TupleDescAttr(RelationGetDescr(index), column)->atttypid;
 	OmenKeyKind kind = omen_hnsw_key_kind(index->rd_opcintype[column]);
 
+	if (OidIsValid(index_getprocid(index, column + 1, OMEN_HNSW_INFO_PROC)))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("hnsw index cannot have more than one vector column"),
+				 errhint("Create an index for each of them.")));
 	if (kind == OMEN_KEY_NONE ||
 		(kind == OMEN_KEY_ARRAY && !is_supported_array(type)))
 		ereport(ERROR,
@@ -86,7 +99,7 @@ column_kind(Relation index, int column)
 				 errhint(SUPPORTED_TYPES)));
 	check_collation(index, column);
 	if (kind == OMEN_KEY_TEXT_PREFIX &&
-		!omen_compat_is_c_collation(index->rd_indcollation[column]))
+		!is_c_collation(index->rd_indcollation[column]))
 		return OMEN_KEY_TEXT_HASH;
 	return kind;
 }
@@ -121,6 +134,53 @@ check_collation(Relation index, int column)
 			 errmsg("hnsw index cannot have a key column of nondeterministic collation \"%s\"",
 					get_collation_name(collation)),
 			 errhint("Give the column of the index another collation.")));
+}
+
+/*
+ * Does a collation order strings by their bytes?  The server's own answer is
+ * declared in a header that needs those of ICU.
+ */
+static bool
+is_c_collation(Oid collation)
+{
+	HeapTuple	tuple;
+	bool		result;
+
+	if (collation == DEFAULT_COLLATION_OID)
+	{
+		tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for database %u", MyDatabaseId);
+		result = is_c_locale(tuple, DATABASEOID, Anum_pg_database_datcollate,
+							 ((Form_pg_database)
+							  GETSTRUCT(tuple))->datlocprovider);
+	}
+	else
+	{
+		tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for collation %u", collation);
+		result = is_c_locale(tuple, COLLOID, Anum_pg_collation_collcollate,
+							 ((Form_pg_collation)
+							  GETSTRUCT(tuple))->collprovider);
+	}
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static bool
+is_c_locale(HeapTuple tuple, int cache, int column, char provider)
+{
+	bool		isnull;
+	Datum		locale = SysCacheGetAttr(cache, tuple, column, &isnull);
+	const char *name;
+
+	if (provider == PROVIDER_BUILTIN)
+		return true;
+	if (provider != COLLPROVIDER_LIBC || isnull)
+		return false;
+	name = TextDatumGetCString(locale);
+	return strcmp(name, "C") == 0 || strcmp(name, "POSIX") == 0;
 }
 
 OmenKeyKind
