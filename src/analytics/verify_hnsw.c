@@ -17,6 +17,7 @@
 
 #include "analytics/analytics.h"
 #include "base/compat.h"
+#include "hnsw/hnsw_column.h"
 #include "hnsw/hnsw_rows.h"
 #include "hnsw/hnsw_tidmap.h"
 
@@ -48,6 +49,8 @@ static void open_index(VerifyState *state, Oid relid, Relation *heap);
 static void check_pages(VerifyState *state);
 static void check_page_tids(VerifyState *state, Buffer buffer);
 static int	copy_nodes(VerifyState *state, Buffer buffer, NodeTids *nodes);
+static void check_column(VerifyState *state, uint32 number,
+						 const OmenHnswKeys *keys);
 static void check_tids(VerifyState *state, const NodeTids *node,
 					   const ItemPointerData *tids, int ntids);
 static bool has_keys(VerifyState *state, const ItemPointerData *tid,
@@ -75,7 +78,7 @@ omen_tid_map_problems(PG_FUNCTION_ARGS)
 
 /*
  * Number of rows that are in a node of other keys (H5), of those that the
- * query sees.
+ * query sees, and of nodes that have other keys in the key column (H12).
  */
 Datum
 omen_key_problems(PG_FUNCTION_ARGS)
@@ -185,12 +188,24 @@ copy_nodes(VerifyState *state, Buffer buffer, NodeTids *nodes)
 		nodes[n].keys.nulls = slot->key_nulls;
 		memcpy(nodes[n].keys.codes, omen_slot_keys(slot),
 			   layout->nkeys * sizeof(uint64));
+		if (state->rows != NULL)
+			check_column(state, block * layout->slots_per_page + i,
+						 &nodes[n].keys);
 		nodes[n].ntids = slot->ntids;
 		memcpy(nodes[n].tids, slot->tids, sizeof(slot->tids));
 		nodes[n++].more_tids = slot->more_tids;
 	}
 	omen_page_release(buffer);
 	return n;
+}
+
+/* As long as the slot is locked, nobody changes its keys in the column */
+static void
+check_column(VerifyState *state, uint32 number, const OmenHnswKeys *keys)
+{
+	if (omen_column_covers(&state->hnsw->meta, number) &&
+		!omen_column_has(state->index, state->hnsw, number, keys))
+		state->problems++;
 }
 
 static void

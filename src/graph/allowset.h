@@ -20,7 +20,8 @@ typedef struct OmenAllowSet
 	OmenAllowKind kind;
 	uint32		nbits;			/* numbers beyond are not allowed */
 	const uint64 *bits;
-	const void *keys;			/* OmenKeyPredicate, for OMEN_ALLOW_KEYS */
+	const void *keys;			/* OmenKeyPredicate, or NULL: what is in the
+								 * slot has to meet it as well */
 	double		cardinality;	/* nodes allowed; exact unless "estimated" */
 	bool		estimated;
 } OmenAllowSet;

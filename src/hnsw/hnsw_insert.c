@@ -11,7 +11,7 @@
  *	  2. as soon as one of them has the very same code and keys, give it the
  *		 new TID, and go on with 4 as the last step;
  *	  3. write the node with its links into a free slot (its CHAIN pages, if
- *		 any, before it);
+ *		 any, and its keys in the key column before it);
  *	  4. enter TID and node into the TID map;
  *	  5. add a link back in each neighbour, one page after the other;
  *	  6. perhaps make it an entry.
@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw.h"
+#include "hnsw/hnsw_column.h"
 #include "hnsw/hnsw_tidmap.h"
 
 /* Neighbours that are not diverse get a link back too, up to this many */
@@ -560,6 +561,7 @@ write_node(InsertState *state)
 		chain = omen_hnsw_write_chain(state->index, state->hnsw,
 									  writer.number, state->own + own_inline,
 									  state->own_bytes - own_inline);
+	omen_column_set(state->index, state->hnsw, writer.number, &state->keys);
 	slot = omen_hnsw_edit_slot(&writer);
 	fill_slot(state, slot, chain);
 	for (int i = 0; i < state->nlinks; i++)

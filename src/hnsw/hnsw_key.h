@@ -142,6 +142,8 @@ extern uint64 *omen_hnsw_array_masks(Datum array, int *nmasks, bool *has_null);
 extern OmenKeyPredicate *omen_hnsw_key_predicate(const OmenHnswMetaPageData *meta,
 											const ScanKeyData *keys,
 											int nkeys);
+extern OmenKeyMatch omen_hnsw_match_key(const OmenKeyCondition *condition,
+										bool null, uint64 code);
 extern OmenKeyMatch omen_hnsw_match_keys(const OmenKeyPredicate *predicate,
 								   uint8 nulls, const uint64 *codes);
 

@@ -66,8 +66,6 @@ static void add_range(OmenKeyRanges *ranges, uint64 low, uint64 high);
 static void normalize(OmenKeyRanges *ranges);
 static int	compare_ranges(const void *a, const void *b);
 static bool cannot_be_met(const OmenKeyCondition *condition);
-static OmenKeyMatch match_condition(const OmenKeyCondition *condition,
-									uint8 nulls, const uint64 *codes);
 static bool in_ranges(const OmenKeyRanges *ranges, uint64 code);
 
 OmenKeyPredicate *
@@ -427,18 +425,21 @@ omen_hnsw_match_keys(const OmenKeyPredicate *predicate, uint8 nulls,
 	OmenKeyMatch result = predicate->nothing ? OMEN_KEYS_NO : OMEN_KEYS_YES;
 
 	for (int i = 0; i < predicate->nconditions && result != OMEN_KEYS_NO; i++)
-		result = Min(result, match_condition(&predicate->conditions[i], nulls,
-											 codes));
+	{
+		const OmenKeyCondition *condition = &predicate->conditions[i];
+
+		result = Min(result,
+					 omen_hnsw_match_key(condition,
+										 (nulls >> condition->key & 1) != 0,
+										 codes[condition->key]));
+	}
 	return result;
 }
 
-static OmenKeyMatch
-match_condition(const OmenKeyCondition *condition, uint8 nulls,
-				const uint64 *codes)
+/* The same of one condition and its key */
+OmenKeyMatch
+omen_hnsw_match_key(const OmenKeyCondition *condition, bool null, uint64 code)
 {
-	bool		null = (nulls >> condition->key & 1) != 0;
-	uint64		code = codes[condition->key];
-
 	if (condition->test == OMEN_KEY_IS_NULL)
 		return null ? OMEN_KEYS_YES : OMEN_KEYS_NO;
 	if (null)

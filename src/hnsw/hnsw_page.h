@@ -54,6 +54,15 @@
  * special area's owner repeats the number n, d or r.  Entries behind pd_lower
  * were never set.
  *
+ * Key column.  The keys of the nodes that a bulk build has written, once more,
+ * by number: page n / nkeys has those of OMEN_KEYS_PER_PAGE nodes in a row, of
+ * key n % nkeys.
+ *
+ *	KEYS page n, at block key_start + n, behind the TID map as it was built:
+ *	+-------------------------+-------------------------------+
+ *	| codes, 8 * 1000         | a bit for each node: NULL?    |
+ *	+-------------------------+-------------------------------+
+ *
  * A reader of an older version: refuses an index whose metapage has another
  * version than OMEN_HNSW_VERSION, with a hint to REINDEX.
  *
@@ -90,6 +99,10 @@
 #define OMEN_TIDMAP_ROOTS	160
 #define OMEN_TIDMAP_LEAVES \
 	((uint64) OMEN_TIDMAP_ROOTS * OMEN_TIDMAP_ENTRIES * OMEN_TIDMAP_ENTRIES)
+
+/* Key column: a code and a bit for each node, as many as fit */
+#define OMEN_KEYS_PER_PAGE \
+	((OMEN_PAGE_CONTENT - 8) * 8 / 65 / 8 * 8)
 
 /* Flags of the metapage */
 #define OMEN_META_TIDS_UNMAPPED	0x0001	/* some TIDs are not in the map */
@@ -129,9 +142,21 @@ typedef struct OmenHnswMetaPageData
 	uint8		nkeys;			/* K */
 	uint8		key_kinds[OMEN_HNSW_MAX_KEYS];	/* OmenKeyKind */
 	uint8		unused[7];
+	BlockNumber key_start;		/* invalid: no key column */
+	uint32		key_first;		/* its first number; has built_nodes */
+	BlockNumber map_start;		/* from here up to the end of the column, no
+								 * page ever holds nodes */
+	uint32		unused2;
 } OmenHnswMetaPageData;
 
 typedef OmenHnswMetaPageData *OmenHnswMetaPage;
+
+/* A page of the key column */
+typedef struct OmenHnswKeysData
+{
+	uint64		codes[OMEN_KEYS_PER_PAGE];	/* zero of NULL */
+	uint8		nulls[OMEN_KEYS_PER_PAGE / 8];
+} OmenHnswKeysData;
 
 /* Entry: a link and the node's pair code, if pair codes are short enough */
 typedef struct OmenHnswEntryData

@@ -13,6 +13,7 @@
 
 #include "base/compat.h"
 #include "base/guc.h"
+#include "hnsw/hnsw_column.h"
 #include "hnsw/omen_scan.h"
 
 typedef struct OmenHnswScanState
@@ -151,10 +152,7 @@ allow_keys(IndexScanDesc scan)
 
 	if (predicate->nothing)
 		return NULL;
-	memset(&state->allow, 0, sizeof(OmenAllowSet));
-	state->allow.kind = OMEN_ALLOW_KEYS;
-	state->allow.keys = predicate;
-	state->allow.estimated = true;
+	omen_column_allow(scan->indexRelation, hnsw, predicate, &state->allow);
 	return &state->allow;
 }
 

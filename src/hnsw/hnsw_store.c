@@ -108,8 +108,10 @@ omen_hnsw_allows(const OmenHnswStore *store, uint32 number, OmenHnswSlot slot,
 	*recheck = false;
 	if (likely(store->allow == NULL))
 		return true;
-	if (store->allow->kind != OMEN_ALLOW_KEYS)
-		return omen_allow_test(store->allow, number);
+	if (!omen_allow_test(store->allow, number))
+		return false;
+	if (store->allow->keys == NULL)
+		return true;
 	match = omen_hnsw_match_keys(store->allow->keys, slot->key_nulls,
 						   omen_slot_keys(slot));
 	*recheck = match == OMEN_KEYS_OPEN;
