@@ -1162,6 +1162,209 @@ CREATE OPERATOR CLASS bit_jaccard_ops
 COMMENT ON OPERATOR CLASS bit_jaccard_ops USING omenhnsw IS 'Jaccard distance of bit';
 
 -- ----------------------------------------------------------------------
+-- hnsw: operator classes of key columns of omenhnsw
+-- ----------------------------------------------------------------------
+
+CREATE OPERATOR CLASS bool_ops
+	DEFAULT FOR TYPE bool USING omenhnsw AS
+	OPERATOR 1 < (bool, bool),
+	OPERATOR 2 <= (bool, bool),
+	OPERATOR 3 = (bool, bool),
+	OPERATOR 4 >= (bool, bool),
+	OPERATOR 5 > (bool, bool);
+COMMENT ON OPERATOR CLASS bool_ops USING omenhnsw IS 'key column of bool';
+
+CREATE OPERATOR CLASS oid_ops
+	DEFAULT FOR TYPE oid USING omenhnsw AS
+	OPERATOR 1 < (oid, oid),
+	OPERATOR 2 <= (oid, oid),
+	OPERATOR 3 = (oid, oid),
+	OPERATOR 4 >= (oid, oid),
+	OPERATOR 5 > (oid, oid);
+COMMENT ON OPERATOR CLASS oid_ops USING omenhnsw IS 'key column of oid';
+
+CREATE OPERATOR CLASS time_ops
+	DEFAULT FOR TYPE time USING omenhnsw AS
+	OPERATOR 1 < (time, time),
+	OPERATOR 2 <= (time, time),
+	OPERATOR 3 = (time, time),
+	OPERATOR 4 >= (time, time),
+	OPERATOR 5 > (time, time);
+COMMENT ON OPERATOR CLASS time_ops USING omenhnsw IS 'key column of time';
+
+CREATE OPERATOR CLASS uuid_ops
+	DEFAULT FOR TYPE uuid USING omenhnsw AS
+	OPERATOR 1 < (uuid, uuid),
+	OPERATOR 2 <= (uuid, uuid),
+	OPERATOR 3 = (uuid, uuid),
+	OPERATOR 4 >= (uuid, uuid),
+	OPERATOR 5 > (uuid, uuid);
+COMMENT ON OPERATOR CLASS uuid_ops USING omenhnsw IS 'key column of uuid';
+
+CREATE OPERATOR CLASS text_ops
+	DEFAULT FOR TYPE text USING omenhnsw AS
+	OPERATOR 1 < (text, text),
+	OPERATOR 2 <= (text, text),
+	OPERATOR 3 = (text, text),
+	OPERATOR 4 >= (text, text),
+	OPERATOR 5 > (text, text);
+COMMENT ON OPERATOR CLASS text_ops USING omenhnsw IS 'key column of text';
+
+CREATE OPERATOR FAMILY integer_ops USING omenhnsw;
+
+CREATE OPERATOR CLASS int2_ops
+	DEFAULT FOR TYPE int2 USING omenhnsw FAMILY integer_ops AS
+	OPERATOR 1 < (int2, int2),
+	OPERATOR 2 <= (int2, int2),
+	OPERATOR 3 = (int2, int2),
+	OPERATOR 4 >= (int2, int2),
+	OPERATOR 5 > (int2, int2),
+	OPERATOR 1 < (int2, int4),
+	OPERATOR 2 <= (int2, int4),
+	OPERATOR 3 = (int2, int4),
+	OPERATOR 4 >= (int2, int4),
+	OPERATOR 5 > (int2, int4),
+	OPERATOR 1 < (int2, int8),
+	OPERATOR 2 <= (int2, int8),
+	OPERATOR 3 = (int2, int8),
+	OPERATOR 4 >= (int2, int8),
+	OPERATOR 5 > (int2, int8);
+COMMENT ON OPERATOR CLASS int2_ops USING omenhnsw IS 'key column of int2';
+
+CREATE OPERATOR CLASS int4_ops
+	DEFAULT FOR TYPE int4 USING omenhnsw FAMILY integer_ops AS
+	OPERATOR 1 < (int4, int4),
+	OPERATOR 2 <= (int4, int4),
+	OPERATOR 3 = (int4, int4),
+	OPERATOR 4 >= (int4, int4),
+	OPERATOR 5 > (int4, int4),
+	OPERATOR 1 < (int4, int2),
+	OPERATOR 2 <= (int4, int2),
+	OPERATOR 3 = (int4, int2),
+	OPERATOR 4 >= (int4, int2),
+	OPERATOR 5 > (int4, int2),
+	OPERATOR 1 < (int4, int8),
+	OPERATOR 2 <= (int4, int8),
+	OPERATOR 3 = (int4, int8),
+	OPERATOR 4 >= (int4, int8),
+	OPERATOR 5 > (int4, int8);
+COMMENT ON OPERATOR CLASS int4_ops USING omenhnsw IS 'key column of int4';
+
+CREATE OPERATOR CLASS int8_ops
+	DEFAULT FOR TYPE int8 USING omenhnsw FAMILY integer_ops AS
+	OPERATOR 1 < (int8, int8),
+	OPERATOR 2 <= (int8, int8),
+	OPERATOR 3 = (int8, int8),
+	OPERATOR 4 >= (int8, int8),
+	OPERATOR 5 > (int8, int8),
+	OPERATOR 1 < (int8, int2),
+	OPERATOR 2 <= (int8, int2),
+	OPERATOR 3 = (int8, int2),
+	OPERATOR 4 >= (int8, int2),
+	OPERATOR 5 > (int8, int2),
+	OPERATOR 1 < (int8, int4),
+	OPERATOR 2 <= (int8, int4),
+	OPERATOR 3 = (int8, int4),
+	OPERATOR 4 >= (int8, int4),
+	OPERATOR 5 > (int8, int4);
+COMMENT ON OPERATOR CLASS int8_ops USING omenhnsw IS 'key column of int8';
+
+CREATE OPERATOR FAMILY float_ops USING omenhnsw;
+
+CREATE OPERATOR CLASS float4_ops
+	DEFAULT FOR TYPE float4 USING omenhnsw FAMILY float_ops AS
+	OPERATOR 1 < (float4, float4),
+	OPERATOR 2 <= (float4, float4),
+	OPERATOR 3 = (float4, float4),
+	OPERATOR 4 >= (float4, float4),
+	OPERATOR 5 > (float4, float4),
+	OPERATOR 1 < (float4, float8),
+	OPERATOR 2 <= (float4, float8),
+	OPERATOR 3 = (float4, float8),
+	OPERATOR 4 >= (float4, float8),
+	OPERATOR 5 > (float4, float8);
+COMMENT ON OPERATOR CLASS float4_ops USING omenhnsw IS 'key column of float4';
+
+CREATE OPERATOR CLASS float8_ops
+	DEFAULT FOR TYPE float8 USING omenhnsw FAMILY float_ops AS
+	OPERATOR 1 < (float8, float8),
+	OPERATOR 2 <= (float8, float8),
+	OPERATOR 3 = (float8, float8),
+	OPERATOR 4 >= (float8, float8),
+	OPERATOR 5 > (float8, float8),
+	OPERATOR 1 < (float8, float4),
+	OPERATOR 2 <= (float8, float4),
+	OPERATOR 3 = (float8, float4),
+	OPERATOR 4 >= (float8, float4),
+	OPERATOR 5 > (float8, float4);
+COMMENT ON OPERATOR CLASS float8_ops USING omenhnsw IS 'key column of float8';
+
+CREATE OPERATOR FAMILY datetime_ops USING omenhnsw;
+
+CREATE OPERATOR CLASS date_ops
+	DEFAULT FOR TYPE date USING omenhnsw FAMILY datetime_ops AS
+	OPERATOR 1 < (date, date),
+	OPERATOR 2 <= (date, date),
+	OPERATOR 3 = (date, date),
+	OPERATOR 4 >= (date, date),
+	OPERATOR 5 > (date, date),
+	OPERATOR 1 < (date, timestamp),
+	OPERATOR 2 <= (date, timestamp),
+	OPERATOR 3 = (date, timestamp),
+	OPERATOR 4 >= (date, timestamp),
+	OPERATOR 5 > (date, timestamp),
+	OPERATOR 1 < (date, timestamptz),
+	OPERATOR 2 <= (date, timestamptz),
+	OPERATOR 3 = (date, timestamptz),
+	OPERATOR 4 >= (date, timestamptz),
+	OPERATOR 5 > (date, timestamptz);
+COMMENT ON OPERATOR CLASS date_ops USING omenhnsw IS 'key column of date';
+
+CREATE OPERATOR CLASS timestamp_ops
+	DEFAULT FOR TYPE timestamp USING omenhnsw FAMILY datetime_ops AS
+	OPERATOR 1 < (timestamp, timestamp),
+	OPERATOR 2 <= (timestamp, timestamp),
+	OPERATOR 3 = (timestamp, timestamp),
+	OPERATOR 4 >= (timestamp, timestamp),
+	OPERATOR 5 > (timestamp, timestamp),
+	OPERATOR 1 < (timestamp, date),
+	OPERATOR 2 <= (timestamp, date),
+	OPERATOR 3 = (timestamp, date),
+	OPERATOR 4 >= (timestamp, date),
+	OPERATOR 5 > (timestamp, date),
+	OPERATOR 1 < (timestamp, timestamptz),
+	OPERATOR 2 <= (timestamp, timestamptz),
+	OPERATOR 3 = (timestamp, timestamptz),
+	OPERATOR 4 >= (timestamp, timestamptz),
+	OPERATOR 5 > (timestamp, timestamptz);
+COMMENT ON OPERATOR CLASS timestamp_ops USING omenhnsw IS 'key column of timestamp';
+
+CREATE OPERATOR CLASS timestamptz_ops
+	DEFAULT FOR TYPE timestamptz USING omenhnsw FAMILY datetime_ops AS
+	OPERATOR 1 < (timestamptz, timestamptz),
+	OPERATOR 2 <= (timestamptz, timestamptz),
+	OPERATOR 3 = (timestamptz, timestamptz),
+	OPERATOR 4 >= (timestamptz, timestamptz),
+	OPERATOR 5 > (timestamptz, timestamptz),
+	OPERATOR 1 < (timestamptz, date),
+	OPERATOR 2 <= (timestamptz, date),
+	OPERATOR 3 = (timestamptz, date),
+	OPERATOR 4 >= (timestamptz, date),
+	OPERATOR 5 > (timestamptz, date),
+	OPERATOR 1 < (timestamptz, timestamp),
+	OPERATOR 2 <= (timestamptz, timestamp),
+	OPERATOR 3 = (timestamptz, timestamp),
+	OPERATOR 4 >= (timestamptz, timestamp),
+	OPERATOR 5 > (timestamptz, timestamp);
+COMMENT ON OPERATOR CLASS timestamptz_ops USING omenhnsw IS 'key column of timestamptz';
+
+CREATE OPERATOR CLASS array_ops
+	DEFAULT FOR TYPE anyarray USING omenhnsw AS
+	OPERATOR 6 && (anyarray, anyarray),
+	OPERATOR 7 @> (anyarray, anyarray);
+COMMENT ON OPERATOR CLASS array_ops USING omenhnsw IS 'key column of an array of smallint, integer, bigint, text or uuid';
+
+-- ----------------------------------------------------------------------
 -- hnsw: operator classes of hnsw
 -- ----------------------------------------------------------------------
 
@@ -1277,12 +1480,219 @@ CREATE OPERATOR CLASS bit_jaccard_ops
 COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'Jaccard distance of bit';
 
 -- ----------------------------------------------------------------------
+-- hnsw: operator classes of key columns of hnsw
+-- ----------------------------------------------------------------------
+
+CREATE OPERATOR CLASS bool_ops
+	DEFAULT FOR TYPE bool USING hnsw AS
+	OPERATOR 1 < (bool, bool),
+	OPERATOR 2 <= (bool, bool),
+	OPERATOR 3 = (bool, bool),
+	OPERATOR 4 >= (bool, bool),
+	OPERATOR 5 > (bool, bool);
+COMMENT ON OPERATOR CLASS bool_ops USING hnsw IS 'key column of bool';
+
+CREATE OPERATOR CLASS oid_ops
+	DEFAULT FOR TYPE oid USING hnsw AS
+	OPERATOR 1 < (oid, oid),
+	OPERATOR 2 <= (oid, oid),
+	OPERATOR 3 = (oid, oid),
+	OPERATOR 4 >= (oid, oid),
+	OPERATOR 5 > (oid, oid);
+COMMENT ON OPERATOR CLASS oid_ops USING hnsw IS 'key column of oid';
+
+CREATE OPERATOR CLASS time_ops
+	DEFAULT FOR TYPE time USING hnsw AS
+	OPERATOR 1 < (time, time),
+	OPERATOR 2 <= (time, time),
+	OPERATOR 3 = (time, time),
+	OPERATOR 4 >= (time, time),
+	OPERATOR 5 > (time, time);
+COMMENT ON OPERATOR CLASS time_ops USING hnsw IS 'key column of time';
+
+CREATE OPERATOR CLASS uuid_ops
+	DEFAULT FOR TYPE uuid USING hnsw AS
+	OPERATOR 1 < (uuid, uuid),
+	OPERATOR 2 <= (uuid, uuid),
+	OPERATOR 3 = (uuid, uuid),
+	OPERATOR 4 >= (uuid, uuid),
+	OPERATOR 5 > (uuid, uuid);
+COMMENT ON OPERATOR CLASS uuid_ops USING hnsw IS 'key column of uuid';
+
+CREATE OPERATOR CLASS text_ops
+	DEFAULT FOR TYPE text USING hnsw AS
+	OPERATOR 1 < (text, text),
+	OPERATOR 2 <= (text, text),
+	OPERATOR 3 = (text, text),
+	OPERATOR 4 >= (text, text),
+	OPERATOR 5 > (text, text);
+COMMENT ON OPERATOR CLASS text_ops USING hnsw IS 'key column of text';
+
+CREATE OPERATOR FAMILY integer_ops USING hnsw;
+
+CREATE OPERATOR CLASS int2_ops
+	DEFAULT FOR TYPE int2 USING hnsw FAMILY integer_ops AS
+	OPERATOR 1 < (int2, int2),
+	OPERATOR 2 <= (int2, int2),
+	OPERATOR 3 = (int2, int2),
+	OPERATOR 4 >= (int2, int2),
+	OPERATOR 5 > (int2, int2),
+	OPERATOR 1 < (int2, int4),
+	OPERATOR 2 <= (int2, int4),
+	OPERATOR 3 = (int2, int4),
+	OPERATOR 4 >= (int2, int4),
+	OPERATOR 5 > (int2, int4),
+	OPERATOR 1 < (int2, int8),
+	OPERATOR 2 <= (int2, int8),
+	OPERATOR 3 = (int2, int8),
+	OPERATOR 4 >= (int2, int8),
+	OPERATOR 5 > (int2, int8);
+COMMENT ON OPERATOR CLASS int2_ops USING hnsw IS 'key column of int2';
+
+CREATE OPERATOR CLASS int4_ops
+	DEFAULT FOR TYPE int4 USING hnsw FAMILY integer_ops AS
+	OPERATOR 1 < (int4, int4),
+	OPERATOR 2 <= (int4, int4),
+	OPERATOR 3 = (int4, int4),
+	OPERATOR 4 >= (int4, int4),
+	OPERATOR 5 > (int4, int4),
+	OPERATOR 1 < (int4, int2),
+	OPERATOR 2 <= (int4, int2),
+	OPERATOR 3 = (int4, int2),
+	OPERATOR 4 >= (int4, int2),
+	OPERATOR 5 > (int4, int2),
+	OPERATOR 1 < (int4, int8),
+	OPERATOR 2 <= (int4, int8),
+	OPERATOR 3 = (int4, int8),
+	OPERATOR 4 >= (int4, int8),
+	OPERATOR 5 > (int4, int8);
+COMMENT ON OPERATOR CLASS int4_ops USING hnsw IS 'key column of int4';
+
+CREATE OPERATOR CLASS int8_ops
+	DEFAULT FOR TYPE int8 USING hnsw FAMILY integer_ops AS
+	OPERATOR 1 < (int8, int8),
+	OPERATOR 2 <= (int8, int8),
+	OPERATOR 3 = (int8, int8),
+	OPERATOR 4 >= (int8, int8),
+	OPERATOR 5 > (int8, int8),
+	OPERATOR 1 < (int8, int2),
+	OPERATOR 2 <= (int8, int2),
+	OPERATOR 3 = (int8, int2),
+	OPERATOR 4 >= (int8, int2),
+	OPERATOR 5 > (int8, int2),
+	OPERATOR 1 < (int8, int4),
+	OPERATOR 2 <= (int8, int4),
+	OPERATOR 3 = (int8, int4),
+	OPERATOR 4 >= (int8, int4),
+	OPERATOR 5 > (int8, int4);
+COMMENT ON OPERATOR CLASS int8_ops USING hnsw IS 'key column of int8';
+
+CREATE OPERATOR FAMILY float_ops USING hnsw;
+
+CREATE OPERATOR CLASS float4_ops
+	DEFAULT FOR TYPE float4 USING hnsw FAMILY float_ops AS
+	OPERATOR 1 < (float4, float4),
+	OPERATOR 2 <= (float4, float4),
+	OPERATOR 3 = (float4, float4),
+	OPERATOR 4 >= (float4, float4),
+	OPERATOR 5 > (float4, float4),
+	OPERATOR 1 < (float4, float8),
+	OPERATOR 2 <= (float4, float8),
+	OPERATOR 3 = (float4, float8),
+	OPERATOR 4 >= (float4, float8),
+	OPERATOR 5 > (float4, float8);
+COMMENT ON OPERATOR CLASS float4_ops USING hnsw IS 'key column of float4';
+
+CREATE OPERATOR CLASS float8_ops
+	DEFAULT FOR TYPE float8 USING hnsw FAMILY float_ops AS
+	OPERATOR 1 < (float8, float8),
+	OPERATOR 2 <= (float8, float8),
+	OPERATOR 3 = (float8, float8),
+	OPERATOR 4 >= (float8, float8),
+	OPERATOR 5 > (float8, float8),
+	OPERATOR 1 < (float8, float4),
+	OPERATOR 2 <= (float8, float4),
+	OPERATOR 3 = (float8, float4),
+	OPERATOR 4 >= (float8, float4),
+	OPERATOR 5 > (float8, float4);
+COMMENT ON OPERATOR CLASS float8_ops USING hnsw IS 'key column of float8';
+
+CREATE OPERATOR FAMILY datetime_ops USING hnsw;
+
+CREATE OPERATOR CLASS date_ops
+	DEFAULT FOR TYPE date USING hnsw FAMILY datetime_ops AS
+	OPERATOR 1 < (date, date),
+	OPERATOR 2 <= (date, date),
+	OPERATOR 3 = (date, date),
+	OPERATOR 4 >= (date, date),
+	OPERATOR 5 > (date, date),
+	OPERATOR 1 < (date, timestamp),
+	OPERATOR 2 <= (date, timestamp),
+	OPERATOR 3 = (date, timestamp),
+	OPERATOR 4 >= (date, timestamp),
+	OPERATOR 5 > (date, timestamp),
+	OPERATOR 1 < (date, timestamptz),
+	OPERATOR 2 <= (date, timestamptz),
+	OPERATOR 3 = (date, timestamptz),
+	OPERATOR 4 >= (date, timestamptz),
+	OPERATOR 5 > (date, timestamptz);
+COMMENT ON OPERATOR CLASS date_ops USING hnsw IS 'key column of date';
+
+CREATE OPERATOR CLASS timestamp_ops
+	DEFAULT FOR TYPE timestamp USING hnsw FAMILY datetime_ops AS
+	OPERATOR 1 < (timestamp, timestamp),
+	OPERATOR 2 <= (timestamp, timestamp),
+	OPERATOR 3 = (timestamp, timestamp),
+	OPERATOR 4 >= (timestamp, timestamp),
+	OPERATOR 5 > (timestamp, timestamp),
+	OPERATOR 1 < (timestamp, date),
+	OPERATOR 2 <= (timestamp, date),
+	OPERATOR 3 = (timestamp, date),
+	OPERATOR 4 >= (timestamp, date),
+	OPERATOR 5 > (timestamp, date),
+	OPERATOR 1 < (timestamp, timestamptz),
+	OPERATOR 2 <= (timestamp, timestamptz),
+	OPERATOR 3 = (timestamp, timestamptz),
+	OPERATOR 4 >= (timestamp, timestamptz),
+	OPERATOR 5 > (timestamp, timestamptz);
+COMMENT ON OPERATOR CLASS timestamp_ops USING hnsw IS 'key column of timestamp';
+
+CREATE OPERATOR CLASS timestamptz_ops
+	DEFAULT FOR TYPE timestamptz USING hnsw FAMILY datetime_ops AS
+	OPERATOR 1 < (timestamptz, timestamptz),
+	OPERATOR 2 <= (timestamptz, timestamptz),
+	OPERATOR 3 = (timestamptz, timestamptz),
+	OPERATOR 4 >= (timestamptz, timestamptz),
+	OPERATOR 5 > (timestamptz, timestamptz),
+	OPERATOR 1 < (timestamptz, date),
+	OPERATOR 2 <= (timestamptz, date),
+	OPERATOR 3 = (timestamptz, date),
+	OPERATOR 4 >= (timestamptz, date),
+	OPERATOR 5 > (timestamptz, date),
+	OPERATOR 1 < (timestamptz, timestamp),
+	OPERATOR 2 <= (timestamptz, timestamp),
+	OPERATOR 3 = (timestamptz, timestamp),
+	OPERATOR 4 >= (timestamptz, timestamp),
+	OPERATOR 5 > (timestamptz, timestamp);
+COMMENT ON OPERATOR CLASS timestamptz_ops USING hnsw IS 'key column of timestamptz';
+
+CREATE OPERATOR CLASS array_ops
+	DEFAULT FOR TYPE anyarray USING hnsw AS
+	OPERATOR 6 && (anyarray, anyarray),
+	OPERATOR 7 @> (anyarray, anyarray);
+COMMENT ON OPERATOR CLASS array_ops USING hnsw IS 'key column of an array of smallint, integer, bigint, text or uuid';
+
+-- ----------------------------------------------------------------------
 -- analytics: checks of an index
 -- ----------------------------------------------------------------------
 
 CREATE FUNCTION omen_tid_map_problems(regclass) RETURNS int8
 	AS 'MODULE_PATHNAME', 'omen_tid_map_problems' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION omen_tid_map_problems(regclass) IS 'number of rows that the index does not find by their place in the table; 0 if it is whole';
+
+CREATE FUNCTION omen_key_problems(regclass) RETURNS int8
+	AS 'MODULE_PATHNAME', 'omen_key_problems' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION omen_key_problems(regclass) IS 'number of rows that the index has under other keys than they have; 0 if it is whole';
 
 -- ----------------------------------------------------------------------
 -- analytics: what an index is made of, and how good it is

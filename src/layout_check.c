@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "hnsw/hnsw_key.h"
 #include "hnsw/hnsw_page.h"
 #include "quant/quant.h"
 #include "storage/page.h"
@@ -60,17 +61,33 @@ CHECK_OFFSET(OmenHnswMetaPageData, nentries, 340);
 CHECK_OFFSET(OmenHnswMetaPageData, built_nodes, 352);
 CHECK_OFFSET(OmenHnswMetaPageData, tidmap_roots, 360);
 CHECK_OFFSET(OmenHnswMetaPageData, codebook_start, 1000);
-CHECK_SIZE(OmenHnswMetaPageData, 1008);
+CHECK_OFFSET(OmenHnswMetaPageData, nkeys, 1008);
+CHECK_OFFSET(OmenHnswMetaPageData, key_kinds, 1009);
+CHECK_OFFSET(OmenHnswMetaPageData, key_start, 1024);
+CHECK_OFFSET(OmenHnswMetaPageData, key_first, 1028);
+CHECK_OFFSET(OmenHnswMetaPageData, map_start, 1032);
+CHECK_SIZE(OmenHnswMetaPageData, 1040);
 CHECK_OFFSET(OmenHnswEntryData, pair, 8);
 CHECK_SIZE(OmenHnswSlotData, 32);
+CHECK_OFFSET(OmenHnswSlotData, key_nulls, 5);
 CHECK_OFFSET(OmenHnswSlotData, tids, 8);
 CHECK_OFFSET(OmenHnswSlotData, more_tids, 20);
 CHECK_OFFSET(OmenHnswSlotData, chain, 24);
 CHECK_OFFSET(OmenHnswSlotData, own_bytes, 28);
 
-/* A slot's own code is MAXALIGNed */
+StaticAssertDecl(OMEN_KEY_ARRAY == 15 && OMEN_KEY_INT8 == 4,
+				 "numbers of the kinds of keys on disk have changed");
+StaticAssertDecl(OMEN_HNSW_MAX_KEYS <= 8, "NULLs of keys must fit a byte");
+
+/* A slot's keys and own code are MAXALIGNed */
 StaticAssertDecl(OMEN_SLOT_HEADER % MAXIMUM_ALIGNOF == 0,
 				 "slot header must keep what follows aligned");
+
+/* The key column's pages are full */
+StaticAssertDecl(sizeof(OmenHnswKeysData) <= OMEN_PAGE_CONTENT,
+				 "a page of the key column must fit");
+StaticAssertDecl(BLCKSZ != 8192 || OMEN_KEYS_PER_PAGE == 1000,
+				 "geometry of the key column on disk has changed");
 
 /* The metapage fits its page, the list of a link's bits its word */
 StaticAssertDecl(sizeof(OmenHnswMetaPageData) <= OMEN_PAGE_CONTENT,

@@ -266,7 +266,7 @@ omen_compat_set_am_flags(IndexAmRoutine *routine)
 static inline void
 omen_compat_forbid_path(IndexPath *path, Cost *startup_cost, Cost *total_cost)
 {
-	*startup_cost = *total_cost = get_float8_infinity();
+	*startup_cost = *total_cost = 1e100;
 #if PG_VERSION_NUM >= 180000
 	path->path.disabled_nodes = 2;
 #endif

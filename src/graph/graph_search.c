@@ -221,6 +221,7 @@ add_found(OmenSearch *search, OmenLink link)
 	found->link = link;
 	found->more_tids = visit->more_tids;
 	found->allowed = visit->allowed;
+	found->recheck = visit->recheck;
 	found->level = visit->level;
 	found->ntids = visit->ntids;
 	memcpy(found->tids, visit->tids, sizeof(found->tids));

@@ -32,6 +32,7 @@ typedef struct OmenVisit
 	OmenBounds	own;			/* distance of the node itself */
 	bool		live;			/* has rows; else only a way to others */
 	bool		allowed;		/* by the filter of the search */
+	bool		recheck;		/* which may be wrong about it */
 	bool		stop;			/* what was looked for: visit no more for now */
 	uint8		level;
 	uint8		ntids;
@@ -64,6 +65,7 @@ typedef struct OmenFound
 	OmenLink	link;
 	OmenLink	more_tids;
 	bool		allowed;
+	bool		recheck;
 	uint8		level;
 	uint8		ntids;
 	ItemPointerData tids[OMEN_SLOT_TIDS];

@@ -14,6 +14,7 @@
 
 #include "graph/allowset.h"
 #include "graph/graph_search.h"
+#include "hnsw/hnsw_key.h"
 #include "hnsw/hnsw_page.h"
 #include "storage/wal.h"
 #include "types/sparsevec.h"
@@ -55,6 +56,7 @@ typedef struct OmenHnswOptions
 /* Where things lie in a slot; follows from the metapage */
 typedef struct OmenHnswLayout
 {
+	int			nkeys;
 	int			max_links;
 	int			slots_per_page;
 	Size		slot_size;
@@ -174,6 +176,7 @@ typedef struct OmenHnswStore
 	bool		keep_pairs;		/* visits return pair codes */
 	const uint8 *wanted;		/* visits stop at a live node of this own code */
 	uint32		wanted_bytes;
+	const OmenHnswKeys *wanted_keys;	/* and of these keys */
 	BlockNumber nblocks;		/* size of the relation, at least */
 	struct omen_numberset_hash *scored; /* without link codes: neighbours
 										 * scored before */
@@ -188,6 +191,8 @@ extern void omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 								 OmenHnswIndex *hnsw, const OmenQuery *query);
 extern Buffer omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link,
 								  OmenLockMode mode, OmenHnswSlot *slot);
+extern bool omen_hnsw_allows(const OmenHnswStore *store, uint32 number,
+							 OmenHnswSlot slot, bool *recheck);
 extern void omen_hnsw_check_slot(Relation index, const OmenHnswIndex *hnsw,
 								 Buffer buffer, OmenHnswSlot slot);
 extern OmenHnswSlot omen_hnsw_page_slot(const OmenHnswLayout *layout,
@@ -212,6 +217,12 @@ typedef struct OmenListGuard
 
 extern void omen_hnsw_guard_list(Relation index, const OmenHnswIndex *hnsw,
 								 OmenListGuard *guard, OmenLink link);
+
+static inline uint64 *
+omen_slot_keys(OmenHnswSlot slot)
+{
+	return (uint64 *) ((char *) slot + OMEN_SLOT_HEADER);
+}
 
 static inline OmenLink *
 omen_slot_links(const OmenHnswLayout *layout, OmenHnswSlot slot)
@@ -250,6 +261,11 @@ omen_slot_list(OmenHnswSlot slot)
 }
 
 /* hnsw_slot.c: changes to slots on page copies, for insert, vacuum, build */
+extern void omen_slot_set_keys(const OmenHnswLayout *layout, OmenHnswSlot slot,
+							   const OmenHnswKeys *keys);
+extern bool omen_slot_has_keys(const OmenHnswLayout *layout,
+							   OmenHnswSlot slot, const OmenHnswKeys *keys);
+
 typedef struct OmenHnswEdge
 {
 	OmenLink	link;

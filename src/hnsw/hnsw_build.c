@@ -47,12 +47,15 @@ static void check_column(const OmenOpclassInfo *opclass, Oid type, int typmod);
 static Size memory_share(const OmenHnswBuildState *state);
 static Size file_bytes(OmenHnswBuildState *state);
 static OmenBuildParams graph_params(OmenHnswBuildState *state, uint32 nnodes);
-static Size row_bytes(const OmenCodeShape *shape, Size own_bytes);
+static Size row_bytes(const OmenHnswMetaPageData *meta, Size own_bytes);
 static const OmenBuildRowData *copy_row(OmenHnswBuildState *state,
 										OmenArena *rows, uint64 offset);
 static void load_rows(OmenHnswBuildState *state);
 static void load_row(Relation index, ItemPointer tid, Datum *values,
 					 bool *isnull, bool alive, void *arg);
+static void add_keys(OmenHnswBuildState *state, const Datum *values,
+					 const bool *isnull, OmenHnswKeys *keys,
+					 OmenBuildRowData *row);
 static void append_fine(OmenHnswBuildState *state, const void *payload);
 static void map_rows(OmenHnswBuildState *state);
 static void construct(OmenHnswBuildState *state);
@@ -295,7 +298,7 @@ memory_share(const OmenHnswBuildState *state)
 const OmenBuildRowData *
 omen_hnsw_build_row(OmenHnswBuildState *state, uint32 row)
 {
-	const OmenCodeShape *shape = &state->shared->meta.shape;
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
 	int			part = 0;
 	uint64		local;
 	uint64		offset;
@@ -306,25 +309,25 @@ omen_hnsw_build_row(OmenHnswBuildState *state, uint32 row)
 	if (state->offset_base[part])
 		offset = state->offset_base[part][local];
 	else
-		offset = local * row_bytes(shape, shape->own_size);
+		offset = local * row_bytes(meta, meta->shape.own_size);
 	if (state->row_base[part] != NULL)
 		return (OmenBuildRowData *) (state->row_base[part] + offset);
 	return copy_row(state, state->all_rows[part], offset);
 }
 
-/* A row's head and codes */
+/* A row's head, keys and codes */
 static Size
-row_bytes(const OmenCodeShape *shape, Size own_bytes)
+row_bytes(const OmenHnswMetaPageData *meta, Size own_bytes)
 {
-	return OMEN_BUILD_ROW_HEADER + MAXALIGN(own_bytes) +
-		MAXALIGN(omen_quant_fine_size(shape));
+	return OMEN_BUILD_ROW_HEADER + meta->nkeys * sizeof(uint64) +
+		MAXALIGN(own_bytes) + MAXALIGN(omen_quant_fine_size(&meta->shape));
 }
 
 static const OmenBuildRowData *
 copy_row(OmenHnswBuildState *state, OmenArena *rows, uint64 offset)
 {
-	const OmenCodeShape *shape = &state->shared->meta.shape;
-	Size		size = shape->own_size;
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+	Size		size = meta->shape.own_size;
 	int			at = 1 - state->last_copy;
 	OmenBuildRowData head;
 
@@ -333,7 +336,7 @@ copy_row(OmenHnswBuildState *state, OmenArena *rows, uint64 offset)
 		omen_arena_read_at(rows, offset, &head, sizeof(head));
 		size = head.own_bytes;
 	}
-	size = row_bytes(shape, size);
+	size = row_bytes(meta, size);
 	if (state->copy_room[at] < size)
 	{
 		if (state->copies[at])
@@ -379,8 +382,10 @@ omen_hnsw_init_meta(Relation index, const OmenOpclassInfo *opclass,
 	meta->m = options.m;
 	meta->ef_construction = options.ef_construction;
 	meta->quantizer = options.quantizer;
+	omen_hnsw_resolve_keys(index, meta);
 	meta->mean_start = InvalidBlockNumber;
 	meta->codebook_start = InvalidBlockNumber;
+	meta->key_start = InvalidBlockNumber;
 	for (int i = 0; i < OMEN_HNSW_ENTRY_PAGES; i++)
 		meta->entry_blocks[i] = InvalidBlockNumber;
 	if (!omen_quant_choose_shape(opclass->element, opclass->metric,
@@ -471,6 +476,7 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	const OmenCodeShape *shape = &shared->meta.shape;
 	MemoryContext old;
 	OmenHnswValue value;
+	OmenHnswKeys keys;
 	OmenBuildRowData row = {0};
 	char		padding[MAXIMUM_ALIGNOF] = {0};
 
@@ -489,6 +495,8 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		row.own_bytes = omen_quant_encode_own(state->quant, value.payload,
 											  state->own, state->scratch);
 		row.hash = hash_bytes(state->own, row.own_bytes);
+		if (shared->meta.nkeys > 0)
+			add_keys(state, values, isnull, &keys, &row);
 		if (state->offsets)
 		{
 			uint64		offset = omen_arena_size(state->rows);
@@ -496,6 +504,8 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 			omen_arena_append(state->offsets, &offset, sizeof(offset));
 		}
 		omen_arena_append(state->rows, &row, OMEN_BUILD_ROW_HEADER);
+		omen_arena_append(state->rows, keys.codes,
+						  shared->meta.nkeys * sizeof(uint64));
 		omen_arena_append(state->rows, state->own, row.own_bytes);
 		omen_arena_append(state->rows, padding,
 						  MAXALIGN(row.own_bytes) - row.own_bytes);
@@ -510,6 +520,20 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->row_context);
+}
+
+/* The keys of a row, which tell it apart like its code */
+static void
+add_keys(OmenHnswBuildState *state, const Datum *values, const bool *isnull,
+		 OmenHnswKeys *keys, OmenBuildRowData *row)
+{
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+
+	omen_hnsw_form_keys(meta, values, isnull, keys);
+	row->key_nulls = keys->nulls;
+	row->hash = hash_combine(row->hash,
+							 hash_bytes((unsigned char *) keys->codes,
+										meta->nkeys * sizeof(uint64)));
 }
 
 /* The pair code behind the own code, where that is too coarse to build from */
@@ -648,7 +672,7 @@ pair_code(void *arg, uint32 node, Size *size)
 	const OmenCodeShape *shape = &state->shared->meta.shape;
 	const OmenBuildRowData *row =
 		omen_hnsw_build_row(state, state->unique[node]);
-	const uint8 *own = (const uint8 *) row + OMEN_BUILD_ROW_HEADER;
+	const uint8 *own = omen_build_row_own(row, state->layout.nkeys);
 
 	*size = shape->pair_size;
 	if (omen_quant_fine_size(shape) > 0)

@@ -35,18 +35,31 @@
 #define OMEN_BUILD_MAX_PARTICIPANTS	65
 
 /*
- * Head of a row in a "rows" file; the own code follows, and the fine pair
- * code if the shape has one, each MAXALIGNed
+ * Head of a row in a "rows" file; its keys follow, the own code, and the fine
+ * pair code if the shape has one, each MAXALIGNed
  */
 typedef struct OmenBuildRowData
 {
 	ItemPointerData tid;
-	uint16		unused;
+	uint8		key_nulls;
+	uint8		unused;
 	uint32		own_bytes;
-	uint32		hash;			/* of the own code */
+	uint32		hash;			/* of the own code and the keys */
 } OmenBuildRowData;
 
 #define OMEN_BUILD_ROW_HEADER	MAXALIGN(sizeof(OmenBuildRowData))
+
+static inline const uint64 *
+omen_build_row_keys(const OmenBuildRowData *row)
+{
+	return (const uint64 *) ((const char *) row + OMEN_BUILD_ROW_HEADER);
+}
+
+static inline const uint8 *
+omen_build_row_own(const OmenBuildRowData *row, int nkeys)
+{
+	return (const uint8 *) (omen_build_row_keys(row) + nkeys);
+}
 
 /* What participants share; in dynamic shared memory if there are workers */
 typedef struct OmenBuildShared

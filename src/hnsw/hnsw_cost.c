@@ -55,6 +55,9 @@
 
 static double wanted_visits(PlannerInfo *root, IndexPath *path,
 							double nodes);
+static double rows_share(const RelOptInfo *rel);
+static bool wants_unindexed(const IndexPath *path);
+static Selectivity key_selectivity(PlannerInfo *root, IndexPath *path);
 
 /*
  * A scan costs its first walk before it returns the first row; rows beyond
@@ -70,23 +73,38 @@ omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	OmenHnswCosts costs;
 	double		first;
 
-	*selectivity = 1.0;
+	*selectivity = path->indexclauses == NIL ? 1.0 :
+		key_selectivity(root, path);
 	*correlation = 0;
 	*pages = info->pages;
 
-	if (path->indexorderbys == NIL)
+	if (list_length(path->indexorderbys) != 1 || wants_unindexed(path))
 	{
 		omen_compat_forbid_path(path, startup_cost, total_cost);
 		return;
 	}
 
 	omen_hnsw_get_costs(info, &costs);
-	first = Min(costs.nodes,
-				Max(costs.breadth, wanted_visits(root, path, costs.nodes) +
-					VISITS_ON_THE_WAY(costs.nodes)));
-	*startup_cost = first * costs.visit;
-	*total_cost = *startup_cost +
-		costs.nodes * (costs.visit + cpu_index_tuple_cost);
+	if (path->indexclauses != NIL)
+	{
+		double		share = rows_share(info->rel);
+
+		*startup_cost =
+			omen_hnsw_cost_nearest(&costs, costs.nodes * *selectivity,
+								   omen_hnsw_limit(root) *
+								   Max(*selectivity / share, 1.0));
+		*total_cost = *startup_cost + costs.nodes *
+			(costs.pass + *selectivity * cpu_index_tuple_cost);
+	}
+	else
+	{
+		first = Min(costs.nodes,
+					Max(costs.breadth, wanted_visits(root, path, costs.nodes) +
+						VISITS_ON_THE_WAY(costs.nodes)));
+		*startup_cost = first * costs.visit;
+		*total_cost = *startup_cost +
+			costs.nodes * (costs.visit + cpu_index_tuple_cost);
+	}
 	*pages = Min(costs.nodes, info->pages);
 }
 
@@ -146,10 +164,47 @@ static double
 wanted_visits(PlannerInfo *root, IndexPath *path, double nodes)
 {
 	const RelOptInfo *rel = path->indexinfo->rel;
-	double		share = rel->rows / Max(rel->tuples, 1.0);
-	double		rows = omen_hnsw_limit(root) /
-		Min(Max(share, 1.0 / nodes), 1.0);
+	double		rows = omen_hnsw_limit(root) / rows_share(rel);
 
 	return Min(rel->baserestrictinfo == NIL ? rows :
 			   rows * VISITS_PER_FILTERED_ROW, nodes);
+}
+
+/* Share of the table's rows that meet all conditions of the query */
+static double
+rows_share(const RelOptInfo *rel)
+{
+	double		tuples = Max(rel->tuples, 1.0);
+
+	return Min(Max(rel->rows / tuples, 1.0 / tuples), 1.0);
+}
+
+/* Does the query ask for rows whose vector is NULL?  They are not here. */
+static bool
+wants_unindexed(const IndexPath *path)
+{
+	ListCell   *cell;
+
+	foreach(cell, path->indexclauses)
+	{
+		const IndexClause *clause = lfirst_node(IndexClause, cell);
+		const NullTest *test = (const NullTest *) clause->rinfo->clause;
+
+		if (clause->indexcol == 0 && IsA(test, NullTest) &&
+			test->nulltesttype == IS_NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Share of the table's rows that meet the conditions on key columns */
+static Selectivity
+key_selectivity(PlannerInfo *root, IndexPath *path)
+{
+	IndexOptInfo *info = path->indexinfo;
+	List	   *quals = get_quals_from_indexclauses(path->indexclauses);
+
+	quals = add_predicate_to_index_quals(info, quals);
+	return clauselist_selectivity(root, quals, info->rel->relid, JOIN_INNER,
+								  NULL);
 }

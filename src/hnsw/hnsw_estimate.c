@@ -164,7 +164,8 @@ estimate_sizes(const OmenHnswMetaPageData *meta, const OmenQuantizer *quant,
 		.max_links = meta->max_links,
 		.ef_construction = meta->ef_construction,
 	};
-	Size		row_bytes = OMEN_BUILD_ROW_HEADER + MAXALIGN(own_bytes) +
+	Size		row_bytes = OMEN_BUILD_ROW_HEADER +
+		meta->nkeys * sizeof(uint64) + MAXALIGN(own_bytes) +
 		MAXALIGN(omen_quant_fine_size(shape));
 	double		pages = 1;
 	uint64		buckets = pg_nextpower2_64(Max((uint64) rows * 2, 16));
@@ -179,6 +180,7 @@ estimate_sizes(const OmenHnswMetaPageData *meta, const OmenQuantizer *quant,
 	if (own_bytes > meta->own_inline)
 		pages += rows * ceil((own_bytes - meta->own_inline) /
 							 (double) OMEN_PAGE_CONTENT);
+	pages += ceil(rows / (double) OMEN_KEYS_PER_PAGE) * meta->nkeys;
 	estimate->index_bytes = pages * BLCKSZ;
 
 	if (shape->own_size == 0)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_fold.c
- *	  Equal vectors in a bulk build: they share one node.
+ *	  Equal vectors of equal keys in a bulk build: they share one node.
  *
  * The leader numbers the distinct codes in one mapped file:
  *
@@ -81,9 +81,11 @@ same_code(OmenHnswBuildState *state, uint32 a, uint32 b)
 	const OmenBuildRowData *x = omen_hnsw_build_row(state, a);
 	const OmenBuildRowData *y = omen_hnsw_build_row(state, b);
 
+	/* keys and own code lie one behind the other */
 	return x->hash == y->hash && x->own_bytes == y->own_bytes &&
-		memcmp((const char *) x + OMEN_BUILD_ROW_HEADER,
-			   (const char *) y + OMEN_BUILD_ROW_HEADER, x->own_bytes) == 0;
+		x->key_nulls == y->key_nulls &&
+		memcmp(omen_build_row_keys(x), omen_build_row_keys(y),
+			   state->layout.nkeys * sizeof(uint64) + x->own_bytes) == 0;
 }
 
 static void

@@ -28,10 +28,10 @@ omen_hnsw_handler(PG_FUNCTION_ARGS)
 	routine->amcanorderbyop = true;
 	routine->amcanbackward = false;
 	routine->amcanunique = false;
-	routine->amcanmulticol = false;
+	routine->amcanmulticol = true;
 	routine->amoptionalkey = true;
-	routine->amsearcharray = false;
-	routine->amsearchnulls = false;
+	routine->amsearcharray = true;
+	routine->amsearchnulls = true;
 	routine->amstorage = false;
 	routine->amclusterable = false;
 	routine->ampredlocks = false;

@@ -8,11 +8,11 @@
  *	  node page locked:
  *
  *	  1. search for the nearest nodes (share locks only);
- *	  2. as soon as one of them has the very same code, give it the new TID,
- *		 and go on with 4 as the last step; an UPDATE tries the node of the
- *		 row's old version first, without a search;
+ *	  2. as soon as one of them has the very same code and keys, give it the
+ *		 new TID, and go on with 4 as the last step; an UPDATE tries the node
+ *		 of the row's old version first, without a search;
  *	  3. write the node with its links into a free slot (its CHAIN pages, if
- *		 any, before it);
+ *		 any, and its keys in the key column before it);
  *	  4. enter TID and node into the TID map;
  *	  5. add a link back in each neighbour, one page after the other;
  *	  6. perhaps make it an entry.
@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw.h"
+#include "hnsw/hnsw_column.h"
 #include "hnsw/hnsw_tidmap.h"
 
 /* Neighbours that are not diverse get a link back too, up to this many */
@@ -90,6 +91,7 @@ typedef struct InsertState
 	uint8	   *own;			/* codes of the new row */
 	Size		own_bytes;
 	uint8	   *pair;
+	OmenHnswKeys keys;
 	int			level;
 	OmenLink	link;			/* of the new node */
 
@@ -128,7 +130,7 @@ static bool append_to_list(InsertState *state, OmenLink list);
 static OmenLink write_list_slot(InsertState *state, OmenLink next);
 static void rewrite_list_slot(InsertState *state, OmenLink list,
 							  OmenLink next, bool use);
-static bool same_own(InsertState *state, Buffer buffer, OmenHnswSlot slot);
+static bool is_equal(InsertState *state, Buffer buffer, OmenHnswSlot slot);
 static void choose_links(InsertState *state);
 static int	max_back_links(int max_links);
 static void choose_scale_links(InsertState *state, bool *taken);
@@ -171,7 +173,10 @@ omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	state->tid = tid;
 	if (omen_hnsw_form_value(state->hnsw->opclass,
 							 state->hnsw->meta.shape.dims, values[0], &value))
+	{
+		omen_hnsw_form_keys(&state->hnsw->meta, values, isnull, &state->keys);
 		insert_value(state, &value, find_replaced(state, heap, info));
+	}
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -253,6 +258,7 @@ begin_search(InsertState *state, const OmenHnswValue *value)
 	state->store.keep_pairs = true;
 	state->store.wanted = state->own;
 	state->store.wanted_bytes = state->own_bytes;
+	state->store.wanted_keys = &state->keys;
 	state->search = omen_search_create(&omen_hnsw_graph_ops, &state->store,
 									   hnsw->meta.ef_construction, true);
 	omen_hnsw_seed(hnsw, query, state->search);
@@ -260,7 +266,9 @@ begin_search(InsertState *state, const OmenHnswValue *value)
 
 /*
  * Equal vectors share a node: as nodes of their own they would link to
- * nothing but each other.  Returns the node that has taken the TID, if any.
+ * nothing but each other.  Those of other keys do not (H5), however: the walk
+ * goes on, to where it would have ended without them.  Returns the node that
+ * has taken the TID, if any.
  *
  * The walk stops at an equal node, which is near the front of the pool as soon
  * as it has been heard of: it visits a third of the nodes that the walk for a
@@ -377,7 +385,7 @@ attach_tid(InsertState *state, OmenLink link)
 									 &slot);
 		if (!BufferIsValid(buffer))
 			break;
-		if ((slot->flags & OMEN_SLOT_DELETED) != 0 || !same_own(state, buffer, slot))
+		if ((slot->flags & OMEN_SLOT_DELETED) != 0 || !is_equal(state, buffer, slot))
 		{
 			omen_page_release(buffer);
 			break;
@@ -492,10 +500,12 @@ rewrite_list_slot(InsertState *state, OmenLink list, OmenLink next, bool use)
 	omen_page_release(buffer);
 }
 
+/* Has the node the codes of the new row? */
 static bool
-same_own(InsertState *state, Buffer buffer, OmenHnswSlot slot)
+is_equal(InsertState *state, Buffer buffer, OmenHnswSlot slot)
 {
 	return slot->own_bytes == state->own_bytes &&
+		omen_slot_has_keys(&state->hnsw->layout, slot, &state->keys) &&
 		memcmp(omen_hnsw_slot_own(&state->store, buffer, slot), state->own,
 			   state->own_bytes) == 0;
 }
@@ -602,6 +612,7 @@ write_node(InsertState *state)
 		chain = omen_hnsw_write_chain(state->index, state->hnsw,
 									  writer.number, state->own + own_inline,
 									  state->own_bytes - own_inline);
+	omen_column_set(state->index, state->hnsw, writer.number, &state->keys);
 	slot = omen_hnsw_edit_slot(&writer);
 	fill_slot(state, slot, chain);
 	for (int i = 0; i < state->nlinks; i++)
@@ -623,6 +634,7 @@ fill_slot(InsertState *state, OmenHnswSlot slot, BlockNumber chain)
 	slot->more_tids = OMEN_LINK_INVALID;
 	slot->chain = chain;
 	slot->own_bytes = state->own_bytes;
+	omen_slot_set_keys(layout, slot, &state->keys);
 	memcpy(omen_slot_own(layout, slot), state->own,
 		   Min(state->own_bytes, layout->own_inline));
 }

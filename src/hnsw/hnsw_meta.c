@@ -38,21 +38,29 @@ static void *read_data(Relation index, BlockNumber block, Size size);
 static void load_codebook(Relation index, OmenHnswIndex *hnsw);
 static bool is_layout_valid(const OmenHnswMetaPageData *meta);
 static bool is_entry_list_valid(const OmenHnswMetaPageData *meta);
-static void check_column(Relation index, const OmenOpclassInfo *opclass,
-						 const OmenCodeShape *shape);
+static void check_columns(Relation index, const OmenOpclassInfo *opclass,
+						  const OmenHnswMetaPageData *meta);
 
 /* What the operator class orders by: one static struct per class */
 const OmenOpclassInfo *
 omen_hnsw_opclass(Relation index)
 {
-	FmgrInfo   *proc = index_getprocinfo(index, 1, OMEN_HNSW_INFO_PROC);
+	FmgrInfo   *proc;
 
+	/* keys have no such function */
+	if (!OidIsValid(index_getprocid(index, 1, OMEN_HNSW_INFO_PROC)))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("first column of hnsw index \"%s\" must be the vector to search by",
+						RelationGetRelationName(index)),
+				 errhint("Key columns come after it.")));
+	proc = index_getprocinfo(index, 1, OMEN_HNSW_INFO_PROC);
 	return (const OmenOpclassInfo *)
 		DatumGetPointer(FunctionCall1(proc, PointerGetDatum(NULL)));
 }
 
 /*
- * Choose slot size and number of links from meta->shape and meta->m.
+ * Choose slot size and number of links from meta->shape, nkeys and m.
  * typical_own is the length to provide for if own codes vary.
  */
 void
@@ -63,18 +71,18 @@ omen_hnsw_choose_layout(OmenHnswMetaPageData *meta, Size typical_own)
 		shape->link_kind == OMEN_LINK_RABITQ2;
 	Size		link = sizeof(OmenLink) + shape->link_size +
 		(factors ? 2 * sizeof(float) : 0);
+	Size		head = OMEN_SLOT_HEADER + meta->nkeys * sizeof(uint64);
 	Size		own = shape->own_size > 0 ? shape->own_size : typical_own;
 	Size		links = Min(2 * meta->m, OMEN_MAX_LINKS);
 	Size		room;
 
 	/* at least a few bytes of own code, or a chain would hold all of it */
-	links = Min(links, (OMEN_PAGE_CONTENT - OMEN_SLOT_HEADER - 64) / link);
+	links = Min(links, (OMEN_PAGE_CONTENT - head - 64) / link);
 	own = MAXALIGN(own);
-	room = OMEN_PAGE_CONTENT - OMEN_SLOT_HEADER - MAXALIGN(links * link);
+	room = OMEN_PAGE_CONTENT - head - MAXALIGN(links * link);
 	room -= room % MAXIMUM_ALIGNOF;
 	meta->own_inline = Min(own, room);
-	meta->slot_size = OMEN_SLOT_HEADER + meta->own_inline +
-		MAXALIGN(links * link);
+	meta->slot_size = head + meta->own_inline + MAXALIGN(links * link);
 	meta->slots_per_page = OMEN_PAGE_CONTENT / meta->slot_size;
 
 	/* a few links less may make room for one more slot on each page */
@@ -85,9 +93,9 @@ omen_hnsw_choose_layout(OmenHnswMetaPageData *meta, Size typical_own)
 		double		share = slots == 2 ? MIN_SHARE_OF_TWO : MIN_SHARE_OF_MORE;
 
 		size -= size % MAXIMUM_ALIGNOF;
-		if (size >= OMEN_SLOT_HEADER + own + (Size) ceil(share * links) * link)
+		if (size >= head + own + (Size) ceil(share * links) * link)
 		{
-			links = Min(links, (size - OMEN_SLOT_HEADER - own) / link);
+			links = Min(links, (size - head - own) / link);
 			meta->slot_size = size;
 			meta->slots_per_page = slots;
 		}
@@ -101,8 +109,9 @@ omen_hnsw_choose_layout(OmenHnswMetaPageData *meta, Size typical_own)
 void
 omen_hnsw_layout(const OmenHnswMetaPageData *meta, OmenHnswLayout *layout)
 {
-	Size		offset = OMEN_SLOT_HEADER;
+	Size		offset = OMEN_SLOT_HEADER + meta->nkeys * sizeof(uint64);
 
+	layout->nkeys = meta->nkeys;
 	layout->max_links = meta->max_links;
 	layout->slots_per_page = meta->slots_per_page;
 	layout->slot_size = meta->slot_size;
@@ -300,7 +309,7 @@ load_index(Relation index)
 	hnsw->context = context;
 	hnsw->relnumber = omen_compat_relnumber(index);
 	hnsw->opclass = omen_hnsw_opclass(index);
-	check_column(index, hnsw->opclass, &meta->shape);
+	check_columns(index, hnsw->opclass, meta);
 	omen_hnsw_layout(meta, &hnsw->layout);
 	hnsw->quant = omen_quant_init_rotated(palloc(omen_quant_size(&meta->shape)),
 										  &meta->shape,
@@ -384,15 +393,17 @@ omen_hnsw_hash_codebook(const OmenQuantizer *quant)
 		hash_bytes((const unsigned char *) quant->codebook, (int) size);
 }
 
-/* Is the index one of this column? */
+/* Is the index one of these columns? */
 static void
-check_column(Relation index, const OmenOpclassInfo *opclass,
-			 const OmenCodeShape *shape)
+check_columns(Relation index, const OmenOpclassInfo *opclass,
+			  const OmenHnswMetaPageData *meta)
 {
+	const OmenCodeShape *shape = &meta->shape;
 	int			typmod = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
 
 	if (shape->element != opclass->element ||
-		shape->metric != opclass->metric || shape->dims != typmod)
+		shape->metric != opclass->metric || shape->dims != typmod ||
+		!omen_hnsw_key_kinds_match(index, meta))
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage describes another type of column.");
 }
@@ -440,13 +451,15 @@ is_layout_valid(const OmenHnswMetaPageData *meta)
 	return meta->m >= OMEN_HNSW_MIN_M && meta->m <= OMEN_HNSW_MAX_M &&
 		meta->ef_construction >= OMEN_HNSW_MIN_EF_CONSTRUCTION &&
 		meta->ef_construction <= OMEN_HNSW_MAX_EF_CONSTRUCTION &&
+		meta->nkeys <= OMEN_HNSW_MAX_KEYS &&
 		meta->max_links > 0 && meta->max_links <= OMEN_MAX_LINKS &&
 		meta->slots_per_page > 0 &&
 		meta->slot_size % MAXIMUM_ALIGNOF == 0 &&
 		meta->own_inline % MAXIMUM_ALIGNOF == 0 &&
 		meta->own_inline <= OMEN_PAGE_CONTENT &&
 		meta->slot_size <= OMEN_PAGE_CONTENT / meta->slots_per_page &&
-		meta->slot_size >= OMEN_SLOT_HEADER + meta->own_inline +
+		meta->slot_size >= OMEN_SLOT_HEADER +
+		meta->nkeys * sizeof(uint64) + meta->own_inline +
 		meta->max_links * link;
 }
 

@@ -18,16 +18,18 @@
  * stranger.
  *
  *	slot, slot_size bytes, a multiple of 8:
- *	+--------+---------+---------+-------------+----------+------------+
- *	| header | links   | f_add   | f_rescale   | own code | link codes |
- *	| 32     | 4 * L   | 4 * L   | 4 * L       | inline   | L * size   |
- *	+--------+---------+---------+-------------+----------+------------+
+ *	+--------+-------+----------+---------+--------+-----------+------------+
+ *	| header | keys  | own code | links   | f_add  | f_rescale | link codes |
+ *	| 32     | 8 * K | inline   | 4 * L   | 4 * L  | 4 * L     | L * size   |
+ *	+--------+-------+----------+---------+--------+-----------+------------+
  *
- * L is max_links.  The factors exist only with RaBitQ link codes, link codes
- * only if the shape has some.  The first nlinks - nscale links are the
- * node's local links, the last nscale its links at its own scale, see
- * src/graph/README.md.  An own code that is longer than own_inline goes on in
- * a list of CHAIN pages, which belong to this one node.
+ * K is nkeys, the number of key columns: keys are the codes (hnsw_key.h) of
+ * what all rows of the node have in them, zero where bit k of key_nulls says
+ * that it is NULL.  L is max_links.  The factors exist only with RaBitQ link
+ * codes, link codes only if the shape has some.  The first nlinks - nscale
+ * links are the node's local links, the last nscale its links at its own
+ * scale, see src/graph/README.md.  An own code that is longer than own_inline
+ * goes on in a list of CHAIN pages, which belong to this one node.
  *
  * A slot can hold heap TIDs of another node instead of a node (flag
  * TIDLIST): header, then ItemPointerData[ntids].  The lists start in the
@@ -52,6 +54,15 @@
  * special area's owner repeats the number n, d or r.  Entries behind pd_lower
  * were never set.
  *
+ * Key column.  The keys of the nodes that a bulk build has written, once more,
+ * by number: page n / nkeys has those of OMEN_KEYS_PER_PAGE nodes in a row, of
+ * key n % nkeys.
+ *
+ *	KEYS page n, at block key_start + n, behind the TID map as it was built:
+ *	+-------------------------+-------------------------------+
+ *	| codes, 8 * 1000         | a bit for each node: NULL?    |
+ *	+-------------------------+-------------------------------+
+ *
  * A reader of an older version: refuses an index whose metapage has another
  * version than OMEN_HNSW_VERSION, with a hint to REINDEX.
  *
@@ -67,9 +78,12 @@
 #include "storage/page.h"
 
 #define OMEN_HNSW_MAGIC		0x4F4D484E	/* "OMHN" */
-#define OMEN_HNSW_VERSION	3
+#define OMEN_HNSW_VERSION	4
 
 #define OMEN_HNSW_META_BLOCK	0
+
+/* Key columns: their NULLs fit a byte of a slot */
+#define OMEN_HNSW_MAX_KEYS	8
 
 /* The list of entry nodes grows page by page up to this many */
 #define OMEN_HNSW_ENTRY_PAGES	64
@@ -85,6 +99,10 @@
 #define OMEN_TIDMAP_ROOTS	160
 #define OMEN_TIDMAP_LEAVES \
 	((uint64) OMEN_TIDMAP_ROOTS * OMEN_TIDMAP_ENTRIES * OMEN_TIDMAP_ENTRIES)
+
+/* Key column: a code and a bit for each node, as many as fit */
+#define OMEN_KEYS_PER_PAGE \
+	((OMEN_PAGE_CONTENT - 8) * 8 / 65 / 8 * 8)
 
 /* Flags of the metapage */
 #define OMEN_META_TIDS_UNMAPPED	0x0001	/* some TIDs are not in the map */
@@ -120,9 +138,25 @@ typedef struct OmenHnswMetaPageData
 
 	BlockNumber codebook_start; /* invalid: the untrained one */
 	uint32		codebook_hash;	/* of its bytes, 0 without product codes */
+
+	uint8		nkeys;			/* K */
+	uint8		key_kinds[OMEN_HNSW_MAX_KEYS];	/* OmenKeyKind */
+	uint8		unused[7];
+	BlockNumber key_start;		/* invalid: no key column */
+	uint32		key_first;		/* its first number; has built_nodes */
+	BlockNumber map_start;		/* from here up to the end of the column, no
+								 * page ever holds nodes */
+	uint32		unused2;
 } OmenHnswMetaPageData;
 
 typedef OmenHnswMetaPageData *OmenHnswMetaPage;
+
+/* A page of the key column */
+typedef struct OmenHnswKeysData
+{
+	uint64		codes[OMEN_KEYS_PER_PAGE];	/* zero of NULL */
+	uint8		nulls[OMEN_KEYS_PER_PAGE / 8];
+} OmenHnswKeysData;
 
 /* Entry: a link and the node's pair code, if pair codes are short enough */
 typedef struct OmenHnswEntryData
@@ -146,7 +180,7 @@ typedef struct OmenHnswSlotData
 	uint8		level;
 	uint8		nlinks;
 	uint8		nscale;			/* how many of them are at its own scale */
-	uint8		unused;
+	uint8		key_nulls;		/* bit k: key k is NULL */
 	uint16		ntids;			/* here; see more_tids for the others */
 	ItemPointerData tids[OMEN_SLOT_TIDS];
 	OmenLink	more_tids;		/* first slot of a TID list, or invalid */

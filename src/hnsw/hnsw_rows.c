@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_rows.c
- *	  Rows of the table, looked up for their exact distance to a query.
+ *	  Rows of the table, looked up for their exact distance to a query, or
+ *	  for their keys.
  *
  * NOTES
  *	  A row costs three dependent cache misses in the buffer mapping before its
@@ -34,7 +35,13 @@ struct OmenRowReader
 	TupleTableSlot *slot;
 	IndexInfo  *info;
 	EState	   *estate;			/* for expressions; NULL if none */
+	Datum		values[INDEX_MAX_KEYS];	/* of the row */
+	bool		isnull[INDEX_MAX_KEYS];
 };
+
+static void forget_keys(IndexInfo *info);
+static bool read_row(OmenRowReader *rows, const ItemPointerData *tid);
+static void end_row(OmenRowReader *rows);
 
 OmenRowReader *
 omen_rows_open(Relation heap, Relation index, Snapshot snapshot,
@@ -51,23 +58,73 @@ omen_rows_open(Relation heap, Relation index, Snapshot snapshot,
 	rows->fetch = table_index_fetch_begin(heap);
 	rows->slot = table_slot_create(heap, NULL);
 	rows->info = BuildIndexInfo(index);
+	if (query != NULL)
+		forget_keys(rows->info);
 	if (rows->info->ii_Expressions != NIL)
 		rows->estate = CreateExecutorState();
 	return rows;
+}
+
+/* For the distance, the first column is enough */
+static void
+forget_keys(IndexInfo *info)
+{
+	if (info->ii_IndexAttrNumbers[0] == InvalidAttrNumber)
+		info->ii_Expressions = list_make1(linitial(info->ii_Expressions));
+	else
+		info->ii_Expressions = NIL;
+	info->ii_NumIndexAttrs = 1;
 }
 
 bool
 omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
 				   float *distance)
 {
+	MemoryContext old;
+	bool		usable;
+	OmenHnswValue value;
+
+	if (!read_row(rows, tid))
+		return false;
+	old = MemoryContextSwitchTo(rows->context);
+	usable = !rows->isnull[0] &&
+		omen_hnsw_form_value(rows->hnsw->opclass,
+							 rows->hnsw->meta.shape.dims, rows->values[0],
+							 &value);
+	if (usable)
+		*distance = omen_query_exact(rows->query, value.payload);
+	MemoryContextSwitchTo(old);
+	end_row(rows);
+
+	/* a distance that is no number must not break the queue's order */
+	if (usable && isnan(*distance))
+		*distance = get_float4_infinity();
+	return usable;
+}
+
+bool
+omen_rows_keys(OmenRowReader *rows, const ItemPointerData *tid,
+			   OmenHnswKeys *keys)
+{
+	MemoryContext old;
+
+	if (!read_row(rows, tid))
+		return false;
+	old = MemoryContextSwitchTo(rows->context);
+	omen_hnsw_form_keys(&rows->hnsw->meta, rows->values, rows->isnull, keys);
+	MemoryContextSwitchTo(old);
+	end_row(rows);
+	return true;
+}
+
+/* The columns of a row; false if the snapshot does not see it */
+static bool
+read_row(OmenRowReader *rows, const ItemPointerData *tid)
+{
 	ItemPointerData fetched = *tid;
 	MemoryContext old;
 	bool		call_again = false;
 	bool		all_dead = false;
-	bool		usable;
-	Datum		values[INDEX_MAX_KEYS];
-	bool		isnull[INDEX_MAX_KEYS];
-	OmenHnswValue value;
 
 	omen_rows_pin(rows->fetch, rows->hnsw, tid);
 	if (!table_index_fetch_tuple(rows->fetch, &fetched, rows->snapshot,
@@ -78,21 +135,18 @@ omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
 	old = MemoryContextSwitchTo(rows->context);
 	if (rows->estate)
 		GetPerTupleExprContext(rows->estate)->ecxt_scantuple = rows->slot;
-	FormIndexDatum(rows->info, rows->slot, rows->estate, values, isnull);
-	usable = !isnull[0] &&
-		omen_hnsw_form_value(rows->hnsw->opclass,
-							 rows->hnsw->meta.shape.dims, values[0], &value);
-	if (usable)
-		*distance = omen_query_exact(rows->query, value.payload);
+	FormIndexDatum(rows->info, rows->slot, rows->estate, rows->values,
+				   rows->isnull);
 	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+end_row(OmenRowReader *rows)
+{
 	if (rows->estate)
 		ResetPerTupleExprContext(rows->estate);
 	ExecClearTuple(rows->slot);
-
-	/* a distance that is no number must not break the queue's order */
-	if (usable && isnan(*distance))
-		*distance = get_float4_infinity();
-	return usable;
 }
 
 void

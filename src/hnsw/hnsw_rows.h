@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_rows.h
- *	  Rows of the table, looked up for their exact distance to a query.
+ *	  Rows of the table, looked up for their exact distance to a query, or
+ *	  for their keys.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +15,10 @@
 
 typedef struct OmenRowReader OmenRowReader;
 
-/* Lives in the current memory context; omen_rows_close() before that goes */
+/*
+ * Lives in the current memory context; omen_rows_close() before that goes.
+ * For distances there is a query, for keys none.
+ */
 extern OmenRowReader *omen_rows_open(Relation heap, Relation index,
 									 Snapshot snapshot, OmenHnswIndex *hnsw,
 									 const OmenQuery *query);
@@ -22,6 +26,10 @@ extern OmenRowReader *omen_rows_open(Relation heap, Relation index,
 /* Exact graph distance of a row; false if the snapshot does not see it */
 extern bool omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
 							   float *distance);
+
+/* The keys of a row; false likewise */
+extern bool omen_rows_keys(OmenRowReader *rows, const ItemPointerData *tid,
+						   OmenHnswKeys *keys);
 extern void omen_rows_close(OmenRowReader *rows);
 
 /* n rows are likely to be looked up or returned soon */

@@ -13,19 +13,22 @@
 
 #include "base/compat.h"
 #include "base/guc.h"
+#include "hnsw/hnsw_column.h"
 #include "hnsw/omen_scan.h"
 
 typedef struct OmenHnswScanState
 {
 	MemoryContext context;		/* reset by each rescan */
 	OmenScan   *scan;			/* NULL until the first row is asked for */
+	OmenAllowSet allow;			/* of its conditions on keys */
 	uint64		nscans;			/* started so far, and the sum of what those */
 	OmenScanCounts ended;		/* that have ended did */
 } OmenHnswScanState;
 
 int			(*omen_hnsw_rows_wanted) (IndexScanDesc scan) = NULL;
 
-static void start_scan(IndexScanDesc scan);
+static bool start_scan(IndexScanDesc scan);
+static const OmenAllowSet *allow_keys(IndexScanDesc scan);
 
 IndexScanDesc
 omen_hnsw_beginscan(Relation index, int nkeys, int norderbys)
@@ -70,15 +73,15 @@ omen_hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 	/* amcanbackward is false */
 	Assert(ScanDirectionIsForward(direction));
 
-	if (state->scan == NULL)
-		start_scan(scan);
-	else if (scan->kill_prior_tuple)
+	if (state->scan == NULL && !start_scan(scan))
+		return false;
+	if (scan->kill_prior_tuple)
 		omen_scan_prior_dead(state->scan);
 
-	scan->xs_recheck = false;
 	scan->xs_recheckorderby = false;
 	if (!omen_scan_next(state->scan, &scan->xs_heaptid, &distance))
 		return false;
+	scan->xs_recheck = omen_scan_recheck(state->scan);
 	omen_scan_pin_row(state->scan, scan->xs_heapfetch, &scan->xs_heaptid);
 	return true;
 }
@@ -95,7 +98,8 @@ omen_hnsw_endscan(IndexScanDesc scan)
 	scan->opaque = NULL;
 }
 
-static void
+/* Returns false if no row can meet the conditions on keys */
+static bool
 start_scan(IndexScanDesc scan)
 {
 	OmenHnswScanState *state = scan->opaque;
@@ -124,9 +128,31 @@ start_scan(IndexScanDesc scan)
 		params.k_hint = omen_hnsw_rows_wanted(scan);
 
 	old = MemoryContextSwitchTo(state->context);
-	state->scan = omen_scan_begin(&params);
-	state->nscans++;
+	if (scan->numberOfKeys > 0)
+		params.allow = allow_keys(scan);
+	if (scan->numberOfKeys == 0 || params.allow != NULL)
+	{
+		state->scan = omen_scan_begin(&params);
+		state->nscans++;
+	}
 	MemoryContextSwitchTo(old);
+	return state->scan != NULL;
+}
+
+/* The nodes that conditions on keys allow; NULL if there can be none */
+static const OmenAllowSet *
+allow_keys(IndexScanDesc scan)
+{
+	OmenHnswScanState *state = scan->opaque;
+	OmenHnswIndex *hnsw = omen_hnsw_open(scan->indexRelation);
+	OmenKeyPredicate *predicate = omen_hnsw_key_predicate(&hnsw->meta,
+													 scan->keyData,
+													 scan->numberOfKeys);
+
+	if (predicate->nothing)
+		return NULL;
+	omen_column_allow(scan->indexRelation, hnsw, predicate, &state->allow);
+	return &state->allow;
 }
 
 uint64

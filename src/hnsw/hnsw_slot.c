@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_slot.c
- *	  Changes to the links of a slot.
+ *	  Changes to the links and keys of a slot.
  *
  * The caller works on a page copy of an edit, or on a page that nobody else
  * sees yet.  The order of links is an invariant (H3): first the local links,
@@ -12,6 +12,23 @@
 #include "postgres.h"
 
 #include "hnsw/hnsw.h"
+
+void
+omen_slot_set_keys(const OmenHnswLayout *layout, OmenHnswSlot slot,
+				   const OmenHnswKeys *keys)
+{
+	slot->key_nulls = keys->nulls;
+	memcpy(omen_slot_keys(slot), keys->codes, layout->nkeys * sizeof(uint64));
+}
+
+bool
+omen_slot_has_keys(const OmenHnswLayout *layout, OmenHnswSlot slot,
+				   const OmenHnswKeys *keys)
+{
+	return slot->key_nulls == keys->nulls &&
+		memcmp(omen_slot_keys(slot), keys->codes,
+			   layout->nkeys * sizeof(uint64)) == 0;
+}
 
 /*
  * The edge from a node to a neighbour, from their pair codes.  edge->code has

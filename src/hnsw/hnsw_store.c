@@ -53,6 +53,7 @@ omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 	store->keep_pairs = false;
 	store->wanted = NULL;
 	store->wanted_bytes = 0;
+	store->wanted_keys = NULL;
 	store->nblocks = 0;
 	store->scored = NULL;
 	store->own = NULL;
@@ -92,6 +93,29 @@ omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link, OmenLockMode mode,
 	}
 	omen_hnsw_check_slot(store->index, store->hnsw, buffer, *slot);
 	return buffer;
+}
+
+/*
+ * Does the filter allow this node, whose slot is at hand?  *recheck: its rows
+ * may fail the filter all the same.
+ */
+bool
+omen_hnsw_allows(const OmenHnswStore *store, uint32 number, OmenHnswSlot slot,
+				 bool *recheck)
+{
+	OmenKeyMatch match;
+
+	*recheck = false;
+	if (likely(store->allow == NULL))
+		return true;
+	if (!omen_allow_test(store->allow, number))
+		return false;
+	if (store->allow->keys == NULL)
+		return true;
+	match = omen_hnsw_match_keys(store->allow->keys, slot->key_nulls,
+						   omen_slot_keys(slot));
+	*recheck = match == OMEN_KEYS_OPEN;
+	return match != OMEN_KEYS_NO;
 }
 
 /* Does the relation reach that far? */
@@ -154,6 +178,8 @@ find_node_fault(const OmenHnswIndex *hnsw, OmenHnswSlot slot)
 	if (unlikely(slot->nlinks > layout->max_links ||
 				 slot->nscale > slot->nlinks))
 		return "A node has too many links.";
+	if (unlikely(slot->key_nulls >> layout->nkeys != 0))
+		return "A node has keys that the index has not.";
 	if (unlikely(slot->level > OMEN_MAX_LEVEL))
 		return "A node has an impossible level.";
 	if (unlikely(own_size > 0 ? slot->own_bytes != own_size :
@@ -306,10 +332,12 @@ visit_node(void *arg, OmenLink link, OmenVisit *visit)
 	visit->own = omen_query_own(store->query, own);
 	store->ndistances += 1 + slot->nlinks;
 	visit->live = (slot->flags & OMEN_SLOT_DELETED) == 0;
-	visit->allowed = omen_allow_test(store->allow, omen_link_number(link));
+	visit->allowed = omen_hnsw_allows(store, omen_link_number(link), slot,
+									  &visit->recheck);
 	visit->stop = store->wanted != NULL && visit->live &&
 		slot->own_bytes == store->wanted_bytes &&
-		memcmp(own, store->wanted, store->wanted_bytes) == 0;
+		memcmp(own, store->wanted, store->wanted_bytes) == 0 &&
+		omen_slot_has_keys(layout, slot, store->wanted_keys);
 	visit->level = slot->level;
 	visit->ntids = slot->ntids;
 	memcpy(visit->tids, slot->tids, sizeof(visit->tids));

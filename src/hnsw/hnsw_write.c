@@ -5,7 +5,7 @@
  *
  * The order of blocks: metapage, mean, codebook, entries, NODE pages with the
  * nodes in the order of their positions, NODE pages with TID list slots, CHAIN
- * pages, the TID map.  A node's position plus a constant is its number, so
+ * pages, the TID map, the key column.  A node's position plus a constant is its number, so
  * links can be written before the pages they lead to.
  *
  *-------------------------------------------------------------------------
@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 
 #include "hnsw/hnsw_build.h"
+#include "hnsw/hnsw_column.h"
 #include "quant/quant_pq.h"
 
 /* NODE pages that a participant takes at a time */
@@ -38,6 +39,7 @@ static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static BlockNumber data_pages(Size size);
 static void write_data(OmenBulkWriter *writer, BlockNumber block,
 					   const void *data, Size size);
+static void write_column(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer);
 
 /* What the leader decides before the pages are written */
@@ -104,10 +106,17 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 				 errmsg("index \"%s\" would become too large",
 						RelationGetRelationName(state->index)),
 				 errhint("Partition the table.")));
+	meta->map_start = (BlockNumber) nblocks;
 	nblocks += omen_tidmap_build_plan(state, (BlockNumber) nblocks);
+	meta->built_nodes = shared->nnodes;
+	if (meta->nkeys > 0 && shared->nnodes > 0)
+	{
+		meta->key_start = (BlockNumber) nblocks;
+		meta->key_first = node_number(state, 0);
+		nblocks += omen_column_pages(meta);
+	}
 	state->nblocks = (BlockNumber) nblocks;
 	shared->nlists = nlists;
-	meta->built_nodes = shared->nnodes;
 	omen_bulk_extend(state->index, MAIN_FORKNUM, (BlockNumber) nblocks);
 }
 
@@ -149,6 +158,8 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 	write_lists(state, writer);
 	write_chains(state, writer);
 	omen_tidmap_build_write(state, writer);
+	if (omen_column_exists(&state->shared->meta))
+		write_column(state, writer);
 	if (state->shared->has_mean)
 		write_data(writer, state->shared->meta.mean_start, state->quant->mean,
 				   state->shared->meta.shape.code_dims * sizeof(float));
@@ -224,8 +235,11 @@ form_node(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 	if (chain_pages(state, row->own_bytes) > 0)
 		slot->chain = state->shared->chain_start +
 			state->chain_of[position];
+	slot->key_nulls = row->key_nulls;
+	memcpy(omen_slot_keys(slot), omen_build_row_keys(row),
+		   state->layout.nkeys * sizeof(uint64));
 	memcpy(omen_slot_own(&state->layout, slot),
-		   (const char *) row + OMEN_BUILD_ROW_HEADER,
+		   omen_build_row_own(row, state->layout.nkeys),
 		   Min(row->own_bytes, state->layout.own_inline));
 	form_tids(state, position, slot);
 	form_links(state, position, slot);
@@ -337,7 +351,7 @@ write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer)
 	{
 		const OmenBuildRowData *row =
 			omen_hnsw_build_row(state, node_row(state, i));
-		const char *own = (const char *) row + OMEN_BUILD_ROW_HEADER;
+		const uint8 *own = omen_build_row_own(row, state->layout.nkeys);
 		Size		done = state->layout.own_inline;
 
 		if (i % 64 == 0)
@@ -380,6 +394,46 @@ write_data(OmenBulkWriter *writer, BlockNumber block, const void *data,
 		memcpy(omen_page_content(page), (const char *) data + done,
 			   Min(size - done, OMEN_PAGE_CONTENT));
 	}
+}
+
+/* The keys of all nodes, page by page of each key */
+static void
+write_column(OmenHnswBuildState *state, OmenBulkWriter *writer)
+{
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+	Size		size = meta->nkeys * sizeof(OmenHnswKeysData);
+	OmenHnswKeysData *pages = palloc(size);
+	BlockNumber block = meta->key_start;
+
+	for (uint32 first = 0; first < state->shared->nnodes;
+		 first += OMEN_KEYS_PER_PAGE)
+	{
+		uint32		n = Min(OMEN_KEYS_PER_PAGE,
+							state->shared->nnodes - first);
+
+		memset(pages, 0, size);
+		for (uint32 i = 0; i < n; i++)
+		{
+			const OmenBuildRowData *row =
+				omen_hnsw_build_row(state, node_row(state, first + i));
+
+			if (i % 64 == 0)
+				omen_hnsw_build_tick(state);
+			for (int key = 0; key < meta->nkeys; key++)
+				omen_column_put(&pages[key], i,
+								(row->key_nulls >> key & 1) != 0,
+								omen_build_row_keys(row)[key]);
+		}
+		for (int key = 0; key < meta->nkeys; key++)
+		{
+			Page		page = omen_bulk_page(writer, block++);
+
+			omen_page_init(page, OMEN_PAGE_KEYS, 0);
+			memcpy(omen_page_content(page), &pages[key],
+				   sizeof(OmenHnswKeysData));
+		}
+	}
+	pfree(pages);
 }
 
 /* Entries: positions spread evenly, so that every cluster has its share */

@@ -73,6 +73,7 @@ typedef struct ScanItem
 	float		key;			/* lower bound, or exact */
 	float		upper;
 	bool		exact;
+	bool		recheck;		/* the filter is not certain of its rows */
 	OmenLink	link;
 	OmenLink	more_tids;
 	int			ntids;
@@ -174,6 +175,7 @@ omen_scan_begin(const OmenScanParams *params)
 	{
 		/* no order to speak of: everything in one sweep */
 		omen_hnsw_store_init(&scan->store, params->index, scan->hnsw, NULL);
+		scan->store.allow = params->allow;
 		scan->sweeping = true;
 		scan->horizon = -get_float4_infinity();
 	}
@@ -227,6 +229,12 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 	scan->counts.pages += omen_page_reads - reads;
 	MemoryContextSwitchTo(old);
 	return found;
+}
+
+bool
+omen_scan_recheck(const OmenScan *scan)
+{
+	return scan->current->recheck;
 }
 
 void
@@ -355,6 +363,7 @@ consume_found(OmenScan *scan)
 		item->key = found->own.lower;
 		item->upper = found->own.upper;
 		item->exact = false;
+		item->recheck = found->recheck;
 		item->link = found->link;
 		item->more_tids = found->more_tids;
 		item->ntids = found->ntids;
@@ -550,10 +559,11 @@ sweep_page(OmenScan *scan, Buffer buffer, ScanItem *items, int *nitems)
 												i);
 		uint32		number = block * layout->slots_per_page + i;
 		OmenBounds	bounds = {0, 0, 0};
+		bool		recheck;
 		ScanItem   *item;
 
 		if (slot->flags != OMEN_SLOT_USED ||
-			!omen_allow_test(scan->params.allow, number) ||
+			!omen_hnsw_allows(&scan->store, number, slot, &recheck) ||
 			(scan->search && omen_search_was_visited(scan->search, number)))
 			continue;
 		omen_hnsw_check_slot(scan->params.index, scan->hnsw, buffer, slot);
@@ -571,6 +581,7 @@ sweep_page(OmenScan *scan, Buffer buffer, ScanItem *items, int *nitems)
 		item->key = bounds.lower;
 		item->upper = bounds.upper;
 		item->exact = scan->query == NULL;
+		item->recheck = recheck;
 		item->link = omen_link_form(number, slot->version);
 		item->more_tids = slot->more_tids;
 		item->ntids = slot->ntids;

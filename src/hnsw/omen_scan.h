@@ -45,6 +45,9 @@ extern OmenScan *omen_scan_begin(const OmenScanParams *params);
 extern bool omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance);
 extern void omen_scan_end(OmenScan *scan);
 
+/* Is the allow-set not certain of the row returned last? */
+extern bool omen_scan_recheck(const OmenScan *scan);
+
 /* The row returned last is dead to all transactions */
 extern void omen_scan_prior_dead(OmenScan *scan);
 

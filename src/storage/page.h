@@ -37,10 +37,11 @@ typedef enum OmenPageKind
 	OMEN_PAGE_CHAIN,			/* continuation of one node's own code */
 	OMEN_PAGE_TIDMAP,			/* leaf of the TID map: links by heap TID */
 	OMEN_PAGE_TIDDIR,			/* directory of leaves */
-	OMEN_PAGE_TIDROOT			/* directory of directories */
+	OMEN_PAGE_TIDROOT,			/* directory of directories */
+	OMEN_PAGE_KEYS				/* one key of consecutive nodes */
 } OmenPageKind;
 
-#define OMEN_PAGE_LAST_KIND		OMEN_PAGE_TIDROOT
+#define OMEN_PAGE_LAST_KIND		OMEN_PAGE_KEYS
 
 #define OMEN_PAGE_ID			0x4F4D	/* "OM", tells our pages from others */
 #define OMEN_PAGE_FORMAT		1
