@@ -84,7 +84,7 @@ StaticAssertDecl(OMEN_SLOT_HEADER % MAXIMUM_ALIGNOF == 0,
 				 "slot header must keep what follows aligned");
 
 /* The key column's pages are full */
-StaticAssertDecl(sizeof(OmenHnswKeysData) <= OMEN_PAGE_CONTENT,
+StaticAssertDecl(sizeof(OmenKeyPageData) <= OMEN_PAGE_CONTENT,
 				 "a page of the key column must fit");
 StaticAssertDecl(BLCKSZ != 8192 || OMEN_KEYS_PER_PAGE == 1000,
 				 "geometry of the key column on disk has changed");

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 #include "hnsw/hnsw_column.h"
 
@@ -20,9 +21,9 @@
 
 static Buffer lock_page(Relation index, OmenHnswIndex *hnsw, uint32 at,
 						int key, OmenLockMode mode);
-static bool is_null(const OmenHnswKeysData *page, uint32 at);
+static bool is_null(const OmenKeyPageData *page, uint32 at);
 static void filter_condition(const OmenKeyCondition *condition,
-							 const OmenHnswKeysData *page, uint32 from,
+							 const OmenKeyPageData *page, uint32 from,
 							 uint32 n, uint64 *bits, uint32 bit);
 
 void
@@ -38,7 +39,7 @@ omen_column_set(Relation index, OmenHnswIndex *hnsw, uint32 number,
 		bool		null = (keys->nulls >> key & 1) != 0;
 		Buffer		buffer = lock_page(index, hnsw, at, key,
 									   OMEN_LOCK_EXCLUSIVE);
-		OmenHnswKeysData *page = (OmenHnswKeysData *)
+		OmenKeyPageData *page = (OmenKeyPageData *)
 			omen_page_content(BufferGetPage(buffer));
 		uint32		i = at % OMEN_KEYS_PER_PAGE;
 
@@ -47,7 +48,7 @@ omen_column_set(Relation index, OmenHnswIndex *hnsw, uint32 number,
 			OmenPageEdit edit;
 
 			omen_edit_begin(&edit, index);
-			page = (OmenHnswKeysData *)
+			page = (OmenKeyPageData *)
 				omen_page_content(omen_edit_page(&edit, buffer));
 			omen_column_put(page, i, null, keys->codes[key]);
 			omen_edit_finish(&edit);
@@ -66,7 +67,7 @@ omen_column_has(Relation index, OmenHnswIndex *hnsw, uint32 number,
 	for (int key = 0; key < hnsw->meta.nkeys && same; key++)
 	{
 		Buffer		buffer = lock_page(index, hnsw, at, key, OMEN_LOCK_SHARE);
-		const OmenHnswKeysData *page = (OmenHnswKeysData *)
+		const OmenKeyPageData *page = (OmenKeyPageData *)
 			omen_page_content(BufferGetPage(buffer));
 		uint32		i = at % OMEN_KEYS_PER_PAGE;
 
@@ -122,7 +123,7 @@ omen_column_filter(Relation index, OmenHnswIndex *hnsw,
 			Buffer		buffer = lock_page(index, hnsw, at + done,
 										   condition->key, OMEN_LOCK_SHARE);
 
-			filter_condition(condition, (OmenHnswKeysData *)
+			filter_condition(condition, (OmenKeyPageData *)
 							 omen_page_content(BufferGetPage(buffer)),
 							 from, here, bits, bit + done);
 			omen_page_release(buffer);
@@ -133,7 +134,7 @@ omen_column_filter(Relation index, OmenHnswIndex *hnsw,
 /* Of the nodes of a page, n from "from" on, which have the bits from "bit" on */
 static void
 filter_condition(const OmenKeyCondition *condition,
-				 const OmenHnswKeysData *page, uint32 from, uint32 n,
+				 const OmenKeyPageData *page, uint32 from, uint32 n,
 				 uint64 *bits, uint32 bit)
 {
 	bool		one_range = condition->test == OMEN_KEY_IN_RANGES &&
@@ -166,7 +167,7 @@ lock_page(Relation index, OmenHnswIndex *hnsw, uint32 at, int key,
 }
 
 static bool
-is_null(const OmenHnswKeysData *page, uint32 at)
+is_null(const OmenKeyPageData *page, uint32 at)
 {
 	return (page->nulls[at / 8] >> (at % 8) & 1) != 0;
 }

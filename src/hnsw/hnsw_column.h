@@ -42,7 +42,7 @@ omen_column_pages(const OmenHnswMetaPageData *meta)
 
 /* Set an entry of a page copy */
 static inline void
-omen_column_put(OmenHnswKeysData *page, uint32 at, bool null, uint64 code)
+omen_column_put(OmenKeyPageData *page, uint32 at, bool null, uint64 code)
 {
 	uint8		bit = 1 << (at % 8);
 

@@ -152,11 +152,11 @@ typedef struct OmenHnswMetaPageData
 typedef OmenHnswMetaPageData *OmenHnswMetaPage;
 
 /* A page of the key column */
-typedef struct OmenHnswKeysData
+typedef struct OmenKeyPageData
 {
 	uint64		codes[OMEN_KEYS_PER_PAGE];	/* zero of NULL */
 	uint8		nulls[OMEN_KEYS_PER_PAGE / 8];
-} OmenHnswKeysData;
+} OmenKeyPageData;
 
 /* Entry: a link and the node's pair code, if pair codes are short enough */
 typedef struct OmenHnswEntryData

@@ -401,8 +401,8 @@ static void
 write_column(OmenHnswBuildState *state, OmenBulkWriter *writer)
 {
 	const OmenHnswMetaPageData *meta = &state->shared->meta;
-	Size		size = meta->nkeys * sizeof(OmenHnswKeysData);
-	OmenHnswKeysData *pages = palloc(size);
+	Size		size = meta->nkeys * sizeof(OmenKeyPageData);
+	OmenKeyPageData *pages = palloc(size);
 	BlockNumber block = meta->key_start;
 
 	for (uint32 first = 0; first < state->shared->nnodes;
@@ -430,7 +430,7 @@ write_column(OmenHnswBuildState *state, OmenBulkWriter *writer)
 
 			omen_page_init(page, OMEN_PAGE_KEYS, 0);
 			memcpy(omen_page_content(page), &pages[key],
-				   sizeof(OmenHnswKeysData));
+				   sizeof(OmenKeyPageData));
 		}
 	}
 	pfree(pages);

@@ -134,13 +134,15 @@ query($standby, "UPDATE items SET k = 3 WHERE id % 11 = 0");
 check($standby, 'promoted standby');
 $standby->stop;
 
-# many clients add and change rows of the same vectors
+# many clients add, change and remove rows of the same vectors
 psql_many(
 	$primary, 4, 100,
 	insert => "\\set n random(1, 3)\n\\set k random(0, 9)\n"
 	  . "INSERT INTO items VALUES (100000, array_fill(:n, ARRAY[12])::vector, :k, now(), 'n' || :k, '{a7}');\n",
 	update => "\\set i random(1, 8500)\n\\set k random(0, 9)\n"
 	  . "UPDATE items SET k = :k WHERE id = :i;\n",
+	delete => "\\set i random(1, 8500)\nDELETE FROM items WHERE id = :i;\n",
+	vacuum => "VACUUM items;\n",
 	select => "\\set k random(0, 9)\n"
 	  . "SELECT id FROM items WHERE k = :k ORDER BY v <-> array_fill(1, ARRAY[12])::vector LIMIT 5;\n");
 check($primary, 'concurrent changes');
