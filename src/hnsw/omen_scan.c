@@ -100,8 +100,7 @@ struct OmenScan
 	Size		nconsumed;		/* of search->found */
 	float		horizon;		/* keys beyond are not settled yet */
 	int			promised;		/* nodes that the first walk is good for */
-	int			spare;			/* and this many more in place of dead ones */
-	int64		nreturned;		/* nodes, less dead ones */
+	int64		nreturned;		/* nodes with rows */
 
 	bool		sweeping;
 	bool		complete;		/* nothing can come any more */
@@ -113,7 +112,6 @@ struct OmenScan
 	ItemPointerData *list;		/* its TID list */
 	int			nlist;
 	int			next_tid;
-	int			ndead;			/* of its rows, so many nobody can see */
 
 	OmenScanCounts counts;
 };
@@ -139,7 +137,6 @@ static bool verify(OmenScan *scan, ScanItem *item);
 static void check_tid(OmenScan *scan, const ScanItem *item,
 					  const ItemPointerData *tid);
 static bool current_next(OmenScan *scan, ItemPointer tid);
-static void forget_dead(OmenScan *scan);
 
 OmenScan *
 omen_scan_begin(const OmenScanParams *params)
@@ -218,8 +215,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		{
 			scan->current = item;
 			scan->next_tid = 0;
-			scan->ndead = 0;
-			scan->nreturned++;
+			scan->nreturned += item->ntids > 0;
 			scan->list = NULL;
 			scan->nlist = 0;
 		}
@@ -235,12 +231,6 @@ bool
 omen_scan_recheck(const OmenScan *scan)
 {
 	return scan->current->recheck;
-}
-
-void
-omen_scan_prior_dead(OmenScan *scan)
-{
-	scan->ndead++;
 }
 
 void
@@ -314,7 +304,6 @@ start_walk(OmenScan *scan)
 	if (scan->params.k_hint <= scan->params.ef)
 	{
 		scan->promised = scan->params.k_hint;
-		scan->spare = Max(0, ef / SPARE_BREADTH - scan->promised);
 		ef = Max(ef, scan->params.k_hint * SPARE_BREADTH);
 	}
 	else if (scan->params.exhaustive)
@@ -716,26 +705,9 @@ current_next(OmenScan *scan, ItemPointer tid)
 		check_tid(scan, item, tid);
 		return true;
 	}
-	forget_dead(scan);
 	if (scan->list)
 		pfree(scan->list);
 	scan->list = NULL;
 	scan->current = NULL;
 	return false;
-}
-
-/*
- * A node of which all rows turned out to be dead is none of those promised:
- * else each query on a table with many updates would widen its search.
- */
-static void
-forget_dead(OmenScan *scan)
-{
-	int			nrows = scan->current->ntids + scan->nlist;
-
-	if (nrows > 0 && (scan->ndead < nrows || scan->spare == 0))
-		return;
-	scan->nreturned--;
-	if (nrows > 0)
-		scan->spare--;
 }

@@ -167,7 +167,6 @@ next_row(ScanState *scan)
 	while (!state->finished)
 	{
 		bool		call_again = false;
-		bool		all_dead = false;
 
 		CHECK_FOR_INTERRUPTS();
 
@@ -179,13 +178,11 @@ next_row(ScanState *scan)
 		omen_scan_pin_row(state->scan, state->fetch, &tid);
 		if (table_index_fetch_tuple(state->fetch, &tid,
 									scan->ps.state->es_snapshot, slot,
-									&call_again, &all_dead))
+									&call_again, NULL))
 		{
 			pgstat_count_heap_fetch(state->index);
 			return slot;
 		}
-		if (all_dead)
-			omen_scan_prior_dead(state->scan);
 	}
 	state->finished = true;
 	return ExecClearTuple(slot);
