@@ -207,7 +207,8 @@ start_scan(OmenFilterScanState *state)
 	pgstat_count_index_scan(state->index);
 	PredicateLockRelation(state->index, ps->state->es_snapshot);
 
-	params.query = ExecEvalExpr(state->query, ps->ps_ExprContext, &isnull);
+	params.query = ExecEvalExprSwitchContext(state->query,
+											  ps->ps_ExprContext, &isnull);
 	params.has_query = !isnull;
 
 	/* nothing is within a distance of NULL */
@@ -282,15 +283,15 @@ static bool
 eval_bound(OmenFilterScanState *state)
 {
 	OmenMetric	metric = omen_hnsw_opclass(state->index)->metric;
+	ExprContext *context = state->custom.ss.ps.ps_ExprContext;
 	double		nearest = get_float8_infinity();
 	ListCell   *cell;
 
 	foreach(cell, state->bounds)
 	{
 		bool		isnull;
-		Datum		datum = ExecEvalExpr(lfirst(cell),
-										 state->custom.ss.ps.ps_ExprContext,
-										 &isnull);
+		Datum		datum = ExecEvalExprSwitchContext(lfirst(cell), context,
+													  &isnull);
 		double		bound;
 
 		if (isnull)
