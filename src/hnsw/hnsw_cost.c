@@ -43,13 +43,6 @@
 #define RANGED_EXPONENT				0.7
 #define RANGED_LEAST				1000.0
 
-/*
- * A scan whose rows are filtered above it does not know how many will be asked
- * of it: it widens step by step, each twice as broad as the one before, and is
- * sure of half of what it has.
- */
-#define VISITS_PER_FILTERED_ROW		3.0
-
 /* Rows that a walk under a filter looks for at least */
 #define LEAST_WANTED				10.0
 
@@ -167,7 +160,7 @@ wanted_visits(PlannerInfo *root, IndexPath *path, double nodes)
 	double		rows = omen_hnsw_limit(root) / rows_share(rel);
 
 	return Min(rel->baserestrictinfo == NIL ? rows :
-			   rows * VISITS_PER_FILTERED_ROW, nodes);
+			   rows * OMEN_VISITS_PER_FILTERED_ROW, nodes);
 }
 
 /* Share of the table's rows that meet all conditions of the query */

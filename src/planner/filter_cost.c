@@ -72,10 +72,18 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 		omen_hnsw_cost_nearest(&costs, costs.nodes * allowed / rows, wanted) :
 		Max(costs.breadth, wanted) * costs.visit;
 
-	path->startup_cost = bitmap_cost + first +
-		rel->baserestrictcost.startup + path->pathtarget->cost.startup;
 	if (filter->custom.custom_paths != NIL)
-		path->startup_cost += cost_allow_set(rel, &costs, allowed);
+		first += bitmap_cost + cost_allow_set(rel, &costs, allowed);
+
+	/* a trial looks for what the set would bring, and may be in vain */
+	if (filter->custom.custom_paths != NIL && filter->bounds == NIL &&
+		limit > 0 && first > 2 * costs.breadth * costs.visit)
+	{
+		filter->patience = first / costs.visit;
+		first += costs.breadth * costs.visit;
+	}
+	path->startup_cost = first + rel->baserestrictcost.startup +
+		path->pathtarget->cost.startup;
 	path->total_cost = path->startup_cost +
 		within * (costs.pass + cpu_index_tuple_cost + cpu_tuple_cost +
 				  rel->baserestrictcost.per_tuple) +
