@@ -41,6 +41,8 @@
 static double share_in_bitmap(const OmenFilterPath *path, Cost *cost);
 static Cost cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs,
 						   double rows);
+static Cost cost_unread_distance(PlannerInfo *root,
+								 const OmenFilterPath *filter);
 static Cost cost_row_fetches(PlannerInfo *root, RelOptInfo *rel, double rows);
 
 void
@@ -89,6 +91,32 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 				  rel->baserestrictcost.per_tuple) +
 		cost_row_fetches(root, rel, within) +
 		path->rows * path->pathtarget->cost.per_tuple;
+
+	/* the server will add that for each row, as it does below a Sort */
+	if (path->pathkeys != NIL)
+		path->total_cost = Max(path->startup_cost, path->total_cost -
+							   path->rows *
+							   cost_unread_distance(root, filter));
+}
+
+/* Of the distance, if it is only ordered by: unread_distance.c */
+static Cost
+cost_unread_distance(PlannerInfo *root, const OmenFilterPath *filter)
+{
+	QualCost	cost;
+	ListCell   *cell;
+
+	foreach(cell, root->processed_tlist)
+	{
+		const TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		if (entry->resjunk && equal(entry->expr, filter->match.distance))
+		{
+			cost_qual_eval_node(&cost, (Node *) entry->expr, root);
+			return cost.per_tuple;
+		}
+	}
+	return 0;
 }
 
 /* Of the table's rows, the share that the bitmap holds; all without one */
