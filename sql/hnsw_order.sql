@@ -82,14 +82,14 @@ CREATE INDEX ON churn USING omenhnsw (v vector_l2_ops);
 CREATE INDEX ON churn (n);
 SET omenhnsw.ef_search = 40;
 CREATE FUNCTION churn_answers() RETURNS int[] LANGUAGE sql AS $$
-	SELECT array_agg(id) FROM (SELECT id FROM churn ORDER BY v <-> '[0.5,0.5,0.5,0.5]' LIMIT 20) x
+	SELECT array_agg(id) FROM (SELECT id FROM churn ORDER BY v <-> '[0.5,0.5,0.5,0.5]' LIMIT 10) x
 $$;
 CREATE FUNCTION churn_breadth() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	plan text := '';
 	line text;
 BEGIN
-	FOR line IN EXECUTE 'EXPLAIN (ANALYZE) SELECT id FROM churn ORDER BY v <-> ''[0.5,0.5,0.5,0.5]'' LIMIT 20' LOOP
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE) SELECT id FROM churn ORDER BY v <-> ''[0.5,0.5,0.5,0.5]'' LIMIT 10' LOOP
 		plan := plan || line;
 	END LOOP;
 	RETURN substring(plan FROM 'ef=\d+');
@@ -101,7 +101,7 @@ UPDATE churn SET n = 1;
 SELECT churn_breadth(), churn_answers() = ids AS same FROM churn_before;
 -- five of the nearest gone: the rest are still found by the same walk
 DELETE FROM churn WHERE id IN (SELECT unnest(ids[2:6]) FROM churn_before);
-SELECT churn_breadth(), cardinality(churn_answers()), (churn_answers())[1:15] = ids[1:1] || ids[7:20] AS same
+SELECT churn_breadth(), cardinality(churn_answers()), (churn_answers())[1:5] = ids[1:1] || ids[7:10] AS same
 FROM churn_before;
 DROP TABLE churn, churn_before;
 DROP FUNCTION churn_answers, churn_breadth;

@@ -75,8 +75,6 @@ omen_hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 
 	if (state->scan == NULL && !start_scan(scan))
 		return false;
-	if (scan->kill_prior_tuple)
-		omen_scan_prior_dead(state->scan);
 
 	scan->xs_recheckorderby = false;
 	if (!omen_scan_next(state->scan, &scan->xs_heaptid, &distance))

@@ -42,7 +42,6 @@ static bool extend(OmenScan *scan);
 static float settled_up_to(const OmenScan *scan);
 static bool is_certain(const OmenScan *scan, const OmenScanItem *item);
 static bool current_next(OmenScan *scan, ItemPointer tid);
-static void forget_dead(OmenScan *scan);
 
 OmenScan *
 omen_scan_begin(const OmenScanParams *params)
@@ -127,8 +126,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		{
 			scan->current = item;
 			scan->next_tid = 0;
-			scan->ndead = 0;
-			scan->nreturned++;
+			scan->nreturned += item->ntids > 0;
 			scan->list = NULL;
 			scan->nlist = 0;
 		}
@@ -144,12 +142,6 @@ bool
 omen_scan_recheck(const OmenScan *scan)
 {
 	return scan->current->recheck;
-}
-
-void
-omen_scan_prior_dead(OmenScan *scan)
-{
-	scan->ndead++;
 }
 
 void
@@ -283,26 +275,9 @@ current_next(OmenScan *scan, ItemPointer tid)
 		omen_scan_check_tid(scan, item, tid);
 		return true;
 	}
-	forget_dead(scan);
 	if (scan->list)
 		pfree(scan->list);
 	scan->list = NULL;
 	scan->current = NULL;
 	return false;
-}
-
-/*
- * A node of which all rows turned out to be dead is none of those promised:
- * else each query on a table with many updates would widen its search.
- */
-static void
-forget_dead(OmenScan *scan)
-{
-	int			nrows = scan->current->ntids + scan->nlist;
-
-	if (nrows > 0 && (scan->ndead < nrows || scan->spare == 0))
-		return;
-	scan->nreturned--;
-	if (nrows > 0)
-		scan->spare--;
 }

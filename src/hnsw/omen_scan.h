@@ -48,9 +48,6 @@ extern void omen_scan_end(OmenScan *scan);
 /* Is the allow-set not certain of the row returned last? */
 extern bool omen_scan_recheck(const OmenScan *scan);
 
-/* The row returned last is dead to all transactions */
-extern void omen_scan_prior_dead(OmenScan *scan);
-
 /* The caller is about to fetch this row, see omen_rows_pin() */
 extern void omen_scan_pin_row(OmenScan *scan, IndexFetchTableData *fetch,
 							  const ItemPointerData *tid);

@@ -96,8 +96,7 @@ struct OmenScan
 	Size		nconsumed;		/* of search->found */
 	float		horizon;		/* keys beyond are not settled yet */
 	int			promised;		/* nodes that the first stage is good for */
-	int			spare;			/* and this many more in place of dead ones */
-	int64		nreturned;		/* nodes, less dead ones */
+	int64		nreturned;		/* nodes with rows */
 	bool		complete;		/* nothing can come any more */
 
 	/* passes */
@@ -125,7 +124,6 @@ struct OmenScan
 	ItemPointerData *list;		/* its TID list */
 	int			nlist;
 	int			next_tid;
-	int			ndead;			/* of its rows, so many nobody can see */
 
 	OmenScanCounts counts;
 };

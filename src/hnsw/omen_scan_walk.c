@@ -43,7 +43,6 @@ omen_scan_start_walk(OmenScan *scan)
 	if (scan->params.k_hint <= scan->params.ef)
 	{
 		scan->promised = scan->params.k_hint;
-		scan->spare = Max(0, ef / SPARE_BREADTH - scan->promised);
 		ef = Max(ef, scan->params.k_hint * SPARE_BREADTH);
 	}
 	else if (scan->params.exhaustive)

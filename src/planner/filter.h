@@ -5,7 +5,7 @@
  *	  through, or those within a distance.
  *
  *		Limit								Limit
- *		  -> Sort							  -> Custom Scan (Omen Filtered Scan)
+ *		  -> Sort							  -> Omen Filtered Scan
  *			   -> Bitmap Heap Scan	=>			   -> Bitmap Index Scan
  *					-> Bitmap Index Scan
  *

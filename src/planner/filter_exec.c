@@ -10,10 +10,10 @@
  *		rescan:		end the OmenScan; forget the allow-set only if the bitmap
  *					depends on what has changed
  *
- * The bitmap is only there to spare work.  Lossy pages, nodes with several rows
- * and what the map leads to by mistake bring rows that the query does not want;
- * those do not pass the restrictions, which are all evaluated on the row, in the
- * order that security demands.
+ * The bitmap is only there to spare work.  Lossy pages, nodes with several
+ * rows and what the map leads to by mistake bring rows that the query does not
+ * want; those do not pass the restrictions, which are all evaluated on the row,
+ * in the order that security demands.
  *
  *-------------------------------------------------------------------------
  */
@@ -167,7 +167,6 @@ next_row(ScanState *scan)
 	while (!state->finished)
 	{
 		bool		call_again = false;
-		bool		all_dead = false;
 
 		CHECK_FOR_INTERRUPTS();
 
@@ -179,13 +178,11 @@ next_row(ScanState *scan)
 		omen_scan_pin_row(state->scan, state->fetch, &tid);
 		if (table_index_fetch_tuple(state->fetch, &tid,
 									scan->ps.state->es_snapshot, slot,
-									&call_again, &all_dead))
+									&call_again, NULL))
 		{
 			pgstat_count_heap_fetch(state->index);
 			return slot;
 		}
-		if (all_dead)
-			omen_scan_prior_dead(state->scan);
 	}
 	state->finished = true;
 	return ExecClearTuple(slot);
@@ -210,15 +207,12 @@ start_scan(OmenFilterScanState *state)
 	pgstat_count_index_scan(state->index);
 	PredicateLockRelation(state->index, ps->state->es_snapshot);
 
-	if (!eval_bound(state) || !load_allow(state))
-	{
-		state->finished = true;
-		return;
-	}
-
 	params.query = ExecEvalExpr(state->query, ps->ps_ExprContext, &isnull);
 	params.has_query = !isnull;
-	if (isnull && state->bounds != NIL)
+
+	/* nothing is within a distance of NULL */
+	if ((isnull && state->bounds != NIL) || !eval_bound(state) ||
+		!load_allow(state))
 	{
 		state->finished = true;
 		return;
@@ -235,9 +229,7 @@ start_scan(OmenFilterScanState *state)
 	params.strategy = omen_guc_filter_strategy();
 	params.ef = omen_guc_ef_search(options.ef_search);
 	params.exhaustive = omen_guc_exhaustive();
-
 	params.k_hint = rows_to_come(state);
-
 	state->scan = omen_scan_begin(&params);
 	state->nscans++;
 	MemoryContextSwitchTo(old);
@@ -296,12 +288,14 @@ eval_bound(OmenFilterScanState *state)
 	foreach(cell, state->bounds)
 	{
 		bool		isnull;
-		double		bound = DatumGetFloat8(ExecEvalExpr(lfirst(cell),
-														state->custom.ss.ps.ps_ExprContext,
-														&isnull));
+		Datum		datum = ExecEvalExpr(lfirst(cell),
+										 state->custom.ss.ps.ps_ExprContext,
+										 &isnull);
+		double		bound;
 
 		if (isnull)
 			return false;
+		bound = DatumGetFloat8(datum);
 
 		/* NaN is beyond every distance */
 		if (!isnan(bound))
@@ -364,7 +358,7 @@ rescan_node(CustomScanState *custom)
 	state->finished = false;
 	table_index_fetch_reset(state->fetch);
 
-	/* the server does not tell the children of custom scans; MultiExec... does */
+	/* the server does not tell the children of custom scans */
 	if (state->bitmap && custom->ss.ps.chgParam)
 		UpdateChangedParamSet(state->bitmap, custom->ss.ps.chgParam);
 	if (state->bitmap && state->bitmap->chgParam)

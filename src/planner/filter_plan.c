@@ -36,11 +36,11 @@
 #include "planner/filter.h"
 #include "planner/planner.h"
 
-/* The bitmap of a table, which is looked for once an index needs it */
+/* Bitmaps of a table, which are looked for once an index needs them */
 typedef struct BitmapSearch
 {
 	bool		done;
-	Path	   *path;			/* NULL: there is none */
+	List	   *paths;			/* of BitmapHeapPath */
 } BitmapSearch;
 
 static set_rel_pathlist_hook_type next_set_rel_pathlist = NULL;
@@ -50,13 +50,14 @@ static void set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 static bool is_scannable(RelOptInfo *rel, const RangeTblEntry *rte);
 static bool is_usable(const IndexOptInfo *index);
 static void add_paths_of_index(PlannerInfo *root, RelOptInfo *rel,
-							   IndexOptInfo *index, BitmapSearch *bitmap);
+							   IndexOptInfo *index, BitmapSearch *bitmaps);
 static void add_filter_paths(PlannerInfo *root, RelOptInfo *rel,
 							 const OmenDistanceMatch *match, Relids outer,
-							 List *pathkeys, BitmapSearch *bitmap);
+							 List *pathkeys, BitmapSearch *bitmaps);
 static const RestrictInfo *find_bound_clause(PlannerInfo *root, List *clauses,
 											 IndexOptInfo *index,
 											 OmenDistanceMatch *match);
+static List *find_bitmaps(PlannerInfo *root, RelOptInfo *rel);
 static Path *find_bitmap(PlannerInfo *root, RelOptInfo *rel);
 static void add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 							const OmenDistanceMatch *match, Relids outer,
@@ -84,7 +85,7 @@ static void
 set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 				 RangeTblEntry *rte)
 {
-	BitmapSearch bitmap = {false, NULL};
+	BitmapSearch bitmaps = {false, NIL};
 	ListCell   *cell;
 
 	if (next_set_rel_pathlist)
@@ -98,7 +99,7 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
 
 		if (is_usable(index))
-			add_paths_of_index(root, rel, index, &bitmap);
+			add_paths_of_index(root, rel, index, &bitmaps);
 	}
 }
 
@@ -124,7 +125,7 @@ is_usable(const IndexOptInfo *index)
 /* By the distance that the query orders by, or one that it bounds */
 static void
 add_paths_of_index(PlannerInfo *root, RelOptInfo *rel, IndexOptInfo *index,
-				   BitmapSearch *bitmap)
+				   BitmapSearch *bitmaps)
 {
 	OmenDistanceMatch match;
 	const RestrictInfo *join;
@@ -139,7 +140,7 @@ add_paths_of_index(PlannerInfo *root, RelOptInfo *rel, IndexOptInfo *index,
 	if (pathkeys != NIL ||
 		find_bound_clause(root, rel->baserestrictinfo, index, &match))
 		add_filter_paths(root, rel, &match, rel->lateral_relids, pathkeys,
-						 bitmap);
+						 bitmaps);
 
 	join = find_bound_clause(root, rel->joininfo, index, &match);
 	if (join && join_clause_is_movable_to((RestrictInfo *) join, rel))
@@ -148,21 +149,23 @@ add_paths_of_index(PlannerInfo *root, RelOptInfo *rel, IndexOptInfo *index,
 									  rel->lateral_relids);
 
 		outer = bms_del_member(outer, rel->relid);
-		add_filter_paths(root, rel, &match, outer, NIL, bitmap);
+		add_filter_paths(root, rel, &match, outer, NIL, bitmaps);
 	}
 }
 
-/* With the bitmap, and without */
+/* With each bitmap, and without */
 static void
 add_filter_paths(PlannerInfo *root, RelOptInfo *rel,
 				 const OmenDistanceMatch *match, Relids outer, List *pathkeys,
-				 BitmapSearch *bitmap)
+				 BitmapSearch *bitmaps)
 {
-	if (!bitmap->done && enable_bitmapscan && rel->baserestrictinfo != NIL)
-		bitmap->path = find_bitmap(root, rel);
-	bitmap->done = true;
-	if (bitmap->path)
-		add_filter_path(root, rel, match, outer, pathkeys, bitmap->path);
+	ListCell   *cell;
+
+	if (!bitmaps->done && enable_bitmapscan && rel->baserestrictinfo != NIL)
+		bitmaps->paths = find_bitmaps(root, rel);
+	bitmaps->done = true;
+	foreach(cell, bitmaps->paths)
+		add_filter_path(root, rel, match, outer, pathkeys, lfirst(cell));
 	add_filter_path(root, rel, match, outer, pathkeys, NULL);
 }
 
@@ -181,6 +184,32 @@ find_bound_clause(PlannerInfo *root, List *clauses, IndexOptInfo *index,
 			return info;
 	}
 	return NULL;
+}
+
+/*
+ * The best bitmap, and if that is several at once, each of them alone: the more
+ * it narrows down, the fewer rows the server has to fetch, but we fetch few in
+ * any case.
+ */
+static List *
+find_bitmaps(PlannerInfo *root, RelOptInfo *rel)
+{
+	Path	   *best = find_bitmap(root, rel);
+	List	   *paths = NIL;
+	Path	   *tree;
+	ListCell   *cell;
+
+	if (best == NULL)
+		return NIL;
+	paths = list_make1(best);
+	tree = castNode(BitmapHeapPath, best)->bitmapqual;
+	if (!IsA(tree, BitmapAndPath))
+		return paths;
+	foreach(cell, ((BitmapAndPath *) tree)->bitmapquals)
+		paths = lappend(paths,
+						create_bitmap_heap_path(root, rel, lfirst(cell),
+												rel->lateral_relids, 1.0, 0));
+	return paths;
 }
 
 /*

@@ -114,12 +114,13 @@ sub pick
 	return $_[ int(rand(@_)) ];
 }
 
-# a random vector on a grid, so that many are equal
+# a random vector on a grid, so that many are equal; of some length
 sub vector
 {
 	my ($dim) = @_;
+	my @x = map { int(rand(12)) - 3 } 1 .. $dim;
 
-	return '[' . join(',', map { int(rand(12)) - 3 } 1 .. $dim) . ']';
+	return (grep { $_ != 0 } @x) ? '[' . join(',', @x) . ']' : vector($dim);
 }
 
 # conditions that an index of the table decides, or none does
