@@ -10,6 +10,7 @@
 
 #include "hnsw/hnsw_key.h"
 #include "hnsw/hnsw_page.h"
+#include "hnsw/hnsw_range.h"
 #include "quant/quant.h"
 #include "storage/page.h"
 #include "types/halfvec.h"
@@ -66,7 +67,10 @@ CHECK_OFFSET(OmenHnswMetaPageData, key_kinds, 1009);
 CHECK_OFFSET(OmenHnswMetaPageData, key_start, 1024);
 CHECK_OFFSET(OmenHnswMetaPageData, key_first, 1028);
 CHECK_OFFSET(OmenHnswMetaPageData, map_start, 1032);
-CHECK_SIZE(OmenHnswMetaPageData, 1040);
+CHECK_OFFSET(OmenHnswMetaPageData, range_size, 1040);
+CHECK_OFFSET(OmenHnswMetaPageData, code_start, 1052);
+CHECK_SIZE(OmenHnswMetaPageData, 1056);
+CHECK_OFFSET(OmenRangeCodeData, code, 4);
 CHECK_OFFSET(OmenHnswEntryData, pair, 8);
 CHECK_SIZE(OmenHnswSlotData, 32);
 CHECK_OFFSET(OmenHnswSlotData, key_nulls, 5);

@@ -16,8 +16,12 @@
 #include "graph/graph_search.h"
 #include "graph/numberset.h"
 
+static bool go_on(OmenSearch *search);
+static bool is_filter_done(const OmenSearch *search);
+static bool may_visit(const OmenSearchFilter *filter, OmenLink link);
 static void visit_node(OmenSearch *search, int at);
 static void read_ahead(OmenSearch *search, int from, int n);
+static void apply_filter(const OmenSearchFilter *filter, OmenVisit *visit);
 static void refine_entry(OmenSearch *search, int at, float estimate);
 static void remove_entry(OmenSearch *search, int at);
 static void add_found(OmenSearch *search, OmenLink link);
@@ -68,16 +72,43 @@ omen_search_run(OmenSearch *search)
 		{
 			if (search->pool[search->next].visited)
 				search->next++;
+			else if (search->filter && is_filter_done(search))
+				break;
 			else
 				visit_node(search, search->next);
 		}
-
-		/* nodes without rows took no place: look further instead */
-	} while (!search->visit.stop &&
-			 search->npool < search->ef - search->ef / 4 &&
-			 search->nrest > 0 && omen_search_widen(search, search->ef));
+	} while (!search->visit.stop && go_on(search));
 	MemoryContextSwitchTo(old);
 	return search->visit.stop;
+}
+
+/* Take more nodes into the pool, if it is not as wide as it should be */
+static bool
+go_on(OmenSearch *search)
+{
+	if (search->nrest == 0)
+		return false;
+	if (search->filter)
+		return search->next == search->npool &&
+			!is_filter_done(search) &&
+			omen_search_widen(search, search->ef * 2);
+
+	/* nodes without rows took no place: look further instead */
+	return search->npool < search->ef - search->ef / 4 &&
+		omen_search_widen(search, search->ef);
+}
+
+/* Have as many allowed nodes been found before the next one to visit? */
+static bool
+is_filter_done(const OmenSearch *search)
+{
+	int			n = 0;
+
+	if (search->nvisits >= search->filter->max_visits)
+		return true;
+	for (int i = 0; i < search->next; i++)
+		n += search->pool[i].allowed;
+	return n >= search->filter->breadth;
 }
 
 bool
@@ -102,13 +133,23 @@ omen_search_widen(OmenSearch *search, int ef)
 	return search->next < search->npool;
 }
 
+static bool
+may_visit(const OmenSearchFilter *filter, OmenLink link)
+{
+	return omen_allow_test(filter->allowed_only, omen_link_number(link));
+}
+
 float
 omen_search_horizon(const OmenSearch *search)
 {
-	if (search->nrest == 0 && search->npool < search->ef)
+	if (search->nrest == 0 &&
+		(search->filter ? search->next == search->npool :
+		 search->npool < search->ef))
 		return get_float4_infinity();
 	if (search->npool == 0)
 		return -get_float4_infinity();
+	if (search->filter)
+		return search->pool[Min(search->npool - 1, search->next / 2)].estimate;
 	return search->pool[Min(search->npool - 1, search->ef / 2)].estimate;
 }
 
@@ -158,6 +199,8 @@ visit_node(OmenSearch *search, int at)
 	else
 		remove_entry(search, at);
 
+	if (search->filter && search->filter->allowed_only)
+		apply_filter(search->filter, visit);
 	for (int i = 0; i < visit->nlinks; i++)
 		offer(search, visit->links[i], visit->estimates[i]);
 
@@ -184,6 +227,22 @@ read_ahead(OmenSearch *search, int from, int n)
 	}
 }
 
+/* Drop links to nodes that are not to be visited */
+static void
+apply_filter(const OmenSearchFilter *filter, OmenVisit *visit)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < visit->nlinks; i++)
+	{
+		if (!may_visit(filter, visit->links[i]))
+			continue;
+		visit->links[kept] = visit->links[i];
+		visit->estimates[kept++] = visit->estimates[i];
+	}
+	visit->nlinks = kept;
+}
+
 /* The entry was visited: give it its finer estimate and its new place */
 static void
 refine_entry(OmenSearch *search, int at, float estimate)
@@ -193,6 +252,7 @@ refine_entry(OmenSearch *search, int at, float estimate)
 	remove_entry(search, at);
 	entry.estimate = estimate;
 	entry.visited = true;
+	entry.allowed = search->visit.allowed;
 	insert_entry(search, entry);
 }
 
@@ -240,6 +300,7 @@ offer(OmenSearch *search, OmenLink link, float estimate)
 	entry.estimate = estimate;
 	entry.link = link;
 	entry.visited = false;
+	entry.allowed = false;
 
 	if (search->npool == search->ef &&
 		estimate >= search->pool[search->npool - 1].estimate)

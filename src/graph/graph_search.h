@@ -15,11 +15,16 @@
  * which were seen; and what falls out of the pool is kept, so that the
  * search can be widened and resumed at any time.
  *
+ * A filtered search looks for nodes that a filter allows, and walks past
+ * others.  Its pool is as large as there may be visits, and it ends when so many
+ * allowed nodes have been visited that are nearer than all that were not.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef OMEN_GRAPH_SEARCH_H
 #define OMEN_GRAPH_SEARCH_H
 
+#include "graph/allowset.h"
 #include "graph/graph.h"
 #include "storage/itemptr.h"
 
@@ -78,9 +83,18 @@ typedef struct OmenPoolEntry
 	float		estimate;
 	OmenLink	link;
 	bool		visited;
+	bool		allowed;		/* as its visit told */
 } OmenPoolEntry;
 
 struct omen_numberset_hash;
+
+/* The caller's, who may change it between runs */
+typedef struct OmenSearchFilter
+{
+	int			breadth;		/* allowed nodes to look for */
+	uint64		max_visits;		/* give up then */
+	const OmenAllowSet *allowed_only;	/* if not NULL: visit no others */
+} OmenSearchFilter;
 
 typedef struct OmenSearch
 {
@@ -88,6 +102,8 @@ typedef struct OmenSearch
 	void	   *store;
 	MemoryContext context;		/* holds everything below */
 	bool		keep_pairs;		/* copy pair codes of found nodes */
+
+	const OmenSearchFilter *filter; /* set by the caller, NULL: all nodes */
 
 	int			ef;				/* capacity of the pool */
 	int			npool;

@@ -110,6 +110,10 @@ typedef struct OmenHnswIndex
 	uint8	   *entry_levels;
 	uint8	   *entry_pairs;	/* NULL if entries carry no codes */
 	Size		pair_stride;
+
+	uint8	   *range_centres;	/* NULL until omen_range_load() */
+	OmenQuantizer range_quant;	/* of range codes */
+	uint32		range_codes_per_page;
 } OmenHnswIndex;
 
 /* A value to be indexed or searched for */
@@ -141,6 +145,7 @@ extern void omen_hnsw_forget(Relation index);
 extern void omen_hnsw_check_meta(Relation index,
 								 const OmenHnswMetaPageData *meta);
 extern uint32 omen_hnsw_hash_codebook(const OmenQuantizer *quant);
+extern void *omen_hnsw_read_data(Relation index, BlockNumber block, Size size);
 extern void omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta);
 extern void omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw);
 extern void omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw,
@@ -156,6 +161,8 @@ extern float omen_hnsw_norm2(OmenElementType element, uint32 dims,
 /* hnsw_entry.c: the list of entry nodes */
 extern void omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
 						   OmenSearch *search);
+extern void omen_hnsw_score_entries(const OmenHnswIndex *hnsw,
+									const OmenQuery *query, float *estimates);
 extern void omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw,
 								  OmenLink link, int level,
 								  const uint8 *pair);
@@ -191,6 +198,8 @@ extern void omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 								 OmenHnswIndex *hnsw, const OmenQuery *query);
 extern Buffer omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link,
 								  OmenLockMode mode, OmenHnswSlot *slot);
+extern bool omen_hnsw_has_block(OmenHnswStore *store, BlockNumber block);
+extern OmenLink omen_hnsw_find_link(OmenHnswStore *store, uint32 number);
 extern bool omen_hnsw_allows(const OmenHnswStore *store, uint32 number,
 							 OmenHnswSlot slot, bool *recheck);
 extern void omen_hnsw_check_slot(Relation index, const OmenHnswIndex *hnsw,

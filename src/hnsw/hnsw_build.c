@@ -386,6 +386,8 @@ omen_hnsw_init_meta(Relation index, const OmenOpclassInfo *opclass,
 	meta->mean_start = InvalidBlockNumber;
 	meta->codebook_start = InvalidBlockNumber;
 	meta->key_start = InvalidBlockNumber;
+	meta->range_start = InvalidBlockNumber;
+	meta->code_start = InvalidBlockNumber;
 	for (int i = 0; i < OMEN_HNSW_ENTRY_PAGES; i++)
 		meta->entry_blocks[i] = InvalidBlockNumber;
 	if (!omen_quant_choose_shape(opclass->element, opclass->metric,

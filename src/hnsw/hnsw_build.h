@@ -211,6 +211,14 @@ extern void omen_tidmap_build_write(OmenHnswBuildState *state,
 									OmenBulkWriter *writer);
 extern void omen_tidmap_build_cleanup(OmenHnswBuildState *state);
 
+/* hnsw_range_build.c: ranges of node numbers */
+extern BlockNumber omen_range_build_plan(OmenHnswBuildState *state,
+										 BlockNumber block);
+extern BlockNumber omen_range_build_pages(const OmenHnswBuildState *state);
+extern void omen_range_build_page(OmenHnswBuildState *state,
+								  OmenBulkWriter *writer, BlockNumber n);
+extern uint8 *omen_range_build_centres(OmenHnswBuildState *state);
+
 /* hnsw_parallel.c: workers */
 typedef struct OmenHnswWorkers OmenHnswWorkers;
 

@@ -81,6 +81,18 @@ omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
 		omen_search_seed(search, best[i].link, best[i].estimate);
 }
 
+/* Estimated distances of all entries, which have codes */
+void
+omen_hnsw_score_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
+						float *estimates)
+{
+	for (uint32 first = 0; first < hnsw->nentries; first += SCORE_BLOCK)
+		omen_query_block(query, hnsw->entry_pairs + first * hnsw->pair_stride,
+						 hnsw->pair_stride,
+						 Min(SCORE_BLOCK, hnsw->nentries - first),
+						 estimates + first);
+}
+
 /*
  * A new node may become an entry: always while the list has room, later with
  * the probability that keeps the list a uniform sample (reservoir sampling;

@@ -25,6 +25,7 @@
 #include "graph/graph_build.h"
 #include "hnsw/hnsw_build.h"
 #include "hnsw/hnsw_estimate.h"
+#include "hnsw/hnsw_range.h"
 #include "quant/quant_pq.h"
 
 /* Codes for measuring: so many, less if they are long */
@@ -83,6 +84,8 @@ typedef struct SampleCodes
 static void estimate_sizes(const OmenHnswMetaPageData *meta,
 						   const OmenQuantizer *quant, Size own_bytes,
 						   uint32 rows, OmenBuildEstimate *estimate);
+static double range_pages(const OmenHnswMetaPageData *meta,
+						  const OmenQuantizer *quant, uint32 rows);
 static double tid_map_pages(double rows, double blocks);
 static void estimate_time(const OmenHnswMetaPageData *meta,
 						  const StepCosts *costs, Size own_bytes,
@@ -177,6 +180,7 @@ estimate_sizes(const OmenHnswMetaPageData *meta, const OmenQuantizer *quant,
 	pages += ceil(Min(omen_hnsw_entry_capacity(meta), rows) /
 				  (double) (OMEN_PAGE_CONTENT / meta->entry_size));
 	pages += ceil(rows / (double) meta->slots_per_page);
+	pages += range_pages(meta, quant, rows);
 	if (own_bytes > meta->own_inline)
 		pages += rows * ceil((own_bytes - meta->own_inline) /
 							 (double) OMEN_PAGE_CONTENT);
@@ -194,6 +198,28 @@ estimate_sizes(const OmenHnswMetaPageData *meta, const OmenQuantizer *quant,
 		omen_build_mail_size(quant, &params);
 	estimate->private_bytes = FIXED_MEMORY +
 		omen_build_scratch_size(quant, &params);
+}
+
+/* Centres of ranges, and range codes */
+static double
+range_pages(const OmenHnswMetaPageData *meta, const OmenQuantizer *quant,
+			uint32 rows)
+{
+	OmenHnswMetaPageData built = *meta;
+	OmenQuantizer range_quant;
+	double		pages = 0;
+
+	built.built_nodes = rows;
+	omen_range_choose(&built, quant);
+	if (built.range_size > 0)
+		pages += ceil(omen_range_centres_size(&built) /
+					  (double) OMEN_PAGE_CONTENT);
+	if (omen_range_has_codes(&built))
+	{
+		omen_range_quantizer(quant, &range_quant);
+		pages += omen_range_pages(&built, omen_range_code_size(&range_quant));
+	}
+	return pages;
 }
 
 /* Leaves for as many offset numbers as a block of the table has rows */

@@ -31,6 +31,7 @@
 
 #include "hnsw/hnsw.h"
 #include "hnsw/hnsw_column.h"
+#include "hnsw/hnsw_range.h"
 #include "hnsw/hnsw_tidmap.h"
 
 /* Neighbours that are not diverse get a link back too, up to this many */
@@ -299,6 +300,8 @@ insert_node(InsertState *state)
 		omen_graph_draw_level(pg_prng_uint64(&pg_global_prng_state));
 	choose_links(state);
 	write_node(state);
+	omen_range_set_code(state->index, state->hnsw,
+						omen_link_number(state->link), state->pair);
 	omen_tidmap_set(state->index, state->hnsw, state->tid, state->link);
 	for (int i = 0; i < state->nback; i++)
 		link_back(state, &state->near[state->back[i]], i);

@@ -17,6 +17,7 @@
 
 #include "base/compat.h"
 #include "hnsw/hnsw.h"
+#include "hnsw/hnsw_range.h"
 #include "quant/quant_pq.h"
 
 /* Name by which the kept context is found again below rd_indexcxt */
@@ -34,7 +35,6 @@
 static void copy_meta(Buffer buffer, OmenHnswMetaPageData *meta);
 static OmenHnswIndex *find_kept(Relation index);
 static OmenHnswIndex *load_index(Relation index);
-static void *read_data(Relation index, BlockNumber block, Size size);
 static void load_codebook(Relation index, OmenHnswIndex *hnsw);
 static bool is_layout_valid(const OmenHnswMetaPageData *meta);
 static bool is_entry_list_valid(const OmenHnswMetaPageData *meta);
@@ -313,7 +313,7 @@ load_index(Relation index)
 	omen_hnsw_layout(meta, &hnsw->layout);
 	hnsw->quant = omen_quant_init_rotated(palloc(omen_quant_size(&meta->shape)),
 										  &meta->shape,
-										  read_data(index, meta->mean_start,
+										  omen_hnsw_read_data(index, meta->mean_start,
 													meta->shape.code_dims *
 													sizeof(float)),
 										  meta->max_norm2);
@@ -338,9 +338,9 @@ load_index(Relation index)
 	return hnsw;
 }
 
-/* What DATA pages hold from a block on; NULL if there are none */
-static void *
-read_data(Relation index, BlockNumber block, Size size)
+/* What DATA pages hold from a block on, palloc'd; NULL if there are none */
+void *
+omen_hnsw_read_data(Relation index, BlockNumber block, Size size)
 {
 	char	   *data;
 
@@ -370,7 +370,7 @@ static void
 load_codebook(Relation index, OmenHnswIndex *hnsw)
 {
 	const OmenHnswMetaPageData *meta = &hnsw->meta;
-	void	   *codebook = read_data(index, meta->codebook_start,
+	void	   *codebook = omen_hnsw_read_data(index, meta->codebook_start,
 									 omen_pq_codebook_size(&meta->shape));
 
 	if (codebook != NULL)
@@ -429,6 +429,9 @@ omen_hnsw_check_meta(Relation index, const OmenHnswMetaPageData *meta)
 	if (!is_entry_list_valid(meta))
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage describes an impossible list of entries.");
+	if (!omen_range_is_valid(meta))
+		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
+								 "The metapage describes impossible ranges of nodes.");
 }
 
 /*

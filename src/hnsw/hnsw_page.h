@@ -63,6 +63,13 @@
  *	| codes, 8 * 1000         | a bit for each node: NULL?    |
  *	+-------------------------+-------------------------------+
  *
+ * Ranges.  The nodes that a bulk build has written fall into ranges of
+ * range_size consecutive numbers, from range_first on.  DATA pages from
+ * range_start on have the pair codes of their centres, each as long as a
+ * multiple of 16 bytes; CODES pages from code_start on, before the key column,
+ * the nodes' range codes (OmenRangeCodeData in hnsw_range.h), as many as fit a
+ * page.
+ *
  * A reader of an older version: refuses an index whose metapage has another
  * version than OMEN_HNSW_VERSION, with a hint to REINDEX.
  *
@@ -147,6 +154,11 @@ typedef struct OmenHnswMetaPageData
 	BlockNumber map_start;		/* from here up to the end of the column, no
 								 * page ever holds nodes */
 	uint32		unused2;
+
+	uint32		range_size;		/* nodes of a range, 0: no ranges */
+	uint32		range_first;	/* number of the first one's first node */
+	BlockNumber range_start;	/* their centres */
+	BlockNumber code_start;	/* range codes; invalid: none */
 } OmenHnswMetaPageData;
 
 typedef OmenHnswMetaPageData *OmenHnswMetaPage;

@@ -21,7 +21,6 @@ static void prefetch_node(void *arg, OmenLink link);
 static void prefetch_slot(OmenHnswStore *store, OmenLink link, Size size);
 static int	nodes_ahead(void *arg);
 static void read_node_ahead(void *arg, OmenLink link);
-static bool has_block(OmenHnswStore *store, BlockNumber block);
 static void score_neighbours(OmenHnswStore *store, OmenVisit *visit);
 static int	read_neighbours_ahead(OmenHnswStore *store, const OmenVisit *visit,
 								  int from, int n);
@@ -78,7 +77,7 @@ omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link, OmenLockMode mode,
 	BlockNumber block = number / layout->slots_per_page;
 	Buffer		buffer;
 
-	if (!has_block(store, block))
+	if (!omen_hnsw_has_block(store, block))
 		return InvalidBuffer;
 	buffer = omen_page_read_hinted(store->index, block, OMEN_PAGE_NODE, mode,
 								   &store->hnsw->hints);
@@ -93,6 +92,28 @@ omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link, OmenLockMode mode,
 	}
 	omen_hnsw_check_slot(store->index, store->hnsw, buffer, *slot);
 	return buffer;
+}
+
+/* The link to the node that has this number now, or OMEN_LINK_INVALID */
+OmenLink
+omen_hnsw_find_link(OmenHnswStore *store, uint32 number)
+{
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	BlockNumber block = number / layout->slots_per_page;
+	OmenLink	link = OMEN_LINK_INVALID;
+	OmenHnswSlot slot;
+	Buffer		buffer;
+
+	if (!omen_hnsw_has_block(store, block))
+		return link;
+	buffer = omen_page_read_hinted(store->index, block, OMEN_PAGE_NODE,
+								   OMEN_LOCK_SHARE, &store->hnsw->hints);
+	slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+							   number % layout->slots_per_page);
+	if (slot->flags == OMEN_SLOT_USED)
+		link = omen_link_form(number, slot->version);
+	omen_page_release(buffer);
+	return link;
 }
 
 /*
@@ -119,8 +140,8 @@ omen_hnsw_allows(const OmenHnswStore *store, uint32 number, OmenHnswSlot slot,
 }
 
 /* Does the relation reach that far? */
-static bool
-has_block(OmenHnswStore *store, BlockNumber block)
+bool
+omen_hnsw_has_block(OmenHnswStore *store, BlockNumber block)
 {
 	if (unlikely(block >= store->nblocks))
 		store->nblocks = RelationGetNumberOfBlocks(store->index);
@@ -407,7 +428,7 @@ read_node_ahead(void *arg, OmenLink link)
 	BlockNumber block = omen_link_number(link) /
 		store->hnsw->layout.slots_per_page;
 
-	if (has_block(store, block))
+	if (omen_hnsw_has_block(store, block))
 		omen_page_read_ahead(store->index, block, &store->hnsw->hints);
 }
 

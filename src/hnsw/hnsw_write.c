@@ -17,6 +17,7 @@
 
 #include "hnsw/hnsw_build.h"
 #include "hnsw/hnsw_column.h"
+#include "hnsw/hnsw_range.h"
 #include "quant/quant_pq.h"
 
 /* NODE pages that a participant takes at a time */
@@ -109,6 +110,7 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 	meta->map_start = (BlockNumber) nblocks;
 	nblocks += omen_tidmap_build_plan(state, (BlockNumber) nblocks);
 	meta->built_nodes = shared->nnodes;
+	nblocks += omen_range_build_plan(state, (BlockNumber) nblocks);
 	if (meta->nkeys > 0 && shared->nnodes > 0)
 	{
 		meta->key_start = (BlockNumber) nblocks;
@@ -120,12 +122,13 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 	omen_bulk_extend(state->index, MAIN_FORKNUM, (BlockNumber) nblocks);
 }
 
-/* Write NODE pages until there are none left to be taken */
+/* Write NODE pages and range codes until there are none left to be taken */
 void
 omen_hnsw_write_nodes(OmenHnswBuildState *state)
 {
 	OmenBulkWriter *writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
-	BlockNumber npages = node_pages(state);
+	BlockNumber nnodes = node_pages(state);
+	BlockNumber npages = nnodes + omen_range_build_pages(state);
 
 	for (;;)
 	{
@@ -138,7 +141,10 @@ omen_hnsw_write_nodes(OmenHnswBuildState *state)
 		for (; page < end; page++)
 		{
 			omen_hnsw_build_tick(state);
-			write_node_page(state, writer, page);
+			if (page < nnodes)
+				write_node_page(state, writer, page);
+			else
+				omen_range_build_page(state, writer, page - nnodes);
 		}
 		omen_hnsw_build_progress(state, OMEN_BUILD_WRITE,
 								 state->shared->node_start + end,
@@ -167,6 +173,10 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 		write_data(writer, state->shared->meta.codebook_start,
 				   state->quant->codebook,
 				   omen_pq_codebook_size(&state->shared->meta.shape));
+	if (state->shared->meta.range_size > 0)
+		write_data(writer, state->shared->meta.range_start,
+				   omen_range_build_centres(state),
+				   omen_range_centres_size(&state->shared->meta));
 	write_entries(state, writer);
 
 	page = omen_bulk_page(writer, OMEN_HNSW_META_BLOCK);

@@ -5,7 +5,8 @@
  *
  * NOTES
  *	  A scan has three stages, each going on where the one before ended; one
- *	  that is to return much of the index begins with the last:
+ *	  that is to return much of the index begins with the last (filtered scans:
+ *	  omen_scan_filter.c):
  *
  *	  walk		best-first search with a pool of ef nodes;
  *	  widen		the same search resumed with a pool twice as large, as often
@@ -29,113 +30,17 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
 
-#include "hnsw/hnsw_rows.h"
-#include "hnsw/omen_scan.h"
-
-/*
- * A sequential pass costs about an eighth of a visit for each node: there
- * are no cache misses on the way and no neighbours to score.
- */
-#define SWEEP_FACTOR	8
-
-/*
- * Breadth of a walk for each row that it is to be good for.  With 1, recall@10
- * at ef_search 10 was .89 on mnist_784, where HNSW has .905; with 1.4 it is .95.
- */
-#define SPARE_BREADTH	1.4
-
-/*
- * Rows whose memory is touched ahead of time: LIMIT 10 looks at 14 of 128
- * dimensions.
- */
-#define ROWS_SOON		16
-
-/* Beyond this, keeping the pool in order costs more than sweeping */
-#define MAX_WALK_EF		32768
-
-/* A row that will probably be looked up or returned soon */
-typedef struct RowSoon
-{
-	float		estimate;
-	ItemPointerData tid;
-} RowSoon;
-
-typedef struct ScanItem
-{
-	pairingheap_node node;
-	float		key;			/* lower bound, or exact */
-	float		upper;
-	bool		exact;
-	bool		recheck;		/* the filter is not certain of its rows */
-	OmenLink	link;
-	OmenLink	more_tids;
-	int			ntids;
-	ItemPointerData tids[OMEN_SLOT_TIDS];
-} ScanItem;
-
-struct OmenScan
-{
-	OmenScanParams params;
-	MemoryContext context;
-	MemoryContext pass_context; /* items of the last sequential pass, or NULL */
-	OmenHnswIndex *hnsw;
-	OmenQuery  *query;
-	OmenHnswStore store;
-	OmenSearch *search;
-	OmenRowReader *rows;		/* NULL until the first look-up */
-
-	RowSoon		soon[2 * ROWS_SOON];	/* nearest first */
-	int			nsoon;
-	int			nasked;			/* of soon, read ahead */
-	int			nlooked;		/* rows looked up or returned since */
-
-	pairingheap *queue;
-	Size		nconsumed;		/* of search->found */
-	float		horizon;		/* keys beyond are not settled yet */
-	int			promised;		/* nodes that the first walk is good for */
-	int64		nreturned;		/* nodes with rows */
-
-	bool		sweeping;
-	bool		complete;		/* nothing can come any more */
-	float		cutoff_key;		/* the passes so far went up to here */
-	uint32		cutoff_number;
-
-	ScanItem   *current;		/* the node whose rows are being returned */
-	BlockNumber heap_blocks;	/* size of the table, at least */
-	ItemPointerData *list;		/* its TID list */
-	int			nlist;
-	int			next_tid;
-
-	OmenScanCounts counts;
-};
+#include "hnsw/omen_scan_state.h"
 
 static int	compare_items(const pairingheap_node *a,
 						  const pairingheap_node *b, void *arg);
-static void start_walk(OmenScan *scan);
-static bool walk_pays(OmenScan *scan, double ef);
-static void consume_found(OmenScan *scan);
-static void find_rows_soon(OmenScan *scan, Size first);
-static void add_row_soon(OmenScan *scan, const OmenFound *found);
-static void read_rows_ahead(OmenScan *scan);
 static bool extend(OmenScan *scan);
-static void sweep(OmenScan *scan);
-static void begin_pass(OmenScan *scan);
-static void sweep_page(OmenScan *scan, Buffer buffer, ScanItem *items,
-					   int *nitems);
-static bool wanted_by_pass(const OmenScan *scan, uint32 number, float key);
-static int	compare_pass_items(const void *a, const void *b);
 static float settled_up_to(const OmenScan *scan);
-static bool is_certain(const OmenScan *scan, const ScanItem *item);
-static bool verify(OmenScan *scan, ScanItem *item);
-static void check_tid(OmenScan *scan, const ScanItem *item,
-					  const ItemPointerData *tid);
+static bool is_certain(const OmenScan *scan, const OmenScanItem *item);
 static bool current_next(OmenScan *scan, ItemPointer tid);
 
 OmenScan *
@@ -150,6 +55,8 @@ omen_scan_begin(const OmenScanParams *params)
 	uint64		reads = omen_page_reads;
 
 	scan->params = *params;
+	if (params->allow && params->allow->kind == OMEN_ALLOW_ALL)
+		scan->params.allow = NULL;
 	scan->context = context;
 	scan->hnsw = omen_hnsw_open(params->index);
 	omen_hnsw_refresh_entries(params->index, scan->hnsw);
@@ -163,17 +70,21 @@ omen_scan_begin(const OmenScanParams *params)
 	{
 		scan->query = omen_query_init(palloc(omen_query_size(scan->hnsw->quant)),
 									  scan->hnsw->quant, value.payload);
+		scan->payload = value.payload;
 		omen_hnsw_store_init(&scan->store, params->index, scan->hnsw,
 							 scan->query);
-		scan->store.allow = params->allow;
-		start_walk(scan);
+		scan->store.allow = scan->params.allow;
+		if (omen_scan_is_filtered(scan))
+			omen_scan_start_filtered(scan);
+		else
+			omen_scan_start_walk(scan);
 	}
 	else
 	{
 		/* no order to speak of: everything in one sweep */
 		omen_hnsw_store_init(&scan->store, params->index, scan->hnsw, NULL);
-		scan->store.allow = params->allow;
-		scan->sweeping = true;
+		scan->store.allow = scan->params.allow;
+		scan->stage = OMEN_STAGE_PASS;
 		scan->horizon = -get_float4_infinity();
 	}
 	scan->counts.pages += omen_page_reads - reads;
@@ -190,7 +101,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 
 	for (;;)
 	{
-		ScanItem   *item;
+		OmenScanItem *item;
 
 		CHECK_FOR_INTERRUPTS();
 		if (current_next(scan, tid))
@@ -201,7 +112,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		}
 
 		if (pairingheap_is_empty(scan->queue) ||
-			((ScanItem *) pairingheap_first(scan->queue))->key >
+			((OmenScanItem *) pairingheap_first(scan->queue))->key >
 			settled_up_to(scan))
 		{
 			if (!scan->complete && extend(scan))
@@ -210,7 +121,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 				break;
 		}
 
-		item = (ScanItem *) pairingheap_remove_first(scan->queue);
+		item = (OmenScanItem *) pairingheap_remove_first(scan->queue);
 		if (is_certain(scan, item))
 		{
 			scan->current = item;
@@ -219,7 +130,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 			scan->list = NULL;
 			scan->nlist = 0;
 		}
-		else if (verify(scan, item))
+		else if (omen_scan_verify(scan, item))
 			pairingheap_add(scan->queue, &item->node);
 	}
 	scan->counts.pages += omen_page_reads - reads;
@@ -239,15 +150,6 @@ omen_scan_end(OmenScan *scan)
 	if (scan->rows)
 		omen_rows_close(scan->rows);
 	MemoryContextDelete(scan->context);
-}
-
-void
-omen_scan_pin_row(OmenScan *scan, IndexFetchTableData *fetch,
-				  const ItemPointerData *tid)
-{
-	scan->nlooked++;
-	read_rows_ahead(scan);
-	omen_rows_pin(fetch, scan->hnsw, tid);
 }
 
 bool
@@ -274,12 +176,28 @@ omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts)
 	counts->distances += scan->store.ndistances;
 }
 
+void
+omen_scan_move_queue(OmenScan *scan, MemoryContext context)
+{
+	pairingheap *queue = pairingheap_allocate(compare_items, NULL);
+
+	while (!pairingheap_is_empty(scan->queue))
+	{
+		OmenScanItem *item = MemoryContextAlloc(context, sizeof(OmenScanItem));
+
+		*item = *(OmenScanItem *) pairingheap_remove_first(scan->queue);
+		pairingheap_add(queue, &item->node);
+	}
+	pairingheap_free(scan->queue);
+	scan->queue = queue;
+}
+
 /* pairingheap puts the greatest first: turn the order round */
 static int
 compare_items(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 {
-	const ScanItem *x = (const ScanItem *) a;
-	const ScanItem *y = (const ScanItem *) b;
+	const OmenScanItem *x = (const OmenScanItem *) a;
+	const OmenScanItem *y = (const OmenScanItem *) b;
 
 	if (x->key != y->key)
 		return x->key < y->key ? 1 : -1;
@@ -289,138 +207,6 @@ compare_items(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 		return x->exact ? -1 : 1;
 	return -ItemPointerCompare((ItemPointer) &x->tids[0],
 							   (ItemPointer) &y->tids[0]);
-}
-
-static void
-start_walk(OmenScan *scan)
-{
-	double		ef = scan->params.ef;
-
-	/*
-	 * A walk is good for as many rows as it is broad, in the sense of HNSW,
-	 * if it has some nodes to spare; whoever wants more of it gets what it
-	 * settles, which is half of its pool, see omen_search_horizon().
-	 */
-	if (scan->params.k_hint <= scan->params.ef)
-	{
-		scan->promised = scan->params.k_hint;
-		ef = Max(ef, scan->params.k_hint * SPARE_BREADTH);
-	}
-	else if (scan->params.exhaustive)
-		ef = Max(ef, scan->params.k_hint * 2.0);
-	if (scan->params.exhaustive && !walk_pays(scan, ef))
-	{
-		scan->sweeping = true;
-		scan->horizon = -get_float4_infinity();
-		return;
-	}
-	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
-									  (int) ef, false);
-	omen_hnsw_seed(scan->hnsw, scan->query, scan->search);
-	if (scan->hnsw->entry_pairs)
-		scan->counts.distances += scan->hnsw->nentries;
-	omen_search_run(scan->search);
-	consume_found(scan);
-}
-
-/* Is a walk of this breadth cheaper than reading everything once? */
-static bool
-walk_pays(OmenScan *scan, double ef)
-{
-	double		nodes = (double) RelationGetNumberOfBlocks(scan->params.index) *
-		scan->hnsw->layout.slots_per_page;
-
-	return ef * SWEEP_FACTOR < nodes && ef <= MAX_WALK_EF;
-}
-
-/* Move what the walk has found since the last time into the queue */
-static void
-consume_found(OmenScan *scan)
-{
-	OmenSearch *search = scan->search;
-	Size		n = search->nfound - scan->nconsumed;
-	ScanItem   *items = palloc_extended(Max(n, 1) * sizeof(ScanItem),
-										MCXT_ALLOC_HUGE);
-
-	for (Size i = 0; i < n; i++)
-	{
-		const OmenFound *found = &search->found[scan->nconsumed + i];
-		ScanItem   *item = &items[i];
-
-		if (!found->allowed)
-			continue;
-		item->key = found->own.lower;
-		item->upper = found->own.upper;
-		item->exact = false;
-		item->recheck = found->recheck;
-		item->link = found->link;
-		item->more_tids = found->more_tids;
-		item->ntids = found->ntids;
-		memcpy(item->tids, found->tids, sizeof(item->tids));
-		pairingheap_add(scan->queue, &item->node);
-	}
-	find_rows_soon(scan, scan->nconsumed);
-	scan->nconsumed = search->nfound;
-	scan->horizon = omen_search_horizon(search);
-}
-
-/* The rows of the nearest nodes among those found: have them fetched */
-static void
-find_rows_soon(OmenScan *scan, Size first)
-{
-	const OmenSearch *search = scan->search;
-	ItemPointerData tids[lengthof(scan->soon)];
-	float		far = search->npool == 0 ? 0 :
-		search->pool[Min(search->npool, ROWS_SOON) - 1].estimate;
-
-	scan->nsoon = scan->nasked = scan->nlooked = 0;
-	for (Size i = first; i < search->nfound; i++)
-	{
-		const OmenFound *found = &search->found[i];
-
-		if (found->own.estimate <= far && found->ntids > 0 &&
-			found->allowed && scan->nsoon < lengthof(scan->soon))
-			add_row_soon(scan, found);
-	}
-	for (int i = 0; i < scan->nsoon; i++)
-		tids[i] = scan->soon[i].tid;
-	omen_rows_prefetch(scan->hnsw, tids, scan->nsoon);
-	read_rows_ahead(scan);
-}
-
-static void
-add_row_soon(OmenScan *scan, const OmenFound *found)
-{
-	int			at = scan->nsoon++;
-
-	for (; at > 0 && scan->soon[at - 1].estimate > found->own.estimate; at--)
-		scan->soon[at] = scan->soon[at - 1];
-	scan->soon[at].estimate = found->own.estimate;
-	scan->soon[at].tid = found->tids[0];
-}
-
-/* Of the rows to come, have as many under way as the tablespace is good for */
-static void
-read_rows_ahead(OmenScan *scan)
-{
-	Relation	heap = scan->params.heap;
-	int			ahead;
-
-	if (heap == NULL || scan->nasked == scan->nsoon)
-		return;
-	ahead = omen_rows_ahead(heap, scan->hnsw);
-	if (likely(ahead == 0))
-		return;
-	while (scan->nasked < Min(scan->nsoon, scan->nlooked + ahead))
-	{
-		const ItemPointerData *tid = &scan->soon[scan->nasked++].tid;
-		BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
-
-		if (unlikely(block >= scan->heap_blocks))
-			scan->heap_blocks = RelationGetNumberOfBlocks(heap);
-		if (block < scan->heap_blocks)
-			omen_rows_read_ahead(heap, scan->hnsw, tid);
-	}
 }
 
 /* Look further: the next stage or the next step of this one */
@@ -433,172 +219,14 @@ extend(OmenScan *scan)
 		scan->horizon = get_float4_infinity();
 		return false;
 	}
-	if (!scan->sweeping)
+	if (omen_scan_is_filtered(scan) && scan->query)
+		omen_scan_extend_filtered(scan);
+	else if (scan->stage == OMEN_STAGE_PASS || !omen_scan_widen_walk(scan))
 	{
-		double		ef = scan->search->ef * 2.0;
-
-		if (walk_pays(scan, ef) &&
-			omen_search_widen(scan->search, (int) ef))
-		{
-			omen_search_run(scan->search);
-			consume_found(scan);
-			return true;
-		}
-		scan->sweeping = true;
+		scan->stage = OMEN_STAGE_PASS;
+		omen_scan_pass(scan);
 	}
-	sweep(scan);
 	return true;
-}
-
-/*
- * One pass over all pages: the nearest nodes that neither the walk nor an
- * earlier pass has brought, as many as work_mem holds.
- */
-static void
-sweep(OmenScan *scan)
-{
-	Relation	index = scan->params.index;
-	int			keep = Max(work_mem * (Size) 1024 / sizeof(ScanItem) / 2, 1024);
-	ScanItem   *items;
-	int			nitems = 0;
-	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
-	OmenPageStream pages;
-	OmenPageKind kind;
-	Buffer		buffer;
-	bool		cut = false;
-
-	begin_pass(scan);
-	items = MemoryContextAllocHuge(scan->pass_context,
-								   (Size) keep * 2 * sizeof(ScanItem));
-	scan->horizon = get_float4_infinity();
-	omen_page_stream_begin(&pages, index, RelationGetNumberOfBlocks(index),
-						   strategy);
-	while ((buffer = omen_page_stream_next(&pages, OMEN_LOCK_SHARE, &kind)) !=
-		   InvalidBuffer)
-	{
-		if (nitems + scan->hnsw->layout.slots_per_page > keep * 2)
-		{
-			qsort(items, nitems, sizeof(ScanItem), compare_pass_items);
-			nitems = keep;
-			scan->horizon = items[keep - 1].key;
-			cut = true;
-		}
-		if (kind == OMEN_PAGE_NODE)
-			sweep_page(scan, buffer, items, &nitems);
-		omen_page_release(buffer);
-		CHECK_FOR_INTERRUPTS();
-	}
-	omen_page_stream_end(&pages);
-	FreeAccessStrategy(strategy);
-
-	qsort(items, nitems, sizeof(ScanItem), compare_pass_items);
-	if (nitems > keep || cut)
-	{
-		nitems = Min(nitems, keep);
-		scan->horizon = items[nitems - 1].key;
-	}
-	else
-		scan->complete = true;
-	if (nitems > 0)
-	{
-		scan->cutoff_key = items[nitems - 1].key;
-		scan->cutoff_number = omen_link_number(items[nitems - 1].link);
-	}
-	for (int i = 0; i < nitems; i++)
-		pairingheap_add(scan->queue, &items[i].node);
-}
-
-/*
- * Give back what the pass before took.  Of its items, only few are left: those
- * that turned out to lie beyond where it ended.
- */
-static void
-begin_pass(OmenScan *scan)
-{
-	MemoryContext context = AllocSetContextCreate(scan->context,
-												  "omendb scan pass",
-												  ALLOCSET_DEFAULT_SIZES);
-	pairingheap *queue = pairingheap_allocate(compare_items, NULL);
-
-	Assert(scan->current == NULL);
-	while (!pairingheap_is_empty(scan->queue))
-	{
-		ScanItem   *item = MemoryContextAlloc(context, sizeof(ScanItem));
-
-		*item = *(ScanItem *) pairingheap_remove_first(scan->queue);
-		pairingheap_add(queue, &item->node);
-	}
-	pairingheap_free(scan->queue);
-	scan->queue = queue;
-	if (scan->pass_context != NULL)
-		MemoryContextDelete(scan->pass_context);
-	scan->pass_context = context;
-}
-
-/* Of the NODE page, which is locked, the slots that are wanted */
-static void
-sweep_page(OmenScan *scan, Buffer buffer, ScanItem *items, int *nitems)
-{
-	const OmenHnswLayout *layout = &scan->hnsw->layout;
-	BlockNumber block = BufferGetBlockNumber(buffer);
-
-	for (int i = 0; i < layout->slots_per_page; i++)
-	{
-		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
-												i);
-		uint32		number = block * layout->slots_per_page + i;
-		OmenBounds	bounds = {0, 0, 0};
-		bool		recheck;
-		ScanItem   *item;
-
-		if (slot->flags != OMEN_SLOT_USED ||
-			!omen_hnsw_allows(&scan->store, number, slot, &recheck) ||
-			(scan->search && omen_search_was_visited(scan->search, number)))
-			continue;
-		omen_hnsw_check_slot(scan->params.index, scan->hnsw, buffer, slot);
-		if (scan->query)
-		{
-			bounds = omen_query_own(scan->query,
-									omen_hnsw_slot_own(&scan->store, buffer,
-													   slot));
-			scan->counts.distances++;
-		}
-		scan->counts.swept++;
-		if (!wanted_by_pass(scan, number, bounds.lower))
-			continue;
-		item = &items[(*nitems)++];
-		item->key = bounds.lower;
-		item->upper = bounds.upper;
-		item->exact = scan->query == NULL;
-		item->recheck = recheck;
-		item->link = omen_link_form(number, slot->version);
-		item->more_tids = slot->more_tids;
-		item->ntids = slot->ntids;
-		memcpy(item->tids, slot->tids, sizeof(item->tids));
-	}
-}
-
-/* Beyond what earlier passes brought, and not beyond what this one can */
-static bool
-wanted_by_pass(const OmenScan *scan, uint32 number, float key)
-{
-	if (key > scan->horizon)
-		return false;
-	return key > scan->cutoff_key ||
-		(key == scan->cutoff_key && number > scan->cutoff_number);
-}
-
-static int
-compare_pass_items(const void *a, const void *b)
-{
-	const ScanItem *x = a;
-	const ScanItem *y = b;
-	uint32		m = omen_link_number(x->link);
-	uint32		n = omen_link_number(y->link);
-
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	return m < n ? -1 : m > n;
 }
 
 /* Nodes that no stage has brought yet lie beyond this */
@@ -611,88 +239,30 @@ settled_up_to(const OmenScan *scan)
 
 /* No other node can be nearer than this one */
 static bool
-is_certain(const OmenScan *scan, const ScanItem *item)
+is_certain(const OmenScan *scan, const OmenScanItem *item)
 {
-	const ScanItem *rival;
+	const OmenScanItem *rival;
 
 	if (item->exact || item->upper <= item->key || scan->params.heap == NULL)
 		return true;
 	if (pairingheap_is_empty(scan->queue))
 		return item->upper <= settled_up_to(scan);
-	rival = (const ScanItem *) pairingheap_first(scan->queue);
+	rival = (const OmenScanItem *) pairingheap_first(scan->queue);
 	return item->upper <= rival->key;
-}
-
-/*
- * Replace an item's bounds by the exact distance.  Returns false if none of
- * its rows is visible: then nobody would see it returned.
- */
-static bool
-verify(OmenScan *scan, ScanItem *item)
-{
-	ItemPointerData *list;
-	int			nlist;
-	float		distance;
-	bool		visible = false;
-
-	if (scan->rows == NULL)
-		scan->rows = omen_rows_open(scan->params.heap, scan->params.index,
-									scan->params.snapshot, scan->hnsw,
-									scan->query);
-	for (int i = 0; i < item->ntids && !visible; i++)
-	{
-		check_tid(scan, item, &item->tids[i]);
-		scan->counts.verified++;
-		scan->nlooked++;
-		read_rows_ahead(scan);
-		visible = omen_rows_distance(scan->rows, &item->tids[i], &distance);
-	}
-	if (!visible && item->more_tids != OMEN_LINK_INVALID)
-	{
-		nlist = omen_hnsw_read_tids(&scan->store, item->more_tids, &list);
-		for (int i = 0; i < nlist && !visible; i++)
-		{
-			check_tid(scan, item, &list[i]);
-			scan->counts.verified++;
-			visible = omen_rows_distance(scan->rows, &list[i], &distance);
-		}
-		pfree(list);
-	}
-	if (!visible)
-		return false;
-	item->key = item->upper = distance;
-	item->exact = true;
-	return true;
-}
-
-/* A row beyond the end of the table: past it, the server sees a broken file */
-static void
-check_tid(OmenScan *scan, const ScanItem *item, const ItemPointerData *tid)
-{
-	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
-
-	if (likely(block < scan->heap_blocks) || scan->params.heap == NULL)
-		return;
-	scan->heap_blocks = RelationGetNumberOfBlocks(scan->params.heap);
-	if (block >= scan->heap_blocks)
-		omen_page_report_corrupt(scan->params.index,
-								 omen_link_number(item->link) /
-								 scan->hnsw->layout.slots_per_page,
-								 "A node refers to rows beyond the end of the table.");
 }
 
 /* The next row of the node that is being returned */
 static bool
 current_next(OmenScan *scan, ItemPointer tid)
 {
-	ScanItem   *item = scan->current;
+	OmenScanItem *item = scan->current;
 
 	if (item == NULL)
 		return false;
 	if (scan->next_tid < item->ntids)
 	{
 		*tid = item->tids[scan->next_tid++];
-		check_tid(scan, item, tid);
+		omen_scan_check_tid(scan, item, tid);
 		return true;
 	}
 	if (scan->next_tid == item->ntids && scan->list == NULL &&
@@ -702,7 +272,7 @@ current_next(OmenScan *scan, ItemPointer tid)
 	if (scan->next_tid - item->ntids < scan->nlist)
 	{
 		*tid = scan->list[scan->next_tid++ - item->ntids];
-		check_tid(scan, item, tid);
+		omen_scan_check_tid(scan, item, tid);
 		return true;
 	}
 	if (scan->list)

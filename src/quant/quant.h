@@ -217,6 +217,16 @@ extern void omen_quant_encode_fine(const OmenQuantizer *quant,
 								   const void *payload, uint8 *pair,
 								   float *scratch);
 
+/*
+ * The centre of some vectors, from their pair codes: add each to a sum
+ * (float[code_dims], zero at first), then form the pair code of the sum over n.
+ * Not of raw codes.
+ */
+extern void omen_quant_add_to_centre(const OmenQuantizer *quant,
+									 const uint8 *pair, float *sum);
+extern void omen_quant_form_centre(const OmenQuantizer *quant, float *sum,
+								   uint32 n, uint8 *pair);
+
 /* Graph distance of two pair codes */
 extern float omen_quant_pair_distance(const OmenQuantizer *quant,
 									  const uint8 *a, const uint8 *b);

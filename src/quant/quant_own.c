@@ -317,6 +317,34 @@ omen_own_to_pair(const OmenQuantizer *quant, const uint8 *own, uint8 *pair)
 	memcpy(pair, &factors, sizeof(factors));
 }
 
+/* --- centres --- */
+
+void
+omen_quant_add_to_centre(const OmenQuantizer *quant, const uint8 *pair,
+						 float *sum)
+{
+	OmenOwnFactors factors = omen_own_factors(pair);
+	const int8 *codes = omen_own_codes(pair);
+
+	Assert(quant->shape.own_kind != OMEN_OWN_RAW);
+
+	for (uint32 i = 0; i < quant->shape.code_dims; i++)
+		sum[i] += factors.scale * codes[i];
+}
+
+void
+omen_quant_form_centre(const OmenQuantizer *quant, float *sum, uint32 n,
+					   uint8 *pair)
+{
+	OmenOwnFactors factors;
+
+	for (uint32 i = 0; i < quant->shape.code_dims; i++)
+		sum[i] /= n;
+	omen_own_encode_i8(quant, sum, &factors,
+					   (int8 *) (pair + sizeof(factors)));
+	memcpy(pair, &factors, sizeof(factors));
+}
+
 /* --- distances of pairs --- */
 
 /* The coordinate that the reduction from inner product to distance adds */

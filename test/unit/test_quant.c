@@ -1196,6 +1196,51 @@ test_ranking(void)
 	}
 }
 
+/* The centre of vectors is where their mean is */
+static void
+test_centre(OmenQuantizerKind kind, int dims)
+{
+	enum
+	{
+		rows = 300
+	};
+	float	   *x = malloc((rows + 1) * dims * sizeof(float));
+	float	   *mean = calloc(dims, sizeof(float));
+	OmenQuantizer *quant = make_quantizer(OMEN_ELEMENT_F32, OMEN_METRIC_L2,
+										  dims, kind, NULL);
+	float	   *sum = calloc(quant->shape.code_dims, sizeof(float));
+	uint8	   *pair = malloc(quant->shape.pair_size);
+	OmenQuery  *query;
+	float		estimate;
+	float		exact;
+	char		name[100];
+
+	fill_normal((rows + 1) * dims, x);
+	for (int i = 0; i < rows; i++)
+	{
+		uint8	   *own = make_own(quant, x + i * dims);
+
+		omen_quant_own_to_pair(quant, own, pair);
+		omen_quant_add_to_centre(quant, pair, sum);
+		for (int j = 0; j < dims; j++)
+			mean[j] += x[i * dims + j] / rows;
+		free(own);
+	}
+	omen_quant_form_centre(quant, sum, rows, pair);
+	query = make_query(quant, x + rows * dims);
+	omen_query_block(query, pair, quant->shape.pair_size, 1, &estimate);
+	exact = omen_query_exact(query, mean);
+	snprintf(name, sizeof(name), "centre of %d dimensions: %g, is %g", dims,
+			 estimate, exact);
+	ok(fabsf(estimate - exact) < 0.01f * exact, name);
+	free(query);
+	free(pair);
+	free(sum);
+	free(quant);
+	free(mean);
+	free(x);
+}
+
 /* Half vectors give the codes of the floats they stand for */
 static void
 test_halves(OmenQuantizerKind kind, const char *name)
@@ -1663,6 +1708,9 @@ main(void)
 	}
 	test_links();
 	test_ranking();
+	test_centre(OMEN_QUANTIZER_SQ8, 128);
+	test_centre(OMEN_QUANTIZER_AUTO, 500);
+	test_centre(OMEN_QUANTIZER_PQ, 64);
 	test_halves(OMEN_QUANTIZER_AUTO, "half vectors are coded as floats are");
 	test_halves(OMEN_QUANTIZER_PQ, "the same with product codes");
 	test_product_codes();

@@ -1,0 +1,261 @@
+"""Searches under a filter: how much it lets through, and where that lies."""
+import itertools
+import os
+
+import numpy
+
+import measure
+import pg
+import recall
+import report
+import sets
+import workload as work
+
+TITLE = "searches under a filter"
+SETS = "sift_photos_1m"
+QUERIES = 100
+CLUSTERS = (2, 4, 10, 20, 50, 100, 333, 1000, 10000)
+CHANCES = 10000
+# uncorrelated: a random column; correlated: the query's own cluster;
+# anti-correlated: the cluster farthest from it, of a usual size
+WHERE = ("uncorrelated", "correlated", "anti-correlated")
+MODES = {"omendb": {"": "SELECT 1"},
+         "pgvector": {f" {mode}": f"SET hnsw.iterative_scan = {mode}"
+                      for mode in ("off", "relaxed_order", "strict_order")}}
+KNOBS = (20, 30, 40, 60, 80, 120, 160, 200, 300, 400)
+RECALL = 0.95
+
+
+def run(comparison):
+    return {name: measure_set(comparison, comparison.workload(name))
+            for name in comparison.sets_for(SETS)}
+
+
+class Columns:
+    """The columns that filters look at, by row number."""
+
+    def __init__(self, data, cache):
+        path = os.path.join(cache, "truth", f"{data.table}_clusters.npz")
+        self.counts = [n for n in CLUSTERS if data.rows >= 20 * n]
+        if not os.path.exists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            numpy.savez(path, **self._find(data))
+        with numpy.load(path) as file:
+            self._columns = {n: file[f"c{n}"] for n in self.counts}
+            self._centres = {n: file[f"x{n}"] for n in self.counts}
+        self.chance = numpy.random.default_rng(1).integers(
+            0, CHANCES, data.rows).astype(numpy.int32)
+
+    def _find(self, data):
+        found = {}
+        base = work.floats(data.base_array, data.metric)
+        for n in self.counts:
+            if n > 1000:
+                column, centres = split(base, found["c1000"], n // 1000)
+            else:
+                column, centres = cluster(base, n)
+            found[f"c{n}"], found[f"x{n}"] = column, centres
+        return found
+
+    def names(self):
+        return ["chance"] + [f"c{n}" for n in self.counts]
+
+    def row(self, number):
+        return [pg.int4(int(self.chance[number]))] + [
+            pg.int4(int(column[number])) for column in self._columns.values()]
+
+    def filters(self, where, count, queries):
+        """For each query a condition and the rows that meet it."""
+        if where == WHERE[0]:
+            limit = max(1, CHANCES // count)
+            kept = numpy.flatnonzero(self.chance < limit)
+            return [(f"chance < {limit}", kept)] * len(queries)
+        column, centres = self._columns[count], self._centres[count]
+        sizes = numpy.bincount(column, minlength=count)
+        usual = (sizes > len(column) / count / 2) & \
+            (sizes < len(column) / count * 2)
+        result = []
+        for query in queries:
+            far = ((centres - query) ** 2).sum(axis=1)
+            if where == WHERE[1]:
+                chosen = numpy.where(sizes > 0, far, numpy.inf).argmin()
+            else:
+                chosen = numpy.where(usual, far, -1).argmax()
+            result.append((f"c{count} = {chosen}",
+                           numpy.flatnonzero(column == chosen)))
+        return result
+
+
+def cluster(base, n):
+    """Nearest centres of the rows, and the centres, by k-means."""
+    import faiss
+    means = faiss.Kmeans(base.shape[1], n, niter=10, seed=1,
+                         max_points_per_centroid=100,
+                         min_points_per_centroid=1)
+    means.train(base)
+    return (means.index.search(base, 1)[1][:, 0].astype(numpy.int32),
+            means.centroids)
+
+
+def split(base, column, parts):
+    """Each cluster of a column divided into so many."""
+    result = numpy.zeros(len(base), numpy.int32)
+    centres = numpy.full((parts * (column.max() + 1), base.shape[1]),
+                         numpy.inf, numpy.float32)
+    for value in range(column.max() + 1):
+        rows = numpy.flatnonzero(column == value)
+        if len(rows):
+            own, found = cluster(base[rows], min(parts, len(rows)))
+            result[rows] = value * parts + own
+            centres[value * parts:value * parts + len(found)] = found
+    return result, centres
+
+
+def ensure(peer, data, columns, table):
+    """A table with the columns, and all indexes."""
+    db = peer.connect()
+    if not peer.has_table(db, table):
+        names = columns.names()
+        db.query(f"CREATE TABLE {table} (id int, embedding "
+                 f"vector({data.dim}), {' int, '.join(names)} int)")
+        db.copy_binary(table, (
+            [pg.int4(number), pg.vector(values), *columns.row(number)]
+            for number, values in enumerate(itertools.islice(data.base(),
+                                                             data.rows))))
+        for name in names:
+            db.query(f"CREATE INDEX ON {table} ({name})")
+        peer.create_index(db, table, data.metric)
+        db.query(f"VACUUM ANALYZE {table}")
+    db.close()
+
+
+def measure_set(comparison, data):
+    columns = Columns(data, comparison.cache)
+    table = f"{data.table}_filter"
+    queries = work.floats(data.query_array[:QUERIES], data.metric)
+    for peer in comparison.servers:
+        ensure(peer, data, columns, table)
+    measure.pin(comparison.core)
+    searchers = {peer.name: Searcher(peer, data, comparison.core, table)
+                 for peer in comparison.servers}
+    result = {"rows": data.rows, "dim": data.dim, "knobs": {}, "plain": {},
+              "cells": []}
+    for name, searcher in searchers.items():
+        result["knobs"][name] = searcher.choose_knob(data)
+        result["plain"][name] = searcher.plain(comparison.repeats)
+    for where, count in itertools.product(WHERE, columns.counts):
+        filters = columns.filters(where, count, queries)
+        truth = true_neighbours(data, filters)
+        for name, searcher in searchers.items():
+            for mode, setting in MODES[name].items():
+                cell = searcher.cell(data, filters, truth, setting,
+                                     comparison.repeats)
+                cell.update(where=where, share=1 / count, peer=name + mode,
+                            ratio=cell["cpu_us"] / result["plain"][name])
+                result["cells"].append(cell)
+    for searcher in searchers.values():
+        searcher.close()
+    measure.pin(None)
+    return result
+
+
+def true_neighbours(data, filters):
+    """Ids of the nearest rows that meet each query's condition."""
+    if all(kept is filters[0][1] for _, kept in filters):
+        kept = filters[0][1]
+        near = work.exact(data.base_array[kept],
+                          data.query_array[:len(filters)], data.metric)
+        return [kept[row][:data.k].tolist() for row in near]
+    result = []
+    for number, (_, kept) in enumerate(filters):
+        near = work.exact(data.base_array[kept],
+                          data.query_array[number:number + 1], data.metric)
+        result.append(kept[near[0]][:data.k].tolist())
+    return result
+
+
+class Searcher:
+    """A session; statements are prepared with their conditions in place, so
+    that their plans are made for these."""
+
+    def __init__(self, peer, data, core, table):
+        self._db = peer.connect(core)
+        self._setting, self._table = peer.setting, table
+        self._operator, self._k = sets.OPERATORS[data.metric], data.k
+        self._parameters = [pg.vector(values) for values in
+                            itertools.islice(data.queries(), QUERIES)]
+        self._known = {}
+        self._db.query("SET plan_cache_mode = force_generic_plan")
+
+    def _statement(self, condition):
+        if condition not in self._known:
+            name = f"s{len(self._known)}"
+            self._db.prepare(name, f"SELECT id FROM {self._table} "
+                             f"WHERE {condition} ORDER BY embedding "
+                             f"{self._operator} $1::vector LIMIT {self._k}")
+            self._known[condition] = name
+        return self._known[condition]
+
+    def _forget(self):
+        self._db.query("DEALLOCATE ALL")
+        self._known = {}
+
+    def _pass(self, conditions):
+        """Rows found for each query, and mean CPU time in us."""
+        names = [self._statement(condition) for condition in conditions]
+        cpu = self._db.cpu_ns()
+        found = [self._db.ids(*one) for one in zip(names, self._parameters)]
+        return found, (self._db.cpu_ns() - cpu) / len(found) / 1e3
+
+    def choose_knob(self, data):
+        """The least breadth that is good without a filter."""
+        count = len(self._parameters)
+        for knob in KNOBS:
+            self._db.query(f"SET {self._setting} = {knob}")
+            found, _ = self._pass(["true"] * count)
+            if data.recall(found) >= RECALL:
+                break
+        return knob
+
+    def plain(self, repeats):
+        """CPU time without a filter."""
+        conditions = ["true"] * len(self._parameters)
+        return numpy.median([self._pass(conditions)[1]
+                             for _ in range(repeats + 1)][1:])
+
+    def cell(self, data, filters, truth, setting, repeats):
+        self._forget()
+        self._db.query(setting)
+        conditions = [condition for condition, _ in filters]
+        passes = [self._pass(conditions) for _ in range(repeats + 1)][1:]
+        found = passes[0][0]
+        hits = sum(recall.count_hits(
+            ids, near, lambda wanted, n=number: data.distances(n, wanted))
+                   for number, (ids, near) in enumerate(zip(found, truth)))
+        return {"recall": hits / sum(map(len, truth)),
+                "found": sum(map(len, found)) / len(found),
+                "lacking": sum(len(near) - len(ids) for ids, near
+                               in zip(found, truth)),
+                "cpu_us": float(numpy.median([cpu for _, cpu in passes]))}
+
+    def close(self):
+        self._db.close()
+
+
+def make_report(result, folder):
+    lines = []
+    for name, one in result.items():
+        knobs = ", ".join(f"{peer} {knob}, {one['plain'][peer]:.0f} us"
+                          for peer, knob in one["knobs"].items())
+        lines += [f"### {name}: {one['rows']:,} rows, {one['dim']} dimensions",
+                  "", f"ef for recall {RECALL} without a filter, and CPU of a "
+                  f"statement then: {knobs}. Below: CPU of a whole statement, "
+                  "and how many times that is.", ""]
+        lines += report.table(
+            ["filter", "lets through", "peer", "recall", "rows", "CPU us",
+             "x plain"],
+            [(cell["where"], f"{cell['share']:.2%}", cell["peer"],
+              f"{cell['recall']:.3f}", f"{cell['found']:.2f}",
+              cell["cpu_us"], f"{cell['ratio']:.1f}")
+             for cell in one["cells"]])
+    return lines

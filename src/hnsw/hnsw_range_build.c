@@ -1,0 +1,121 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_range_build.c
+ *	  Ranges of node numbers and range codes in a bulk build.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "hnsw/hnsw_build.h"
+#include "hnsw/hnsw_range.h"
+
+/* At most so many members of a range are averaged: more move it little */
+#define CENTRE_SAMPLE	256
+
+static void form_centre(OmenHnswBuildState *state, uint32 range, uint8 *pair);
+
+/* How many pages from the block on are taken: centres, then codes */
+BlockNumber
+omen_range_build_plan(OmenHnswBuildState *state, BlockNumber block)
+{
+	OmenHnswMetaPageData *meta = &state->shared->meta;
+	BlockNumber end = block;
+
+	meta->range_first = state->shared->node_start *
+		state->layout.slots_per_page;
+	omen_range_choose(meta, state->quant);
+	if (meta->range_size == 0)
+		return 0;
+	meta->range_start = block;
+	end += (omen_range_centres_size(meta) + OMEN_PAGE_CONTENT - 1) /
+		OMEN_PAGE_CONTENT;
+	if (omen_range_has_codes(meta))
+	{
+		meta->code_start = end;
+		end += omen_range_build_pages(state);
+	}
+	return end - block;
+}
+
+/* Pages of range codes */
+BlockNumber
+omen_range_build_pages(const OmenHnswBuildState *state)
+{
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+	OmenQuantizer quant;
+
+	if (!omen_range_has_codes(meta))
+		return 0;
+	omen_range_quantizer(state->quant, &quant);
+	return omen_range_pages(meta, omen_range_code_size(&quant));
+}
+
+/* All centres, palloc'd */
+uint8 *
+omen_range_build_centres(OmenHnswBuildState *state)
+{
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+	Size		stride = omen_range_stride(meta);
+	uint32		n = omen_range_count(meta);
+	uint8	   *centres = palloc0(n * stride);
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		omen_hnsw_build_tick(state);
+		form_centre(state, i, centres + i * stride);
+	}
+	return centres;
+}
+
+/* The n-th page of range codes */
+void
+omen_range_build_page(OmenHnswBuildState *state, OmenBulkWriter *writer,
+					  BlockNumber n)
+{
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+	Page		page = omen_bulk_page(writer, meta->code_start + n);
+	OmenQuantizer quant;
+	Size		size;
+	uint32		position;
+	uint32		end;
+	uint8	   *centre = palloc(meta->shape.pair_size);
+	uint32		range = PG_UINT32_MAX;
+
+	omen_range_quantizer(state->quant, &quant);
+	size = omen_range_code_size(&quant);
+	position = n * (OMEN_PAGE_CONTENT / size);
+	end = Min(position + OMEN_PAGE_CONTENT / size, state->shared->nnodes);
+	omen_page_init(page, OMEN_PAGE_CODES, 0);
+	for (char *at = omen_page_content(page); position < end; at += size)
+	{
+		if (position / meta->range_size != range)
+		{
+			range = position / meta->range_size;
+			form_centre(state, range, centre);
+		}
+		omen_range_encode(&quant, centre,
+						  omen_build_code(state->build, position++),
+						  (OmenRangeCode) at);
+	}
+	pfree(centre);
+}
+
+/* The pair code of a range's centre; each participant computes the same */
+static void
+form_centre(OmenHnswBuildState *state, uint32 range, uint8 *pair)
+{
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+	float	   *sum = state->scratch;
+	uint32		from = range * meta->range_size;
+	uint32		nodes = Min(meta->range_size, state->shared->nnodes - from);
+	uint32		n = Min(nodes, CENTRE_SAMPLE);
+
+	memset(sum, 0, meta->shape.code_dims * sizeof(float));
+	for (uint32 i = 0; i < n; i++)
+		omen_quant_add_to_centre(state->quant,
+								 omen_build_code(state->build, from +
+												 (uint64) i * nodes / n),
+								 sum);
+	omen_quant_form_centre(state->quant, sum, n, pair);
+}

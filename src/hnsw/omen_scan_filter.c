@@ -1,0 +1,617 @@
+/*-------------------------------------------------------------------------
+ *
+ * omen_scan_filter.c
+ *	  How a filtered scan finds the nearest of the allowed nodes.
+ *
+ * NOTES
+ *	  Four ways, each best for some sets (src/hnsw/README.md has figures):
+ *
+ *	  exact		measure every allowed node: for few of them;
+ *	  ranged	look through the ranges of node numbers that are nearest to the
+ *				query: for sets that are thin, here or everywhere;
+ *	  sweep		walk as if there were no filter until enough allowed nodes have
+ *				been met: for sets that are not thin near the query;
+ *	  seeded	walk from allowed nodes to allowed nodes: for large sets that lie
+ *				elsewhere.
+ *
+ *	  The choice is made by predicted cost, from the number of allowed nodes and
+ *	  from their share in the ranges nearest to the query.  A walk that costs
+ *	  twice of what was predicted, or ends short of rows, is given up for the
+ *	  ranges or, where there are none, all allowed nodes; what it has found is
+ *	  kept.
+ *
+ *	  Conditions on keys do not say which nodes they allow, before each is seen:
+ *	  then it is a sweep, and how thin the set is turns out on the way.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/float.h"
+
+#include "graph/numberset.h"
+#include "graph/pool_heap.h"
+#include "hnsw/hnsw_range.h"
+#include "hnsw/omen_scan_state.h"
+
+/*
+ * Costs in visits of a walk, some 1.1 us with 128 dimensions: to measure a node
+ * by its own slot, or all slots one after the other; to score all centres; to
+ * look at a range code, and at a page of them.
+ */
+#define NODE_COST		0.2
+#define PAGEWISE_COST	0.12
+#define RANGES_COST		15
+#define CODE_COST		0.016
+#define CODE_PAGE_COST	0.12
+
+/* Below this, measuring all nodes costs less than to think about it */
+#define FEW_NODES		150
+
+/* Visits beyond twice of those predicted, until a walk is given up */
+#define WALK_ALLOWANCE	100
+
+/* Keeping a larger pool in order costs more than to refill it */
+#define MAX_POOL		2048
+
+/* Entries that are the neighbourhood of a query, and an ample share of them */
+#define NEAR_ENTRIES	32
+#define LARGE_SHARE		0.25
+
+/* Of a smaller set there are hardly that many anywhere */
+#define ENTRIES_SHARE	0.05
+
+/* Where a walk among allowed nodes starts */
+#define ALLOWED_SEEDS	16
+
+static bool look_at_entries(OmenScan *scan);
+static OmenPoolEntry *score_entries(OmenScan *scan);
+static void look_at_ranges(OmenScan *scan);
+static bool walk_further(OmenScan *scan);
+static bool look_further(OmenScan *scan);
+static int	grow(int n, int factor);
+static int	first_keep(const OmenScan *scan);
+static OmenFilterStrategy choose_strategy(OmenScan *scan);
+static double exact_cost(const OmenScan *scan);
+static double ranged_cost(const OmenScan *scan);
+static double codes_cost(const OmenScan *scan, double wanted);
+static double tail_cost(const OmenScan *scan);
+static double sweep_cost(const OmenScan *scan);
+static double seeded_cost(const OmenScan *scan);
+static double nodes_of_ranges(const OmenScan *scan);
+static double wanted_of_ranges(const OmenScan *scan);
+static double ranges_to_look_at(const OmenScan *scan);
+static int	verified_of_ranges(const OmenScan *scan);
+static bool is_elsewhere(const OmenScan *scan);
+static int	sweep_breadth(const OmenScan *scan);
+static int	seeded_breadth(const OmenScan *scan);
+static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
+static void begin_walk(OmenScan *scan, OmenFilterStrategy strategy);
+static int	walk_pool(const OmenScan *scan);
+static void find_share(OmenScan *scan);
+static Size count_allowed(const OmenSearch *search);
+static void give_up_walk(OmenScan *scan);
+static bool must_give_up(const OmenScan *scan);
+static void seed_near(OmenScan *scan);
+static void seed_allowed(OmenScan *scan);
+static bool seed_number(OmenScan *scan, uint32 number, float estimate);
+
+void
+omen_scan_start_filtered(OmenScan *scan)
+{
+	const OmenAllowSet *allow = scan->params.allow;
+	OmenFilterStrategy strategy = scan->params.strategy;
+	double		wanted = scan->params.k_hint > 0 ? scan->params.k_hint :
+		Max(scan->params.ef / 4, 1);
+
+	scan->nodes = Max(1, (double) scan->hnsw->layout.slots_per_page *
+					  RelationGetNumberOfBlocks(scan->params.index));
+	scan->allowed = omen_scan_has_bitset(scan) ? Max(allow->cardinality, 1) :
+		scan->nodes;
+	scan->wanted_rows = (int) Min(wanted, Min(scan->allowed,
+											  PG_INT32_MAX / 4));
+	scan->keep = first_keep(scan);
+	scan->near_share = scan->allowed / scan->nodes;
+	if (!omen_scan_has_bitset(scan))
+		strategy = OMEN_FILTER_AUTO;
+	else if (strategy == OMEN_FILTER_SWEEP)
+		look_at_entries(scan);
+	else if (strategy != OMEN_FILTER_AUTO ||
+			 (scan->allowed > FEW_NODES &&
+			  !(scan->near_share >= ENTRIES_SHARE && look_at_entries(scan))))
+		look_at_ranges(scan);
+
+	if (strategy == OMEN_FILTER_AUTO)
+		strategy = choose_strategy(scan);
+	if (strategy == OMEN_FILTER_RANGED && scan->ranges.n == 0)
+		strategy = OMEN_FILTER_EXACT;
+	scan->counts.strategy = strategy;
+	begin_strategy(scan, strategy);
+}
+
+/*
+ * The share of allowed nodes among the nearest entries, which a sweep has to
+ * score anyway.  True if it is so large that there is no need to know better.
+ */
+static bool
+look_at_entries(OmenScan *scan)
+{
+	const OmenHnswIndex *hnsw = scan->hnsw;
+	double		share = scan->near_share;
+	Size		n = hnsw->nentries;
+	int			near = 0;
+	int			allowed = 0;
+
+	if (hnsw->entry_pairs == NULL || n < NEAR_ENTRIES)
+		return false;
+	scan->entries = score_entries(scan);
+	while (near < NEAR_ENTRIES)
+	{
+		OmenPoolEntry entry = omen_pool_heap_pop(scan->entries, &n);
+
+		if (near < OMEN_SCAN_SEEDS)
+			scan->seeds[near] = entry;
+		near++;
+		allowed += omen_allow_test(scan->params.allow,
+								   omen_link_number(entry.link));
+	}
+	if ((double) allowed / near < LARGE_SHARE)
+		return false;
+
+	/* the sample is small: it has to contradict what is known */
+	if (fabs((double) allowed / near - share) > 0.2)
+		share = (double) allowed / near;
+	scan->near_share = share;
+	return sweep_cost(scan) < exact_cost(scan);
+}
+
+static OmenPoolEntry *
+score_entries(OmenScan *scan)
+{
+	const OmenHnswIndex *hnsw = scan->hnsw;
+	OmenPoolEntry *heap = palloc(hnsw->nentries * sizeof(OmenPoolEntry));
+	float	   *estimates = palloc(hnsw->nentries * sizeof(float));
+
+	omen_hnsw_score_entries(hnsw, scan->query, estimates);
+	scan->counts.distances += hnsw->nentries;
+	for (uint32 i = 0; i < hnsw->nentries; i++)
+	{
+		heap[i].estimate = isnan(estimates[i]) ? get_float4_infinity() :
+			estimates[i];
+		heap[i].link = hnsw->entry_links[i];
+	}
+	omen_pool_heap_form(heap, hnsw->nentries);
+	pfree(estimates);
+	return heap;
+}
+
+static void
+look_at_ranges(OmenScan *scan)
+{
+	if (scan->params.strategy != OMEN_FILTER_EXACT &&
+		omen_scan_find_ranges(scan))
+		scan->near_share = omen_scan_near_share(scan);
+}
+
+void
+omen_scan_extend_filtered(OmenScan *scan)
+{
+	switch (scan->stage)
+	{
+		case OMEN_STAGE_WALK:
+			if (walk_further(scan))
+				return;
+			break;
+		case OMEN_STAGE_RANGES:
+			if (look_further(scan))
+				return;
+			break;
+		case OMEN_STAGE_PASS:
+			scan->keep = grow(scan->keep, 16);
+			omen_scan_pass(scan);
+			return;
+	}
+	scan->counts.switches++;
+	begin_strategy(scan, OMEN_FILTER_EXACT);
+}
+
+/* For twice as many rows, unless all nodes are cheaper */
+static bool
+walk_further(OmenScan *scan)
+{
+	Size		nfound = scan->search->nfound;
+
+	if (scan->search->nvisits >= exact_cost(scan))
+		return false;
+	scan->filter.breadth = grow(scan->filter.breadth, 2);
+	scan->filter.max_visits = scan->search->nvisits +
+		(uint64) exact_cost(scan);
+	omen_search_run(scan->search);
+	if (scan->search->nfound == nfound)
+		return false;
+	omen_scan_consume_found(scan);
+	return true;
+}
+
+/* The same through more ranges */
+static bool
+look_further(OmenScan *scan)
+{
+	if (scan->wanted * 4 >= scan->allowed)
+		return false;
+	scan->wanted *= 4;
+	scan->nranges *= 4;
+	scan->keep = grow(scan->keep, 4);
+	scan->verify = grow(scan->verify, 4);
+	omen_scan_pass_ranges(scan);
+	return true;
+}
+
+static int
+grow(int n, int factor)
+{
+	return (int) Min((double) n * factor, PG_INT32_MAX / 4);
+}
+
+/*
+ * The exact pass keeps little more than is wanted: its end is an exact bound.
+ * Product codes leave the order open, so that more must be looked at.
+ */
+static int
+first_keep(const OmenScan *scan)
+{
+	double		keep = 2.0 * scan->wanted_rows + 16;
+
+	if (scan->hnsw->meta.shape.own_kind == OMEN_OWN_PQ)
+		keep *= 8;
+	return (int) Min(keep, Min(scan->allowed, PG_INT32_MAX / 4));
+}
+
+/* The cheapest of what suits the set */
+static OmenFilterStrategy
+choose_strategy(OmenScan *scan)
+{
+	OmenFilterStrategy best = OMEN_FILTER_EXACT;
+	double		cost = exact_cost(scan);
+	double		other;
+
+	if (scan->allowed <= FEW_NODES)
+		return best;
+	if (scan->ranges.n > 0)
+	{
+		other = ranged_cost(scan);
+		if (other < cost)
+		{
+			cost = other;
+			best = OMEN_FILTER_RANGED;
+		}
+	}
+	other = is_elsewhere(scan) ? seeded_cost(scan) : sweep_cost(scan);
+	if (other < cost)
+		best = is_elsewhere(scan) ? OMEN_FILTER_SEEDED : OMEN_FILTER_SWEEP;
+	return best;
+}
+
+/* Are the allowed nodes not where the query is? */
+static bool
+is_elsewhere(const OmenScan *scan)
+{
+	return scan->near_share < scan->allowed / scan->nodes / 2;
+}
+
+static double
+exact_cost(const OmenScan *scan)
+{
+	return scan->allowed *
+		(omen_scan_has_bitset(scan) ? NODE_COST : PAGEWISE_COST);
+}
+
+static double
+ranged_cost(const OmenScan *scan)
+{
+	double		wanted = wanted_of_ranges(scan);
+
+	return RANGES_COST + Min(wanted * NODE_COST, codes_cost(scan, wanted)) +
+		tail_cost(scan);
+}
+
+/* Range codes of so many nodes, and to measure the best; infinity without */
+static double
+codes_cost(const OmenScan *scan, double wanted)
+{
+	double		share = is_elsewhere(scan) ? 0.5 : scan->near_share;
+	double		pages;
+
+	if (!omen_range_has_codes(&scan->hnsw->meta))
+		return get_float8_infinity();
+	pages = Min(wanted, wanted / share / scan->hnsw->range_codes_per_page);
+	return wanted * CODE_COST + pages * CODE_PAGE_COST +
+		verified_of_ranges(scan) * NODE_COST;
+}
+
+/* Nodes that were inserted after the ranges were made */
+static double
+tail_cost(const OmenScan *scan)
+{
+	const OmenHnswMetaPageData *meta = &scan->hnsw->meta;
+
+	return NODE_COST * omen_allow_count(scan->params.allow,
+										meta->range_first + meta->built_nodes,
+										scan->params.allow->nbits);
+}
+
+/* Some visits to come near, then as many as it takes to meet allowed nodes */
+static double
+sweep_cost(const OmenScan *scan)
+{
+	return 25 + 1.25 * sweep_breadth(scan) / scan->near_share;
+}
+
+static double
+seeded_cost(const OmenScan *scan)
+{
+	return 1.8 * seeded_breadth(scan);
+}
+
+/*
+ * So many nodes the nearest ranges must hold to have 95 % of the answer: of a
+ * million, 98,000 for a tenth that is allowed, and the more the thinner the set.
+ * Where a walk has to look farther for as much, so must this: word vectors that
+ * need an ef of 100 have .98, and would have .80 if that did not count.
+ */
+static double
+nodes_of_ranges(const OmenScan *scan)
+{
+	return 98000 * pow(scan->nodes / 1e6, 0.4) *
+		pow(scan->params.ef / 40.0, 0.7) *
+		pow(0.1 / scan->near_share, 0.2) *
+		pow(scan->wanted_rows / 10.0, 0.25);
+}
+
+/*
+ * How many allowed nodes that makes.  If all of them are elsewhere, their ranges
+ * are about equally near.
+ */
+static double
+wanted_of_ranges(const OmenScan *scan)
+{
+	double		wanted = scan->near_share * nodes_of_ranges(scan);
+
+	if (is_elsewhere(scan))
+		wanted = Max(scan->allowed * 0.42, 15000);
+	return Min(Max(wanted, 3.0 * scan->wanted_rows), scan->allowed);
+}
+
+/*
+ * A set that is thick where the query is has its last nodes anywhere: no need to
+ * look for those.
+ */
+static double
+ranges_to_look_at(const OmenScan *scan)
+{
+	if (is_elsewhere(scan))
+		return scan->ranges.n;
+	return 1.5 * nodes_of_ranges(scan) / scan->hnsw->meta.range_size;
+}
+
+/*
+ * And how many of them to measure, if the others' range codes speak so.  The
+ * fewer bits a code has, the less it tells.
+ */
+static int
+verified_of_ranges(const OmenScan *scan)
+{
+	double		verify = 50 + 7.0 * scan->wanted_rows;
+
+	verify *= Max(128.0 / scan->hnsw->meta.shape.code_dims, 1);
+
+	/* and little about nodes that are far and all equally so */
+	if (is_elsewhere(scan))
+		verify *= Min(Max(scan->allowed / 15000, 1.4), 4);
+	return (int) Min(Max(verify, scan->keep),
+					 Min(scan->allowed, PG_INT32_MAX / 4));
+}
+
+/*
+ * Allowed nodes to look for.  A thin set needs fewer for the same recall: more
+ * nodes are visited between them.
+ */
+static int
+sweep_breadth(const OmenScan *scan)
+{
+	double		breadth = scan->params.ef * pow(scan->near_share, 0.55);
+
+	/* a cluster: its border is near some queries, and the set thinner there */
+	if (scan->near_share > 1.5 * scan->allowed / scan->nodes)
+		breadth *= 1.15;
+	return (int) Max(ceil(breadth), scan->wanted_rows);
+}
+
+/* The same for a walk that meets allowed nodes only, none of them near */
+static int
+seeded_breadth(const OmenScan *scan)
+{
+	double		breadth = 5.6 * scan->params.ef *
+		pow(scan->allowed / scan->nodes, -0.32);
+
+	return (int) Min(Max(breadth, 4.0 * scan->wanted_rows), PG_INT32_MAX / 4);
+}
+
+static void
+begin_strategy(OmenScan *scan, OmenFilterStrategy strategy)
+{
+	switch (strategy)
+	{
+		case OMEN_FILTER_AUTO:
+		case OMEN_FILTER_EXACT:
+			scan->stage = OMEN_STAGE_PASS;
+			omen_scan_pass(scan);
+			break;
+		case OMEN_FILTER_RANGED:
+			scan->stage = OMEN_STAGE_RANGES;
+			scan->promised = scan->wanted_rows;
+			scan->wanted = wanted_of_ranges(scan);
+			scan->nranges = ranges_to_look_at(scan);
+			scan->verify = verified_of_ranges(scan);
+			scan->by_codes = codes_cost(scan, scan->wanted) <
+				scan->wanted * NODE_COST;
+			scan->brought = omen_numberset_create(CurrentMemoryContext,
+												  scan->keep * 2, NULL);
+			omen_scan_pass_ranges(scan);
+			break;
+		case OMEN_FILTER_SWEEP:
+		case OMEN_FILTER_SEEDED:
+			begin_walk(scan, strategy);
+			break;
+	}
+}
+
+static void
+begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
+{
+	bool		seeded = strategy == OMEN_FILTER_SEEDED;
+
+	scan->stage = OMEN_STAGE_WALK;
+	scan->promised = scan->wanted_rows;
+	scan->filter.allowed_only = seeded ? scan->params.allow : NULL;
+	scan->filter.breadth = seeded ? seeded_breadth(scan) :
+		sweep_breadth(scan);
+	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
+		(2 * (seeded ? seeded_cost(scan) : sweep_cost(scan)));
+	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
+									  walk_pool(scan), false);
+	scan->search->filter = &scan->filter;
+	if (seeded)
+		seed_allowed(scan);
+	else
+		seed_near(scan);
+	if (!omen_scan_has_bitset(scan))
+		find_share(scan);
+	omen_search_run(scan->search);
+	omen_scan_consume_found(scan);
+	if (must_give_up(scan))
+		give_up_walk(scan);
+}
+
+/* For ranges, which may not have been looked at yet, or for all nodes */
+static void
+give_up_walk(OmenScan *scan)
+{
+	OmenFilterStrategy strategy = OMEN_FILTER_EXACT;
+
+	scan->counts.switches++;
+	if (omen_scan_has_bitset(scan) && scan->ranges.n == 0)
+		look_at_ranges(scan);
+	if (scan->ranges.n > 0 && ranged_cost(scan) < exact_cost(scan))
+		strategy = OMEN_FILTER_RANGED;
+	begin_strategy(scan, strategy);
+}
+
+/*
+ * The pool holds what is nearer than the last allowed node to be found: by
+ * chance these may be some more.  To refill it would cost as much as the walk.
+ */
+static int
+walk_pool(const OmenScan *scan)
+{
+	double		share = scan->filter.allowed_only ? 1 : scan->near_share;
+	double		allowed = scan->filter.breadth +
+		3 * sqrt(scan->filter.breadth * (1 - Min(share, 1)));
+
+	return (int) Min(1.1 * allowed / share + 8, MAX_POOL);
+}
+
+/* Walk a bit to see how many nodes are allowed here, and plan the rest */
+static void
+find_share(OmenScan *scan)
+{
+	OmenSearch *search = scan->search;
+
+	scan->filter.max_visits = WALK_ALLOWANCE;
+	omen_search_run(search);
+	scan->near_share = Max(count_allowed(search), 1) /
+		Max(search->nvisits, 1.0);
+	scan->filter.breadth = sweep_breadth(scan);
+	scan->filter.max_visits = (uint64) exact_cost(scan);
+}
+
+static Size
+count_allowed(const OmenSearch *search)
+{
+	Size		n = 0;
+
+	for (Size i = 0; i < search->nfound; i++)
+		n += search->found[i].allowed;
+	return n;
+}
+
+/*
+ * Did the walk end short of rows, or cost too much?  With the rows at hand, one
+ * does not go to far greater expense.
+ */
+static bool
+must_give_up(const OmenScan *scan)
+{
+	if (count_allowed(scan->search) < scan->wanted_rows)
+		return true;
+	return scan->search->nvisits >= scan->filter.max_visits &&
+		Min(exact_cost(scan), scan->ranges.n > 0 ? ranged_cost(scan) :
+			get_float8_infinity()) < 2 * scan->search->nvisits;
+}
+
+static void
+seed_near(OmenScan *scan)
+{
+	if (scan->entries)
+	{
+		for (int i = 0; i < OMEN_SCAN_SEEDS; i++)
+			omen_search_seed(scan->search, scan->seeds[i].link,
+							 scan->seeds[i].estimate);
+		return;
+	}
+	omen_hnsw_seed(scan->hnsw, scan->query, scan->search);
+	if (scan->hnsw->entry_pairs)
+		scan->counts.distances += scan->hnsw->nentries;
+}
+
+/*
+ * Allowed nodes to start from: one of each of the nearest ranges that have
+ * some, or, without ranges, of equal parts of the numbers.
+ */
+static void
+seed_allowed(OmenScan *scan)
+{
+	const OmenAllowSet *allow = scan->params.allow;
+	uint32		nparts = scan->ranges.n > 0 ? scan->ranges.n : ALLOWED_SEEDS;
+	int			nseeds = 0;
+
+	for (uint32 i = 0; i < nparts && nseeds < ALLOWED_SEEDS; i++)
+	{
+		uint32		from = (uint64) i * allow->nbits / nparts;
+		uint32		end = (uint64) (i + 1) * allow->nbits / nparts;
+		float		estimate = -get_float4_infinity();
+		uint32		number;
+
+		if (scan->ranges.n > 0)
+			omen_range_bounds(&scan->hnsw->meta,
+							  omen_scan_nth_range(scan, i, &estimate), &from,
+							  &end);
+		number = omen_allow_next(allow, from, end);
+		if (number < end && seed_number(scan, number, estimate))
+			nseeds++;
+	}
+}
+
+static bool
+seed_number(OmenScan *scan, uint32 number, float estimate)
+{
+	OmenLink	link = omen_hnsw_find_link(&scan->store, number);
+
+	if (link == OMEN_LINK_INVALID)
+		return false;
+	omen_search_seed(scan->search, link, estimate);
+	return true;
+}

@@ -1,0 +1,405 @@
+/*-------------------------------------------------------------------------
+ *
+ * omen_scan_ranges.c
+ *	  Filtered scans by ranges of node numbers, see hnsw_range.h.
+ *
+ * NOTES
+ *	  All centres are compared with the query.  Of the nearest ranges, the range
+ *	  codes of allowed nodes are scored, the best of them measured by their own
+ *	  codes.  Without range codes, all of them are measured.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/float.h"
+
+#include "graph/numberset.h"
+#include "graph/pool_heap.h"
+#include "hnsw/hnsw_range.h"
+#include "hnsw/omen_scan_state.h"
+
+/* Ranges that are the neighbourhood of a query */
+#define NEAR_RANGES		20
+
+/* Pages of range codes whose first lines are under way while one is read */
+#define PAGES_AHEAD		6
+
+/* The part of a page of range codes that belongs to one range */
+typedef struct RangePage
+{
+	uint32		from;			/* numbers, the first of them allowed */
+	uint32		end;
+	float		base;			/* distance of the range's centre */
+} RangePage;
+
+/* A way through the pages of the nearest ranges */
+typedef struct RangeWalk
+{
+	uint32		next;			/* range, in the order of distance */
+	uint32		from;			/* what is left of the one before */
+	uint32		end;
+	float		base;
+	double		seen;			/* allowed nodes of the ranges so far */
+} RangeWalk;
+
+/* Range codes to be scored together, and the best so far */
+typedef struct RangeScores
+{
+	int			n;
+	uint32	   *numbers;
+	float	   *f_add;			/* the centre's distance is in it */
+	float	   *f_rescale;
+	float	   *estimates;
+	uint8	   *codes;
+	Size		code_size;
+
+	Size		nbest;			/* a heap, the farthest first: */
+	OmenPoolEntry *best;		/* with negative estimates, numbers as links */
+	int			keep;
+} RangeScores;
+
+static void pass_by_slots(OmenScan *scan, OmenPassItems *items);
+static void pass_by_codes(OmenScan *scan, OmenPassItems *items);
+static void pass_over_tail(OmenScan *scan, OmenPassItems *items);
+static RangeScores *create_scores(OmenScan *scan);
+static bool next_page(OmenScan *scan, RangeWalk *walk, RangePage *page);
+static void copy_codes(OmenScan *scan, RangeScores *scores,
+					   const RangePage *range);
+static inline void copy_code(uint8 *to, const uint8 *from, Size size);
+static void prefetch_code(OmenScan *scan, uint32 number);
+static void score_codes(OmenScan *scan, RangeScores *scores);
+static void keep_best(RangeScores *scores, uint32 number, float estimate);
+static void measure_best(OmenScan *scan, RangeScores *scores,
+						 OmenPassItems *items);
+
+bool
+omen_scan_find_ranges(OmenScan *scan)
+{
+	OmenHnswIndex *hnsw = scan->hnsw;
+	OmenScanRanges *ranges = &scan->ranges;
+	uint32		n = omen_range_count(&hnsw->meta);
+	float	   *estimates;
+
+	if (!omen_range_load(scan->params.index, hnsw))
+		return false;
+	estimates = palloc(n * sizeof(float));
+	omen_query_block(scan->query, hnsw->range_centres,
+					 omen_range_stride(&hnsw->meta), n, estimates);
+	scan->counts.distances += n;
+	ranges->heap = palloc(n * sizeof(OmenPoolEntry));
+	for (uint32 i = 0; i < n; i++)
+	{
+		ranges->heap[i].estimate = isnan(estimates[i]) ?
+			get_float4_infinity() : estimates[i];
+		ranges->heap[i].link = i;
+	}
+	pfree(estimates);
+	omen_pool_heap_form(ranges->heap, n);
+	ranges->n = ranges->nheap = n;
+	return true;
+}
+
+/* The n-th nearest range, from 0, and how far its centre is */
+uint32
+omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate)
+{
+	OmenScanRanges *ranges = &scan->ranges;
+	const OmenPoolEntry *entry = &ranges->heap[ranges->n - 1 - n];
+
+	Assert(n < ranges->n);
+	while (ranges->n - ranges->nheap <= n)
+	{
+		OmenPoolEntry nearest = omen_pool_heap_pop(ranges->heap,
+												   &ranges->nheap);
+
+		ranges->heap[ranges->nheap] = nearest;
+	}
+	if (estimate)
+		*estimate = entry->estimate;
+	return entry->link;
+}
+
+/* The share of allowed nodes in the nearest ranges */
+double
+omen_scan_near_share(OmenScan *scan)
+{
+	uint64		nodes = 0;
+	uint64		allowed = 0;
+
+	for (uint32 i = 0; i < Min(NEAR_RANGES, scan->ranges.n); i++)
+	{
+		uint32		from;
+		uint32		end;
+
+		omen_range_bounds(&scan->hnsw->meta,
+						  omen_scan_nth_range(scan, i, NULL), &from, &end);
+		allowed += omen_allow_count(scan->params.allow, from, end);
+		nodes += end - from;
+	}
+
+	/* none is no share to reckon with */
+	return Max(allowed, 0.5) / nodes;
+}
+
+void
+omen_scan_pass_ranges(OmenScan *scan)
+{
+	OmenPassItems items;
+
+	omen_scan_begin_pass(scan, &items, scan->keep);
+	if (scan->by_codes)
+		pass_by_codes(scan, &items);
+	else
+		pass_by_slots(scan, &items);
+	pass_over_tail(scan, &items);
+
+	omen_scan_cut_items(&items);
+	for (int i = 0; i < items.n; i++)
+	{
+		bool		found;
+
+		omen_numberset_insert(scan->brought,
+							  omen_link_number(items.items[i].link), &found);
+	}
+	scan->horizon = -get_float4_infinity();
+	omen_scan_queue_items(scan, &items);
+}
+
+static void
+pass_by_slots(OmenScan *scan, OmenPassItems *items)
+{
+	uint32		numbers[OMEN_NUMBER_BLOCK];
+	int			n = 0;
+	double		seen = 0;
+
+	for (uint32 i = 0; i < Min(scan->ranges.n, scan->nranges) &&
+		 seen < scan->wanted; i++)
+	{
+		uint32		from;
+		uint32		end;
+
+		omen_range_bounds(&scan->hnsw->meta,
+						  omen_scan_nth_range(scan, i, NULL), &from, &end);
+		while (from < end)
+		{
+			int			listed = omen_scan_list_allowed(scan->params.allow,
+														&from, end,
+														numbers + n,
+														OMEN_NUMBER_BLOCK - n);
+
+			n += listed;
+			seen += listed;
+			if (n == OMEN_NUMBER_BLOCK)
+			{
+				omen_scan_measure(scan, numbers, n, items);
+				n = 0;
+			}
+		}
+	}
+	omen_scan_measure(scan, numbers, n, items);
+}
+
+/* What was inserted after the ranges were made, whichever is near */
+static void
+pass_over_tail(OmenScan *scan, OmenPassItems *items)
+{
+	const OmenHnswMetaPageData *meta = &scan->hnsw->meta;
+	uint32		numbers[OMEN_NUMBER_BLOCK];
+	uint32		from = meta->range_first + meta->built_nodes;
+	int			n;
+
+	while ((n = omen_scan_list_allowed(scan->params.allow, &from,
+									   scan->params.allow->nbits, numbers,
+									   OMEN_NUMBER_BLOCK)) > 0)
+		omen_scan_measure(scan, numbers, n, items);
+}
+
+static void
+pass_by_codes(OmenScan *scan, OmenPassItems *items)
+{
+	RangeScores *scores = create_scores(scan);
+	RangeWalk	walk = {0};
+	RangePage	pages[PAGES_AHEAD];
+	int			npages = 0;
+	int			at = 0;
+
+	/* a ring: the place of the page that is read is filled with a later one */
+	while (npages < PAGES_AHEAD && next_page(scan, &walk, &pages[npages]))
+		npages++;
+	while (npages > 0)
+	{
+		copy_codes(scan, scores, &pages[at]);
+		if (!next_page(scan, &walk, &pages[at]))
+		{
+			npages--;
+			memmove(&pages[at], &pages[at + 1],
+					(npages - at) * sizeof(RangePage));
+			at--;
+		}
+		at = at + 1 >= npages ? 0 : at + 1;
+	}
+	measure_best(scan, scores, items);
+}
+
+/* The next page that has codes of allowed nodes; its lines are asked for */
+static bool
+next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
+{
+	const OmenHnswIndex *hnsw = scan->hnsw;
+	const OmenAllowSet *allow = scan->params.allow;
+	uint32		per_page = hnsw->range_codes_per_page;
+	uint32		first = hnsw->meta.range_first;
+	uint32		number;
+
+	while ((number = omen_allow_next(allow, walk->from, walk->end)) ==
+		   walk->end)
+	{
+		if (walk->next >= Min(scan->ranges.n, scan->nranges) ||
+			walk->seen >= scan->wanted)
+			return false;
+		omen_range_bounds(&hnsw->meta,
+						  omen_scan_nth_range(scan, walk->next++, &walk->base),
+						  &walk->from, &walk->end);
+		walk->seen += omen_allow_count(allow, walk->from, walk->end);
+	}
+	page->from = number;
+	page->end = Min(walk->end,
+					first + ((number - first) / per_page + 1) * per_page);
+	page->base = walk->base;
+	walk->from = page->end;
+	prefetch_code(scan, number);
+	return true;
+}
+
+static RangeScores *
+create_scores(OmenScan *scan)
+{
+	OmenHnswIndex *hnsw = scan->hnsw;
+	RangeScores *scores = palloc0(sizeof(RangeScores));
+
+	if (scan->ranges.query == NULL)
+		scan->ranges.query =
+			omen_query_init(palloc(omen_query_size(&hnsw->range_quant)),
+							&hnsw->range_quant, scan->payload);
+	scores->numbers = palloc(OMEN_NUMBER_BLOCK * sizeof(uint32));
+	scores->f_add = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
+	scores->f_rescale = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
+	scores->estimates = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
+	scores->code_size = hnsw->range_quant.shape.link_size;
+	scores->codes = palloc(OMEN_NUMBER_BLOCK * scores->code_size);
+	scores->keep = scan->verify;
+	scores->best = palloc(scores->keep * sizeof(OmenPoolEntry));
+	return scores;
+}
+
+static void
+copy_codes(OmenScan *scan, RangeScores *scores, const RangePage *range)
+{
+	OmenHnswIndex *hnsw = scan->hnsw;
+	uint32		numbers[OMEN_NUMBER_BLOCK];
+	Size		size = scores->code_size;
+	uint32		from = range->from;
+	int			n = omen_scan_list_allowed(scan->params.allow, &from,
+										   range->end, numbers,
+										   lengthof(numbers));
+	Buffer		buffer;
+	const char *first;
+
+	CHECK_FOR_INTERRUPTS();
+	if (scores->n + n > OMEN_NUMBER_BLOCK)
+		score_codes(scan, scores);
+	buffer = omen_range_read_code(scan->params.index, hnsw, range->from,
+								  OMEN_LOCK_SHARE);
+	first = (const char *) omen_range_page_code(hnsw, BufferGetPage(buffer),
+												range->from);
+	size += offsetof(OmenRangeCodeData, code);
+	for (int i = 1; i < n; i++)
+		__builtin_prefetch(first + (numbers[i] - range->from) * size);
+	for (int i = 0; i < n; i++)
+	{
+		const OmenRangeCodeData *code = (const OmenRangeCodeData *)
+			(first + (numbers[i] - range->from) * size);
+		int			at = scores->n++;
+
+		scores->numbers[at] = numbers[i];
+		scores->f_add[at] = range->base + omen_range_lengthen(code->f_add);
+		scores->f_rescale[at] = omen_range_lengthen(code->f_rescale);
+		copy_code(scores->codes + at * scores->code_size, code->code,
+				  scores->code_size);
+	}
+	omen_page_release(buffer);
+}
+
+/* A multiple of 4 bytes, few of them: no call for that */
+static inline void
+copy_code(uint8 *to, const uint8 *from, Size size)
+{
+	for (Size i = 0; i < size; i += sizeof(uint32))
+		memcpy(to + i, from + i, sizeof(uint32));
+}
+
+static void
+prefetch_code(OmenScan *scan, uint32 number)
+{
+	const OmenHnswIndex *hnsw = scan->hnsw;
+	Size		size = omen_range_code_size(&hnsw->range_quant);
+
+	omen_page_prefetch_memory(omen_range_code_block(hnsw, number),
+							  MAXALIGN(SizeOfPageHeaderData) +
+							  (number - hnsw->meta.range_first) %
+							  hnsw->range_codes_per_page * size,
+							  size, &hnsw->hints);
+}
+
+static void
+score_codes(OmenScan *scan, RangeScores *scores)
+{
+	omen_query_links(scan->ranges.query, 0, scores->n, scores->f_add,
+					 scores->f_rescale, scores->codes, scores->estimates);
+	scan->counts.distances += scores->n;
+	for (int i = 0; i < scores->n; i++)
+		keep_best(scores, scores->numbers[i], scores->estimates[i]);
+	scores->n = 0;
+}
+
+static void
+keep_best(RangeScores *scores, uint32 number, float estimate)
+{
+	OmenPoolEntry entry;
+
+	entry.estimate = isnan(estimate) ? -get_float4_infinity() : -estimate;
+	entry.link = number;
+	entry.visited = false;
+	if (scores->nbest < scores->keep)
+	{
+		scores->best[scores->nbest++] = entry;
+		omen_pool_heap_rise(scores->best, scores->nbest - 1);
+	}
+	else if (entry.estimate > scores->best[0].estimate)
+	{
+		scores->best[0] = entry;
+		omen_pool_heap_sink(scores->best, scores->nbest, 0);
+	}
+}
+
+static void
+measure_best(OmenScan *scan, RangeScores *scores, OmenPassItems *items)
+{
+	uint32		numbers[OMEN_NUMBER_BLOCK];
+	int			n = 0;
+
+	score_codes(scan, scores);
+	for (Size i = 0; i < scores->nbest; i++)
+	{
+		numbers[n++] = scores->best[i].link;
+		if (n == OMEN_NUMBER_BLOCK || i == scores->nbest - 1)
+		{
+			omen_scan_measure(scan, numbers, n, items);
+			n = 0;
+		}
+	}
+}

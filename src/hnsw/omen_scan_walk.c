@@ -1,0 +1,115 @@
+/*-------------------------------------------------------------------------
+ *
+ * omen_scan_walk.c
+ *	  The first stage of a scan: a best-first search, and widening it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "utils/float.h"
+
+#include "hnsw/omen_scan_state.h"
+
+/*
+ * A sequential pass costs about an eighth of a visit for each node: there
+ * are no cache misses on the way and no neighbours to score.
+ */
+#define SWEEP_FACTOR	8
+
+/*
+ * Breadth of a walk for each row that it is to be good for.  With 1, recall@10
+ * at ef_search 10 was .89 on mnist_784, where HNSW has .905; with 1.4 it is .95.
+ */
+#define SPARE_BREADTH	1.4
+
+/* Beyond this, keeping the pool in order costs more than sweeping */
+#define MAX_WALK_EF		32768
+
+static bool walk_pays(OmenScan *scan, double ef);
+
+void
+omen_scan_start_walk(OmenScan *scan)
+{
+	double		ef = scan->params.ef;
+
+	/*
+	 * A walk is good for as many rows as it is broad, in the sense of HNSW,
+	 * if it has some nodes to spare; whoever wants more of it gets what it
+	 * settles, which is half of its pool, see omen_search_horizon().
+	 */
+	if (scan->params.k_hint <= scan->params.ef)
+	{
+		scan->promised = scan->params.k_hint;
+		ef = Max(ef, scan->params.k_hint * SPARE_BREADTH);
+	}
+	else if (scan->params.exhaustive)
+		ef = Max(ef, scan->params.k_hint * 2.0);
+	if (scan->params.exhaustive && !walk_pays(scan, ef))
+	{
+		scan->stage = OMEN_STAGE_PASS;
+		scan->horizon = -get_float4_infinity();
+		return;
+	}
+	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
+									  (int) ef, false);
+	omen_hnsw_seed(scan->hnsw, scan->query, scan->search);
+	if (scan->hnsw->entry_pairs)
+		scan->counts.distances += scan->hnsw->nentries;
+	omen_search_run(scan->search);
+	omen_scan_consume_found(scan);
+}
+
+bool
+omen_scan_widen_walk(OmenScan *scan)
+{
+	double		ef = scan->search->ef * 2.0;
+
+	if (!walk_pays(scan, ef) || !omen_search_widen(scan->search, (int) ef))
+		return false;
+	omen_search_run(scan->search);
+	omen_scan_consume_found(scan);
+	return true;
+}
+
+/* Is a walk of this breadth cheaper than reading everything once? */
+static bool
+walk_pays(OmenScan *scan, double ef)
+{
+	double		nodes = (double) RelationGetNumberOfBlocks(scan->params.index) *
+		scan->hnsw->layout.slots_per_page;
+
+	return ef * SWEEP_FACTOR < nodes && ef <= MAX_WALK_EF;
+}
+
+void
+omen_scan_consume_found(OmenScan *scan)
+{
+	OmenSearch *search = scan->search;
+	Size		n = search->nfound - scan->nconsumed;
+	OmenScanItem *items = palloc_extended(Max(n, 1) * sizeof(OmenScanItem),
+										MCXT_ALLOC_HUGE);
+
+	for (Size i = 0; i < n; i++)
+	{
+		const OmenFound *found = &search->found[scan->nconsumed + i];
+		OmenScanItem *item = &items[i];
+
+		if (!found->allowed)
+			continue;
+		item->key = found->own.lower;
+		item->upper = found->own.upper;
+		item->exact = false;
+		item->recheck = found->recheck;
+		item->link = found->link;
+		item->more_tids = found->more_tids;
+		item->ntids = found->ntids;
+		memcpy(item->tids, found->tids, sizeof(item->tids));
+		pairingheap_add(scan->queue, &item->node);
+	}
+	omen_scan_find_rows_soon(scan, scan->nconsumed);
+	scan->nconsumed = search->nfound;
+	scan->horizon = omen_search_horizon(search);
+}
