@@ -79,8 +79,8 @@ lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 
 	arena->params = *params;
 	arena->stride = TYPEALIGN(16, pair_size);
-	arena->list_size = Max(Min(params->ef_construction, OMEN_SELECT_MAX / 2),
-						   2 * params->max_links);
+	arena->list_size = omen_build_list_size(params->ef_construction,
+											params->max_links, params->n);
 	arena->rounds = omen_build_rounds(params->ef_construction);
 
 #define PART(field, bytes) \
@@ -114,6 +114,17 @@ omen_build_rounds(int ef_construction)
 {
 	return ef_construction < 48 ? 1 :
 		Min(2 + ef_construction / 160, OMEN_MAX_ROUNDS);
+}
+
+/* Candidates that a node collects */
+int
+omen_build_list_size(int ef_construction, int max_links, double rows)
+{
+	int			size = Max(ef_construction, 2 * max_links);
+
+	if (rows > OMEN_HUGE_SET)
+		size += size / 2;
+	return Max(Min(size, OMEN_SELECT_MAX / 2), 2 * max_links);
 }
 
 OmenBuild *
@@ -201,6 +212,7 @@ allocate_scratch(OmenBuild *build)
 	build->candidates = (float *) palloc(size);
 	size = OMEN_PAIR_ROWS * OMEN_LEAF_MAX * sizeof(float);
 	build->leaf_rows = (float *) palloc(size);
+	build->thinning = (OmenThinning *) palloc(sizeof(OmenThinning));
 	build->distances = (float *) palloc(OMEN_MAX_LEADERS * sizeof(float));
 	build->keys = (uint64 *) palloc(OMEN_MAX_KEYS * sizeof(uint64));
 	omen_mail_attach(build);
@@ -260,6 +272,7 @@ omen_build_scratch_size(const OmenQuantizer *quant,
 	size += (Size) arena.list_size * omen_select_width(arena.list_size) *
 		sizeof(float);
 	size += OMEN_PAIR_ROWS * OMEN_LEAF_MAX * sizeof(float) +
+		sizeof(OmenThinning) +
 		OMEN_MAX_LEADERS * sizeof(float) + OMEN_MAX_KEYS * sizeof(uint64);
 	size += members * (omen_build_leaf_keep(&arena, params->n) *
 					   OMEN_LEAF_ROOM * sizeof(uint64) +

@@ -53,6 +53,13 @@
 #define OMEN_LARGE_SET			300000
 #define OMEN_LEAF_SIZE_LARGE	300
 
+/*
+ * Beyond so many nodes, they collect half as many candidates again: in a set
+ * with nine near copies of each vector, links to anything else come from
+ * further down the list.
+ */
+#define OMEN_HUGE_SET			2000000
+
 /* Nearest that a row of a leaf passes on, unless there are many links */
 #define OMEN_LEAF_KEEP			16
 
@@ -64,6 +71,9 @@
 
 /* Up to so many nodes, a row of a leaf passes on as many as max_links */
 #define OMEN_SMALL_SET			20000
+
+/* Orders in which near copies stand for each other */
+#define OMEN_RANKINGS			4
 
 /* Independent clusterings at most */
 #define OMEN_MAX_ROUNDS			6
@@ -191,7 +201,18 @@ typedef struct OmenCluster
 	int			room;			/* size of each list in near[] */
 	uint64	   *near;
 	uint16	   *nnear;
+	uint32		nseen;			/* rows of leaves so far */
+	uint32		ncopied;		/* those that had near copies there */
+	bool		thinned;		/* the leaf at work is */
 } OmenCluster;
+
+/* Who is seen by whom in a leaf with near copies; arrays by place in it */
+typedef struct OmenThinning
+{
+	uint32		ranks[OMEN_LEAF_MAX];
+	float		limits[OMEN_RANKINGS][OMEN_LEAF_MAX];	/* seen from so far */
+	float		seen[OMEN_LEAF_MAX];	/* distances of one row */
+} OmenThinning;
 
 /* One participant's view of the construction, and its result */
 struct OmenBuild
@@ -236,6 +257,7 @@ struct OmenBuild
 	OmenPairMatrix *matrix;		/* NULL if sizes of codes vary */
 	float	   *candidates;		/* distances between a node's candidates */
 	float	   *leaf_rows;		/* of OMEN_LEAF_MAX distances each */
+	OmenThinning *thinning;
 	float	   *distances;
 	uint64	   *keys;
 	OmenMailChunk **outbox;		/* by range: the chunk being filled, or NULL */
@@ -245,6 +267,8 @@ struct OmenBuild
 
 /* graph_build.c */
 extern int	omen_build_rounds(int ef_construction);
+extern int	omen_build_list_size(int ef_construction, int max_links,
+								 double rows);
 extern void omen_build_once(OmenBuild *build, void (*setup) (OmenBuild *));
 extern bool omen_build_claim(OmenBuild *build, uint32 total, uint32 chunk,
 							 uint32 *first, uint32 *end);
@@ -293,6 +317,16 @@ extern void omen_mail_deliver(OmenBuild *build,
 							  void (*receive) (OmenBuild *,
 											   const OmenLetter *),
 							  void (*finish) (OmenBuild *, uint32 range));
+
+/* graph_build_thin.c */
+extern void omen_thin_begin(OmenThinning *thinning, const uint32 *nodes,
+							int n);
+extern void omen_thin_note(OmenThinning *thinning, const float *distances,
+						   int n, int i);
+extern const float *omen_thin_row(OmenThinning *thinning, uint32 node,
+								  const float *distances, int n, int keep);
+extern bool omen_thin_has_copies(const uint64 *keys, int nkeys, int keep);
+extern int	omen_thin_choose(uint64 *keys, int nkeys, int keep);
 
 /* graph_build_nearest.c */
 extern int	omen_build_below_bound(const float *distances, int n, int keep,

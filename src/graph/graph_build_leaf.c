@@ -15,22 +15,57 @@
 
 #include "graph/graph_build.h"
 
-static void compare_leaf_rows(OmenBuild *build, const uint32 *nodes, int n,
-							  int first, int nrows);
+static void load_leaf(OmenBuild *build, const OmenCluster *cluster,
+					  const uint32 *items, int n, uint32 *nodes);
+static void prepare_thinning(OmenBuild *build, const uint32 *nodes, int n);
+static void add_nearest(OmenBuild *build, OmenCluster *cluster, uint32 item,
+						const float *distances, const uint32 *nodes, int n);
+static void compare_leaf_rows(OmenBuild *build, int n, int first, int nrows);
 static int	choose_nearest(const float *distances, const uint32 *nodes, int n,
 						   int keep, uint32 salt, uint64 *keys);
 
-/* Find the nearest of each of n members of a cluster among these members */
+/*
+ * Find the nearest of each of n members of a cluster among these members.  If
+ * most rows of the cluster's leaves so far had near copies, this one is
+ * thinned (graph_build_thin.c), for which its distances are computed twice.
+ */
 void
 omen_build_leaf(OmenBuild *build, OmenCluster *cluster, const uint32 *items,
 				int n)
 {
 	uint32		nodes[OMEN_LEAF_MAX];
-	uint64		merged[OMEN_MAX_KEYS];
 	int			first;
 	int			i;
 
 	Assert(n <= OMEN_LEAF_MAX);
+
+	load_leaf(build, cluster, items, n, nodes);
+	cluster->thinned = cluster->ncopied > cluster->nseen / 2;
+	if (cluster->thinned)
+		prepare_thinning(build, nodes, n);
+	for (first = 0; first < n; first += OMEN_PAIR_ROWS)
+	{
+		int			nrows = Min(OMEN_PAIR_ROWS, n - first);
+
+		compare_leaf_rows(build, n, first, nrows);
+		for (i = 0; i < nrows; i++)
+		{
+			const float *distances = build->leaf_rows + i * OMEN_LEAF_MAX;
+
+			if (cluster->thinned)
+				distances = omen_thin_row(build->thinning, nodes[first + i],
+										  distances, n, cluster->keep);
+			add_nearest(build, cluster, items[first + i], distances, nodes, n);
+		}
+		omen_build_tick(build, nrows * n * build->stride, 0);
+	}
+}
+
+static void
+load_leaf(OmenBuild *build, const OmenCluster *cluster, const uint32 *items,
+		  int n, uint32 *nodes)
+{
+	int			i;
 
 	build->leaf.n = 0;
 	for (i = 0; i < n; i++)
@@ -42,61 +77,79 @@ omen_build_leaf(OmenBuild *build, OmenCluster *cluster, const uint32 *items,
 	if (build->matrix != NULL)
 		omen_pair_matrix_load(build->matrix, build->leaf.codes, build->stride,
 							  n);
+}
 
+static void
+prepare_thinning(OmenBuild *build, const uint32 *nodes, int n)
+{
+	int			first;
+	int			i;
+
+	omen_thin_begin(build->thinning, nodes, n);
 	for (first = 0; first < n; first += OMEN_PAIR_ROWS)
 	{
 		int			nrows = Min(OMEN_PAIR_ROWS, n - first);
 
-		compare_leaf_rows(build, nodes, n, first, nrows);
-		for (i = first; i < first + nrows; i++)
-		{
-			float	   *distances = build->leaf_rows + (i - first) *
-				OMEN_LEAF_MAX;
-			uint64	   *near = cluster->near + (Size) items[i] * cluster->room;
-			uint16	   *nnear = &cluster->nnear[items[i]];
-			int			nfound;
-
-			distances[i] = NAN; /* compares as false: never chosen */
-			nfound = choose_nearest(distances, nodes, n, cluster->keep,
-									omen_key_salt(nodes[i]), build->keys);
-			*nnear = omen_build_merge_keys(merged, cluster->room, near, *nnear,
-										   build->keys, nfound);
-			memcpy(near, merged, *nnear * sizeof(uint64));
-		}
+		compare_leaf_rows(build, n, first, nrows);
+		for (i = 0; i < nrows; i++)
+			omen_thin_note(build->thinning,
+						   build->leaf_rows + i * OMEN_LEAF_MAX, n, first + i);
 		omen_build_tick(build, nrows * n * build->stride, 0);
 	}
 }
 
+/* Add the nearest of a leaf to what a member of the cluster has found so far */
+static void
+add_nearest(OmenBuild *build, OmenCluster *cluster, uint32 item,
+			const float *distances, const uint32 *nodes, int n)
+{
+	uint64		merged[OMEN_MAX_KEYS];
+	uint64	   *near = cluster->near + (Size) item * cluster->room;
+	uint16	   *nnear = &cluster->nnear[item];
+	int			nfound;
+
+	nfound = choose_nearest(distances, nodes, n, cluster->keep,
+							omen_key_salt(cluster->members[item]),
+							build->keys);
+	cluster->nseen++;
+	cluster->ncopied += omen_thin_has_copies(build->keys, nfound,
+											 cluster->keep);
+	if (cluster->thinned)
+		nfound = omen_thin_choose(build->keys, nfound, cluster->keep);
+	*nnear = omen_build_merge_keys(merged, cluster->room, near, *nnear,
+								   build->keys, nfound);
+	memcpy(near, merged, *nnear * sizeof(uint64));
+}
+
 /*
- * Distances of some rows of a leaf to all of it, to build->leaf_rows.  A batch
+ * Distances of some rows of a leaf to all of it, to build->leaf_rows; a row's
+ * to itself is NaN, which compares as false and is never chosen.  A batch
  * short of a full one is computed with rows before it, so that all distances
  * of the leaf are made in the same way.
  */
 static void
-compare_leaf_rows(OmenBuild *build, const uint32 *nodes, int n, int first,
-				  int nrows)
+compare_leaf_rows(OmenBuild *build, int n, int first, int nrows)
 {
 	int			missing = OMEN_PAIR_ROWS - nrows;
+	int			before = missing <= first ? missing : 0;
 	int			i;
 
-	if (build->matrix == NULL)
+	if (build->matrix != NULL)
+		omen_pair_matrix_rows(build->matrix, first - before, nrows + before,
+							  build->leaf_rows, OMEN_LEAF_MAX);
+	if (build->matrix != NULL && before > 0)
+		memmove(build->leaf_rows, build->leaf_rows + before * OMEN_LEAF_MAX,
+				nrows * OMEN_LEAF_MAX * sizeof(float));
+	for (i = 0; i < nrows; i++)
 	{
-		for (i = 0; i < nrows; i++)
+		float	   *distances = build->leaf_rows + i * OMEN_LEAF_MAX;
+
+		if (build->matrix == NULL)
 			omen_block_distances(build, &build->leaf, 0,
-								 omen_block_code(build, &build->leaf, first + i),
-								 build->leaf_rows + i * OMEN_LEAF_MAX);
-		return;
+								 omen_block_code(build, &build->leaf,
+												 first + i), distances);
+		distances[first + i] = NAN;
 	}
-	if (missing == 0 || first < missing)
-	{
-		omen_pair_matrix_rows(build->matrix, first, nrows, build->leaf_rows,
-							  OMEN_LEAF_MAX);
-		return;
-	}
-	omen_pair_matrix_rows(build->matrix, first - missing, OMEN_PAIR_ROWS,
-						  build->leaf_rows, OMEN_LEAF_MAX);
-	memmove(build->leaf_rows, build->leaf_rows + missing * OMEN_LEAF_MAX,
-			nrows * OMEN_LEAF_MAX * sizeof(float));
 }
 
 /*

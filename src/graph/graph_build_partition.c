@@ -246,6 +246,8 @@ work_on_cluster(OmenBuild *build, const uint32 *members, uint32 n, int keep)
 	cluster.n = n;
 	cluster.keep = keep;
 	cluster.room = keep * OMEN_LEAF_ROOM;
+	cluster.nseen = 0;
+	cluster.ncopied = 0;
 	cluster.near = (uint64 *) palloc((Size) n * cluster.room *
 									 sizeof(uint64) + 1);
 	cluster.nnear = (uint16 *) palloc0(n * sizeof(uint16) + 1);

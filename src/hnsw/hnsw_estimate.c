@@ -271,8 +271,8 @@ pairs_compared(const OmenHnswMetaPageData *meta, double rows)
 	double		rounds = omen_build_rounds(meta->ef_construction);
 	double		leaf = rows > OMEN_LARGE_SET ? OMEN_LEAF_SIZE_LARGE :
 		OMEN_LEAF_SIZE;
-	double		list = Max(Min(meta->ef_construction, OMEN_SELECT_MAX / 2),
-						   2 * meta->max_links);
+	double		list = omen_build_list_size(meta->ef_construction,
+											meta->max_links, rows);
 	double		leaders = Min(rows / OMEN_TOP_SIZE, OMEN_MAX_LEADERS);
 
 	if (rows <= OMEN_LEAF_MAX)

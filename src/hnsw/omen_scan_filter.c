@@ -81,6 +81,7 @@ static double codes_cost(const OmenScan *scan, double wanted);
 static double tail_cost(const OmenScan *scan);
 static double sweep_cost(const OmenScan *scan);
 static double seeded_cost(const OmenScan *scan);
+static double nodes_of_ranges(const OmenScan *scan);
 static double wanted_of_ranges(const OmenScan *scan);
 static double ranges_to_look_at(const OmenScan *scan);
 static int	verified_of_ranges(const OmenScan *scan);
@@ -356,17 +357,28 @@ seeded_cost(const OmenScan *scan)
 }
 
 /*
- * How many allowed nodes of the nearest ranges have 95 % of the answer: those of
- * 115 ranges of 814 nodes for a tenth of a million, and some more ranges the
- * thinner the set is.  If all of them are elsewhere, their ranges are about
- * equally near.
+ * So many nodes the nearest ranges must hold to have 95 % of the answer: of a
+ * million, 98,000 for a tenth that is allowed, and the more the thinner the set.
+ * Where a walk has to look farther for as much, so must this: word vectors that
+ * need an ef of 100 have .98, and would have .80 if that did not count.
+ */
+static double
+nodes_of_ranges(const OmenScan *scan)
+{
+	return 98000 * pow(scan->nodes / 1e6, 0.4) *
+		pow(scan->params.ef / 40.0, 0.7) *
+		pow(0.1 / scan->near_share, 0.2) *
+		pow(scan->wanted_rows / 10.0, 0.25);
+}
+
+/*
+ * How many allowed nodes that makes.  If all of them are elsewhere, their ranges
+ * are about equally near.
  */
 static double
 wanted_of_ranges(const OmenScan *scan)
 {
-	double		wanted = 98000 * scan->near_share *
-		pow(0.1 / scan->near_share, 0.2) *
-		pow(scan->wanted_rows / 10.0, 0.25);
+	double		wanted = scan->near_share * nodes_of_ranges(scan);
 
 	if (is_elsewhere(scan))
 		wanted = Max(scan->allowed * 0.42, 15000);
@@ -380,12 +392,9 @@ wanted_of_ranges(const OmenScan *scan)
 static double
 ranges_to_look_at(const OmenScan *scan)
 {
-	double		nodes = 98000 * pow(0.1 / scan->near_share, 0.2) *
-		pow(scan->wanted_rows / 10.0, 0.25);
-
 	if (is_elsewhere(scan))
 		return scan->ranges.n;
-	return 1.5 * nodes / scan->hnsw->meta.range_size;
+	return 1.5 * nodes_of_ranges(scan) / scan->hnsw->meta.range_size;
 }
 
 /*

@@ -823,6 +823,60 @@ test_clusters(void)
 	free_set(set);
 }
 
+/* Mean number of vectors whose copies a node links to; row modulo ngroups */
+static double
+count_groups(const Set *set, uint32 ngroups)
+{
+	uint32	   *last = allocate(ngroups * sizeof(uint32));
+	Size		total = 0;
+
+	for (uint32 node = 0; node < set->n; node++)
+	{
+		int			nlinks;
+		int			nscale;
+		const uint32 *links = omen_build_links(set->graph, node, &nlinks,
+											   &nscale);
+
+		for (int i = 0; i < nlinks; i++)
+		{
+			uint32	   *seen = &last[omen_build_row(set->graph, links[i]) %
+									 ngroups];
+
+			total += *seen != node + 1;
+			*seen = node + 1;
+		}
+	}
+	free(last);
+	return (double) total / set->n;
+}
+
+/*
+ * Ten near copies of each vector: unless leaves are thinned, a node links to
+ * those of 16 vectors only, instead of 28.
+ */
+static void
+test_copies(void)
+{
+	double		groups;
+	Set		   *set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 30000, 24);
+
+	for (uint32 row = set->n / 10; row < set->n; row++)
+	{
+		const float *original = get_row(set, row % (set->n / 10));
+
+		for (uint32 i = 0; i < set->dims; i++)
+			get_row(set, row)[i] = original[i] + 0.1 * random_normal();
+	}
+	build_set(set, 2);
+	check_graph(set, "copies");
+	check_recall(set, 40, 0.99, "copies");
+	groups = count_groups(set, set->n / 10);
+	ok(groups > 24, "copies: a node links to those of many vectors");
+	if (groups <= 24)
+		printf("# %.1f\n", groups);
+	free_set(set);
+}
+
 /* One and two participants, and the same again: the same graph */
 static void
 test_determinism(void)
@@ -977,6 +1031,86 @@ test_below_bound(void)
 	omen_simd_assign(detected);
 }
 
+/*
+ * Thinning of a leaf, at every SIMD level: who does not see a node sees one
+ * near it instead, and there are as many left to choose from as are kept.
+ */
+static void
+test_thinning(void)
+{
+	enum
+	{
+		N = 301, KEEP = 12
+	};
+	const OmenSimdLevel levels[] = {OMEN_SIMD_GENERIC, OMEN_SIMD_AVX2,
+	OMEN_SIMD_AVX512};
+	OmenSimdLevel detected = omen_simd_level();
+	float	   *distances = allocate(N * N * sizeof(float));
+	OmenThinning *thinning = allocate(sizeof(OmenThinning));
+	uint32		nodes[N];
+	float		places[N];
+
+	/* on a line, in groups of seven */
+	for (int i = 0; i < N; i++)
+	{
+		nodes[i] = i * 5;
+		places[i] = i / 7 + 0.01f * random_unit();
+	}
+	for (int i = 0; i < N * N; i++)
+		distances[i] = i % (N + 1) == 0 ? NAN :
+			fabsf(places[i / N] - places[i % N]);
+
+	for (int l = 0; l < lengthof(levels); l++)
+	{
+		int			nhidden = 0;
+		bool		good = true;
+		char		text[100];
+
+		if (!omen_simd_supported(levels[l]))
+			continue;
+		omen_simd_assign(levels[l]);
+		omen_thin_begin(thinning, nodes, N);
+		for (int i = 0; i < N; i++)
+			omen_thin_note(thinning, distances + i * N, N, i);
+		for (int i = 0; i < N; i++)
+		{
+			const float *row = distances + i * N;
+			const float *seen = omen_thin_row(thinning, nodes[i], row, N,
+											  KEEP);
+			int			nseen = 0;
+
+			for (int j = 0; j < N; j++)
+			{
+				float		nearest = INFINITY;
+
+				nseen += !isnan(seen[j]);
+				if (i == j || !isnan(seen[j]))
+				{
+					good = good && (i == j ? isnan(seen[j]) :
+									seen[j] == row[j]);
+					continue;
+				}
+				nhidden++;
+				for (int k = 0; k < N; k++)
+				{
+					if (k != j && k != i)
+						nearest = Min(nearest, distances[j * N + k]);
+				}
+				good = good && nearest < row[j];
+			}
+			good = good && nseen >= KEEP;
+		}
+		snprintf(text, sizeof(text), "thinning of a leaf at SIMD level %d",
+				 levels[l]);
+		ok(good && nhidden > N * N / 2, text);
+		if (!(good && nhidden > N * N / 2))
+			printf("# %d hidden\n", nhidden);
+	}
+	omen_simd_assign(detected);
+	free(thinning);
+	free(distances);
+}
+
 int
 main(void)
 {
@@ -987,10 +1121,12 @@ main(void)
 	test_levels();
 	test_pair_matrix();
 	test_below_bound();
+	test_thinning();
 	test_small();
 	test_equal();
 	test_metrics();
 	test_clusters();
+	test_copies();
 	test_determinism();
 	test_parameters();
 
