@@ -45,13 +45,13 @@
 #define RANGED_LEAST				1000.0
 
 /*
- * Measured on 10k, 100k and 1M x 128, 10k and 100k x 768: a walk that tests keys
- * first looks how many nodes have them here, and then has 20 visits for each
- * node that has; beyond its breadth, it starts over for each row that is wanted.
- * Or it reads the key column, and knows: at two visits a page.
+ * Measured on 10k, 100k and 1M x 128, 10k and 100k x 768, where share s of the
+ * nodes has the keys: a walk that tests them first looks how many there are near
+ * the query, and has 20 / s visits for the first rows; of those beyond its
+ * breadth, each adds 10 / s.  Or the key column is read, at two visits a page.
  */
 #define KEY_WALK_VISITS				150.0
-#define KEY_VISITS_PER_NODE			20.0
+#define KEY_VISITS_PER_SHARE		20.0
 #define KEY_VISITS_PER_FURTHER_ROW	10.0
 #define COLUMN_PAGE_VISITS			2.0
 
@@ -171,7 +171,7 @@ cost_by_keys(const OmenHnswCosts *costs, int nconditions, double share,
 	double		allowed = Max(costs->nodes * share, 1.0);
 	double		k = Min(wanted, allowed);
 	double		visits = KEY_WALK_VISITS +
-		KEY_VISITS_PER_NODE * costs->nodes / allowed;
+		KEY_VISITS_PER_SHARE * costs->nodes / allowed;
 	Cost		by_column = nconditions * COLUMN_PAGE_VISITS * costs->visit *
 		ceil(costs->nodes / OMEN_KEYS_PER_PAGE);
 

@@ -164,9 +164,9 @@ cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs, double rows)
 /*
  * As many pages as cost_index() counts for an order that the table does not
  * have, at the price of a bitmap heap scan: if it is most of the table, they
- * come from memory.  At the price of random ones, a scan that returns all of 2 %
- * of a table of 100 pages seemed to cost more than their Sort, which takes twice
- * as long.
+ * come from memory.  At the price of random ones, a scan that returns 2 % of a
+ * table of 100 pages seemed to cost more than the Sort of these rows, which
+ * takes twice as long.
  */
 static Cost
 cost_row_fetches(PlannerInfo *root, RelOptInfo *rel, double rows)

@@ -221,7 +221,7 @@ start_scan(OmenFilterScanState *state)
 	PredicateLockRelation(state->index, ps->state->es_snapshot);
 
 	params.query = ExecEvalExprSwitchContext(state->query,
-											  ps->ps_ExprContext, &isnull);
+											 ps->ps_ExprContext, &isnull);
 	params.has_query = !isnull;
 
 	/* nothing is within a distance of NULL */
