@@ -24,7 +24,7 @@ import workload
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "out")
-ALL_PARTS = ("build", "search", "filter", "fresh", "concurrency", "insert",
+ALL_PARTS = ("build", "search", "filter", "planner", "fresh", "concurrency", "insert",
              "update", "vacuum", "restart", "cold", "large")
 SHORT_SET = "mnist_10k"
 PARTS = {"short": "build search insert", "full": " ".join(ALL_PARTS)}

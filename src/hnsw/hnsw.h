@@ -330,8 +330,11 @@ extern Buffer omen_hnsw_find_free_page(Relation index);
 
 /* hnsw_scan.c */
 
-/* Set by the layer above: rows that a query wants of a scan, 0 if unknown */
-extern int	(*omen_hnsw_rows_wanted) (IndexScanDesc scan);
+/*
+ * Set by the layer above: rows that a query wants of a scan that looks at "ef"
+ * candidates first, 0 if unknown
+ */
+extern int	(*omen_hnsw_rows_wanted) (IndexScanDesc scan, int ef);
 
 extern IndexScanDesc omen_hnsw_beginscan(Relation index, int nkeys,
 										 int norderbys);

@@ -10,6 +10,13 @@
 
 #include "nodes/pathnodes.h"
 
+/*
+ * A scan whose rows are filtered above it does not know how many will be asked
+ * of it: it widens step by step, each twice as broad as the one before, and is
+ * sure of half of what it has.
+ */
+#define OMEN_VISITS_PER_FILTERED_ROW	3.0
+
 typedef struct OmenHnswCosts
 {
 	double		nodes;			/* of the index */

@@ -25,7 +25,7 @@ typedef struct OmenHnswScanState
 	OmenScanCounts ended;		/* that have ended did */
 } OmenHnswScanState;
 
-int			(*omen_hnsw_rows_wanted) (IndexScanDesc scan) = NULL;
+int			(*omen_hnsw_rows_wanted) (IndexScanDesc scan, int ef) = NULL;
 
 static bool start_scan(IndexScanDesc scan);
 static const OmenAllowSet *allow_keys(IndexScanDesc scan);
@@ -123,7 +123,7 @@ start_scan(IndexScanDesc scan)
 	params.ef = omen_guc_ef_search(options.ef_search);
 	params.exhaustive = omen_guc_exhaustive();
 	if (omen_hnsw_rows_wanted)
-		params.k_hint = omen_hnsw_rows_wanted(scan);
+		params.k_hint = omen_hnsw_rows_wanted(scan, params.ef);
 
 	old = MemoryContextSwitchTo(state->context);
 	if (scan->numberOfKeys > 0)

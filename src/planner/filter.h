@@ -11,8 +11,8 @@
  *
  * match.c recognises what an index can order or bound, filter_plan.c makes
  * the path and the plan, filter_cost.c their cost; filter_exec.c runs it, by
- * the allow-set that filter_allow.c makes of the bitmap; filter_explain.c
- * tells of it.
+ * the allow-set that filter_allow.c makes of the bitmap, unless filter_trial.c
+ * finds that the nearest rows of all will do; filter_explain.c tells of it.
  *
  *-------------------------------------------------------------------------
  */
@@ -59,6 +59,8 @@ typedef struct OmenFilterPath
 	List	   *bounds;			/* expressions of float8, one for each */
 	double		passing;		/* share of the rows that come from the bitmap
 								 * and pass all other restrictions */
+	double		patience;		/* visits that the bitmap, its set and the scan
+								 * by it are worth; 0: no trial without */
 } OmenFilterPath;
 
 /*
@@ -68,6 +70,7 @@ typedef struct OmenFilterPath
 extern Oid	omen_filter_plan_index(const CustomScan *plan);
 extern int	omen_filter_plan_query_arg(const CustomScan *plan);
 extern double omen_filter_plan_passing(const CustomScan *plan);
+extern double omen_filter_plan_patience(const CustomScan *plan);
 extern bool omen_filter_is_plan(const Plan *plan);
 
 /* filter_cost.c */
@@ -87,6 +90,16 @@ typedef struct OmenFilterAllow
 /* False if the index cannot tell which nodes those are.  Frees the bitmap. */
 extern bool omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 								   TIDBitmap *bitmap);
+
+/* filter_trial.c: the rows of a walk without the allow-set */
+typedef struct OmenFilterTrial
+{
+	ItemPointerData *tids;		/* of rows that passed */
+	int			nfound;			/* so many; 0 after a walk that was in vain */
+	int			nreturned;
+	int			nseen;			/* rows that the walk has brought */
+	int			at_once;		/* and that it began for */
+} OmenFilterTrial;
 
 /* filter_exec.c */
 typedef struct OmenFilterScanState
@@ -109,6 +122,7 @@ typedef struct OmenFilterScanState
 	OmenFilterAllow allow;
 	bool		loaded;			/* the bitmap has been run */
 	bool		usable;			/* and allow says what it holds */
+	OmenFilterTrial trial;
 
 	uint64		nscans;			/* started */
 	OmenScanCounts ended;		/* what those that have ended did */
@@ -116,6 +130,16 @@ typedef struct OmenFilterScanState
 
 extern const CustomScanMethods omen_filter_scan_methods;
 extern bool omen_filter_is_state(const PlanState *state);
+
+/* Is there a version of this row that the snapshot sees? */
+extern bool omen_filter_fetch_row(OmenFilterScanState *state, ItemPointer tid,
+								  TupleTableSlot *slot);
+
+/* filter_trial.c, which allocates in the memory of the scan */
+extern bool omen_filter_is_trial_due(const OmenFilterScanState *state,
+									 const OmenScanParams *params);
+extern bool omen_filter_try(OmenFilterScanState *state,
+							const OmenScanParams *params);
 
 /* filter_explain.c */
 extern void omen_filter_explain(CustomScanState *custom, List *ancestors,

@@ -4,7 +4,8 @@
  *	  Estimated cost of Omen Filtered Scan.
  *
  * Before the first row: the bitmap, from it the allowed nodes, and the nearest
- * of those by the best strategy (hnsw_cost.c).  Then for each row: its fetch
+ * of those by the best strategy (hnsw_cost.c), perhaps after a trial without
+ * all that (filter_trial.c).  Then for each row: its fetch
  * from the table, and the restrictions.  What an ordinary ordered index scan
  * costs is counted in the same units, so that the two compare.
  *
@@ -41,6 +42,10 @@
 static double share_in_bitmap(const OmenFilterPath *path, Cost *cost);
 static Cost cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs,
 						   double rows);
+static Cost plan_trial(OmenFilterPath *filter, const OmenHnswCosts *costs,
+					   double limit, Cost search);
+static Cost cost_unread_distance(PlannerInfo *root,
+								 const OmenFilterPath *filter);
 static Cost cost_row_fetches(PlannerInfo *root, RelOptInfo *rel, double rows);
 
 void
@@ -53,7 +58,7 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 	double		limit = omen_hnsw_limit(root);
 	OmenHnswCosts costs;
 	Cost		bitmap_cost;
-	Cost		first;
+	Cost		search;			/* for the nearest, and for what they are of */
 	double		allowed;
 	double		within;			/* rows before the end of the scan */
 	double		wanted;
@@ -68,19 +73,63 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 	wanted = limit > 0 ? Min(limit / filter->passing, within) : within;
 
 	/* a walk that nothing narrows costs what an ordinary scan does */
-	first = filter->custom.custom_paths != NIL ?
-		omen_hnsw_cost_nearest(&costs, costs.nodes * allowed / rows, wanted) :
-		Max(costs.breadth, wanted) * costs.visit;
+	if (filter->custom.custom_paths == NIL)
+		search = Max(costs.breadth, wanted) * costs.visit;
+	else
+		search = bitmap_cost + cost_allow_set(rel, &costs, allowed) +
+			omen_hnsw_cost_nearest(&costs, costs.nodes * allowed / rows,
+								   wanted);
+	if (filter->custom.custom_paths != NIL && filter->bounds == NIL &&
+		limit > 0)
+		search += plan_trial(filter, &costs, limit, search);
 
-	path->startup_cost = bitmap_cost + first +
-		rel->baserestrictcost.startup + path->pathtarget->cost.startup;
-	if (filter->custom.custom_paths != NIL)
-		path->startup_cost += cost_allow_set(rel, &costs, allowed);
+	path->startup_cost = search + rel->baserestrictcost.startup +
+		path->pathtarget->cost.startup;
 	path->total_cost = path->startup_cost +
 		within * (costs.pass + cpu_index_tuple_cost + cpu_tuple_cost +
 				  rel->baserestrictcost.per_tuple) +
 		cost_row_fetches(root, rel, within) +
 		path->rows * path->pathtarget->cost.per_tuple;
+
+	/* the server will add that for each row, as it does below a Sort */
+	if (path->pathkeys != NIL)
+		path->total_cost = Max(path->startup_cost, path->total_cost -
+							   path->rows *
+							   cost_unread_distance(root, filter));
+}
+
+/* Is a walk without the bitmap worth a trial?  It may be in vain. */
+static Cost
+plan_trial(OmenFilterPath *filter, const OmenHnswCosts *costs, double limit,
+		   Cost search)
+{
+	Cost		trial = costs->visit *
+		Max(costs->breadth, OMEN_BREADTH_PER_ROW * limit);
+
+	if (search < 2 * trial)
+		return 0;
+	filter->patience = search / costs->visit;
+	return trial;
+}
+
+/* Of the distance, if it is only ordered by: unread_distance.c */
+static Cost
+cost_unread_distance(PlannerInfo *root, const OmenFilterPath *filter)
+{
+	QualCost	cost;
+	ListCell   *cell;
+
+	foreach(cell, root->processed_tlist)
+	{
+		const TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		if (entry->resjunk && equal(entry->expr, filter->match.distance))
+		{
+			cost_qual_eval_node(&cost, (Node *) entry->expr, root);
+			return cost.per_tuple;
+		}
+	}
+	return 0;
 }
 
 /* Of the table's rows, the share that the bitmap holds; all without one */
@@ -112,12 +161,21 @@ cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs, double rows)
 		Min(leaves, rows) * LEAF_VISITS * costs->visit;
 }
 
-/* As cost_index() counts them for an order that the table does not have */
+/*
+ * As many pages as cost_index() counts for an order that the table does not
+ * have, at the price of a bitmap heap scan: if it is most of the table, they
+ * come from memory.  At the price of random ones, a scan that returns 2 % of a
+ * table of 100 pages seemed to cost more than the Sort of these rows, which
+ * takes twice as long.
+ */
 static Cost
 cost_row_fetches(PlannerInfo *root, RelOptInfo *rel, double rows)
 {
-	double		page_cost;
+	double		pages = index_pages_fetched(rows, rel->pages, 0, root);
+	double		random;
+	double		sequential;
 
-	get_tablespace_page_costs(rel->reltablespace, &page_cost, NULL);
-	return index_pages_fetched(rows, rel->pages, 0, root) * page_cost;
+	get_tablespace_page_costs(rel->reltablespace, &random, &sequential);
+	return pages * (random - (random - sequential) *
+					sqrt(Min(pages / Max(rel->pages, 1.0), 1.0)));
 }

@@ -3,8 +3,9 @@
  * filter_exec.c
  *	  Execution of Omen Filtered Scan.
  *
- *		first row:	run the bitmap, make the allow-set of it
- *					evaluate the query and the bounds, begin an OmenScan
+ *		first row:	evaluate the query and the bounds
+ *					perhaps try without the bitmap (filter_trial.c)
+ *					run the bitmap, make the allow-set of it, begin an OmenScan
  *		each row:	next TID in order of distance, fetch the row
  *					ExecScan: all restrictions, projection
  *		rescan:		end the OmenScan; forget the allow-set only if the bitmap
@@ -46,6 +47,7 @@ static TupleTableSlot *exec_node(CustomScanState *custom);
 static TupleTableSlot *next_row(ScanState *scan);
 static bool recheck_row(ScanState *scan, TupleTableSlot *slot);
 static void start_scan(OmenFilterScanState *state);
+static void begin_scan(OmenFilterScanState *state, OmenScanParams *params);
 static int	rows_to_come(OmenFilterScanState *state);
 static bool load_allow(OmenFilterScanState *state);
 static bool eval_bound(OmenFilterScanState *state);
@@ -158,6 +160,7 @@ static TupleTableSlot *
 next_row(ScanState *scan)
 {
 	OmenFilterScanState *state = (OmenFilterScanState *) scan;
+	OmenFilterTrial *trial = &state->trial;
 	TupleTableSlot *slot = scan->ss_ScanTupleSlot;
 	ItemPointerData tid;
 	float		distance;
@@ -166,26 +169,35 @@ next_row(ScanState *scan)
 		start_scan(state);
 	while (!state->finished)
 	{
-		bool		call_again = false;
-
 		CHECK_FOR_INTERRUPTS();
 
 		/* distances come in ascending order, or are lower bounds that do */
-		if (!omen_scan_next(state->scan, &tid, &distance) ||
-			distance > state->bound)
+		if (trial->nreturned < trial->nfound)
+			tid = trial->tids[trial->nreturned++];
+		else if (!omen_scan_next(state->scan, &tid, &distance) ||
+				 distance > state->bound)
 			break;
-		pgstat_count_index_tuples(state->index, 1);
-		omen_scan_pin_row(state->scan, state->fetch, &tid);
-		if (table_index_fetch_tuple(state->fetch, &tid,
-									scan->ps.state->es_snapshot, slot,
-									&call_again, NULL))
-		{
-			pgstat_count_heap_fetch(state->index);
+		if (omen_filter_fetch_row(state, &tid, slot))
 			return slot;
-		}
 	}
 	state->finished = true;
 	return ExecClearTuple(slot);
+}
+
+bool
+omen_filter_fetch_row(OmenFilterScanState *state, ItemPointer tid,
+					  TupleTableSlot *slot)
+{
+	bool		call_again = false;
+
+	pgstat_count_index_tuples(state->index, 1);
+	omen_scan_pin_row(state->scan, state->fetch, tid);
+	if (!table_index_fetch_tuple(state->fetch, tid,
+								 state->custom.ss.ps.state->es_snapshot, slot,
+								 &call_again, NULL))
+		return false;
+	pgstat_count_heap_fetch(state->index);
+	return true;
 }
 
 /* Another version of a row: the restrictions, which follow, say it all */
@@ -203,16 +215,17 @@ start_scan(OmenFilterScanState *state)
 	OmenScanParams params = {0};
 	MemoryContext old;
 	bool		isnull;
+	bool		found;
 
 	pgstat_count_index_scan(state->index);
 	PredicateLockRelation(state->index, ps->state->es_snapshot);
 
-	params.query = ExecEvalExpr(state->query, ps->ps_ExprContext, &isnull);
+	params.query = ExecEvalExprSwitchContext(state->query,
+											 ps->ps_ExprContext, &isnull);
 	params.has_query = !isnull;
 
 	/* nothing is within a distance of NULL */
-	if ((isnull && state->bounds != NIL) || !eval_bound(state) ||
-		!load_allow(state))
+	if ((isnull && state->bounds != NIL) || !eval_bound(state))
 	{
 		state->finished = true;
 		return;
@@ -225,13 +238,32 @@ start_scan(OmenFilterScanState *state)
 	params.index = state->index;
 	params.heap = state->custom.ss.ss_currentRelation;
 	params.snapshot = ps->state->es_snapshot;
-	params.allow = state->usable ? &state->allow.set : NULL;
 	params.strategy = omen_guc_filter_strategy();
 	params.ef = omen_guc_ef_search(options.ef_search);
 	params.exhaustive = omen_guc_exhaustive();
-	params.k_hint = rows_to_come(state);
-	state->scan = omen_scan_begin(&params);
+	found = omen_filter_is_trial_due(state, &params) &&
+		omen_filter_try(state, &params);
+	MemoryContextSwitchTo(old);
+
+	/* what the bitmap's nodes allocate outlives the scan */
+	if (!found && !load_allow(state))
+	{
+		state->finished = true;
+		return;
+	}
+	if (!found)
+		begin_scan(state, &params);
 	state->nscans++;
+}
+
+static void
+begin_scan(OmenFilterScanState *state, OmenScanParams *params)
+{
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+
+	params->allow = state->usable ? &state->allow.set : NULL;
+	params->k_hint = rows_to_come(state);
+	state->scan = omen_scan_begin(params);
 	MemoryContextSwitchTo(old);
 }
 
@@ -282,15 +314,15 @@ static bool
 eval_bound(OmenFilterScanState *state)
 {
 	OmenMetric	metric = omen_hnsw_opclass(state->index)->metric;
+	ExprContext *context = state->custom.ss.ps.ps_ExprContext;
 	double		nearest = get_float8_infinity();
 	ListCell   *cell;
 
 	foreach(cell, state->bounds)
 	{
 		bool		isnull;
-		Datum		datum = ExecEvalExpr(lfirst(cell),
-										 state->custom.ss.ps.ps_ExprContext,
-										 &isnull);
+		Datum		datum = ExecEvalExprSwitchContext(lfirst(cell), context,
+													  &isnull);
 		double		bound;
 
 		if (isnull)
@@ -332,6 +364,7 @@ end_scan(OmenFilterScanState *state)
 		omen_scan_end(state->scan);
 	}
 	state->scan = NULL;
+	state->trial.nfound = state->trial.nreturned = 0;
 	MemoryContextReset(state->context);
 }
 

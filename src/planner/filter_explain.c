@@ -87,7 +87,8 @@ static void
 explain_strategy(const OmenFilterScanState *state,
 				 const OmenScanCounts *counts, ExplainState *es)
 {
-	const char *strategy = omen_guc_strategy_name(counts->strategy);
+	const char *strategy = state->trial.nfound > 0 ? "unfiltered" :
+		omen_guc_strategy_name(counts->strategy);
 	double		allowed = state->allow.set.cardinality;
 	double		tuples = Max(state->index->rd_rel->reltuples, allowed);
 

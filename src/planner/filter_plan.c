@@ -306,6 +306,7 @@ plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 	CustomScan *scan = makeNode(CustomScan);
 	List	   *undecided = extract_actual_clauses(clauses, false);
 	double		passing;
+	double		patience;
 
 	/* rows may be in the bitmap, or in an allowed node, that do not pass */
 	scan->scan.plan.qual = undecided;
@@ -317,11 +318,16 @@ plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 													&undecided));
 	passing = all_bound(path, undecided) ? 1.0 : path->passing;
 
+	/* a trial tests its rows twice */
+	patience = contain_volatile_functions((Node *) scan->scan.plan.qual) ? 0 :
+		path->patience;
+
 	scan->custom_exprs = lcons(path->match.distance, path->bounds);
 	scan->custom_private =
-		list_make3(list_make1_oid(path->match.index->indexoid),
+		list_make4(list_make1_oid(path->match.index->indexoid),
 				   list_make1_int(path->match.query_arg),
-				   makeFloat(psprintf("%.17g", passing)));
+				   makeFloat(psprintf("%.17g", passing)),
+				   makeFloat(psprintf("%.17g", patience)));
 	scan->methods = &omen_filter_scan_methods;
 	return &scan->scan.plan;
 }
@@ -379,4 +385,10 @@ double
 omen_filter_plan_passing(const CustomScan *plan)
 {
 	return floatVal(lthird(plan->custom_private));
+}
+
+double
+omen_filter_plan_patience(const CustomScan *plan)
+{
+	return floatVal(lfourth(plan->custom_private));
 }

@@ -55,7 +55,8 @@ static void note_scans(LimitState *limit, int more, PlanState *state);
 static bool takes_all_rows(const PlanState *state);
 static bool is_ours(PlanState *state);
 static void forget_scan(void *arg);
-static int	rows_wanted(IndexScanDesc scan);
+static int	rows_wanted(IndexScanDesc scan, int ef);
+static int	rows_under_filter(int limit, int ef);
 static int	rows_of_limit(const LimitedScan *limited);
 
 void
@@ -172,7 +173,7 @@ forget_scan(void *arg)
 
 /* Rows that the query wants from this index scan, or 0 if that is not known */
 static int
-rows_wanted(IndexScanDesc scan)
+rows_wanted(IndexScanDesc scan, int ef)
 {
 	dlist_iter	iter;
 
@@ -180,11 +181,25 @@ rows_wanted(IndexScanDesc scan)
 	{
 		LimitedScan *limited = dlist_container(LimitedScan, node, iter.cur);
 
-		if (IsA(limited->scan, IndexScanState) &&
-			((IndexScanState *) limited->scan)->iss_ScanDesc == scan)
-			return rows_of_limit(limited);
+		if (!IsA(limited->scan, IndexScanState) ||
+			((IndexScanState *) limited->scan)->iss_ScanDesc != scan)
+			continue;
+		return limited->scan->qual == NULL || scan->numberOfKeys > 0 ?
+			rows_of_limit(limited) :
+			rows_under_filter(rows_of_limit(limited), ef);
 	}
 	return 0;
+}
+
+/*
+ * Some rows will be filtered out.  So many the first walk is good for, and must
+ * not be begun again for: at 50 % LIMIT 10 took three times of this.  How many
+ * more it will be nobody knows, as they may lie together.
+ */
+static int
+rows_under_filter(int limit, int ef)
+{
+	return limit == 0 ? 0 : Max(limit, (int) (ef / OMEN_BREADTH_PER_ROW));
 }
 
 int
