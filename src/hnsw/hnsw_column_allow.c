@@ -31,6 +31,7 @@ static double bitset_pages(Relation index, const OmenHnswIndex *hnsw,
 						   const OmenKeyPredicate *predicate, double share);
 static void make_bitset(Relation index, OmenHnswIndex *hnsw,
 						const OmenKeyPredicate *predicate, OmenAllowSet *set);
+static void set_bits(uint64 *bits, uint32 from, uint32 end);
 static void add_uncovered(Relation index, OmenHnswIndex *hnsw,
 						  const OmenKeyPredicate *predicate,
 						  BlockNumber block, uint64 *bits);
@@ -91,8 +92,7 @@ make_bitset(Relation index, OmenHnswIndex *hnsw,
 	uint32		end = meta->key_first + (uint32) meta->built_nodes;
 
 	/* numbers that the column has are allowed until it says otherwise */
-	for (uint32 number = meta->key_first; number < end; number++)
-		bits[number / 64] |= UINT64CONST(1) << (number % 64);
+	set_bits(bits, meta->key_first, end);
 	omen_column_filter(index, hnsw, predicate, meta->key_first,
 					   (uint32) meta->built_nodes, bits, meta->key_first);
 
@@ -108,6 +108,20 @@ make_bitset(Relation index, OmenHnswIndex *hnsw,
 	set->bits = bits;
 	set->cardinality = (double) pg_popcount((char *) bits,
 											words * sizeof(uint64));
+}
+
+/* Set the bits from one number on, up to another; whole words at once */
+static void
+set_bits(uint64 *bits, uint32 from, uint32 end)
+{
+	uint32		words;
+
+	for (; from < end && from % 64 != 0; from++)
+		bits[from / 64] |= UINT64CONST(1) << (from % 64);
+	words = (end - from) / 64;
+	memset(&bits[from / 64], 0xFF, words * sizeof(uint64));
+	for (from += words * 64; from < end; from++)
+		bits[from / 64] |= UINT64CONST(1) << (from % 64);
 }
 
 /* Of a page that the column does not cover, the nodes that are allowed */

@@ -37,4 +37,8 @@ extern char *omen_explain_form_line(const OmenScanReport *report);
 extern void omen_explain_add_properties(const OmenScanReport *report,
 										ExplainState *es);
 
+/* Either of them, as the format wants it, to the node that is being printed */
+extern void omen_explain_add_report(const OmenScanReport *report,
+									ExplainState *es);
+
 #endif							/* OMEN_EXPLAIN_H */

@@ -36,15 +36,7 @@ explain_node(PlanState *state, List *ancestors, const char *relationship,
 
 	if (!es->analyze || !omen_explain_find_scan(state, &report))
 		return;
-	if (es->format == EXPLAIN_FORMAT_TEXT)
-		ExplainPropertyText("Omen Index Scan",
-							omen_explain_form_line(&report), es);
-	else
-	{
-		ExplainOpenGroup("Omen Index Scan", "Omen Index Scan", true, es);
-		omen_explain_add_properties(&report, es);
-		ExplainCloseGroup("Omen Index Scan", "Omen Index Scan", true, es);
-	}
+	omen_explain_add_report(&report, es);
 }
 
 #endif							/* OMEN_EXPLAIN_NODE_HOOK */

@@ -52,3 +52,17 @@ omen_explain_add_properties(const OmenScanReport *report, ExplainState *es)
 	ExplainPropertyUInteger("Swept", NULL, counts->swept, es);
 	ExplainPropertyUInteger("Loops", NULL, report->loops, es);
 }
+
+void
+omen_explain_add_report(const OmenScanReport *report, ExplainState *es)
+{
+	if (es->format == EXPLAIN_FORMAT_TEXT)
+		ExplainPropertyText("Omen Index Scan",
+							omen_explain_form_line(report), es);
+	else
+	{
+		ExplainOpenGroup("Omen Index Scan", "Omen Index Scan", true, es);
+		omen_explain_add_properties(report, es);
+		ExplainCloseGroup("Omen Index Scan", "Omen Index Scan", true, es);
+	}
+}

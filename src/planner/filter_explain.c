@@ -68,15 +68,7 @@ explain_execution(const OmenFilterScanState *state, ExplainState *es)
 		omen_scan_add_counts(&report.counts, state->scan);
 	if (state->bitmap)
 		explain_strategy(state, &report.counts, es);
-	if (es->format == EXPLAIN_FORMAT_TEXT)
-		ExplainPropertyText("Omen Index Scan",
-							omen_explain_form_line(&report), es);
-	else
-	{
-		ExplainOpenGroup("Omen Index Scan", "Omen Index Scan", true, es);
-		omen_explain_add_properties(&report, es);
-		ExplainCloseGroup("Omen Index Scan", "Omen Index Scan", true, es);
-	}
+	omen_explain_add_report(&report, es);
 }
 
 /*

@@ -14,6 +14,7 @@
 #include <pthread.h>
 
 #include "graph/graph_build.h"
+#include "random.h"
 
 #define MAX_THREADS 2
 
@@ -41,22 +42,6 @@ ExceptionalCondition(const char *condition, const char *error_type,
 #endif
 
 /* --- random data --- */
-
-static uint64 random_state = 1;
-
-static uint32
-random_bits(void)
-{
-	random_state = random_state * UINT64CONST(6364136223846793005) +
-		UINT64CONST(1442695040888963407);
-	return (uint32) (random_state >> 32);
-}
-
-static float
-random_unit(void)
-{
-	return (float) (random_bits() >> 8) / (1 << 24);
-}
 
 /* Near enough to normal */
 static float

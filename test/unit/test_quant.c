@@ -20,6 +20,7 @@
 #include "quant/quant_ops.h"
 #include "quant/quant_pq.h"
 #include "quant/rotation.h"
+#include "random.h"
 
 static int	ntests = 0;
 static int	nfailed = 0;
@@ -45,22 +46,6 @@ ExceptionalCondition(const char *condition, const char *error_type,
 #endif
 
 /* --- random data --- */
-
-static uint64 random_state = 1;
-
-static uint32
-random_bits(void)
-{
-	random_state = random_state * UINT64CONST(6364136223846793005) +
-		UINT64CONST(1442695040888963407);
-	return (uint32) (random_state >> 32);
-}
-
-static float
-random_unit(void)
-{
-	return (float) (random_bits() >> 8) / (1 << 24);
-}
 
 /* Normal by the sum of twelve uniform numbers: good enough, and bounded */
 static float

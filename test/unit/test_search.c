@@ -15,6 +15,7 @@
 #include "graph/allowset.h"
 #include "graph/graph_search.h"
 #include "graph/pool_heap.h"
+#include "random.h"
 
 static int	ntests = 0;
 static int	nfailed = 0;
@@ -110,22 +111,6 @@ typedef struct Store
 	const OmenAllowSet *allow;
 	int			nvisited[NODES];
 } Store;
-
-static uint64 random_state = 1;
-
-static uint32
-random_bits(void)
-{
-	random_state = random_state * UINT64CONST(6364136223846793005) +
-		UINT64CONST(1442695040888963407);
-	return (uint32) (random_state >> 32);
-}
-
-static float
-random_unit(void)
-{
-	return (float) (random_bits() >> 8) / (1 << 24);
-}
 
 static float
 square(float a)
