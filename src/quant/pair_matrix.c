@@ -47,11 +47,10 @@ Size
 omen_pair_matrix_size(const OmenQuantizer *quant, int max)
 {
 	Size		columns = TYPEALIGN(OMEN_PAIR_TILE, max) * sizeof(float);
-	Size		expanded = PAIR_ROWS * quant->shape.code_dims *
-		sizeof(int16);
+	Size		reduced = PAIR_ROWS * quant->shape.code_dims;
 
 	return align_up(sizeof(OmenPairMatrix)) + 4 * columns +
-		count_packed(quant, max) + expanded + 64;
+		count_packed(quant, max) + reduced + 64;
 }
 
 OmenPairMatrix *
@@ -72,8 +71,8 @@ omen_pair_matrix_init(void *memory, const OmenQuantizer *quant, int max)
 		matrix->lift = (float *) (next + 2 * columns);
 		matrix->excess = (int32 *) (next + 3 * columns);
 		matrix->packed = next + 4 * columns;
-		matrix->expanded = (int16 *) (matrix->packed +
-									  count_packed(quant, max));
+		matrix->reduced = (int8 *) (matrix->packed +
+									count_packed(quant, max));
 	}
 	return matrix;
 }
@@ -107,16 +106,6 @@ omen_pair_matrix_load(OmenPairMatrix *matrix, const uint8 *codes, Size stride,
 		pack(matrix);
 }
 
-static int32
-sum_code(Size dims, const int8 *code)
-{
-	int32		sum = 0;
-
-	for (Size i = 0; i < dims; i++)
-		sum += code[i];
-	return sum;
-}
-
 /* Columns that fill up the last panel have code and factors zero */
 static void
 pack(OmenPairMatrix *matrix)
@@ -132,8 +121,8 @@ pack(OmenPairMatrix *matrix)
 	for (column = 0; column < ncolumns; column++)
 	{
 		OmenOwnFactors factors = {0};
-		int32		sum = 0;
 
+		matrix->excess[column] = 0;
 		if (column < matrix->n)
 		{
 			const uint8 *own = matrix->codes + column * matrix->stride;
@@ -141,15 +130,13 @@ pack(OmenPairMatrix *matrix)
 			int			within = column % kernel->group;
 
 			memcpy(&factors, own, sizeof(factors));
-			kernel->pack_column(dims, code,
-								matrix->packed + (column - within) * dims +
-								within * kernel->chunk);
-			if (kernel->shift != 0)
-				sum = sum_code(dims, code);
+			matrix->excess[column] =
+				kernel->pack_column(dims, code,
+									matrix->packed +
+									(column - within) * dims + 4 * within);
 		}
-		matrix->excess[column] = kernel->shift * sum;
 		matrix->norm2[column] = factors.norm2;
-		matrix->scale[column] = factors.scale;
+		matrix->scale[column] = kernel->unit * factors.scale;
 		matrix->lift[column] =
 			sqrtf(Max(quant->max_norm2 - (factors.norm2 +
 										  2 * factors.mean_dot +

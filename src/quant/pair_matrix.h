@@ -28,7 +28,7 @@ typedef struct OmenPairMatrix
 	const uint8 *codes;			/* the caller's, in use until the next load */
 	Size		stride;
 	uint8	   *packed;
-	int16	   *expanded;		/* rows in work, if the kernel wants words */
+	int8	   *reduced;		/* rows in work, if the kernel reduces codes */
 	float	   *norm2;
 	float	   *scale;
 	int32	   *excess;			/* in a dot product with a packed code */

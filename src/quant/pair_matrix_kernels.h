@@ -16,11 +16,14 @@
 struct OmenPairKernel
 {
 	int			group;			/* columns packed side by side */
-	int			chunk;			/* dimensions of a column that lie together */
-	uint8		shift;			/* XORed with each packed byte: 0 or 128 */
+	int			unit;			/* codes are divided by this */
 
-	/* The bytes of one column, spread; it begins at its chunk's first place */
-	void		(*pack_column) (Size dims, const int8 *code, uint8 *packed);
+	/*
+	 * Packs a code, 4 dimensions at a time, from where its column begins in
+	 * the group.  Returns what a dot product of this code with a packed one
+	 * exceeds that with a signed one by.
+	 */
+	int32		(*pack_column) (Size dims, const int8 *code, uint8 *packed);
 
 	/*
 	 * Distances of PAIR_ROWS rows to columns "from", a multiple of a tile, to

@@ -9,19 +9,20 @@
  *	  GROUP				columns that a register's lanes stand for
  *	  GROUPS			groups that are computed together, as many as there
  *						are registers for
- *	  CHUNK				dimensions that one step adds to each lane
- *	  PACKED			unsigned integer of CHUNK bytes
- *	  SHIFT				what it is combined with by XOR: 0 or 128 in each byte
- *	  ROW				element of a row as the kernel reads it: int8, int16
+ *	  STEP				dimensions that one step adds to each lane
+ *	  UNIT				what one of a code is in codes as the kernel sees them
+ *	  SHIFT				what is added to packed codes to make them unsigned
  *	  VI, VF			registers of GROUP integers, floats
  *	  vi_zero(), vi_set(x), vi_sub(a, b)
  *	  vf_set(x), vf_load(p), vf_store(p, v), vf_add(a, b), vf_sub(a, b),
  *	  vf_mul(a, b), vf_max(a, b), vf_fma(a, b, c), vf_fnma(a, b, c),
  *	  vf_from_int(v)
- *	  load_columns(p)	CHUNK dimensions of GROUP columns
- *	  broadcast(p)		CHUNK dimensions of a row, to all lanes
+ *	  COLUMNS			STEP dimensions of GROUP columns, ROW those of a row
+ *	  load_columns(p)	packed codes of a group to COLUMNS
+ *	  broadcast(p)		a row's codes, as reduce_row() leaves them, to ROW
  *	  add_products(sum, columns, row)
- *	  expand_row(dst, src, dims)	only if ROW is not int8
+ *	  reduce_quad(q)	4 codes, as bytes of a word, to packed ones
+ *	  reduce_row(dst, src, dims)	only if UNIT is not 1: codes of a row, signed
  *
  *-------------------------------------------------------------------------
  */
@@ -58,7 +59,7 @@ finish_group(const OmenPairMatrix *matrix, int row, int column, VI dot,
 /* Distances of 4 rows to GROUPS groups of columns, which begin at "column" */
 static inline void
 multiply_panel(const OmenPairMatrix *matrix, int first,
-			   const ROW *const *rows, int column, float *distances, int width)
+			   const int8 *const *rows, int column, float *distances, int width)
 {
 	Size		dims = matrix->quant->shape.code_dims;
 	const uint8 *packed = matrix->packed + column * dims;
@@ -71,10 +72,9 @@ multiply_panel(const OmenPairMatrix *matrix, int first,
 		for (group = 0; group < GROUPS; group++)
 			sums[row][group] = vi_zero();
 
-#pragma GCC unroll 2
-	for (i = 0; i < dims; i += CHUNK)
+	for (i = 0; i < dims; i += STEP)
 	{
-		VI			columns[GROUPS];
+		COLUMNS		columns[GROUPS];
 
 #pragma GCC unroll 2
 		for (group = 0; group < GROUPS; group++)
@@ -82,12 +82,12 @@ multiply_panel(const OmenPairMatrix *matrix, int first,
 #pragma GCC unroll 4
 		for (row = 0; row < PAIR_ROWS; row++)
 		{
-			VI			chunk = broadcast(rows[row] + i);
+			ROW			codes = broadcast(rows[row] + i);
 
 #pragma GCC unroll 2
 			for (group = 0; group < GROUPS; group++)
 				sums[row][group] = add_products(sums[row][group],
-												columns[group], chunk);
+												columns[group], codes);
 		}
 	}
 
@@ -102,25 +102,29 @@ multiply_panel(const OmenPairMatrix *matrix, int first,
 	}
 }
 
-/* A column's dimensions, CHUNK at a time, to where its group has them */
-static void
+static int32
 pack_column(Size dims, const int8 *code, uint8 *packed)
 {
-	for (Size i = 0; i < dims; i += CHUNK)
-	{
-		PACKED		chunk;
+	int32		sum = 0;
 
-		memcpy(&chunk, code + i, CHUNK);
-		chunk ^= SHIFT;
-		memcpy(packed + i * GROUP, &chunk, CHUNK);
+	for (Size i = 0; i < dims; i += 4)
+	{
+		uint32		quad;
+
+		memcpy(&quad, code + i, sizeof(quad));
+		quad = reduce_quad(quad);
+		memcpy(packed + i * GROUP, &quad, sizeof(quad));
+		sum += (quad & 0xFF) + (quad >> 8 & 0xFF) + (quad >> 16 & 0xFF) +
+			(quad >> 24);
 	}
+	return SHIFT * (sum - SHIFT * (int32) dims);
 }
 
 static void
 multiply_rows(const OmenPairMatrix *matrix, int first, int from,
 			  float *distances, int width)
 {
-	const ROW  *rows[PAIR_ROWS];
+	const int8 *rows[PAIR_ROWS];
 	int			row;
 	int			column;
 
@@ -129,12 +133,10 @@ multiply_rows(const OmenPairMatrix *matrix, int first, int from,
 		const int8 *code = (const int8 *) matrix->codes +
 			(first + row) * matrix->stride + sizeof(OmenOwnFactors);
 
-#ifdef expand_row
+#ifdef reduce_row
 		Size		dims = matrix->quant->shape.code_dims;
-		ROW		   *expanded = matrix->expanded + row * dims;
 
-		expand_row(expanded, code, dims);
-		rows[row] = expanded;
+		rows[row] = reduce_row(matrix->reduced + row * dims, code, dims);
 #else
 		rows[row] = code;
 #endif
@@ -146,8 +148,7 @@ multiply_rows(const OmenPairMatrix *matrix, int first, int from,
 
 const OmenPairKernel PASTE(omen_pair_kernel_, OMEN_ISA) = {
 	.group = GROUP,
-	.chunk = CHUNK,
-	.shift = (uint8) SHIFT,
+	.unit = UNIT,
 	.pack_column = pack_column,
 	.multiply_rows = multiply_rows,
 };

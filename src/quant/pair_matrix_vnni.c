@@ -23,10 +23,11 @@ OMEN_TARGET_BEGIN(OMEN_TARGET_AVX512 ",avx512vnni")
 
 #define GROUP 16
 #define GROUPS 2
-#define CHUNK 4
-#define PACKED uint32
-#define SHIFT 0x80808080
-#define ROW int8
+#define STEP 4
+#define UNIT 1
+#define SHIFT 128
+#define COLUMNS __m512i
+#define ROW __m512i
 #define VI __m512i
 #define VF __m512
 #define vi_zero() _mm512_setzero_si512()
@@ -44,6 +45,12 @@ OMEN_TARGET_BEGIN(OMEN_TARGET_AVX512 ",avx512vnni")
 #define vf_from_int(v) _mm512_cvtepi32_ps(v)
 #define load_columns(p) _mm512_load_si512(p)
 #define add_products(sum, columns, row) _mm512_dpbusd_epi32(sum, columns, row)
+
+static inline uint32
+reduce_quad(uint32 quad)
+{
+	return quad ^ 0x80808080;
+}
 
 static inline __m512i
 broadcast(const int8 *p)
