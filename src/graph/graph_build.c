@@ -194,6 +194,13 @@ attach_arena(void *memory, const OmenQuantizer *quant)
 	return build;
 }
 
+static Size
+leaf_distances_size(void)
+{
+	return OMEN_LEAF_MAX * omen_pair_matrix_width(OMEN_LEAF_MAX) *
+		sizeof(float);
+}
+
 static void
 allocate_scratch(OmenBuild *build)
 {
@@ -210,8 +217,7 @@ allocate_scratch(OmenBuild *build)
 	}
 	size = (Size) build->list_size * width * sizeof(float);
 	build->candidates = (float *) palloc(size);
-	size = OMEN_PAIR_ROWS * OMEN_LEAF_MAX * sizeof(float);
-	build->leaf_rows = (float *) palloc(size);
+	build->leaf_distances = (float *) palloc(leaf_distances_size());
 	build->thinning = (OmenThinning *) palloc(sizeof(OmenThinning));
 	build->distances = (float *) palloc(OMEN_MAX_LEADERS * sizeof(float));
 	build->keys = (uint64 *) palloc(OMEN_MAX_KEYS * sizeof(uint64));
@@ -271,8 +277,7 @@ omen_build_scratch_size(const OmenQuantizer *quant,
 		size += omen_pair_matrix_size(quant, OMEN_LEAF_MAX);
 	size += (Size) arena.list_size * omen_select_width(arena.list_size) *
 		sizeof(float);
-	size += OMEN_PAIR_ROWS * OMEN_LEAF_MAX * sizeof(float) +
-		sizeof(OmenThinning) +
+	size += leaf_distances_size() + sizeof(OmenThinning) +
 		OMEN_MAX_LEADERS * sizeof(float) + OMEN_MAX_KEYS * sizeof(uint64);
 	size += members * (omen_build_leaf_keep(&arena, params->n) *
 					   OMEN_LEAF_ROOM * sizeof(uint64) +

@@ -256,7 +256,7 @@ struct OmenBuild
 	OmenCodeBlock leaf;
 	OmenPairMatrix *matrix;		/* NULL if sizes of codes vary */
 	float	   *candidates;		/* distances between a node's candidates */
-	float	   *leaf_rows;		/* of OMEN_LEAF_MAX distances each */
+	float	   *leaf_distances; /* of all members of a leaf to each other */
 	OmenThinning *thinning;
 	float	   *distances;
 	uint64	   *keys;

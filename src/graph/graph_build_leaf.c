@@ -17,47 +17,42 @@
 
 static void load_leaf(OmenBuild *build, const OmenCluster *cluster,
 					  const uint32 *items, int n, uint32 *nodes);
-static void prepare_thinning(OmenBuild *build, const uint32 *nodes, int n);
+static void compare_leaf(OmenBuild *build, int n, int width);
+static void prepare_thinning(OmenBuild *build, const uint32 *nodes, int n,
+							 int width);
 static void add_nearest(OmenBuild *build, OmenCluster *cluster, uint32 item,
 						const float *distances, const uint32 *nodes, int n);
-static void compare_leaf_rows(OmenBuild *build, int n, int first, int nrows);
 static int	choose_nearest(const float *distances, const uint32 *nodes, int n,
 						   int keep, uint32 salt, uint64 *keys);
 
 /*
  * Find the nearest of each of n members of a cluster among these members.  If
  * most rows of the cluster's leaves so far had near copies, this one is
- * thinned (graph_build_thin.c), for which its distances are computed twice.
+ * thinned (graph_build_thin.c).
  */
 void
 omen_build_leaf(OmenBuild *build, OmenCluster *cluster, const uint32 *items,
 				int n)
 {
 	uint32		nodes[OMEN_LEAF_MAX];
-	int			first;
+	int			width = omen_pair_matrix_width(n);
 	int			i;
 
 	Assert(n <= OMEN_LEAF_MAX);
 
 	load_leaf(build, cluster, items, n, nodes);
+	compare_leaf(build, n, width);
 	cluster->thinned = cluster->ncopied > cluster->nseen / 2;
 	if (cluster->thinned)
-		prepare_thinning(build, nodes, n);
-	for (first = 0; first < n; first += OMEN_PAIR_ROWS)
+		prepare_thinning(build, nodes, n, width);
+	for (i = 0; i < n; i++)
 	{
-		int			nrows = Min(OMEN_PAIR_ROWS, n - first);
+		const float *distances = build->leaf_distances + i * width;
 
-		compare_leaf_rows(build, n, first, nrows);
-		for (i = 0; i < nrows; i++)
-		{
-			const float *distances = build->leaf_rows + i * OMEN_LEAF_MAX;
-
-			if (cluster->thinned)
-				distances = omen_thin_row(build->thinning, nodes[first + i],
-										  distances, n, cluster->keep);
-			add_nearest(build, cluster, items[first + i], distances, nodes, n);
-		}
-		omen_build_tick(build, nrows * n * build->stride, 0);
+		if (cluster->thinned)
+			distances = omen_thin_row(build->thinning, nodes[i], distances, n,
+									  cluster->keep);
+		add_nearest(build, cluster, items[i], distances, nodes, n);
 	}
 }
 
@@ -79,23 +74,40 @@ load_leaf(OmenBuild *build, const OmenCluster *cluster, const uint32 *items,
 							  n);
 }
 
+/*
+ * Distances of all members of a leaf to each other, to build->leaf_distances;
+ * a row's to itself is NaN, which compares as false and is never chosen.
+ */
 static void
-prepare_thinning(OmenBuild *build, const uint32 *nodes, int n)
+compare_leaf(OmenBuild *build, int n, int width)
 {
-	int			first;
+	int			batch = build->matrix != NULL ? OMEN_PAIR_TILE : 1;
+	int			i;
+
+	for (i = 0; i < n; i += batch)
+	{
+		if (build->matrix != NULL)
+			omen_pair_matrix_tile(build->matrix, i, build->leaf_distances,
+								  width);
+		else
+			omen_block_distances(build, &build->leaf, 0,
+								 omen_block_code(build, &build->leaf, i),
+								 build->leaf_distances + i * width);
+		omen_build_tick(build, Min(batch, n - i) * n * build->stride, 0);
+	}
+	for (i = 0; i < n; i++)
+		build->leaf_distances[i * width + i] = NAN;
+}
+
+static void
+prepare_thinning(OmenBuild *build, const uint32 *nodes, int n, int width)
+{
 	int			i;
 
 	omen_thin_begin(build->thinning, nodes, n);
-	for (first = 0; first < n; first += OMEN_PAIR_ROWS)
-	{
-		int			nrows = Min(OMEN_PAIR_ROWS, n - first);
-
-		compare_leaf_rows(build, n, first, nrows);
-		for (i = 0; i < nrows; i++)
-			omen_thin_note(build->thinning,
-						   build->leaf_rows + i * OMEN_LEAF_MAX, n, first + i);
-		omen_build_tick(build, nrows * n * build->stride, 0);
-	}
+	for (i = 0; i < n; i++)
+		omen_thin_note(build->thinning, build->leaf_distances + i * width, n,
+					   i);
 }
 
 /* Add the nearest of a leaf to what a member of the cluster has found so far */
@@ -119,37 +131,6 @@ add_nearest(OmenBuild *build, OmenCluster *cluster, uint32 item,
 	*nnear = omen_build_merge_keys(merged, cluster->room, near, *nnear,
 								   build->keys, nfound);
 	memcpy(near, merged, *nnear * sizeof(uint64));
-}
-
-/*
- * Distances of some rows of a leaf to all of it, to build->leaf_rows; a row's
- * to itself is NaN, which compares as false and is never chosen.  A batch
- * short of a full one is computed with rows before it, so that all distances
- * of the leaf are made in the same way.
- */
-static void
-compare_leaf_rows(OmenBuild *build, int n, int first, int nrows)
-{
-	int			missing = OMEN_PAIR_ROWS - nrows;
-	int			before = missing <= first ? missing : 0;
-	int			i;
-
-	if (build->matrix != NULL)
-		omen_pair_matrix_rows(build->matrix, first - before, nrows + before,
-							  build->leaf_rows, OMEN_LEAF_MAX);
-	if (build->matrix != NULL && before > 0)
-		memmove(build->leaf_rows, build->leaf_rows + before * OMEN_LEAF_MAX,
-				nrows * OMEN_LEAF_MAX * sizeof(float));
-	for (i = 0; i < nrows; i++)
-	{
-		float	   *distances = build->leaf_rows + i * OMEN_LEAF_MAX;
-
-		if (build->matrix == NULL)
-			omen_block_distances(build, &build->leaf, 0,
-								 omen_block_code(build, &build->leaf,
-												 first + i), distances);
-		distances[first + i] = NAN;
-	}
 }
 
 /*

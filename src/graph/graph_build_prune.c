@@ -80,7 +80,7 @@ choose_among(OmenBuild *build, uint32 node, const uint64 *keys, int n,
 			 OmenNear *near, bool *kept)
 {
 	bool		packed = build->matrix != NULL &&
-		build->matrix->packed != NULL;
+		build->matrix->kernel != NULL;
 	uint32		salt = omen_key_salt(node);
 	int			i;
 

@@ -3,15 +3,13 @@
  * pair_matrix.c
  *	  Graph distances between all members of a small set of pair codes.
  *
- * With AVX-512 VNNI, codes of 8 bits are packed in groups of 16 columns: for
- * each 4 dimensions, 16 times 4 bytes.  One instruction then adds 4
- * dimensions of 16 distances, a row's 4 bytes being broadcast, and nothing has
- * to be summed across a register.  4 rows by 32 columns at a time keep the
- * multipliers busy: 128 dimensions take 0.4 ns a pair, where one row against
- * codes as they lie takes 2 to 3 ns.
- *
- * The instruction multiplies unsigned by signed bytes, so 128 is added to the
- * packed codes, and 128 times the row's sum is subtracted from the result.
+ * Codes of 8 bits are packed in groups of columns: for each few dimensions,
+ * these of all columns of the group.  One instruction then adds them to as
+ * many distances, a row's own being broadcast, and nothing has to be summed
+ * across a register.  4 rows by two groups at a time keep the multipliers
+ * busy: with AVX-512 VNNI, 128 dimensions take 0.4 ns a pair, where one row
+ * against codes as they lie takes 2 to 3 ns.  And of each pair, one distance is
+ * computed and written twice.
  *
  * The formula is symmetric to the last bit: d(a, b) equals d(b, a).
  *
@@ -21,26 +19,17 @@
 
 #include <math.h>
 
-#include "quant/pair_matrix.h"
+#include "quant/pair_matrix_kernels.h"
 
 #if defined(__x86_64__)
-#define HAVE_VNNI_KERNEL
-#include <immintrin.h>
+#include <xmmintrin.h>
 #endif
 
-/* Columns of a group, and of the groups that are computed together */
-#define GROUP			16
-#define PANEL			32
-
-static bool can_pack(const OmenQuantizer *quant);
+static const OmenPairKernel *choose_kernel(const OmenQuantizer *quant);
 static void pack(OmenPairMatrix *matrix);
-static void compare_rows(const OmenPairMatrix *matrix, int first, int nrows,
-						 float *distances, int width);
-
-#ifdef HAVE_VNNI_KERNEL
-static void multiply_panel(const OmenPairMatrix *matrix, int first, int panel,
-						   float *distances, int width);
-#endif
+static void compare_row(const OmenPairMatrix *matrix, int row, int from,
+						float *distances);
+static void mirror(float *distances, int width, int first, int n);
 
 static inline Size
 align_up(Size size)
@@ -51,16 +40,17 @@ align_up(Size size)
 static Size
 count_packed(const OmenQuantizer *quant, int max)
 {
-	return (Size) TYPEALIGN(PANEL, max) * quant->shape.code_dims;
+	return (Size) TYPEALIGN(OMEN_PAIR_TILE, max) * quant->shape.code_dims;
 }
 
 Size
 omen_pair_matrix_size(const OmenQuantizer *quant, int max)
 {
-	Size		columns = TYPEALIGN(PANEL, max) * sizeof(float);
+	Size		columns = TYPEALIGN(OMEN_PAIR_TILE, max) * sizeof(float);
+	Size		reduced = PAIR_ROWS * quant->shape.code_dims;
 
 	return align_up(sizeof(OmenPairMatrix)) + 4 * columns +
-		count_packed(quant, max) + 64;
+		count_packed(quant, max) + reduced + 64;
 }
 
 OmenPairMatrix *
@@ -68,33 +58,39 @@ omen_pair_matrix_init(void *memory, const OmenQuantizer *quant, int max)
 {
 	OmenPairMatrix *matrix = (OmenPairMatrix *) align_up((uintptr_t) memory);
 	uint8	   *next = (uint8 *) matrix + align_up(sizeof(OmenPairMatrix));
-	Size		columns = TYPEALIGN(PANEL, max) * sizeof(float);
+	Size		columns = TYPEALIGN(OMEN_PAIR_TILE, max) * sizeof(float);
 
 	memset(matrix, 0, sizeof(*matrix));
 	matrix->quant = quant;
 	matrix->max = max;
-	if (can_pack(quant))
+	matrix->kernel = choose_kernel(quant);
+	if (matrix->kernel != NULL)
 	{
 		matrix->norm2 = (float *) next;
 		matrix->scale = (float *) (next + columns);
 		matrix->lift = (float *) (next + 2 * columns);
 		matrix->excess = (int32 *) (next + 3 * columns);
 		matrix->packed = next + 4 * columns;
+		matrix->reduced = (int8 *) (matrix->packed +
+									count_packed(quant, max));
 	}
 	return matrix;
 }
 
-/* Is there a kernel for this CPU, and are these codes of 8 bits? */
-static bool
-can_pack(const OmenQuantizer *quant)
+/* The kernel for this CPU, if these codes are of 8 bits */
+static const OmenPairKernel *
+choose_kernel(const OmenQuantizer *quant)
 {
-#ifdef HAVE_VNNI_KERNEL
-	return quant->shape.own_kind != OMEN_OWN_RAW &&
-		omen_simd_level() == OMEN_SIMD_AVX512 &&
-		omen_cpu_features()->avx512vnni;
-#else
-	return false;
+	if (quant->shape.own_kind == OMEN_OWN_RAW)
+		return NULL;
+#if defined(__x86_64__)
+	if (omen_simd_level() == OMEN_SIMD_AVX512 &&
+		omen_cpu_features()->avx512vnni)
+		return &omen_pair_kernel_vnni;
+	if (omen_simd_level() >= OMEN_SIMD_AVX2)
+		return &omen_pair_kernel_avx2;
 #endif
+	return NULL;
 }
 
 void
@@ -106,7 +102,7 @@ omen_pair_matrix_load(OmenPairMatrix *matrix, const uint8 *codes, Size stride,
 	matrix->codes = codes;
 	matrix->stride = stride;
 	matrix->n = n;
-	if (matrix->packed != NULL)
+	if (matrix->kernel != NULL)
 		pack(matrix);
 }
 
@@ -115,40 +111,32 @@ static void
 pack(OmenPairMatrix *matrix)
 {
 	const OmenQuantizer *quant = matrix->quant;
-	Size		nquads = quant->shape.code_dims / 4;
-	int			ncolumns = TYPEALIGN(PANEL, matrix->n);
+	const OmenPairKernel *kernel = matrix->kernel;
+	Size		dims = quant->shape.code_dims;
+	int			ncolumns = TYPEALIGN(OMEN_PAIR_TILE, matrix->n);
 	int			column;
 
+	memset(matrix->packed + TYPEALIGN_DOWN(OMEN_PAIR_TILE, matrix->n) * dims,
+		   0, (ncolumns - TYPEALIGN_DOWN(OMEN_PAIR_TILE, matrix->n)) * dims);
 	for (column = 0; column < ncolumns; column++)
 	{
-		uint32	   *quads = (uint32 *) matrix->packed +
-			column / GROUP * nquads * GROUP + column % GROUP;
-		const uint8 *code = matrix->codes + column * matrix->stride;
 		OmenOwnFactors factors = {0};
-		uint32		quad;
-		int32		sum = 0;
-		Size		i;
 
-		if (column >= matrix->n)
+		matrix->excess[column] = 0;
+		if (column < matrix->n)
 		{
-			for (i = 0; i < nquads; i++)
-				quads[i * GROUP] = 0;
+			const uint8 *own = matrix->codes + column * matrix->stride;
+			const int8 *code = (const int8 *) own + sizeof(factors);
+			int			within = column % kernel->group;
+
+			memcpy(&factors, own, sizeof(factors));
+			matrix->excess[column] =
+				kernel->pack_column(dims, code,
+									matrix->packed +
+									(column - within) * dims + 4 * within);
 		}
-		else
-		{
-			memcpy(&factors, code, sizeof(factors));
-			code += sizeof(factors);
-			for (i = 0; i < nquads; i++)
-			{
-				memcpy(&quad, code + 4 * i, sizeof(quad));
-				quads[i * GROUP] = quad ^ 0x80808080;
-			}
-			for (i = 0; i < 4 * nquads; i++)
-				sum += (int8) code[i];
-		}
-		matrix->excess[column] = 128 * sum;
 		matrix->norm2[column] = factors.norm2;
-		matrix->scale[column] = factors.scale;
+		matrix->scale[column] = kernel->unit * factors.scale;
 		matrix->lift[column] =
 			sqrtf(Max(quant->max_norm2 - (factors.norm2 +
 										  2 * factors.mean_dot +
@@ -157,147 +145,82 @@ pack(OmenPairMatrix *matrix)
 }
 
 void
-omen_pair_matrix_rows(const OmenPairMatrix *matrix, int first, int nrows,
+omen_pair_matrix_tile(const OmenPairMatrix *matrix, int first,
 					  float *distances, int width)
 {
-	Assert(nrows > 0 && nrows <= OMEN_PAIR_ROWS);
-	Assert(first >= 0 && first + nrows <= matrix->n);
-	Assert(width >= TYPEALIGN(PANEL, matrix->n));
+	int			end = Min(first + OMEN_PAIR_TILE, matrix->n);
+	int			row;
 
-#ifdef HAVE_VNNI_KERNEL
-	if (matrix->packed != NULL && nrows == OMEN_PAIR_ROWS)
+	Assert(first % OMEN_PAIR_TILE == 0 && first < matrix->n);
+	Assert(width >= TYPEALIGN(OMEN_PAIR_TILE, matrix->n));
+
+	/* the last rows again rather than fewer than a batch */
+	if (matrix->kernel != NULL && matrix->n >= PAIR_ROWS)
 	{
-		int			panel;
-
-		for (panel = 0; panel < matrix->n; panel += PANEL)
-			multiply_panel(matrix, first, panel, distances + panel, width);
-		return;
+		for (row = first; row < end; row += PAIR_ROWS)
+			matrix->kernel->multiply_rows(matrix,
+										  Min(row, matrix->n - PAIR_ROWS),
+										  first, distances, width);
 	}
-#endif
-	compare_rows(matrix, first, nrows, distances, width);
+	else
+	{
+		for (row = first; row < end; row++)
+			compare_row(matrix, row, first, distances + (Size) row * width);
+	}
+	if (end < matrix->n)
+		mirror(distances, width, first, matrix->n);
 }
 
 void
 omen_pair_matrix_all(const OmenPairMatrix *matrix, float *distances, int width)
 {
-	int			first;
-
-	for (first = 0; first < matrix->n; first += OMEN_PAIR_ROWS)
-	{
-		int			nrows = Min(OMEN_PAIR_ROWS, matrix->n - first);
-
-		/* the last rows again rather than fewer than a batch */
-		if (nrows < OMEN_PAIR_ROWS && first > 0)
-		{
-			first = matrix->n - OMEN_PAIR_ROWS;
-			nrows = OMEN_PAIR_ROWS;
-		}
-		omen_pair_matrix_rows(matrix, first, nrows,
-							  distances + (Size) first * width, width);
-	}
+	for (int first = 0; first < matrix->n; first += OMEN_PAIR_TILE)
+		omen_pair_matrix_tile(matrix, first, distances, width);
 }
 
-/* Without a kernel, and for rows that do not fill a batch */
+/* Without a kernel, and for sets that do not fill a batch */
 static void
-compare_rows(const OmenPairMatrix *matrix, int first, int nrows,
-			 float *distances, int width)
+compare_row(const OmenPairMatrix *matrix, int row, int from, float *distances)
 {
-	int			row;
-
-	for (row = 0; row < nrows; row++)
-		omen_quant_pair_block(matrix->quant,
-							  matrix->codes + (first + row) * matrix->stride,
-							  matrix->codes, matrix->stride, matrix->n,
-							  distances + (Size) row * width);
+	omen_quant_pair_block(matrix->quant,
+						  matrix->codes + row * matrix->stride,
+						  matrix->codes + from * matrix->stride,
+						  matrix->stride, matrix->n - from, distances + from);
 }
 
-#ifdef HAVE_VNNI_KERNEL
-
-#define VNNI_TARGET \
-	__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
-
-/* From inner products of a row with 16 columns to distances */
-VNNI_TARGET static inline void
-finish_group(const OmenPairMatrix *matrix, int row, int column, __m512i dot,
-			 float *distances)
+/* From the rows of a full tile to columns of the rows behind it */
+static void
+mirror(float *distances, int width, int first, int n)
 {
-	__m512		norm2 = _mm512_add_ps(_mm512_set1_ps(matrix->norm2[row]),
-									  _mm512_loadu_ps(matrix->norm2 +
-													  column));
-	__m512		scale = _mm512_mul_ps(_mm512_set1_ps(matrix->scale[row]),
-									  _mm512_loadu_ps(matrix->scale +
-													  column));
-	__m512		distance;
+	const float *tile = distances + (Size) first * width;
+	int			column = first + OMEN_PAIR_TILE;
 
-	scale = _mm512_add_ps(scale, scale);
-	distance = _mm512_fnmadd_ps(scale, _mm512_cvtepi32_ps(dot), norm2);
-	distance = _mm512_max_ps(distance, _mm512_setzero_ps());
-	if (matrix->quant->shape.metric == OMEN_METRIC_IP)
+#if defined(__x86_64__)
+	for (; column + 4 <= n; column += 4)
 	{
-		__m512		lift = _mm512_sub_ps(_mm512_set1_ps(matrix->lift[row]),
-										 _mm512_loadu_ps(matrix->lift +
-														 column));
+		float	   *to = distances + (Size) column * width + first;
 
-		distance = _mm512_fmadd_ps(lift, lift, distance);
-	}
-	_mm512_storeu_ps(distances, distance);
-}
-
-VNNI_TARGET static inline __m512i
-broadcast_quad(const uint8 *code)
-{
-	int32		quad;
-
-	memcpy(&quad, code, sizeof(quad));
-	return _mm512_set1_epi32(quad);
-}
-
-/* Distances of 4 rows to the 32 columns of a panel */
-VNNI_TARGET static void
-multiply_panel(const OmenPairMatrix *matrix, int first, int panel,
-			   float *distances, int width)
-{
-	Size		dims = matrix->quant->shape.code_dims;
-	const uint8 *left = matrix->packed + panel * dims;
-	const uint8 *right = left + GROUP * dims;
-	const uint8 *rows[OMEN_PAIR_ROWS];
-	__m512i		sums[OMEN_PAIR_ROWS][2];
-	Size		i;
-	int			row;
-
-	for (row = 0; row < OMEN_PAIR_ROWS; row++)
-	{
-		rows[row] = matrix->codes + (first + row) * matrix->stride +
-			sizeof(OmenOwnFactors);
-		sums[row][0] = sums[row][1] = _mm512_setzero_si512();
-	}
-
-	for (i = 0; i < dims; i += 4)
-	{
-		__m512i		l = _mm512_load_si512(left + i * GROUP);
-		__m512i		r = _mm512_load_si512(right + i * GROUP);
-
-#pragma GCC unroll 4
-		for (row = 0; row < OMEN_PAIR_ROWS; row++)
+		for (int i = 0; i < OMEN_PAIR_TILE; i += 4)
 		{
-			__m512i		quad = broadcast_quad(rows[row] + i);
+			const float *from = tile + (Size) i * width + column;
+			__m128		a = _mm_loadu_ps(from);
+			__m128		b = _mm_loadu_ps(from + width);
+			__m128		c = _mm_loadu_ps(from + 2 * width);
+			__m128		d = _mm_loadu_ps(from + 3 * width);
 
-			sums[row][0] = _mm512_dpbusd_epi32(sums[row][0], l, quad);
-			sums[row][1] = _mm512_dpbusd_epi32(sums[row][1], r, quad);
+			_MM_TRANSPOSE4_PS(a, b, c, d);
+			_mm_storeu_ps(to + i, a);
+			_mm_storeu_ps(to + width + i, b);
+			_mm_storeu_ps(to + 2 * width + i, c);
+			_mm_storeu_ps(to + 3 * width + i, d);
 		}
 	}
-
-#pragma GCC unroll 4
-	for (row = 0; row < OMEN_PAIR_ROWS; row++)
+#endif
+	for (; column < n; column++)
 	{
-		__m512i		excess = _mm512_set1_epi32(matrix->excess[first + row]);
-		float	   *out = distances + (Size) row * width;
+		float	   *to = distances + (Size) column * width + first;
 
-		finish_group(matrix, first + row, panel,
-					 _mm512_sub_epi32(sums[row][0], excess), out);
-		finish_group(matrix, first + row, panel + GROUP,
-					 _mm512_sub_epi32(sums[row][1], excess), out + GROUP);
+		for (int i = 0; i < OMEN_PAIR_TILE; i++)
+			to[i] = tile[(Size) i * width + column];
 	}
 }
-
-#endif							/* HAVE_VNNI_KERNEL */
