@@ -79,6 +79,13 @@ typedef struct OmenTidMapPlace
 	BlockNumber block;			/* 0: not known */
 } OmenTidMapPlace;
 
+/* A page of the key column */
+typedef struct OmenKeyPlace
+{
+	BlockNumber block;			/* 0: there is none, or it is not known */
+	bool		newer;			/* than the key lists */
+} OmenKeyPlace;
+
 /*
  * 4 kB, enough for most of the leaves of a million rows of 128 dimensions: an
  * UPDATE looks up its old TID, anywhere in the table, and reads three pages more
@@ -110,6 +117,11 @@ typedef struct OmenHnswIndex
 	uint8	   *entry_levels;
 	uint8	   *entry_pairs;	/* NULL if entries carry no codes */
 	Size		pair_stride;
+
+	BlockNumber *key_dirs;		/* of the key column, NULL until needed */
+	uint32		nkey_places;	/* size of the array */
+	OmenKeyPlace *key_places;	/* by the number of the page */
+	uint64	   *list_heads;		/* of key lists, NULL until needed */
 
 	uint8	   *range_centres;	/* NULL until omen_range_load() */
 	OmenQuantizer range_quant;	/* of range codes */

@@ -4,163 +4,206 @@
  *	  From conditions on keys to an allow-set.
  *
  * NOTES
- *	  A walk tests the slots it visits, and visits the more of them the fewer
- *	  are allowed.  If few are, it is cheaper to ask the key column which ones,
- *	  and measure these.  The bitset has all nodes that were there when the
- *	  scan began and have the keys: of those inserted later, the snapshot sees
- *	  no rows.
+ *	  Lists say how many nodes meet each condition.  If it is few of one, its
+ *	  list is a base: bits of all nodes that may be allowed.  Everything else,
+ *	  further conditions and where there is no base or the column is newer than
+ *	  the lists, is filled in from the key column, where somebody comes to look.
+ *	  A sweep, which does not, costs nothing: it tests the slots that it visits.
+ *
+ *	  The set has all nodes that were there when the scan began and have the
+ *	  keys: of those inserted later, the snapshot sees no rows.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 
 #include "hnsw/hnsw_column.h"
 
 /*
- * Pages read by a walk that is to return some ten rows, of which a share of
- * the nodes is allowed; and what it takes to measure one node that is known
- * to be allowed.  Both were simulated on 1M x 128.
+ * A list is worth it for up to this share of the nodes: to set a bit costs 1.2
+ * ns, to look at a code of the column 1.
  */
-#define WALK_PAGES(share)	(45.0 + 15.0 / (share))
-#define NODE_PAGES			0.2
+#define LIST_SHARE		0.06
 
-static double bitset_pages(Relation index, const OmenHnswIndex *hnsw,
-						   const OmenKeyPredicate *predicate, double share);
-static void make_bitset(Relation index, OmenHnswIndex *hnsw,
-						const OmenKeyPredicate *predicate, OmenAllowSet *set);
-static void set_bits(uint64 *bits, uint32 from, uint32 end);
-static void add_uncovered(Relation index, OmenHnswIndex *hnsw,
-						  const OmenKeyPredicate *predicate,
-						  BlockNumber block, uint64 *bits);
-static BlockNumber covered_end(const OmenHnswIndex *hnsw);
-static BlockNumber column_end(const OmenHnswMetaPageData *meta);
+/* Single numbers are looked up, unless so many already have been */
+#define MAX_LOOKUPS		200
+
+typedef struct KeySource
+{
+	OmenAllowSource source;		/* must be first */
+	Relation	index;
+	OmenHnswIndex *hnsw;
+	const OmenKeyPredicate *predicate;
+	uint64	   *bits;
+	int			nlookups;
+} KeySource;
+
+static KeySource *create_source(Relation index, OmenHnswIndex *hnsw,
+								const OmenKeyPredicate *predicate,
+								uint32 nbits);
+static bool find_spans(KeySource *source, OmenKeySpans *narrowest,
+					   double *share);
+static void start_from_list(KeySource *source, const OmenKeySpans *spans,
+							OmenAllowSet *set);
+static void start_from_base(KeySource *source, OmenAllowSet *set);
+static void fill_chunk(OmenAllowSource *source, uint32 chunk);
+static bool test_number(OmenAllowSource *source, uint32 number);
 
 void
 omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 				  const OmenKeyPredicate *predicate, OmenAllowSet *set)
 {
-	double		nodes = (double) RelationGetNumberOfBlocks(index) *
-		hnsw->layout.slots_per_page;
+	bool		has_base = set->kind == OMEN_ALLOW_BITSET;
+	uint32		nbits = has_base ? set->nbits :
+		RelationGetNumberOfBlocks(index) * hnsw->layout.slots_per_page;
+	double		nodes = has_base ? set->cardinality : nbits;
 	double		share = 1.0;
+	OmenKeySpans spans;
+	KeySource  *source;
+	bool		narrow;
 
-	memset(set, 0, sizeof(OmenAllowSet));
-	set->kind = OMEN_ALLOW_KEYS;
-	set->keys = predicate;
-	set->estimated = true;
-	if (omen_column_exists(&hnsw->meta))
-	{
-		share = omen_column_share(index, hnsw, predicate);
-		nodes = Max(nodes - hnsw->meta.built_nodes, 0) / 2 +
-			hnsw->meta.built_nodes;
-		if (bitset_pages(index, hnsw, predicate, share) <
-			WALK_PAGES(Max(share, 1 / nodes)))
-		{
-			make_bitset(index, hnsw, predicate, set);
-			return;
-		}
-	}
-	set->cardinality = share * nodes;
-}
+	/* conditions that all rows of the index meet */
+	if (predicate->nconditions == 0)
+		return;
 
-/* What a bitset and the nodes in it cost, in pages */
-static double
-bitset_pages(Relation index, const OmenHnswIndex *hnsw,
-			 const OmenKeyPredicate *predicate, double share)
-{
-	const OmenHnswMetaPageData *meta = &hnsw->meta;
-	double		column = (double) meta->built_nodes / OMEN_KEYS_PER_PAGE;
-	double		uncovered = RelationGetNumberOfBlocks(index) -
-		covered_end(hnsw) - (column_end(meta) - meta->map_start);
+	source = create_source(index, hnsw, predicate, nbits);
+	omen_column_refresh(index, hnsw, omen_column_chunk(nbits) + 1);
+	narrow = find_spans(source, &spans, &share);
+	if (!narrow)
+		share = omen_column_share(index, hnsw, predicate,
+								  omen_column_chunk(nbits) + 1);
+	else
+		narrow = spans.count <= LIST_SHARE * hnsw->meta.built_nodes;
 
-	return column * predicate->nconditions + uncovered +
-		share * meta->built_nodes * NODE_PAGES;
-}
-
-static void
-make_bitset(Relation index, OmenHnswIndex *hnsw,
-			const OmenKeyPredicate *predicate, OmenAllowSet *set)
-{
-	const OmenHnswMetaPageData *meta = &hnsw->meta;
-	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
-	uint32		nbits = nblocks * hnsw->layout.slots_per_page;
-	Size		words = (Size) nbits / 64 + 1;
-	uint64	   *bits = palloc_extended(words * sizeof(uint64),
-									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	uint32		end = meta->key_first + (uint32) meta->built_nodes;
-
-	/* numbers that the column has are allowed until it says otherwise */
-	set_bits(bits, meta->key_first, end);
-	omen_column_filter(index, hnsw, predicate, meta->key_first,
-					   (uint32) meta->built_nodes, bits, meta->key_first);
-
-	for (BlockNumber block = covered_end(hnsw); block < nblocks; block++)
-	{
-		if (block == meta->map_start)
-			block = column_end(meta);
-		if (block < nblocks)
-			add_uncovered(index, hnsw, predicate, block, bits);
-	}
 	set->kind = OMEN_ALLOW_BITSET;
 	set->nbits = nbits;
-	set->bits = bits;
-	set->cardinality = (double) pg_popcount((char *) bits,
-											words * sizeof(uint64));
+	set->keys = predicate;
+	set->source = &source->source;
+	set->cardinality = nodes * share;
+	set->estimated = true;
+	if (has_base)
+		start_from_base(source, set);
+	else if (narrow)
+		start_from_list(source, &spans, set);
+	set->bits = source->bits;
 }
 
-/* Set the bits from one number on, up to another; whole words at once */
-static void
-set_bits(uint64 *bits, uint32 from, uint32 end)
+/* Whose bits, of whole chunks, have no values yet */
+static KeySource *
+create_source(Relation index, OmenHnswIndex *hnsw,
+			  const OmenKeyPredicate *predicate, uint32 nbits)
 {
-	uint32		words;
+	KeySource  *source = palloc0(sizeof(KeySource));
+	Size		nchunks = omen_column_chunk(nbits) + 1;
 
-	for (; from < end && from % 64 != 0; from++)
-		bits[from / 64] |= UINT64CONST(1) << (from % 64);
-	words = (end - from) / 64;
-	memset(&bits[from / 64], 0xFF, words * sizeof(uint64));
-	for (from += words * 64; from < end; from++)
-		bits[from / 64] |= UINT64CONST(1) << (from % 64);
+	source->source.fill = fill_chunk;
+	source->source.test = test_number;
+	source->source.full = palloc_extended(nchunks * sizeof(bool),
+										  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	source->index = index;
+	source->hnsw = hnsw;
+	source->predicate = predicate;
+	source->bits = palloc_extended(nchunks * OMEN_ALLOW_CHUNK / 8,
+								   MCXT_ALLOC_HUGE);
+	return source;
 }
 
-/* Of a page that the column does not cover, the nodes that are allowed */
-static void
-add_uncovered(Relation index, OmenHnswIndex *hnsw,
-			  const OmenKeyPredicate *predicate, BlockNumber block,
-			  uint64 *bits)
+/*
+ * What the list of the condition that fewest meet has, and the share of nodes
+ * that meet all conditions, as if they had nothing to do with each other.  False
+ * if there are no lists.
+ */
+static bool
+find_spans(KeySource *source, OmenKeySpans *narrowest, double *share)
 {
-	const OmenHnswLayout *layout = &hnsw->layout;
-	OmenPageKind kind;
-	Buffer		buffer;
+	const OmenKeyPredicate *predicate = source->predicate;
+	bool		found = false;
 
-	CHECK_FOR_INTERRUPTS();
-	buffer = omen_page_read_any(index, block, OMEN_LOCK_SHARE, NULL, &kind);
-	for (int i = 0; kind == OMEN_PAGE_NODE && i < layout->slots_per_page; i++)
+	*share = 1.0;
+	for (int i = 0; i < predicate->nconditions; i++)
 	{
-		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
-												i);
-		uint32		number = block * layout->slots_per_page + i;
+		OmenKeySpans spans;
 
-		if (slot->flags == OMEN_SLOT_USED &&
-			omen_hnsw_match_keys(predicate, slot->key_nulls,
-								 omen_slot_keys(slot)) != OMEN_KEYS_NO)
-			bits[number / 64] |= UINT64CONST(1) << (number % 64);
+		if (!omen_keylist_find(source->index, source->hnsw,
+							   &predicate->conditions[i], &spans))
+			continue;
+		*share *= spans.count / source->hnsw->meta.built_nodes;
+		if (!found || spans.count < narrowest->count)
+			*narrowest = spans;
+		found = true;
 	}
-	omen_page_release(buffer);
+	return found;
 }
 
-/* The first block with numbers that the column does not have */
-static BlockNumber
-covered_end(const OmenHnswIndex *hnsw)
+static void
+start_from_list(KeySource *source, const OmenKeySpans *spans,
+				OmenAllowSet *set)
 {
-	return (hnsw->meta.key_first + (uint32) hnsw->meta.built_nodes) /
-		hnsw->layout.slots_per_page;
+	Size		words = OMEN_ALLOW_CHUNK / 64;
+	uint32		nchunks = omen_column_chunk(set->nbits) + 1;
+	bool		is_all = source->predicate->nconditions == 1;
+
+	source->source.has_base = true;
+	memset(source->bits, 0, nchunks * words * sizeof(uint64));
+	omen_keylist_mark(source->index, source->hnsw, spans, set->nbits,
+					  source->bits);
+	set->estimated = !is_all;
+	for (uint32 i = 0; i < nchunks; i++)
+	{
+		source->source.full[i] = is_all;
+		if (!omen_column_is_newer(source->hnsw, i, source->predicate))
+			continue;
+
+		/* the list has neither all nor only what is there: the column has */
+		memset(source->bits + i * words, 0xFF, words * sizeof(uint64));
+		source->source.full[i] = false;
+		set->estimated = true;
+	}
+	if (!set->estimated)
+		set->source = NULL;
 }
 
-/* The block behind the column */
-static BlockNumber
-column_end(const OmenHnswMetaPageData *meta)
+/* What others have found goes on being theirs */
+static void
+start_from_base(KeySource *source, OmenAllowSet *set)
 {
-	return meta->key_start + (BlockNumber) omen_column_pages(meta);
+	Size		nwords = ((Size) set->nbits + 63) / 64;
+
+	source->source.has_base = true;
+	memcpy(source->bits, set->bits, nwords * sizeof(uint64));
+	memset(source->bits + nwords, 0, (omen_column_chunk(set->nbits) + 1) *
+		   (Size) OMEN_ALLOW_CHUNK / 8 - nwords * sizeof(uint64));
+}
+
+static void
+fill_chunk(OmenAllowSource *head, uint32 chunk)
+{
+	KeySource  *source = (KeySource *) head;
+	Size		words = OMEN_ALLOW_CHUNK / 64;
+	uint64	   *bits = source->bits + chunk * words;
+
+	if (!head->has_base)
+		memset(bits, 0xFF, words * sizeof(uint64));
+	omen_column_filter(source->index, source->hnsw, source->predicate, chunk,
+					   bits);
+	head->full[chunk] = true;
+}
+
+static bool
+test_number(OmenAllowSource *head, uint32 number)
+{
+	KeySource  *source = (KeySource *) head;
+
+	uint32		chunk = omen_column_chunk(number);
+
+	if (++source->nlookups > MAX_LOOKUPS)
+		fill_chunk(head, chunk);
+	if ((head->full[chunk] || head->has_base) &&
+		(source->bits[number / 64] >> (number % 64) & 1) == 0)
+		return false;
+	return head->full[chunk] ||
+		omen_column_test(source->index, source->hnsw, source->predicate,
+						 number);
 }

@@ -20,8 +20,9 @@
  *	  ranges or, where there are none, all allowed nodes; what it has found is
  *	  kept.
  *
- *	  Conditions on keys do not say which nodes they allow, before each is seen:
- *	  then it is a sweep, and how thin the set is turns out on the way.
+ *	  Conditions on keys may not say which nodes they allow before somebody comes
+ *	  to look there (graph/allowset.h): how many there are is an estimate then,
+ *	  and looking has its cost.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,14 +40,14 @@
 
 /*
  * Costs in visits of a walk, some 1.1 us with 128 dimensions: to measure a node
- * by its own slot, or all slots one after the other; to score all centres; to
- * look at a range code, and at a page of them.
+ * by its own slot; to score all centres; to look at a range code, and at a page
+ * of them; to fill in the bits of a thousand nodes from the key column.
  */
 #define NODE_COST		0.2
-#define PAGEWISE_COST	0.12
 #define RANGES_COST		15
 #define CODE_COST		0.016
 #define CODE_PAGE_COST	0.12
+#define FILL_COST		0.8
 
 /* Below this, measuring all nodes costs less than to think about it */
 #define FEW_NODES		150
@@ -77,6 +78,7 @@ static int	first_keep(const OmenScan *scan);
 static OmenFilterStrategy choose_strategy(OmenScan *scan);
 static double exact_cost(const OmenScan *scan);
 static double ranged_cost(const OmenScan *scan);
+static double fill_cost(const OmenScan *scan, double nodes);
 static double codes_cost(const OmenScan *scan, double wanted);
 static double tail_cost(const OmenScan *scan);
 static double sweep_cost(const OmenScan *scan);
@@ -91,7 +93,6 @@ static int	seeded_breadth(const OmenScan *scan);
 static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
 static void begin_walk(OmenScan *scan, OmenFilterStrategy strategy);
 static int	walk_pool(const OmenScan *scan);
-static void find_share(OmenScan *scan);
 static Size count_allowed(const OmenSearch *search);
 static void give_up_walk(OmenScan *scan);
 static bool must_give_up(const OmenScan *scan);
@@ -109,15 +110,12 @@ omen_scan_start_filtered(OmenScan *scan)
 
 	scan->nodes = Max(1, (double) scan->hnsw->layout.slots_per_page *
 					  RelationGetNumberOfBlocks(scan->params.index));
-	scan->allowed = omen_scan_has_bitset(scan) ? Max(allow->cardinality, 1) :
-		scan->nodes;
+	scan->allowed = Max(allow->cardinality, allow->estimated ? wanted : 1);
 	scan->wanted_rows = (int) Min(wanted, Min(scan->allowed,
 											  PG_INT32_MAX / 4));
 	scan->keep = first_keep(scan);
 	scan->near_share = scan->allowed / scan->nodes;
-	if (!omen_scan_has_bitset(scan))
-		strategy = OMEN_FILTER_AUTO;
-	else if (strategy == OMEN_FILTER_SWEEP)
+	if (strategy == OMEN_FILTER_SWEEP)
 		look_at_entries(scan);
 	else if (strategy != OMEN_FILTER_AUTO ||
 			 (scan->allowed > FEW_NODES &&
@@ -305,8 +303,7 @@ is_elsewhere(const OmenScan *scan)
 static double
 exact_cost(const OmenScan *scan)
 {
-	return scan->allowed *
-		(omen_scan_has_bitset(scan) ? NODE_COST : PAGEWISE_COST);
+	return scan->allowed * NODE_COST + fill_cost(scan, scan->nodes);
 }
 
 static double
@@ -315,7 +312,16 @@ ranged_cost(const OmenScan *scan)
 	double		wanted = wanted_of_ranges(scan);
 
 	return RANGES_COST + Min(wanted * NODE_COST, codes_cost(scan, wanted)) +
+		fill_cost(scan, Min(scan->nodes, wanted / scan->near_share)) +
 		tail_cost(scan);
+}
+
+/* To know which of so many nodes are allowed, if that is not known yet */
+static double
+fill_cost(const OmenScan *scan, double nodes)
+{
+	return scan->params.allow->source == NULL ? 0 :
+		nodes / OMEN_ALLOW_CHUNK * FILL_COST;
 }
 
 /* Range codes of so many nodes, and to measure the best; infinity without */
@@ -488,8 +494,6 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 		seed_allowed(scan);
 	else
 		seed_near(scan);
-	if (!omen_scan_has_bitset(scan))
-		find_share(scan);
 	omen_search_run(scan->search);
 	omen_scan_consume_found(scan);
 	if (must_give_up(scan))
@@ -503,7 +507,7 @@ give_up_walk(OmenScan *scan)
 	OmenFilterStrategy strategy = OMEN_FILTER_EXACT;
 
 	scan->counts.switches++;
-	if (omen_scan_has_bitset(scan) && scan->ranges.n == 0)
+	if (scan->ranges.n == 0)
 		look_at_ranges(scan);
 	if (scan->ranges.n > 0 && ranged_cost(scan) < exact_cost(scan))
 		strategy = OMEN_FILTER_RANGED;
@@ -522,20 +526,6 @@ walk_pool(const OmenScan *scan)
 		3 * sqrt(scan->filter.breadth * (1 - Min(share, 1)));
 
 	return (int) Min(1.1 * allowed / share + 8, MAX_POOL);
-}
-
-/* Walk a bit to see how many nodes are allowed here, and plan the rest */
-static void
-find_share(OmenScan *scan)
-{
-	OmenSearch *search = scan->search;
-
-	scan->filter.max_visits = WALK_ALLOWANCE;
-	omen_search_run(search);
-	scan->near_share = Max(count_allowed(search), 1) /
-		Max(search->nvisits, 1.0);
-	scan->filter.breadth = sweep_breadth(scan);
-	scan->filter.max_visits = (uint64) exact_cost(scan);
 }
 
 static Size
