@@ -150,6 +150,8 @@ start_from_list(KeySource *source, const OmenKeySpans *spans,
 	omen_keylist_mark(source->index, source->hnsw, spans, set->nbits,
 					  source->bits);
 	set->estimated = !is_all;
+	if (is_all)
+		set->cardinality = spans->count;
 	for (uint32 i = 0; i < nchunks; i++)
 	{
 		source->source.full[i] = is_all;
