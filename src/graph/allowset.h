@@ -33,6 +33,8 @@ typedef struct OmenAllowSource
 	void		(*fill) (struct OmenAllowSource *source, uint32 chunk);
 	/* is a number of a chunk that is not filled in allowed? */
 	bool		(*test) (struct OmenAllowSource *source, uint32 number);
+	/* that will be asked soon */
+	void		(*prefetch) (struct OmenAllowSource *source, uint32 number);
 	bool	   *full;			/* by chunk */
 	bool		has_base;		/* before, bits are there, but some too many */
 } OmenAllowSource;
@@ -74,6 +76,13 @@ omen_allow_test(const OmenAllowSet *set, uint32 number)
 	if (set->source && !set->source->full[number / OMEN_ALLOW_CHUNK])
 		return set->source->test(set->source, number);
 	return omen_allow_bit(set, number);
+}
+
+static inline void
+omen_allow_prefetch(const OmenAllowSet *set, uint32 number)
+{
+	if (set->source && number < set->nbits)
+		set->source->prefetch(set->source, number);
 }
 
 /* The same by what is filled in: keys, or what else there is, has to decide */

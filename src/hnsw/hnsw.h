@@ -79,12 +79,12 @@ typedef struct OmenTidMapPlace
 	BlockNumber block;			/* 0: not known */
 } OmenTidMapPlace;
 
-/* A page of the key column */
-typedef struct OmenKeyPlace
+/* A directory of the key column */
+typedef struct OmenKeyDir
 {
 	BlockNumber block;			/* 0: there is none, or it is not known */
-	bool		newer;			/* than the key lists */
-} OmenKeyPlace;
+	OmenKeyDirPageData *copy;	/* as last read, or NULL */
+} OmenKeyDir;
 
 /*
  * 4 kB, enough for most of the leaves of a million rows of 128 dimensions: an
@@ -118,9 +118,7 @@ typedef struct OmenHnswIndex
 	uint8	   *entry_pairs;	/* NULL if entries carry no codes */
 	Size		pair_stride;
 
-	BlockNumber *key_dirs;		/* of the key column, NULL until needed */
-	uint32		nkey_places;	/* size of the array */
-	OmenKeyPlace *key_places;	/* by the number of the page */
+	OmenKeyDir *key_dirs;		/* OMEN_KEYDIRS of them, NULL until needed */
 	uint64	   *list_heads;		/* of key lists, NULL until needed */
 
 	uint8	   *range_centres;	/* NULL until omen_range_load() */

@@ -42,8 +42,9 @@ static BlockNumber add_directory(Relation index, OmenHnswIndex *hnsw,
 static BlockNumber add_page(Relation index, OmenHnswIndex *hnsw,
 							BlockNumber directory, uint32 entry);
 static void load_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir);
-static void keep_place(OmenHnswIndex *hnsw, uint32 entry, BlockNumber block,
-					   bool newer);
+static OmenKeyDir *kept_directory(OmenHnswIndex *hnsw, uint32 dir);
+static BlockNumber known_page(const OmenHnswIndex *hnsw, uint32 entry);
+static bool is_known_newer(const OmenHnswIndex *hnsw, uint32 entry);
 static OmenHnswKeyDirsData *meta_directories(Page page);
 static void check_directory(Relation index, Buffer buffer, uint32 dir);
 static bool is_newer(const OmenKeyDirPageData *page, uint32 at);
@@ -125,15 +126,27 @@ omen_column_refresh(Relation index, OmenHnswIndex *hnsw, uint32 nchunks)
 }
 
 bool
+omen_column_any_newer(const OmenHnswIndex *hnsw)
+{
+	uint32		newer = 0;
+
+	for (uint32 dir = 0; dir < OMEN_KEYDIRS && hnsw->key_dirs &&
+		 hnsw->key_dirs[dir].copy; dir++)
+	{
+		for (int i = 0; i < OMEN_KEYDIR_ENTRIES / 32; i++)
+			newer |= hnsw->key_dirs[dir].copy->newer[i];
+	}
+	return newer != 0;
+}
+
+bool
 omen_column_is_newer(const OmenHnswIndex *hnsw, uint32 chunk,
 					 const OmenKeyPredicate *predicate)
 {
 	for (int i = 0; i < predicate->nconditions; i++)
 	{
-		uint32		entry = chunk * hnsw->meta.nkeys +
-			predicate->conditions[i].key;
-
-		if (entry < hnsw->nkey_places && hnsw->key_places[entry].newer)
+		if (is_known_newer(hnsw, chunk * hnsw->meta.nkeys +
+						   predicate->conditions[i].key))
 			return true;
 	}
 	return false;
@@ -220,15 +233,37 @@ omen_column_test(Relation index, OmenHnswIndex *hnsw,
 	return allowed;
 }
 
+void
+omen_column_prefetch(OmenHnswIndex *hnsw, const OmenKeyPredicate *predicate,
+					 uint32 number)
+{
+	uint32		at = number % OMEN_KEYS_PER_PAGE;
+	Size		start = MAXALIGN(SizeOfPageHeaderData);
+
+	for (int i = 0; i < predicate->nconditions; i++)
+	{
+		BlockNumber block = known_page(hnsw, omen_column_chunk(number) *
+									   hnsw->meta.nkeys +
+									   predicate->conditions[i].key);
+
+		omen_page_prefetch_memory(block, start + at * sizeof(uint64),
+								  sizeof(uint64), &hnsw->hints);
+		omen_page_prefetch_memory(block, start +
+								  offsetof(OmenKeyPageData, nulls),
+								  2 * sizeof(uint64) * WORDS_PER_PAGE,
+								  &hnsw->hints);
+	}
+}
+
 /* --- directories --- */
 
 /* The block of a page of the column, or NO_PAGE */
 static BlockNumber
 find_page(Relation index, OmenHnswIndex *hnsw, uint32 entry)
 {
-	if (entry >= hnsw->nkey_places || hnsw->key_places[entry].block == NO_PAGE)
+	if (known_page(hnsw, entry) == NO_PAGE)
 		load_directory(index, hnsw, entry / OMEN_KEYDIR_ENTRIES);
-	return entry < hnsw->nkey_places ? hnsw->key_places[entry].block : NO_PAGE;
+	return known_page(hnsw, entry);
 }
 
 /* The same; adds it if there is none, and marks that the lists are older */
@@ -238,7 +273,7 @@ ensure_page(Relation index, OmenHnswIndex *hnsw, uint32 entry)
 	BlockNumber block = find_page(index, hnsw, entry);
 	BlockNumber directory;
 
-	if (block != NO_PAGE && (hnsw->key_places[entry].newer ||
+	if (block != NO_PAGE && (is_known_newer(hnsw, entry) ||
 							 !omen_keylist_exists(&hnsw->meta)))
 		return block;
 	directory = find_directory(index, hnsw, entry / OMEN_KEYDIR_ENTRIES);
@@ -250,24 +285,19 @@ ensure_page(Relation index, OmenHnswIndex *hnsw, uint32 entry)
 static BlockNumber
 find_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
 {
-	Assert(dir < OMEN_KEYDIRS);
+	OmenKeyDir *kept = kept_directory(hnsw, dir);
 
-	if (hnsw->key_dirs == NULL)
-		hnsw->key_dirs = MemoryContextAllocZero(hnsw->context,
-												OMEN_KEYDIRS *
-												sizeof(BlockNumber));
-	if (hnsw->key_dirs[dir] == NO_PAGE)
+	if (kept->block == NO_PAGE)
 	{
 		Buffer		buffer = omen_page_read_hinted(index, OMEN_HNSW_META_BLOCK,
 												   OMEN_PAGE_META,
 												   OMEN_LOCK_SHARE,
 												   &hnsw->hints);
 
-		hnsw->key_dirs[dir] =
-			meta_directories(BufferGetPage(buffer))->key_dirs[dir];
+		kept->block = meta_directories(BufferGetPage(buffer))->key_dirs[dir];
 		omen_page_release(buffer);
 	}
-	return hnsw->key_dirs[dir];
+	return kept->block;
 }
 
 /* Unless somebody else has done so meanwhile */
@@ -293,7 +323,7 @@ add_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
 		omen_page_release(child);
 	}
 	omen_page_release(buffer);
-	hnsw->key_dirs[dir] = block;
+	kept_directory(hnsw, dir)->block = block;
 	return block;
 }
 
@@ -336,7 +366,7 @@ add_page(Relation index, OmenHnswIndex *hnsw, BlockNumber directory,
 			omen_page_release(child);
 	}
 	omen_page_release(buffer);
-	keep_place(hnsw, entry, block, true);
+	load_directory(index, hnsw, entry / OMEN_KEYDIR_ENTRIES);
 	return block;
 }
 
@@ -344,45 +374,53 @@ static void
 load_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
 {
 	BlockNumber block = find_directory(index, hnsw, dir);
-	const OmenKeyDirPageData *page;
+	OmenKeyDir *kept = kept_directory(hnsw, dir);
 	Buffer		buffer;
 
 	if (block == NO_PAGE)
 		return;
+	if (kept->copy == NULL)
+		kept->copy = MemoryContextAlloc(hnsw->context,
+										sizeof(OmenKeyDirPageData));
 	buffer = omen_page_read_hinted(index, block, OMEN_PAGE_KEYDIR,
 								   OMEN_LOCK_SHARE, &hnsw->hints);
 	check_directory(index, buffer, dir);
-	page = (const OmenKeyDirPageData *)
-		omen_page_content(BufferGetPage(buffer));
-	for (uint32 i = 0; i < OMEN_KEYDIR_ENTRIES; i++)
-	{
-		if (page->blocks[i] != NO_PAGE)
-			keep_place(hnsw, dir * OMEN_KEYDIR_ENTRIES + i, page->blocks[i],
-					   is_newer(page, i));
-	}
+	memcpy(kept->copy, omen_page_content(BufferGetPage(buffer)),
+		   sizeof(OmenKeyDirPageData));
 	omen_page_release(buffer);
 }
 
-static void
-keep_place(OmenHnswIndex *hnsw, uint32 entry, BlockNumber block, bool newer)
+/* What this backend knows of a directory */
+static OmenKeyDir *
+kept_directory(OmenHnswIndex *hnsw, uint32 dir)
 {
-	if (unlikely(entry >= hnsw->nkey_places))
-	{
-		uint32		n = Max(hnsw->nkey_places, 64);
-		Size		size;
+	Assert(dir < OMEN_KEYDIRS);
 
-		while (n <= entry)
-			n *= 2;
-		size = n * sizeof(OmenKeyPlace);
-		hnsw->key_places = hnsw->key_places ?
-			repalloc_huge(hnsw->key_places, size) :
-			MemoryContextAllocHuge(hnsw->context, size);
-		memset(hnsw->key_places + hnsw->nkey_places, 0,
-			   (n - hnsw->nkey_places) * sizeof(OmenKeyPlace));
-		hnsw->nkey_places = n;
-	}
-	hnsw->key_places[entry].block = block;
-	hnsw->key_places[entry].newer = newer;
+	if (hnsw->key_dirs == NULL)
+		hnsw->key_dirs = MemoryContextAllocZero(hnsw->context, OMEN_KEYDIRS *
+												sizeof(OmenKeyDir));
+	return &hnsw->key_dirs[dir];
+}
+
+/* The block of a page as far as is known, or NO_PAGE */
+static BlockNumber
+known_page(const OmenHnswIndex *hnsw, uint32 entry)
+{
+	const OmenKeyDir *dirs = hnsw->key_dirs;
+	uint32		dir = entry / OMEN_KEYDIR_ENTRIES;
+
+	return dirs == NULL || dirs[dir].copy == NULL ? NO_PAGE :
+		dirs[dir].copy->blocks[entry % OMEN_KEYDIR_ENTRIES];
+}
+
+static bool
+is_known_newer(const OmenHnswIndex *hnsw, uint32 entry)
+{
+	const OmenKeyDir *dirs = hnsw->key_dirs;
+	uint32		dir = entry / OMEN_KEYDIR_ENTRIES;
+
+	return dirs != NULL && dirs[dir].copy != NULL &&
+		is_newer(dirs[dir].copy, entry % OMEN_KEYDIR_ENTRIES);
 }
 
 static OmenHnswKeyDirsData *
@@ -416,8 +454,7 @@ static Buffer
 lock_page(Relation index, OmenHnswIndex *hnsw, uint32 chunk, int key)
 {
 	uint32		entry = chunk * hnsw->meta.nkeys + key;
-	BlockNumber block = entry < hnsw->nkey_places ?
-		hnsw->key_places[entry].block : NO_PAGE;
+	BlockNumber block = known_page(hnsw, entry);
 	Buffer		buffer;
 
 	if (block == NO_PAGE)

@@ -57,7 +57,8 @@ extern bool omen_column_has(Relation index, OmenHnswIndex *hnsw,
 extern void omen_column_refresh(Relation index, OmenHnswIndex *hnsw,
 								uint32 nchunks);
 
-/* Has one of these keys of a chunk changed since the lists were made? */
+/* Has any key changed since the lists were made?  One of these of a chunk? */
+extern bool omen_column_any_newer(const OmenHnswIndex *hnsw);
 extern bool omen_column_is_newer(const OmenHnswIndex *hnsw, uint32 chunk,
 								 const OmenKeyPredicate *predicate);
 
@@ -73,6 +74,11 @@ extern void omen_column_filter(Relation index, OmenHnswIndex *hnsw,
 extern bool omen_column_test(Relation index, OmenHnswIndex *hnsw,
 							 const OmenKeyPredicate *predicate,
 							 uint32 number);
+
+/* That will be tested soon */
+extern void omen_column_prefetch(OmenHnswIndex *hnsw,
+								 const OmenKeyPredicate *predicate,
+								 uint32 number);
 
 /* Share of the nodes that a filter may allow, from a sample of the chunks */
 extern double omen_column_share(Relation index, OmenHnswIndex *hnsw,

@@ -50,6 +50,7 @@ static void start_from_list(KeySource *source, const OmenKeySpans *spans,
 static void start_from_base(KeySource *source, OmenAllowSet *set);
 static void fill_chunk(OmenAllowSource *source, uint32 chunk);
 static bool test_number(OmenAllowSource *source, uint32 number);
+static void prefetch_number(OmenAllowSource *source, uint32 number);
 
 void
 omen_column_allow(Relation index, OmenHnswIndex *hnsw,
@@ -100,6 +101,7 @@ create_source(Relation index, OmenHnswIndex *hnsw,
 
 	source->source.fill = fill_chunk;
 	source->source.test = test_number;
+	source->source.prefetch = prefetch_number;
 	source->source.full = palloc_extended(nchunks * sizeof(bool),
 										  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	source->index = index;
@@ -144,6 +146,7 @@ start_from_list(KeySource *source, const OmenKeySpans *spans,
 	Size		words = OMEN_ALLOW_CHUNK / 64;
 	uint32		nchunks = omen_column_chunk(set->nbits) + 1;
 	bool		is_all = source->predicate->nconditions == 1;
+	bool		is_newer = omen_column_any_newer(source->hnsw);
 
 	source->source.has_base = true;
 	memset(source->bits, 0, nchunks * words * sizeof(uint64));
@@ -152,9 +155,9 @@ start_from_list(KeySource *source, const OmenKeySpans *spans,
 	set->estimated = !is_all;
 	if (is_all)
 		set->cardinality = spans->count;
-	for (uint32 i = 0; i < nchunks; i++)
+	memset(source->source.full, is_all, nchunks * sizeof(bool));
+	for (uint32 i = 0; is_newer && i < nchunks; i++)
 	{
-		source->source.full[i] = is_all;
 		if (!omen_column_is_newer(source->hnsw, i, source->predicate))
 			continue;
 
@@ -208,4 +211,13 @@ test_number(OmenAllowSource *head, uint32 number)
 	return head->full[chunk] ||
 		omen_column_test(source->index, source->hnsw, source->predicate,
 						 number);
+}
+
+static void
+prefetch_number(OmenAllowSource *head, uint32 number)
+{
+	KeySource  *source = (KeySource *) head;
+
+	if (!head->full[omen_column_chunk(number)])
+		omen_column_prefetch(source->hnsw, source->predicate, number);
 }

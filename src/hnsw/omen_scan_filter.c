@@ -64,11 +64,13 @@
 
 /* Of a smaller set there are hardly that many anywhere */
 #define ENTRIES_SHARE	0.05
+#define USUAL_SHARE		0.08
 
 /* Where a walk among allowed nodes starts */
 #define ALLOWED_SEEDS	16
 
 static bool look_at_entries(OmenScan *scan);
+static bool is_usual(double share, int allowed);
 static OmenPoolEntry *score_entries(OmenScan *scan);
 static void look_at_ranges(OmenScan *scan);
 static bool walk_further(OmenScan *scan);
@@ -140,30 +142,46 @@ look_at_entries(OmenScan *scan)
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	double		share = scan->near_share;
 	Size		n = hnsw->nentries;
-	int			near = 0;
+	uint32		near[NEAR_ENTRIES];
 	int			allowed = 0;
 
 	if (hnsw->entry_pairs == NULL || n < NEAR_ENTRIES)
 		return false;
 	scan->entries = score_entries(scan);
-	while (near < NEAR_ENTRIES)
+	for (int i = 0; i < NEAR_ENTRIES; i++)
 	{
 		OmenPoolEntry entry = omen_pool_heap_pop(scan->entries, &n);
 
-		if (near < OMEN_SCAN_SEEDS)
-			scan->seeds[near] = entry;
-		near++;
-		allowed += omen_allow_test(scan->params.allow,
-								   omen_link_number(entry.link));
+		if (i < OMEN_SCAN_SEEDS)
+			scan->seeds[i] = entry;
+		near[i] = omen_link_number(entry.link);
+		omen_allow_prefetch(scan->params.allow, near[i]);
 	}
-	if ((double) allowed / near < LARGE_SHARE)
+	for (int i = 0; i < NEAR_ENTRIES; i++)
+		allowed += omen_allow_test(scan->params.allow, near[i]);
+	if (is_usual(share, allowed))
+		return sweep_cost(scan) < exact_cost(scan);
+	if ((double) allowed / NEAR_ENTRIES < LARGE_SHARE)
 		return false;
 
 	/* the sample is small: it has to contradict what is known */
-	if (fabs((double) allowed / near - share) > 0.2)
-		share = (double) allowed / near;
+	if (fabs((double) allowed / NEAR_ENTRIES - share) > 0.2)
+		share = (double) allowed / NEAR_ENTRIES;
 	scan->near_share = share;
 	return sweep_cost(scan) < exact_cost(scan);
+}
+
+/*
+ * Are as many of the entries allowed as of nodes anywhere?  Where so few are
+ * that it might as well be none, that says nothing.
+ */
+static bool
+is_usual(double share, int allowed)
+{
+	double		expected = share * NEAR_ENTRIES;
+
+	return share >= USUAL_SHARE && fabs(allowed - expected) <=
+		1.5 * sqrt(expected * (1 - Min(share, 1)));
 }
 
 static OmenPoolEntry *
