@@ -112,7 +112,8 @@ omen_scan_start_filtered(OmenScan *scan)
 
 	scan->nodes = Max(1, (double) scan->hnsw->layout.slots_per_page *
 					  RelationGetNumberOfBlocks(scan->params.index));
-	scan->allowed = Max(allow->cardinality, allow->estimated ? wanted : 1);
+	scan->allowed = Min(Max(allow->cardinality, allow->estimated ? wanted : 1),
+						scan->nodes);
 	scan->wanted_rows = (int) Min(wanted, Min(scan->allowed,
 											  PG_INT32_MAX / 4));
 	scan->keep = first_keep(scan);
