@@ -37,6 +37,8 @@ typedef struct OmenAllowSource
 	void		(*prefetch) (struct OmenAllowSource *source, uint32 number);
 	bool	   *full;			/* by chunk */
 	bool		has_base;		/* before, bits are there, but some too many */
+	double		start_cost;		/* of the first chunk beside */
+	double		chunk_cost;		/* what each costs, in visits of a walk */
 } OmenAllowSource;
 
 typedef struct OmenAllowSet

@@ -27,6 +27,14 @@
  */
 #define LIST_SHARE		0.06
 
+/*
+ * Costs in visits of a walk, some 1.1 us: an entry of a list, a page of the
+ * column with all its codes, and with few of them
+ */
+#define ENTRY_COST		0.0011
+#define FULL_PAGE_COST	0.8
+#define FEW_CODES_COST	0.4
+
 /* Single numbers are looked up, unless so many already have been */
 #define MAX_LOOKUPS		200
 
@@ -37,17 +45,19 @@ typedef struct KeySource
 	OmenHnswIndex *hnsw;
 	const OmenKeyPredicate *predicate;
 	uint64	   *bits;
+	uint32		nbits;
+	bool		from_list;		/* of these spans, when the first chunk is filled */
+	OmenKeySpans spans;
 	int			nlookups;
 } KeySource;
 
 static KeySource *create_source(Relation index, OmenHnswIndex *hnsw,
 								const OmenKeyPredicate *predicate,
 								uint32 nbits);
-static bool find_spans(KeySource *source, OmenKeySpans *narrowest,
-					   double *share);
-static void start_from_list(KeySource *source, const OmenKeySpans *spans,
-							OmenAllowSet *set);
+static bool find_spans(KeySource *source, double *share);
+static void plan_list(KeySource *source, OmenAllowSet *set);
 static void start_from_base(KeySource *source, OmenAllowSet *set);
+static void start_from_list(KeySource *source);
 static void fill_chunk(OmenAllowSource *source, uint32 chunk);
 static bool test_number(OmenAllowSource *source, uint32 number);
 static void prefetch_number(OmenAllowSource *source, uint32 number);
@@ -61,9 +71,7 @@ omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 		RelationGetNumberOfBlocks(index) * hnsw->layout.slots_per_page;
 	double		nodes = has_base ? set->cardinality : nbits;
 	double		share = 1.0;
-	OmenKeySpans spans;
 	KeySource  *source;
-	bool		narrow;
 
 	/* conditions that all rows of the index meet */
 	if (predicate->nconditions == 0)
@@ -71,12 +79,9 @@ omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 
 	source = create_source(index, hnsw, predicate, nbits);
 	omen_column_refresh(index, hnsw, omen_column_chunk(nbits) + 1);
-	narrow = find_spans(source, &spans, &share);
-	if (!narrow)
+	if (!find_spans(source, &share))
 		share = omen_column_share(index, hnsw, predicate,
 								  omen_column_chunk(nbits) + 1);
-	else
-		narrow = spans.count <= LIST_SHARE * hnsw->meta.built_nodes;
 
 	set->kind = OMEN_ALLOW_BITSET;
 	set->nbits = nbits;
@@ -84,10 +89,12 @@ omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 	set->source = &source->source;
 	set->cardinality = nodes * share;
 	set->estimated = true;
+	source->source.chunk_cost = FULL_PAGE_COST * predicate->nconditions;
 	if (has_base)
 		start_from_base(source, set);
-	else if (narrow)
-		start_from_list(source, &spans, set);
+	else if (source->spans.n > 0 &&
+			 source->spans.count <= LIST_SHARE * hnsw->meta.built_nodes)
+		plan_list(source, set);
 	set->bits = source->bits;
 }
 
@@ -107,6 +114,7 @@ create_source(Relation index, OmenHnswIndex *hnsw,
 	source->index = index;
 	source->hnsw = hnsw;
 	source->predicate = predicate;
+	source->nbits = nbits;
 	source->bits = palloc_extended(nchunks * OMEN_ALLOW_CHUNK / 8,
 								   MCXT_ALLOC_HUGE);
 	return source;
@@ -115,10 +123,10 @@ create_source(Relation index, OmenHnswIndex *hnsw,
 /*
  * What the list of the condition that fewest meet has, and the share of nodes
  * that meet all conditions, as if they had nothing to do with each other.  False
- * if there are no lists.
+ * if no list tells.
  */
 static bool
-find_spans(KeySource *source, OmenKeySpans *narrowest, double *share)
+find_spans(KeySource *source, double *share)
 {
 	const OmenKeyPredicate *predicate = source->predicate;
 	bool		found = false;
@@ -132,30 +140,43 @@ find_spans(KeySource *source, OmenKeySpans *narrowest, double *share)
 							   &predicate->conditions[i], &spans))
 			continue;
 		*share *= spans.count / source->hnsw->meta.built_nodes;
-		if (!found || spans.count < narrowest->count)
-			*narrowest = spans;
+		if (!found || spans.count < source->spans.count)
+			source->spans = spans;
 		found = true;
 	}
 	return found;
 }
 
 static void
-start_from_list(KeySource *source, const OmenKeySpans *spans,
-				OmenAllowSet *set)
+plan_list(KeySource *source, OmenAllowSet *set)
+{
+	bool		is_all = source->predicate->nconditions == 1;
+
+	source->from_list = true;
+	source->source.start_cost = 2 + ENTRY_COST * source->spans.count;
+	source->source.chunk_cost = is_all ? 0 : FEW_CODES_COST;
+	if (is_all && !omen_column_any_newer(source->hnsw))
+	{
+		set->cardinality = source->spans.count;
+		set->estimated = false;
+	}
+}
+
+static void
+start_from_list(KeySource *source)
 {
 	Size		words = OMEN_ALLOW_CHUNK / 64;
-	uint32		nchunks = omen_column_chunk(set->nbits) + 1;
-	bool		is_all = source->predicate->nconditions == 1;
+	uint32		nchunks = omen_column_chunk(source->nbits) + 1;
 	bool		is_newer = omen_column_any_newer(source->hnsw);
 
+	source->from_list = false;
 	source->source.has_base = true;
+	source->source.start_cost = 0;
 	memset(source->bits, 0, nchunks * words * sizeof(uint64));
-	omen_keylist_mark(source->index, source->hnsw, spans, set->nbits,
-					  source->bits);
-	set->estimated = !is_all;
-	if (is_all)
-		set->cardinality = spans->count;
-	memset(source->source.full, is_all, nchunks * sizeof(bool));
+	omen_keylist_mark(source->index, source->hnsw, &source->spans,
+					  source->nbits, source->bits);
+	memset(source->source.full, source->predicate->nconditions == 1,
+		   nchunks * sizeof(bool));
 	for (uint32 i = 0; is_newer && i < nchunks; i++)
 	{
 		if (!omen_column_is_newer(source->hnsw, i, source->predicate))
@@ -164,10 +185,7 @@ start_from_list(KeySource *source, const OmenKeySpans *spans,
 		/* the list has neither all nor only what is there: the column has */
 		memset(source->bits + i * words, 0xFF, words * sizeof(uint64));
 		source->source.full[i] = false;
-		set->estimated = true;
 	}
-	if (!set->estimated)
-		set->source = NULL;
 }
 
 /* What others have found goes on being theirs */
@@ -177,6 +195,7 @@ start_from_base(KeySource *source, OmenAllowSet *set)
 	Size		nwords = ((Size) set->nbits + 63) / 64;
 
 	source->source.has_base = true;
+	source->source.chunk_cost = FEW_CODES_COST;
 	memcpy(source->bits, set->bits, nwords * sizeof(uint64));
 	memset(source->bits + nwords, 0, (omen_column_chunk(set->nbits) + 1) *
 		   (Size) OMEN_ALLOW_CHUNK / 8 - nwords * sizeof(uint64));
@@ -189,6 +208,10 @@ fill_chunk(OmenAllowSource *head, uint32 chunk)
 	Size		words = OMEN_ALLOW_CHUNK / 64;
 	uint64	   *bits = source->bits + chunk * words;
 
+	if (source->from_list)
+		start_from_list(source);
+	if (head->full[chunk])
+		return;
 	if (!head->has_base)
 		memset(bits, 0xFF, words * sizeof(uint64));
 	omen_column_filter(source->index, source->hnsw, source->predicate, chunk,

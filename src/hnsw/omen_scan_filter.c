@@ -41,13 +41,12 @@
 /*
  * Costs in visits of a walk, some 1.1 us with 128 dimensions: to measure a node
  * by its own slot; to score all centres; to look at a range code, and at a page
- * of them; to fill in the bits of a thousand nodes from the key column.
+ * of them.
  */
 #define NODE_COST		0.2
 #define RANGES_COST		15
 #define CODE_COST		0.016
 #define CODE_PAGE_COST	0.12
-#define FILL_COST		0.8
 
 /* Below this, measuring all nodes costs less than to think about it */
 #define FEW_NODES		150
@@ -339,8 +338,10 @@ ranged_cost(const OmenScan *scan)
 static double
 fill_cost(const OmenScan *scan, double nodes)
 {
-	return scan->params.allow->source == NULL ? 0 :
-		nodes / OMEN_ALLOW_CHUNK * FILL_COST;
+	const OmenAllowSource *source = scan->params.allow->source;
+
+	return source == NULL ? 0 : source->start_cost +
+		nodes / OMEN_ALLOW_CHUNK * source->chunk_cost;
 }
 
 /* Range codes of so many nodes, and to measure the best; infinity without */
