@@ -35,6 +35,13 @@
 #define FULL_PAGE_COST	0.8
 #define FEW_CODES_COST	0.4
 
+/*
+ * A list that is not short is read when more than so many chunks are asked for:
+ * to look how many nodes are allowed near a query takes 20.
+ */
+#define SHORT_LIST		15000
+#define FIRST_CHUNKS	24
+
 /* Single numbers are looked up, unless so many already have been */
 #define MAX_LOOKUPS		200
 
@@ -46,8 +53,9 @@ typedef struct KeySource
 	const OmenKeyPredicate *predicate;
 	uint64	   *bits;
 	uint32		nbits;
-	bool		from_list;		/* of these spans, when the first chunk is filled */
+	bool		from_list;		/* of these spans, once it pays */
 	OmenKeySpans spans;
+	int			nfilled;		/* before that */
 	int			nlookups;
 } KeySource;
 
@@ -208,7 +216,8 @@ fill_chunk(OmenAllowSource *head, uint32 chunk)
 	Size		words = OMEN_ALLOW_CHUNK / 64;
 	uint64	   *bits = source->bits + chunk * words;
 
-	if (source->from_list)
+	if (source->from_list && (source->spans.count < SHORT_LIST ||
+							  ++source->nfilled > FIRST_CHUNKS))
 		start_from_list(source);
 	if (head->full[chunk])
 		return;
