@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 
+#include "distance/distance.h"
 #include "hnsw/hnsw_column.h"
 
 /*
@@ -504,9 +505,7 @@ filter_word(const OmenKeyCondition *condition, const OmenKeyPageData *page,
 		uint64		low = condition->possible.ranges[0].low;
 		uint64		width = condition->possible.ranges[0].high - low;
 
-		for (int i = 0; i < 64; i++)
-			met |= (uint64) (codes[i] - low <= width) << i;
-		return met & ~nulls;
+		return omen_distance->codes_within(codes, low, width) & ~nulls;
 	}
 	for (bits &= ~nulls; bits != 0; bits &= bits - 1)
 	{

@@ -22,24 +22,23 @@
 #include "hnsw/hnsw_column.h"
 
 /*
- * A list is worth it for up to this share of the nodes: to set a bit costs 1.2
- * ns, to look at a code of the column 1.
- */
-#define LIST_SHARE		0.06
-
-/*
  * Costs in visits of a walk, some 1.1 us: an entry of a list, a page of the
  * column with all its codes, and with few of them
  */
 #define ENTRY_COST		0.0011
-#define FULL_PAGE_COST	0.8
-#define FEW_CODES_COST	0.4
+#define FULL_PAGE_COST	0.55
+#define FEW_CODES_COST	0.3
+
+/* For more of the nodes than this, the column is cheaper than a list */
+#define LIST_SHARE		0.4
 
 /*
- * A list that is not short is read when more than so many chunks are asked for:
- * to look how many nodes are allowed near a query takes 20.
+ * A list that is not short is read when so many chunks have been asked for that
+ * it would have cost no more; or at least so many, as it takes 20 to look how
+ * many nodes are allowed near a query.
  */
 #define SHORT_LIST		15000
+#define LONG_LIST		70000
 #define FIRST_CHUNKS	24
 
 /* Single numbers are looked up, unless so many already have been */
@@ -55,7 +54,8 @@ typedef struct KeySource
 	uint32		nbits;
 	bool		from_list;		/* of these spans, once it pays */
 	OmenKeySpans spans;
-	int			nfilled;		/* before that */
+	int			nfirst;			/* chunks to be filled before that, */
+	int			nfilled;		/* and so far */
 	int			nlookups;
 } KeySource;
 
@@ -161,6 +161,11 @@ plan_list(KeySource *source, OmenAllowSet *set)
 	bool		is_all = source->predicate->nconditions == 1;
 
 	source->from_list = true;
+	if (source->spans.count > LONG_LIST)
+		source->nfirst = (int) (source->spans.count * ENTRY_COST /
+								FULL_PAGE_COST);
+	else if (source->spans.count > SHORT_LIST)
+		source->nfirst = FIRST_CHUNKS;
 	source->source.start_cost = 2 + ENTRY_COST * source->spans.count;
 	source->source.chunk_cost = is_all ? 0 : FEW_CODES_COST;
 	if (is_all && !omen_column_any_newer(source->hnsw))
@@ -216,8 +221,7 @@ fill_chunk(OmenAllowSource *head, uint32 chunk)
 	Size		words = OMEN_ALLOW_CHUNK / 64;
 	uint64	   *bits = source->bits + chunk * words;
 
-	if (source->from_list && (source->spans.count < SHORT_LIST ||
-							  ++source->nfilled > FIRST_CHUNKS))
+	if (source->from_list && ++source->nfilled > source->nfirst)
 		start_from_list(source);
 	if (head->full[chunk])
 		return;
