@@ -94,25 +94,33 @@ bool
 omen_column_has(Relation index, OmenHnswIndex *hnsw, uint32 number,
 				const OmenHnswKeys *keys)
 {
-	bool		same = true;
-
-	for (int key = 0; key < hnsw->meta.nkeys && same; key++)
+	for (int key = 0; key < hnsw->meta.nkeys; key++)
+	{
 		find_page(index, hnsw, omen_column_chunk(number) * hnsw->meta.nkeys +
 				  key);
-	for (int key = 0; key < hnsw->meta.nkeys && same; key++)
-	{
-		Buffer		buffer = lock_page(index, hnsw, omen_column_chunk(number), key);
-		uint32		at = number % OMEN_KEYS_PER_PAGE;
-		const OmenKeyPageData *page;
-
-		if (!BufferIsValid(buffer))
+		if (!omen_column_has_key(index, hnsw, number, key,
+								 (keys->nulls >> key & 1) != 0,
+								 keys->codes[key]))
 			return false;
-		page = page_keys(buffer);
-		same = page->codes[at] == keys->codes[key] &&
-			is_set(page->nodes, at) &&
-			is_set(page->nulls, at) == ((keys->nulls >> key & 1) != 0);
-		omen_page_release(buffer);
 	}
+	return true;
+}
+
+bool
+omen_column_has_key(Relation index, OmenHnswIndex *hnsw, uint32 number,
+					int key, bool null, uint64 code)
+{
+	Buffer		buffer = lock_page(index, hnsw, omen_column_chunk(number), key);
+	uint32		at = number % OMEN_KEYS_PER_PAGE;
+	const OmenKeyPageData *page;
+	bool		same;
+
+	if (!BufferIsValid(buffer))
+		return false;
+	page = page_keys(buffer);
+	same = page->codes[at] == code && is_set(page->nodes, at) &&
+		is_set(page->nulls, at) == null;
+	omen_page_release(buffer);
 	return same;
 }
 
@@ -141,16 +149,9 @@ omen_column_any_newer(const OmenHnswIndex *hnsw)
 }
 
 bool
-omen_column_is_newer(const OmenHnswIndex *hnsw, uint32 chunk,
-					 const OmenKeyPredicate *predicate)
+omen_column_is_newer(const OmenHnswIndex *hnsw, uint32 chunk, int key)
 {
-	for (int i = 0; i < predicate->nconditions; i++)
-	{
-		if (is_known_newer(hnsw, chunk * hnsw->meta.nkeys +
-						   predicate->conditions[i].key))
-			return true;
-	}
-	return false;
+	return is_known_newer(hnsw, chunk * hnsw->meta.nkeys + key);
 }
 
 double

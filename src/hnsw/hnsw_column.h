@@ -57,10 +57,10 @@ extern bool omen_column_has(Relation index, OmenHnswIndex *hnsw,
 extern void omen_column_refresh(Relation index, OmenHnswIndex *hnsw,
 								uint32 nchunks);
 
-/* Has any key changed since the lists were made?  One of these of a chunk? */
+/* Has any key changed since the lists were made?  This one, of a chunk? */
 extern bool omen_column_any_newer(const OmenHnswIndex *hnsw);
 extern bool omen_column_is_newer(const OmenHnswIndex *hnsw, uint32 chunk,
-								 const OmenKeyPredicate *predicate);
+								 int key);
 
 /*
  * Of the nodes of a chunk, clear the bits of those that a filter does not allow,
@@ -74,6 +74,11 @@ extern void omen_column_filter(Relation index, OmenHnswIndex *hnsw,
 extern bool omen_column_test(Relation index, OmenHnswIndex *hnsw,
 							 const OmenKeyPredicate *predicate,
 							 uint32 number);
+
+/* Has it this code and null-ness of one key? */
+extern bool omen_column_has_key(Relation index, OmenHnswIndex *hnsw,
+								uint32 number, int key, bool null,
+								uint64 code);
 
 /* That will be tested soon */
 extern void omen_column_prefetch(OmenHnswIndex *hnsw,
@@ -133,6 +138,9 @@ extern bool omen_keylist_find(Relation index, OmenHnswIndex *hnsw,
 extern void omen_keylist_mark(Relation index, OmenHnswIndex *hnsw,
 							  const OmenKeySpans *spans, uint32 nbits,
 							  uint64 *bits);
+
+/* Entries that are not what the column has where that is no newer (H13) */
+extern uint64 omen_keylist_problems(Relation index, OmenHnswIndex *hnsw);
 
 /*
  * hnsw_column_allow.c: the nodes that a filter allows; of those that are in the

@@ -66,6 +66,7 @@ static bool find_spans(KeySource *source, double *share);
 static void plan_list(KeySource *source, OmenAllowSet *set);
 static void start_from_base(KeySource *source, OmenAllowSet *set);
 static void start_from_list(KeySource *source);
+static bool has_newer_key(const KeySource *source, uint32 chunk);
 static void fill_chunk(OmenAllowSource *source, uint32 chunk);
 static bool test_number(OmenAllowSource *source, uint32 number);
 static void prefetch_number(OmenAllowSource *source, uint32 number);
@@ -192,13 +193,26 @@ start_from_list(KeySource *source)
 		   nchunks * sizeof(bool));
 	for (uint32 i = 0; is_newer && i < nchunks; i++)
 	{
-		if (!omen_column_is_newer(source->hnsw, i, source->predicate))
+		if (!has_newer_key(source, i))
 			continue;
 
 		/* the list has neither all nor only what is there: the column has */
 		memset(source->bits + i * words, 0xFF, words * sizeof(uint64));
 		source->source.full[i] = false;
 	}
+}
+
+/* Is a key that conditions are about newer than its list? */
+static bool
+has_newer_key(const KeySource *source, uint32 chunk)
+{
+	for (int i = 0; i < source->predicate->nconditions; i++)
+	{
+		if (omen_column_is_newer(source->hnsw, chunk,
+								 source->predicate->conditions[i].key))
+			return true;
+	}
+	return false;
 }
 
 /* What others have found goes on being theirs */

@@ -18,6 +18,11 @@
 #define MAX_RANGES	1000
 
 
+static uint64 page_problems(Relation index, OmenHnswIndex *hnsw, int key,
+							uint32 page);
+static bool is_right(Relation index, OmenHnswIndex *hnsw, int key,
+					 uint32 number, bool null, uint64 code);
+static void refresh_all(Relation index, OmenHnswIndex *hnsw);
 static void load_heads(Relation index, OmenHnswIndex *hnsw);
 static const uint64 *key_heads(const OmenHnswIndex *hnsw, int key);
 static uint64 find_code(Relation index, OmenHnswIndex *hnsw, int key,
@@ -113,6 +118,76 @@ omen_keylist_mark(Relation index, OmenHnswIndex *hnsw,
 			omen_page_release(buffer);
 		}
 	}
+}
+
+/*
+ * Each entry's code is the column's, they are in order, and there are as many
+ * as nodes: so none is missing.
+ */
+uint64
+omen_keylist_problems(Relation index, OmenHnswIndex *hnsw)
+{
+	uint64		problems = 0;
+
+	if (!omen_keylist_exists(&hnsw->meta))
+		return 0;
+	load_heads(index, hnsw);
+	refresh_all(index, hnsw);
+	for (int key = 0; key < hnsw->meta.nkeys; key++)
+	{
+		for (uint32 page = 0; page < omen_keylist_pages(&hnsw->meta); page++)
+			problems += page_problems(index, hnsw, key, page);
+	}
+	return problems;
+}
+
+static uint64
+page_problems(Relation index, OmenHnswIndex *hnsw, int key, uint32 page)
+{
+	uint64		first = (uint64) page * OMEN_KEYLIST_ENTRIES;
+	uint64		nvalues = key_heads(hnsw, key)[0];
+	uint32		n = Min(OMEN_KEYLIST_ENTRIES, hnsw->meta.built_nodes - first);
+	OmenKeyListPageData *copy = palloc(sizeof(OmenKeyListPageData));
+	uint64		problems = 0;
+	Buffer		buffer;
+
+	CHECK_FOR_INTERRUPTS();
+	memcpy(copy, lock_page(index, hnsw, key, page, &buffer), sizeof(*copy));
+	omen_page_release(buffer);
+	problems += key_heads(hnsw, key)[1 + page] != copy->codes[0];
+	for (uint32 i = 0; i < n; i++)
+	{
+		/* by code, then by number; NULLs are all 0, and begin anew */
+		problems += i > 0 && first + i != nvalues &&
+			(copy->codes[i - 1] > copy->codes[i] ||
+			 (copy->codes[i - 1] == copy->codes[i] &&
+			  copy->numbers[i - 1] >= copy->numbers[i]));
+		problems += !is_right(index, hnsw, key, copy->numbers[i],
+							  first + i >= nvalues, copy->codes[i]);
+	}
+	pfree(copy);
+	return problems;
+}
+
+/* Has the column this key of a node, or is it newer, if only by now? */
+static bool
+is_right(Relation index, OmenHnswIndex *hnsw, int key, uint32 number,
+		 bool null, uint64 code)
+{
+	if (omen_column_is_newer(hnsw, omen_column_chunk(number), key) ||
+		omen_column_has_key(index, hnsw, number, key, null, code))
+		return true;
+	refresh_all(index, hnsw);
+	return omen_column_is_newer(hnsw, omen_column_chunk(number), key);
+}
+
+static void
+refresh_all(Relation index, OmenHnswIndex *hnsw)
+{
+	uint64		numbers = (uint64) RelationGetNumberOfBlocks(index) *
+		hnsw->layout.slots_per_page;
+
+	omen_column_refresh(index, hnsw, omen_column_chunk(numbers) + 1);
 }
 
 static void
