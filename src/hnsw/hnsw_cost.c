@@ -93,14 +93,14 @@ omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	if (path->indexclauses != NIL)
 	{
 		double		share = rows_share(info->rel);
+		double		allowed = costs.nodes * *selectivity;
 
 		*startup_cost =
 			omen_hnsw_cost_nearest(&costs, list_length(path->indexclauses),
-								   costs.nodes * *selectivity,
-								   omen_hnsw_limit(root) *
+								   allowed, omen_hnsw_limit(root) *
 								   Max(*selectivity / share, 1.0));
-		*total_cost = *startup_cost + costs.nodes *
-			(costs.pass + *selectivity * cpu_index_tuple_cost);
+		*total_cost = *startup_cost +
+			allowed * (costs.pass + cpu_index_tuple_cost);
 	}
 	else
 	{
