@@ -134,18 +134,22 @@ omen_column_refresh(Relation index, OmenHnswIndex *hnsw, uint32 nchunks)
 		load_directory(index, hnsw, dir);
 }
 
-bool
-omen_column_any_newer(const OmenHnswIndex *hnsw)
+double
+omen_column_newer_share(const OmenHnswIndex *hnsw)
 {
-	uint32		newer = 0;
+	uint64		npages = 0;
+	uint64		nnewer = 0;
 
 	for (uint32 dir = 0; dir < OMEN_KEYDIRS && hnsw->key_dirs &&
 		 hnsw->key_dirs[dir].copy; dir++)
 	{
-		for (int i = 0; i < OMEN_KEYDIR_ENTRIES / 32; i++)
-			newer |= hnsw->key_dirs[dir].copy->newer[i];
+		const OmenKeyDirPageData *copy = hnsw->key_dirs[dir].copy;
+
+		for (int i = 0; i < OMEN_KEYDIR_ENTRIES; i++)
+			npages += copy->blocks[i] != NO_PAGE;
+		nnewer += pg_popcount((const char *) copy->newer, sizeof(copy->newer));
 	}
-	return newer != 0;
+	return npages == 0 ? 0 : (double) nnewer / npages;
 }
 
 bool
@@ -411,8 +415,10 @@ known_page(const OmenHnswIndex *hnsw, uint32 entry)
 	const OmenKeyDir *dirs = hnsw->key_dirs;
 	uint32		dir = entry / OMEN_KEYDIR_ENTRIES;
 
-	return dirs == NULL || dirs[dir].copy == NULL ? NO_PAGE :
-		dirs[dir].copy->blocks[entry % OMEN_KEYDIR_ENTRIES];
+	/* pages of other kinds may lie beyond the last possible node */
+	if (dirs == NULL || dir >= OMEN_KEYDIRS || dirs[dir].copy == NULL)
+		return NO_PAGE;
+	return dirs[dir].copy->blocks[entry % OMEN_KEYDIR_ENTRIES];
 }
 
 static bool
@@ -421,7 +427,7 @@ is_known_newer(const OmenHnswIndex *hnsw, uint32 entry)
 	const OmenKeyDir *dirs = hnsw->key_dirs;
 	uint32		dir = entry / OMEN_KEYDIR_ENTRIES;
 
-	return dirs != NULL && dirs[dir].copy != NULL &&
+	return dirs != NULL && dir < OMEN_KEYDIRS && dirs[dir].copy != NULL &&
 		is_newer(dirs[dir].copy, entry % OMEN_KEYDIR_ENTRIES);
 }
 

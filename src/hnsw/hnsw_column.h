@@ -57,8 +57,11 @@ extern bool omen_column_has(Relation index, OmenHnswIndex *hnsw,
 extern void omen_column_refresh(Relation index, OmenHnswIndex *hnsw,
 								uint32 nchunks);
 
-/* Has any key changed since the lists were made?  This one, of a chunk? */
-extern bool omen_column_any_newer(const OmenHnswIndex *hnsw);
+/*
+ * Share of the column's pages that have changed since the lists were made; is
+ * this one, of a key of a chunk, among them?
+ */
+extern double omen_column_newer_share(const OmenHnswIndex *hnsw);
 extern bool omen_column_is_newer(const OmenHnswIndex *hnsw, uint32 chunk,
 								 int key);
 
@@ -119,6 +122,16 @@ omen_keylist_pages(const OmenHnswMetaPageData *meta)
 {
 	return (uint32) ((meta->built_nodes + OMEN_KEYLIST_ENTRIES - 1) /
 					 OMEN_KEYLIST_ENTRIES);
+}
+
+/* Could the metapage's numbers be those of lists? */
+static inline bool
+omen_keylist_is_valid(const OmenHnswMetaPageData *meta)
+{
+	return !BlockNumberIsValid(meta->list_start) ||
+		(meta->nkeys > 0 && BlockNumberIsValid(meta->list_heads) &&
+		 meta->built_nodes > 0 &&
+		 meta->built_nodes < UINT64CONST(1) << OMEN_LINK_NUMBER_BITS);
 }
 
 /* Bytes of the DATA pages of all lists */

@@ -32,6 +32,9 @@
 /* For more of the nodes than this, the column is cheaper than a list */
 #define LIST_SHARE		0.4
 
+/* If this share of the column is newer than the lists, they are of little use */
+#define MOST_IS_NEWER	0.5
+
 /*
  * A list that is not short is read when so many chunks have been asked for that
  * it would have cost no more; or at least so many, as it takes 20 to look how
@@ -52,8 +55,10 @@ typedef struct KeySource
 	const OmenKeyPredicate *predicate;
 	uint64	   *bits;
 	uint32		nbits;
-	bool		from_list;		/* of these spans, once it pays */
+	double		newer;			/* share of the column than the lists */
+	bool		has_spans;		/* of the condition that fewest meet */
 	OmenKeySpans spans;
+	bool		from_list;		/* is to begin with them, once it pays */
 	int			nfirst;			/* chunks to be filled before that, */
 	int			nfilled;		/* and so far */
 	int			nlookups;
@@ -88,7 +93,8 @@ omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 
 	source = create_source(index, hnsw, predicate, nbits);
 	omen_column_refresh(index, hnsw, omen_column_chunk(nbits) + 1);
-	if (!find_spans(source, &share))
+	source->newer = omen_column_newer_share(hnsw);
+	if (source->newer > MOST_IS_NEWER || !find_spans(source, &share))
 		share = omen_column_share(index, hnsw, predicate,
 								  omen_column_chunk(nbits) + 1);
 
@@ -101,7 +107,7 @@ omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 	source->source.chunk_cost = FULL_PAGE_COST * predicate->nconditions;
 	if (has_base)
 		start_from_base(source, set);
-	else if (source->spans.n > 0 &&
+	else if (source->has_spans &&
 			 source->spans.count <= LIST_SHARE * hnsw->meta.built_nodes)
 		plan_list(source, set);
 	set->bits = source->bits;
@@ -138,7 +144,6 @@ static bool
 find_spans(KeySource *source, double *share)
 {
 	const OmenKeyPredicate *predicate = source->predicate;
-	bool		found = false;
 
 	*share = 1.0;
 	for (int i = 0; i < predicate->nconditions; i++)
@@ -149,29 +154,30 @@ find_spans(KeySource *source, double *share)
 							   &predicate->conditions[i], &spans))
 			continue;
 		*share *= spans.count / source->hnsw->meta.built_nodes;
-		if (!found || spans.count < source->spans.count)
+		if (!source->has_spans || spans.count < source->spans.count)
 			source->spans = spans;
-		found = true;
+		source->has_spans = true;
 	}
-	return found;
+	return source->has_spans;
 }
 
 static void
 plan_list(KeySource *source, OmenAllowSet *set)
 {
+	double		count = source->spans.count;
 	bool		is_all = source->predicate->nconditions == 1;
 
 	source->from_list = true;
-	if (source->spans.count > LONG_LIST)
-		source->nfirst = (int) (source->spans.count * ENTRY_COST /
-								FULL_PAGE_COST);
-	else if (source->spans.count > SHORT_LIST)
+	if (count > LONG_LIST)
+		source->nfirst = (int) (count * ENTRY_COST / FULL_PAGE_COST);
+	else if (count > SHORT_LIST)
 		source->nfirst = FIRST_CHUNKS;
-	source->source.start_cost = 2 + ENTRY_COST * source->spans.count;
-	source->source.chunk_cost = is_all ? 0 : FEW_CODES_COST;
-	if (is_all && !omen_column_any_newer(source->hnsw))
+	source->source.start_cost = 2 + ENTRY_COST * count;
+	source->source.chunk_cost = source->newer * FULL_PAGE_COST +
+		(is_all ? 0 : FEW_CODES_COST);
+	if (is_all && source->newer == 0)
 	{
-		set->cardinality = source->spans.count;
+		set->cardinality = count;
 		set->estimated = false;
 	}
 }
@@ -181,7 +187,6 @@ start_from_list(KeySource *source)
 {
 	Size		words = OMEN_ALLOW_CHUNK / 64;
 	uint32		nchunks = omen_column_chunk(source->nbits) + 1;
-	bool		is_newer = omen_column_any_newer(source->hnsw);
 
 	source->from_list = false;
 	source->source.has_base = true;
@@ -191,7 +196,7 @@ start_from_list(KeySource *source)
 					  source->nbits, source->bits);
 	memset(source->source.full, source->predicate->nconditions == 1,
 		   nchunks * sizeof(bool));
-	for (uint32 i = 0; is_newer && i < nchunks; i++)
+	for (uint32 i = 0; source->newer > 0 && i < nchunks; i++)
 	{
 		if (!has_newer_key(source, i))
 			continue;
