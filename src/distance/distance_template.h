@@ -27,8 +27,8 @@
  *
  *	VQ					vector of VQ_LANES 64-bit numbers without sign
  *	vq_set(x)			the same in all lanes
- *	vq_within(p, low, width)	of the numbers from an unaligned address, a bit for
- *						each that is at most width above low; both of type VQ
+ *	vq_within(p, low, width)	of the numbers from an unaligned address, a bit
+ *						for each from low up to low + width; both of type VQ
  *
  * All kernels run main steps of several vectors, so that additions do not
  * wait for each other, then single vectors, then a zero-filled tail: zeros

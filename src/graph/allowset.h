@@ -21,8 +21,8 @@ typedef enum OmenAllowKind
 } OmenAllowKind;
 
 /*
- * Numbers that are filled in at a time, a multiple of 64: as many as a page has
- * room for, with a code of 8 bytes and two bits for each
+ * Numbers that are filled in at a time, a multiple of 64: as many as a page
+ * has room for, with a code of 8 bytes and two bits for each
  */
 #define OMEN_ALLOW_CHUNK	((BLCKSZ - 64) * 8 / 66 / 64 * 64)
 

@@ -225,7 +225,9 @@ omen_column_test(Relation index, OmenHnswIndex *hnsw,
 	for (int i = 0; i < predicate->nconditions && allowed; i++)
 	{
 		const OmenKeyCondition *condition = &predicate->conditions[i];
-		Buffer		buffer = lock_page(index, hnsw, omen_column_chunk(number), condition->key);
+		Buffer		buffer = lock_page(index, hnsw,
+									   omen_column_chunk(number),
+									   condition->key);
 		const OmenKeyPageData *page;
 
 		if (!BufferIsValid(buffer))

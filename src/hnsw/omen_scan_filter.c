@@ -61,6 +61,9 @@
 #define NEAR_ENTRIES	32
 #define LARGE_SHARE		0.25
 
+/* What costs more than this deserves a look at ranges, which costs a tenth */
+#define LITTLE_COST		400
+
 /* Of a smaller set there are hardly that many anywhere */
 #define ENTRIES_SHARE	0.05
 #define USUAL_SHARE		0.08
@@ -160,7 +163,7 @@ look_at_entries(OmenScan *scan)
 	for (int i = 0; i < NEAR_ENTRIES; i++)
 		allowed += omen_allow_test(scan->params.allow, near[i]);
 	if (is_usual(share, allowed))
-		return sweep_cost(scan) < exact_cost(scan);
+		return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
 	if ((double) allowed / NEAR_ENTRIES < LARGE_SHARE)
 		return false;
 
@@ -168,7 +171,7 @@ look_at_entries(OmenScan *scan)
 	if (fabs((double) allowed / NEAR_ENTRIES - share) > 0.2)
 		share = (double) allowed / NEAR_ENTRIES;
 	scan->near_share = share;
-	return sweep_cost(scan) < exact_cost(scan);
+	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
 }
 
 /*
