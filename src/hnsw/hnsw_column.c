@@ -516,6 +516,18 @@ filter_word(const OmenKeyCondition *condition, const OmenKeyPageData *page,
 
 		return omen_distance->codes_within(codes, low, width) & ~nulls;
 	}
+	if (condition->test == OMEN_KEY_HAS_MASK &&
+		pg_popcount64(bits) > FEW_OF_WORD * condition->nmasks)
+	{
+		for (int m = 0; m < condition->nmasks; m++)
+		{
+			uint64		mask = condition->masks[m];
+
+			for (int i = 0; i < 64; i++)
+				met |= (uint64) ((codes[i] & mask) == mask) << i;
+		}
+		return met & ~nulls;
+	}
 	for (bits &= ~nulls; bits != 0; bits &= bits - 1)
 	{
 		int			i = pg_rightmost_one_pos64(bits);
