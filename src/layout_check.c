@@ -64,9 +64,8 @@ CHECK_OFFSET(OmenHnswMetaPageData, tidmap_roots, 360);
 CHECK_OFFSET(OmenHnswMetaPageData, codebook_start, 1000);
 CHECK_OFFSET(OmenHnswMetaPageData, nkeys, 1008);
 CHECK_OFFSET(OmenHnswMetaPageData, key_kinds, 1009);
-CHECK_OFFSET(OmenHnswMetaPageData, key_start, 1024);
-CHECK_OFFSET(OmenHnswMetaPageData, key_first, 1028);
-CHECK_OFFSET(OmenHnswMetaPageData, map_start, 1032);
+CHECK_OFFSET(OmenHnswMetaPageData, list_start, 1024);
+CHECK_OFFSET(OmenHnswMetaPageData, list_heads, 1028);
 CHECK_OFFSET(OmenHnswMetaPageData, range_size, 1040);
 CHECK_OFFSET(OmenHnswMetaPageData, code_start, 1052);
 CHECK_SIZE(OmenHnswMetaPageData, 1056);
@@ -87,15 +86,22 @@ StaticAssertDecl(OMEN_HNSW_MAX_KEYS <= 8, "NULLs of keys must fit a byte");
 StaticAssertDecl(OMEN_SLOT_HEADER % MAXIMUM_ALIGNOF == 0,
 				 "slot header must keep what follows aligned");
 
-/* The key column's pages are full */
-StaticAssertDecl(sizeof(OmenKeyPageData) <= OMEN_PAGE_CONTENT,
-				 "a page of the key column must fit");
-StaticAssertDecl(BLCKSZ != 8192 || OMEN_KEYS_PER_PAGE == 1000,
+/* The key column and lists */
+StaticAssertDecl(sizeof(OmenKeyPageData) <= OMEN_PAGE_CONTENT &&
+				 sizeof(OmenKeyDirPageData) <= OMEN_PAGE_CONTENT &&
+				 sizeof(OmenKeyListPageData) <= OMEN_PAGE_CONTENT,
+				 "pages of keys must fit");
+StaticAssertDecl(BLCKSZ != 8192 ||
+				 (OMEN_KEYS_PER_PAGE == 960 && OMEN_KEYDIR_ENTRIES == 1952 &&
+				  OMEN_KEYLIST_ENTRIES == 678),
 				 "geometry of the key column on disk has changed");
+StaticAssertDecl(OMEN_KEYS_PER_PAGE % 64 == 0,
+				 "a page of the key column must be whole words of a bitset");
 
 /* The metapage fits its page, the list of a link's bits its word */
-StaticAssertDecl(sizeof(OmenHnswMetaPageData) <= OMEN_PAGE_CONTENT,
-				 "metapage must fit a page");
+StaticAssertDecl(BLCKSZ < 8192 ||
+				 sizeof(OmenHnswMetaPageData) + sizeof(OmenHnswKeyDirsData) <=
+				 OMEN_PAGE_CONTENT, "metapage must fit a page");
 StaticAssertDecl(BLCKSZ != 8192 ||
 				 (OMEN_TIDMAP_BLOCKS == 254 && OMEN_TIDMAP_PLANES == 37),
 				 "geometry of the TID map on disk has changed");

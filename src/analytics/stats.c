@@ -186,6 +186,7 @@ form_result(const StatsState *state, TupleDesc desc)
 		Int64GetDatum(pages[OMEN_PAGE_TIDMAP] + pages[OMEN_PAGE_TIDDIR] +
 					  pages[OMEN_PAGE_TIDROOT]),
 		Int64GetDatum(pages[OMEN_PAGE_DATA] + pages[OMEN_PAGE_KEYS] +
+					  pages[OMEN_PAGE_KEYDIR] + pages[OMEN_PAGE_KEYLIST] +
 					  pages[OMEN_PAGE_CODES]),
 		Int64GetDatum(counts->invalid_pages),
 		Float8GetDatum(bytes / Max(counts->rows, 1)),

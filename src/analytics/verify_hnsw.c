@@ -78,7 +78,8 @@ omen_tid_map_problems(PG_FUNCTION_ARGS)
 
 /*
  * Number of rows that are in a node of other keys (H5), of those that the
- * query sees, and of nodes that have other keys in the key column (H12).
+ * query sees, of nodes that have other keys in the key column (H12), and of
+ * entries of key lists that are wrong (H13).
  */
 Datum
 omen_key_problems(PG_FUNCTION_ARGS)
@@ -98,6 +99,7 @@ omen_key_problems(PG_FUNCTION_ARGS)
 	state.rows = omen_rows_open(heap, state.index, GetActiveSnapshot(),
 								state.hnsw, NULL);
 	check_pages(&state);
+	state.problems += omen_keylist_problems(state.index, state.hnsw);
 	omen_rows_close(state.rows);
 	AtEOXact_GUC(false, settings);
 	SetUserIdAndSecContext(user, context);
@@ -203,8 +205,7 @@ copy_nodes(VerifyState *state, Buffer buffer, NodeTids *nodes)
 static void
 check_column(VerifyState *state, uint32 number, const OmenHnswKeys *keys)
 {
-	if (omen_column_covers(&state->hnsw->meta, number) &&
-		!omen_column_has(state->index, state->hnsw, number, keys))
+	if (!omen_column_has(state->index, state->hnsw, number, keys))
 		state->problems++;
 }
 

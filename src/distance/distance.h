@@ -80,6 +80,10 @@ typedef struct OmenDistanceOps
 	/* Conversions round to nearest even; beyond 65504 gives infinity */
 	void		(*half_to_float) (int n, const OmenHalf *src, float *dst);
 	void		(*float_to_half) (int n, const float *src, OmenHalf *dst);
+
+	/* Bit i: is codes[i], of 64, from low up to low + width? */
+	uint64		(*codes_within) (const uint64 *codes, uint64 low,
+								 uint64 width);
 } OmenDistanceOps;
 
 /* The table in force */

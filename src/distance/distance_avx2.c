@@ -105,6 +105,22 @@ vc_sum(__m256i counters)
 	return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
+#define VQ __m256i
+#define VQ_LANES 4
+#define vq_set(x) _mm256_set1_epi64x((int64) (x))
+
+/* There is only a comparison of numbers with sign: it is turned round */
+static inline uint64
+vq_within(const uint64 *p, __m256i low, __m256i width)
+{
+	const __m256i sign = _mm256_set1_epi64x(INT64_MIN);
+	__m256i		above = _mm256_sub_epi64(vb_load(p), low);
+	__m256i		beyond = _mm256_cmpgt_epi64(_mm256_xor_si256(above, sign),
+											_mm256_xor_si256(width, sign));
+
+	return ~_mm256_movemask_pd(_mm256_castsi256_pd(beyond)) & 15;
+}
+
 #include "distance/distance_template.h"
 
 OMEN_TARGET_END

@@ -67,6 +67,12 @@ vc_add_bits(__m512i counters, __m512i v)
 							_mm512_sad_epu8(bytes, _mm512_setzero_si512()));
 }
 
+#define VQ __m512i
+#define VQ_LANES 8
+#define vq_set(x) _mm512_set1_epi64((int64) (x))
+#define vq_within(p, low, width) \
+	_mm512_cmple_epu64_mask(_mm512_sub_epi64(vb_load(p), low), width)
+
 #include "distance/distance_template.h"
 
 OMEN_TARGET_END

@@ -41,6 +41,11 @@
 #define vc_add_bits(counters, v) ((counters) + count_bits(v))
 #define vc_sum(counters) (counters)
 
+#define VQ uint64
+#define VQ_LANES 1
+#define vq_set(x) (x)
+#define vq_within(p, low, width) (*(p) - (low) <= (width))
+
 static inline uint64
 vb_load_tail(const uint8 *p, int n)
 {

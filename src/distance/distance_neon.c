@@ -69,6 +69,18 @@ vb_load_tail(const uint8 *p, int n)
 	return vb_load(padded);
 }
 
+#define VQ uint64x2_t
+#define VQ_LANES 2
+#define vq_set(x) vdupq_n_u64(x)
+
+static inline uint64
+vq_within(const uint64 *p, uint64x2_t low, uint64x2_t width)
+{
+	uint64x2_t	within = vcleq_u64(vsubq_u64(vld1q_u64(p), low), width);
+
+	return (vgetq_lane_u64(within, 0) & 1) | (vgetq_lane_u64(within, 1) & 2);
+}
+
 #include "distance/distance_template.h"
 
 #endif							/* __aarch64__ */

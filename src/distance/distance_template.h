@@ -25,6 +25,11 @@
  *	VC					counters of set bits
  *	vc_zero(), vc_add_bits(counters, v), vc_sum(counters) -> uint64
  *
+ *	VQ					vector of VQ_LANES 64-bit numbers without sign
+ *	vq_set(x)			the same in all lanes
+ *	vq_within(p, low, width)	of the numbers from an unaligned address, a bit
+ *						for each from low up to low + width; both of type VQ
+ *
  * All kernels run main steps of several vectors, so that additions do not
  * wait for each other, then single vectors, then a zero-filled tail: zeros
  * add nothing to any of the sums.
@@ -135,6 +140,20 @@ float_to_half(int n, const float *src, OmenHalf *dst)
 		dst[i] = omen_float_to_half(src[i]);
 }
 
+/* --- codes of keys --- */
+
+static uint64
+codes_within(const uint64 *codes, uint64 low, uint64 width)
+{
+	VQ			lows = vq_set(low);
+	VQ			widths = vq_set(width);
+	uint64		bits = 0;
+
+	for (int i = 0; i < 64; i += VQ_LANES)
+		bits |= (uint64) vq_within(codes + i, lows, widths) << i;
+	return bits;
+}
+
 /* --- the table --- */
 
 #define OMEN_ISA_STRING_(isa) #isa
@@ -157,4 +176,5 @@ const OmenDistanceOps OMEN_ISA_OPS(OMEN_ISA) =
 	.jaccard = jaccard,
 	.half_to_float = half_to_float,
 	.float_to_half = float_to_half,
+	.codes_within = codes_within,
 };

@@ -79,6 +79,13 @@ typedef struct OmenTidMapPlace
 	BlockNumber block;			/* 0: not known */
 } OmenTidMapPlace;
 
+/* A directory of the key column */
+typedef struct OmenKeyDir
+{
+	BlockNumber block;			/* 0: there is none, or it is not known */
+	OmenKeyDirPageData *copy;	/* as last read, or NULL */
+} OmenKeyDir;
+
 /*
  * 4 kB, enough for most of the leaves of a million rows of 128 dimensions: an
  * UPDATE looks up its old TID, anywhere in the table, and reads three pages more
@@ -110,6 +117,9 @@ typedef struct OmenHnswIndex
 	uint8	   *entry_levels;
 	uint8	   *entry_pairs;	/* NULL if entries carry no codes */
 	Size		pair_stride;
+
+	OmenKeyDir *key_dirs;		/* OMEN_KEYDIRS of them, NULL until needed */
+	uint64	   *list_heads;		/* of key lists, NULL until needed */
 
 	uint8	   *range_centres;	/* NULL until omen_range_load() */
 	OmenQuantizer range_quant;	/* of range codes */

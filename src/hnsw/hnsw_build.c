@@ -385,7 +385,8 @@ omen_hnsw_init_meta(Relation index, const OmenOpclassInfo *opclass,
 	omen_hnsw_resolve_keys(index, meta);
 	meta->mean_start = InvalidBlockNumber;
 	meta->codebook_start = InvalidBlockNumber;
-	meta->key_start = InvalidBlockNumber;
+	meta->list_start = InvalidBlockNumber;
+	meta->list_heads = InvalidBlockNumber;
 	meta->range_start = InvalidBlockNumber;
 	meta->code_start = InvalidBlockNumber;
 	for (int i = 0; i < OMEN_HNSW_ENTRY_PAGES; i++)

@@ -160,6 +160,8 @@ typedef struct OmenHnswBuildState
 	OmenBuildTeam team;			/* kept for as long as "build" */
 	OmenBuild  *build;
 	OmenTidMapBuild tidmap;		/* of the leader */
+	BlockNumber key_start;		/* of the key column, and of its directories */
+	BlockNumber key_dir_start;
 	OmenArenaBudget budget;		/* of all mappings together */
 	uint8	   *pair;			/* work area */
 } OmenHnswBuildState;
@@ -196,7 +198,23 @@ extern bool omen_hnsw_train(OmenHnswBuildState *state);
 extern void omen_hnsw_fold(OmenHnswBuildState *state);
 extern void omen_hnsw_attach_fold(OmenHnswBuildState *state);
 
-/* hnsw_write.c: pages */
+/* Nodes by their positions: the first of their rows, their numbers */
+static inline uint32
+omen_hnsw_build_node(const OmenHnswBuildState *state, uint32 position)
+{
+	return state->unique[omen_build_row(state->build, position)];
+}
+
+static inline uint32
+omen_hnsw_build_number(const OmenHnswBuildState *state, uint32 position)
+{
+	return state->shared->node_start * state->layout.slots_per_page + position;
+}
+
+/* hnsw_write.c: pages; data fills DATA pages from a block on */
+extern BlockNumber omen_hnsw_data_pages(Size size);
+extern void omen_hnsw_write_data(OmenBulkWriter *writer, BlockNumber block,
+								 const void *data, Size size);
 extern void omen_hnsw_plan_pages(OmenHnswBuildState *state);
 extern void omen_hnsw_write_nodes(OmenHnswBuildState *state);
 extern void omen_hnsw_write_rest(OmenHnswBuildState *state);
@@ -225,5 +243,15 @@ typedef struct OmenHnswWorkers OmenHnswWorkers;
 extern OmenHnswWorkers *omen_hnsw_start_workers(OmenHnswBuildState *state,
 												int nworkers);
 extern void omen_hnsw_end_workers(OmenHnswWorkers *workers);
+
+/* hnsw_column_build.c: the key column and key lists; as those of ranges */
+extern BlockNumber omen_column_build_plan(OmenHnswBuildState *state,
+										  BlockNumber block);
+extern void omen_column_build_write(OmenHnswBuildState *state,
+									OmenBulkWriter *writer);
+
+/* What the metapage says of the column, behind the rest */
+extern void omen_column_build_meta(const OmenHnswBuildState *state,
+								   OmenHnswKeyDirsData *dirs);
 
 #endif							/* OMEN_HNSW_BUILD_H */

@@ -3,6 +3,11 @@
  * hnsw_column.c
  *	  The key column, see hnsw_column.h.
  *
+ * NOTES
+ *	  Directories and pages of the column are made as numbers of nodes come, and
+ *	  stay where they are.  So a backend keeps what directories say: a page that
+ *	  it knows of is there; one that it does not may have come meanwhile.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -10,47 +15,75 @@
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 
+#include "distance/distance.h"
 #include "hnsw/hnsw_column.h"
 
 /*
- * A sample is of so many places of the column and of this many nodes in each,
- * which lie in a few lines of one page.
+ * A sample is of so many places of the column and of 64 nodes in each, which lie
+ * in a few lines of one page.
  */
 #define SAMPLE_PLACES	16
-#define SAMPLE_NODES	64
 
-static Buffer lock_page(Relation index, OmenHnswIndex *hnsw, uint32 at,
-						int key, OmenLockMode mode);
-static bool is_null(const OmenKeyPageData *page, uint32 at);
-static void filter_condition(const OmenKeyCondition *condition,
-							 const OmenKeyPageData *page, uint32 from,
-							 uint32 n, uint64 *bits, uint32 bit);
+/* Of 64 nodes, up to so many are tested one by one */
+#define FEW_OF_WORD		8
+
+/* No directory, and no page of the column, is on block 0 */
+#define NO_PAGE		((BlockNumber) OMEN_HNSW_META_BLOCK)
+
+#define WORDS_PER_PAGE	(OMEN_KEYS_PER_PAGE / 64)
+
+static BlockNumber find_page(Relation index, OmenHnswIndex *hnsw,
+							 uint32 entry);
+static BlockNumber ensure_page(Relation index, OmenHnswIndex *hnsw,
+							   uint32 entry);
+static BlockNumber find_directory(Relation index, OmenHnswIndex *hnsw,
+								  uint32 dir);
+static BlockNumber add_directory(Relation index, OmenHnswIndex *hnsw,
+								 uint32 dir);
+static BlockNumber add_page(Relation index, OmenHnswIndex *hnsw,
+							BlockNumber directory, uint32 entry);
+static void load_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir);
+static OmenKeyDir *kept_directory(OmenHnswIndex *hnsw, uint32 dir);
+static BlockNumber known_page(const OmenHnswIndex *hnsw, uint32 entry);
+static bool is_known_newer(const OmenHnswIndex *hnsw, uint32 entry);
+static OmenHnswKeyDirsData *meta_directories(Page page);
+static void check_directory(Relation index, Buffer buffer, uint32 dir);
+static bool is_newer(const OmenKeyDirPageData *page, uint32 at);
+static Buffer lock_page(Relation index, OmenHnswIndex *hnsw, uint32 chunk,
+						int key);
+static const OmenKeyPageData *page_keys(Buffer buffer);
+static void filter_page(const OmenKeyCondition *condition,
+						const OmenKeyPageData *page, int from, int n,
+						uint64 *bits);
+static uint64 filter_word(const OmenKeyCondition *condition,
+						  const OmenKeyPageData *page, int word, uint64 bits);
+static bool is_set(const uint64 *bits, uint32 at);
 
 void
 omen_column_set(Relation index, OmenHnswIndex *hnsw, uint32 number,
 				const OmenHnswKeys *keys)
 {
-	uint32		at = number - hnsw->meta.key_first;
-
-	if (!omen_column_covers(&hnsw->meta, number))
-		return;
 	for (int key = 0; key < hnsw->meta.nkeys; key++)
 	{
+		uint32		entry = omen_column_chunk(number) * hnsw->meta.nkeys + key;
 		bool		null = (keys->nulls >> key & 1) != 0;
-		Buffer		buffer = lock_page(index, hnsw, at, key,
-									   OMEN_LOCK_EXCLUSIVE);
-		OmenKeyPageData *page = (OmenKeyPageData *)
-			omen_page_content(BufferGetPage(buffer));
-		uint32		i = at % OMEN_KEYS_PER_PAGE;
+		uint32		at = number % OMEN_KEYS_PER_PAGE;
+		BlockNumber block = ensure_page(index, hnsw, entry);
+		Buffer		buffer = omen_page_read_hinted(index, block,
+												   OMEN_PAGE_KEYS,
+												   OMEN_LOCK_EXCLUSIVE,
+												   &hnsw->hints);
+		const OmenKeyPageData *page = page_keys(buffer);
 
-		if (page->codes[i] != keys->codes[key] || is_null(page, i) != null)
+		if (page->codes[at] != keys->codes[key] ||
+			is_set(page->nulls, at) != null || !is_set(page->nodes, at))
 		{
 			OmenPageEdit edit;
 
 			omen_edit_begin(&edit, index);
-			page = (OmenKeyPageData *)
-				omen_page_content(omen_edit_page(&edit, buffer));
-			omen_column_put(page, i, null, keys->codes[key]);
+			omen_column_put((OmenKeyPageData *)
+							omen_page_content(omen_edit_page(&edit, buffer)),
+							at, null, keys->codes[key]);
 			omen_edit_finish(&edit);
 		}
 		omen_page_release(buffer);
@@ -61,40 +94,101 @@ bool
 omen_column_has(Relation index, OmenHnswIndex *hnsw, uint32 number,
 				const OmenHnswKeys *keys)
 {
-	uint32		at = number - hnsw->meta.key_first;
-	bool		same = true;
-
-	for (int key = 0; key < hnsw->meta.nkeys && same; key++)
+	for (int key = 0; key < hnsw->meta.nkeys; key++)
 	{
-		Buffer		buffer = lock_page(index, hnsw, at, key, OMEN_LOCK_SHARE);
-		const OmenKeyPageData *page = (OmenKeyPageData *)
-			omen_page_content(BufferGetPage(buffer));
-		uint32		i = at % OMEN_KEYS_PER_PAGE;
-
-		same = page->codes[i] == keys->codes[key] &&
-			is_null(page, i) == ((keys->nulls >> key & 1) != 0);
-		omen_page_release(buffer);
+		find_page(index, hnsw, omen_column_chunk(number) * hnsw->meta.nkeys +
+				  key);
+		if (!omen_column_has_key(index, hnsw, number, key,
+								 (keys->nulls >> key & 1) != 0,
+								 keys->codes[key]))
+			return false;
 	}
+	return true;
+}
+
+bool
+omen_column_has_key(Relation index, OmenHnswIndex *hnsw, uint32 number,
+					int key, bool null, uint64 code)
+{
+	Buffer		buffer = lock_page(index, hnsw, omen_column_chunk(number), key);
+	uint32		at = number % OMEN_KEYS_PER_PAGE;
+	const OmenKeyPageData *page;
+	bool		same;
+
+	if (!BufferIsValid(buffer))
+		return false;
+	page = page_keys(buffer);
+	same = page->codes[at] == code && is_set(page->nodes, at) &&
+		is_set(page->nulls, at) == null;
+	omen_page_release(buffer);
 	return same;
+}
+
+void
+omen_column_refresh(Relation index, OmenHnswIndex *hnsw, uint32 nchunks)
+{
+	uint64		nentries = (uint64) nchunks * hnsw->meta.nkeys;
+
+	for (uint32 dir = 0; dir < OMEN_KEYDIRS &&
+		 (uint64) dir * OMEN_KEYDIR_ENTRIES < nentries; dir++)
+		load_directory(index, hnsw, dir);
+}
+
+double
+omen_column_newer_share(const OmenHnswIndex *hnsw)
+{
+	uint64		npages = 0;
+	uint64		nnewer = 0;
+
+	for (uint32 dir = 0; dir < OMEN_KEYDIRS && hnsw->key_dirs &&
+		 hnsw->key_dirs[dir].copy; dir++)
+	{
+		const OmenKeyDirPageData *copy = hnsw->key_dirs[dir].copy;
+
+		for (int i = 0; i < OMEN_KEYDIR_ENTRIES; i++)
+			npages += copy->blocks[i] != NO_PAGE;
+		nnewer += pg_popcount((const char *) copy->newer, sizeof(copy->newer));
+	}
+	return npages == 0 ? 0 : (double) nnewer / npages;
+}
+
+bool
+omen_column_is_newer(const OmenHnswIndex *hnsw, uint32 chunk, int key)
+{
+	return is_known_newer(hnsw, chunk * hnsw->meta.nkeys + key);
 }
 
 double
 omen_column_share(Relation index, OmenHnswIndex *hnsw,
-				  const OmenKeyPredicate *predicate)
+				  const OmenKeyPredicate *predicate, uint32 nchunks)
 {
-	uint64		nodes = hnsw->meta.built_nodes;
 	uint64		ntested = 0;
 	uint64		nallowed = 0;
 
-	for (int i = 0; i < SAMPLE_PLACES && nodes > 0; i++)
-	{
-		uint64		at = nodes * i / SAMPLE_PLACES;
-		uint32		n = Min(SAMPLE_NODES, nodes - at);
-		uint64		bits = PG_UINT64_MAX >> (SAMPLE_NODES - n);
+	Assert(predicate->nconditions > 0);
 
-		omen_column_filter(index, hnsw, predicate, hnsw->meta.key_first + at,
-						   n, &bits, 0);
-		ntested += n;
+	for (int i = 0; i < SAMPLE_PLACES; i++)
+	{
+		uint32		chunk = (uint64) nchunks * i / SAMPLE_PLACES;
+		int			word = i % WORDS_PER_PAGE;
+		uint64		bits = ~UINT64CONST(0);
+
+		CHECK_FOR_INTERRUPTS();
+		for (int j = 0; j < predicate->nconditions; j++)
+		{
+			const OmenKeyCondition *condition = &predicate->conditions[j];
+			Buffer		buffer = lock_page(index, hnsw, chunk, condition->key);
+
+			if (!BufferIsValid(buffer))
+			{
+				bits = 0;
+				break;
+			}
+			if (j == 0)
+				ntested += pg_popcount64(page_keys(buffer)->nodes[word]);
+			filter_page(condition, page_keys(buffer), word, 1, &bits);
+			omen_page_release(buffer);
+		}
 		nallowed += pg_popcount64(bits);
 	}
 	return ntested == 0 ? 1.0 : (double) nallowed / ntested;
@@ -102,72 +196,350 @@ omen_column_share(Relation index, OmenHnswIndex *hnsw,
 
 void
 omen_column_filter(Relation index, OmenHnswIndex *hnsw,
-				   const OmenKeyPredicate *predicate, uint32 number, uint32 n,
-				   uint64 *bits, uint32 bit)
+				   const OmenKeyPredicate *predicate, uint32 chunk,
+				   uint64 *bits)
 {
-	uint32		at = number - hnsw->meta.key_first;
-	uint32		here;
-
-	Assert(omen_column_covers(&hnsw->meta, number));
-	Assert(omen_column_covers(&hnsw->meta, number + n - 1));
-
-	for (uint32 done = 0; done < n; done += here)
+	CHECK_FOR_INTERRUPTS();
+	for (int i = 0; i < predicate->nconditions; i++)
 	{
-		uint32		from = (at + done) % OMEN_KEYS_PER_PAGE;
+		const OmenKeyCondition *condition = &predicate->conditions[i];
+		Buffer		buffer = lock_page(index, hnsw, chunk, condition->key);
 
-		CHECK_FOR_INTERRUPTS();
-		here = Min(n - done, OMEN_KEYS_PER_PAGE - from);
-		for (int i = 0; i < predicate->nconditions; i++)
+		if (!BufferIsValid(buffer))
 		{
-			const OmenKeyCondition *condition = &predicate->conditions[i];
-			Buffer		buffer = lock_page(index, hnsw, at + done,
-										   condition->key, OMEN_LOCK_SHARE);
-
-			filter_condition(condition, (OmenKeyPageData *)
-							 omen_page_content(BufferGetPage(buffer)),
-							 from, here, bits, bit + done);
-			omen_page_release(buffer);
+			memset(bits, 0, WORDS_PER_PAGE * sizeof(uint64));
+			return;
 		}
+		filter_page(condition, page_keys(buffer), 0, WORDS_PER_PAGE, bits);
+		omen_page_release(buffer);
 	}
 }
 
-/* Of the nodes of a page, n from "from" on, which have the bits from "bit" on */
-static void
-filter_condition(const OmenKeyCondition *condition,
-				 const OmenKeyPageData *page, uint32 from, uint32 n,
-				 uint64 *bits, uint32 bit)
+bool
+omen_column_test(Relation index, OmenHnswIndex *hnsw,
+				 const OmenKeyPredicate *predicate, uint32 number)
 {
-	bool		one_range = condition->test == OMEN_KEY_IN_RANGES &&
-		condition->possible.n == 1;
-	uint64		low = one_range ? condition->possible.ranges[0].low : 0;
-	uint64		width = one_range ? condition->possible.ranges[0].high - low :
-		PG_UINT64_MAX;
+	uint32		at = number % OMEN_KEYS_PER_PAGE;
+	bool		allowed = true;
 
-	for (uint32 i = from; i < from + n; i++, bit++)
+	for (int i = 0; i < predicate->nconditions && allowed; i++)
 	{
-		uint64		code = page->codes[i];
+		const OmenKeyCondition *condition = &predicate->conditions[i];
+		Buffer		buffer = lock_page(index, hnsw,
+									   omen_column_chunk(number),
+									   condition->key);
+		const OmenKeyPageData *page;
 
-		/* few are in the range: of the others, no more is looked at */
-		if (code - low > width ||
-			omen_hnsw_match_key(condition, is_null(page, i), code) ==
-			OMEN_KEYS_NO)
-			bits[bit / 64] &= ~(UINT64CONST(1) << (bit % 64));
+		if (!BufferIsValid(buffer))
+			return false;
+		page = page_keys(buffer);
+		allowed = is_set(page->nodes, at) &&
+			omen_hnsw_match_key(condition, is_set(page->nulls, at),
+								page->codes[at]) != OMEN_KEYS_NO;
+		omen_page_release(buffer);
+	}
+	return allowed;
+}
+
+void
+omen_column_prefetch(OmenHnswIndex *hnsw, const OmenKeyPredicate *predicate,
+					 uint32 number)
+{
+	uint32		at = number % OMEN_KEYS_PER_PAGE;
+	Size		start = MAXALIGN(SizeOfPageHeaderData);
+
+	for (int i = 0; i < predicate->nconditions; i++)
+	{
+		BlockNumber block = known_page(hnsw, omen_column_chunk(number) *
+									   hnsw->meta.nkeys +
+									   predicate->conditions[i].key);
+
+		omen_page_prefetch_memory(block, start + at * sizeof(uint64),
+								  sizeof(uint64), &hnsw->hints);
+		omen_page_prefetch_memory(block, start +
+								  offsetof(OmenKeyPageData, nulls),
+								  2 * sizeof(uint64) * WORDS_PER_PAGE,
+								  &hnsw->hints);
 	}
 }
 
-static Buffer
-lock_page(Relation index, OmenHnswIndex *hnsw, uint32 at, int key,
-		  OmenLockMode mode)
-{
-	BlockNumber block = hnsw->meta.key_start +
-		at / OMEN_KEYS_PER_PAGE * hnsw->meta.nkeys + key;
+/* --- directories --- */
 
-	return omen_page_read_hinted(index, block, OMEN_PAGE_KEYS, mode,
-								 &hnsw->hints);
+/* The block of a page of the column, or NO_PAGE */
+static BlockNumber
+find_page(Relation index, OmenHnswIndex *hnsw, uint32 entry)
+{
+	if (known_page(hnsw, entry) == NO_PAGE)
+		load_directory(index, hnsw, entry / OMEN_KEYDIR_ENTRIES);
+	return known_page(hnsw, entry);
+}
+
+/* The same; adds it if there is none, and marks that the lists are older */
+static BlockNumber
+ensure_page(Relation index, OmenHnswIndex *hnsw, uint32 entry)
+{
+	BlockNumber block = find_page(index, hnsw, entry);
+	BlockNumber directory;
+
+	if (block != NO_PAGE && (is_known_newer(hnsw, entry) ||
+							 !omen_keylist_exists(&hnsw->meta)))
+		return block;
+	directory = find_directory(index, hnsw, entry / OMEN_KEYDIR_ENTRIES);
+	if (directory == NO_PAGE)
+		directory = add_directory(index, hnsw, entry / OMEN_KEYDIR_ENTRIES);
+	return add_page(index, hnsw, directory, entry);
+}
+
+static BlockNumber
+find_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
+{
+	OmenKeyDir *kept = kept_directory(hnsw, dir);
+
+	if (kept->block == NO_PAGE)
+	{
+		Buffer		buffer = omen_page_read_hinted(index, OMEN_HNSW_META_BLOCK,
+												   OMEN_PAGE_META,
+												   OMEN_LOCK_SHARE,
+												   &hnsw->hints);
+
+		kept->block = meta_directories(BufferGetPage(buffer))->key_dirs[dir];
+		omen_page_release(buffer);
+	}
+	return kept->block;
+}
+
+/* Unless somebody else has done so meanwhile */
+static BlockNumber
+add_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
+{
+	Buffer		buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK,
+										OMEN_PAGE_META, OMEN_LOCK_EXCLUSIVE);
+	BlockNumber block =
+		meta_directories(BufferGetPage(buffer))->key_dirs[dir];
+
+	if (block == NO_PAGE)
+	{
+		Buffer		child = omen_hnsw_find_free_page(index);
+		OmenPageEdit edit;
+
+		block = BufferGetBlockNumber(child);
+		omen_edit_begin(&edit, index);
+		omen_page_opaque(omen_edit_new_page(&edit, child,
+											OMEN_PAGE_KEYDIR))->owner = dir;
+		meta_directories(omen_edit_page(&edit, buffer))->key_dirs[dir] = block;
+		omen_edit_finish(&edit);
+		omen_page_release(child);
+	}
+	omen_page_release(buffer);
+	kept_directory(hnsw, dir)->block = block;
+	return block;
+}
+
+/* A new page and the entry that names it are one record; newer in any case */
+static BlockNumber
+add_page(Relation index, OmenHnswIndex *hnsw, BlockNumber directory,
+		 uint32 entry)
+{
+	uint32		at = entry % OMEN_KEYDIR_ENTRIES;
+	Buffer		buffer = omen_page_read_hinted(index, directory,
+											   OMEN_PAGE_KEYDIR,
+											   OMEN_LOCK_EXCLUSIVE,
+											   &hnsw->hints);
+	const OmenKeyDirPageData *page = (const OmenKeyDirPageData *)
+		omen_page_content(BufferGetPage(buffer));
+	BlockNumber block = page->blocks[at];
+
+	check_directory(index, buffer, entry / OMEN_KEYDIR_ENTRIES);
+	if (block == NO_PAGE || !is_newer(page, at))
+	{
+		Buffer		child = InvalidBuffer;
+		OmenKeyDirPageData *copy;
+		OmenPageEdit edit;
+
+		if (block == NO_PAGE)
+			child = omen_hnsw_find_free_page(index);
+		omen_edit_begin(&edit, index);
+		copy = (OmenKeyDirPageData *)
+			omen_page_content(omen_edit_page(&edit, buffer));
+		copy->newer[at / 32] |= UINT32_C(1) << (at % 32);
+		if (BufferIsValid(child))
+		{
+			block = BufferGetBlockNumber(child);
+			copy->blocks[at] = block;
+			omen_page_opaque(omen_edit_new_page(&edit, child,
+												OMEN_PAGE_KEYS))->owner = entry;
+		}
+		omen_edit_finish(&edit);
+		if (BufferIsValid(child))
+			omen_page_release(child);
+	}
+	omen_page_release(buffer);
+	load_directory(index, hnsw, entry / OMEN_KEYDIR_ENTRIES);
+	return block;
+}
+
+static void
+load_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
+{
+	BlockNumber block = find_directory(index, hnsw, dir);
+	OmenKeyDir *kept = kept_directory(hnsw, dir);
+	Buffer		buffer;
+
+	if (block == NO_PAGE)
+		return;
+	if (kept->copy == NULL)
+		kept->copy = MemoryContextAlloc(hnsw->context,
+										sizeof(OmenKeyDirPageData));
+	buffer = omen_page_read_hinted(index, block, OMEN_PAGE_KEYDIR,
+								   OMEN_LOCK_SHARE, &hnsw->hints);
+	check_directory(index, buffer, dir);
+	memcpy(kept->copy, omen_page_content(BufferGetPage(buffer)),
+		   sizeof(OmenKeyDirPageData));
+	omen_page_release(buffer);
+}
+
+/* What this backend knows of a directory */
+static OmenKeyDir *
+kept_directory(OmenHnswIndex *hnsw, uint32 dir)
+{
+	Assert(dir < OMEN_KEYDIRS);
+
+	if (hnsw->key_dirs == NULL)
+		hnsw->key_dirs = MemoryContextAllocZero(hnsw->context, OMEN_KEYDIRS *
+												sizeof(OmenKeyDir));
+	return &hnsw->key_dirs[dir];
+}
+
+/* The block of a page as far as is known, or NO_PAGE */
+static BlockNumber
+known_page(const OmenHnswIndex *hnsw, uint32 entry)
+{
+	const OmenKeyDir *dirs = hnsw->key_dirs;
+	uint32		dir = entry / OMEN_KEYDIR_ENTRIES;
+
+	/* pages of other kinds may lie beyond the last possible node */
+	if (dirs == NULL || dir >= OMEN_KEYDIRS || dirs[dir].copy == NULL)
+		return NO_PAGE;
+	return dirs[dir].copy->blocks[entry % OMEN_KEYDIR_ENTRIES];
 }
 
 static bool
-is_null(const OmenKeyPageData *page, uint32 at)
+is_known_newer(const OmenHnswIndex *hnsw, uint32 entry)
 {
-	return (page->nulls[at / 8] >> (at % 8) & 1) != 0;
+	const OmenKeyDir *dirs = hnsw->key_dirs;
+	uint32		dir = entry / OMEN_KEYDIR_ENTRIES;
+
+	return dirs != NULL && dir < OMEN_KEYDIRS && dirs[dir].copy != NULL &&
+		is_newer(dirs[dir].copy, entry % OMEN_KEYDIR_ENTRIES);
+}
+
+static OmenHnswKeyDirsData *
+meta_directories(Page page)
+{
+	return (OmenHnswKeyDirsData *)
+		(omen_page_content(page) + sizeof(OmenHnswMetaPageData));
+}
+
+static void
+check_directory(Relation index, Buffer buffer, uint32 dir)
+{
+	if (omen_page_opaque(BufferGetPage(buffer))->owner != dir)
+		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
+								 "The page is of another part of the key column.");
+}
+
+static bool
+is_newer(const OmenKeyDirPageData *page, uint32 at)
+{
+	return (page->newer[at / 32] >> (at % 32) & 1) != 0;
+}
+
+/* --- pages --- */
+
+/*
+ * InvalidBuffer if no number of the chunk had ever been a node when this backend
+ * last looked for pages
+ */
+static Buffer
+lock_page(Relation index, OmenHnswIndex *hnsw, uint32 chunk, int key)
+{
+	uint32		entry = chunk * hnsw->meta.nkeys + key;
+	BlockNumber block = known_page(hnsw, entry);
+	Buffer		buffer;
+
+	if (block == NO_PAGE)
+		return InvalidBuffer;
+	buffer = omen_page_read_hinted(index, block, OMEN_PAGE_KEYS,
+								   OMEN_LOCK_SHARE, &hnsw->hints);
+	if (unlikely(omen_page_opaque(BufferGetPage(buffer))->owner != entry))
+		omen_page_report_corrupt(index, block,
+								 "The page is of another part of the key column.");
+	return buffer;
+}
+
+static const OmenKeyPageData *
+page_keys(Buffer buffer)
+{
+	return (const OmenKeyPageData *) omen_page_content(BufferGetPage(buffer));
+}
+
+/* Of n words of the page, from one on; bits are those of these words */
+static void
+filter_page(const OmenKeyCondition *condition, const OmenKeyPageData *page,
+			int from, int n, uint64 *bits)
+{
+	for (int i = 0; i < n; i++)
+	{
+		bits[i] &= page->nodes[from + i];
+		if (bits[i] != 0)
+			bits[i] &= filter_word(condition, page, from + i, bits[i]);
+	}
+}
+
+static uint64
+filter_word(const OmenKeyCondition *condition, const OmenKeyPageData *page,
+			int word, uint64 bits)
+{
+	const uint64 *codes = page->codes + word * 64;
+	uint64		nulls = page->nulls[word];
+	uint64		met = 0;
+
+	if (condition->test == OMEN_KEY_IS_NULL)
+		return nulls;
+	if (condition->test == OMEN_KEY_IS_NOT_NULL)
+		return ~nulls;
+	if (condition->test == OMEN_KEY_IN_RANGES && condition->possible.n == 1 &&
+		pg_popcount64(bits) > FEW_OF_WORD)
+	{
+		uint64		low = condition->possible.ranges[0].low;
+		uint64		width = condition->possible.ranges[0].high - low;
+
+		return omen_distance->codes_within(codes, low, width) & ~nulls;
+	}
+	if (condition->test == OMEN_KEY_HAS_MASK &&
+		pg_popcount64(bits) > FEW_OF_WORD * condition->nmasks)
+	{
+		for (int m = 0; m < condition->nmasks; m++)
+		{
+			uint64		mask = condition->masks[m];
+
+			for (int i = 0; i < 64; i++)
+				met |= (uint64) ((codes[i] & mask) == mask) << i;
+		}
+		return met & ~nulls;
+	}
+	for (bits &= ~nulls; bits != 0; bits &= bits - 1)
+	{
+		int			i = pg_rightmost_one_pos64(bits);
+
+		if (omen_hnsw_match_key(condition, false, codes[i]) != OMEN_KEYS_NO)
+			met |= UINT64CONST(1) << i;
+	}
+	return met;
+}
+
+static bool
+is_set(const uint64 *bits, uint32 at)
+{
+	return (bits[at / 64] >> (at % 64) & 1) != 0;
 }

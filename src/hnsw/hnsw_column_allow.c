@@ -4,163 +4,275 @@
  *	  From conditions on keys to an allow-set.
  *
  * NOTES
- *	  A walk tests the slots it visits, and visits the more of them the fewer
- *	  are allowed.  If few are, it is cheaper to ask the key column which ones,
- *	  and measure these.  The bitset has all nodes that were there when the
- *	  scan began and have the keys: of those inserted later, the snapshot sees
- *	  no rows.
+ *	  Lists say how many nodes meet each condition.  If it is few of one, its
+ *	  list is a base: bits of all nodes that may be allowed.  Everything else,
+ *	  further conditions and where there is no base or the column is newer than
+ *	  the lists, is filled in from the key column, where somebody comes to look.
+ *	  A sweep, which does not, costs nothing: it tests the slots that it visits.
+ *
+ *	  The set has all nodes that were there when the scan began and have the
+ *	  keys: of those inserted later, the snapshot sees no rows.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 
 #include "hnsw/hnsw_column.h"
 
 /*
- * Pages read by a walk that is to return some ten rows, of which a share of
- * the nodes is allowed; and what it takes to measure one node that is known
- * to be allowed.  Both were simulated on 1M x 128.
+ * Costs in visits of a walk, some 1.1 us: an entry of a list, a page of the
+ * column with all its codes, and with few of them
  */
-#define WALK_PAGES(share)	(45.0 + 15.0 / (share))
-#define NODE_PAGES			0.2
+#define ENTRY_COST		0.0011
+#define FULL_PAGE_COST	0.55
+#define FEW_CODES_COST	0.3
 
-static double bitset_pages(Relation index, const OmenHnswIndex *hnsw,
-						   const OmenKeyPredicate *predicate, double share);
-static void make_bitset(Relation index, OmenHnswIndex *hnsw,
-						const OmenKeyPredicate *predicate, OmenAllowSet *set);
-static void set_bits(uint64 *bits, uint32 from, uint32 end);
-static void add_uncovered(Relation index, OmenHnswIndex *hnsw,
-						  const OmenKeyPredicate *predicate,
-						  BlockNumber block, uint64 *bits);
-static BlockNumber covered_end(const OmenHnswIndex *hnsw);
-static BlockNumber column_end(const OmenHnswMetaPageData *meta);
+/* For more of the nodes than this, the column is cheaper than a list */
+#define LIST_SHARE		0.4
+
+/* If this share of the column is newer than the lists, they are of little use */
+#define MOST_IS_NEWER	0.5
+
+/*
+ * A list that is not short is read when so many chunks have been asked for that
+ * it would have cost no more; or at least so many, as it takes 20 to look how
+ * many nodes are allowed near a query.
+ */
+#define SHORT_LIST		15000
+#define LONG_LIST		70000
+#define FIRST_CHUNKS	24
+
+/* Single numbers are looked up, unless so many already have been */
+#define MAX_LOOKUPS		200
+
+typedef struct KeySource
+{
+	OmenAllowSource source;		/* must be first */
+	Relation	index;
+	OmenHnswIndex *hnsw;
+	const OmenKeyPredicate *predicate;
+	uint64	   *bits;
+	uint32		nbits;
+	double		newer;			/* share of the column than the lists */
+	bool		has_spans;		/* of the condition that fewest meet */
+	OmenKeySpans spans;
+	bool		from_list;		/* is to begin with them, once it pays */
+	int			nfirst;			/* chunks to be filled before that, */
+	int			nfilled;		/* and so far */
+	int			nlookups;
+} KeySource;
+
+static KeySource *create_source(Relation index, OmenHnswIndex *hnsw,
+								const OmenKeyPredicate *predicate,
+								uint32 nbits);
+static bool find_spans(KeySource *source, double *share);
+static void plan_list(KeySource *source, OmenAllowSet *set);
+static void start_from_base(KeySource *source, OmenAllowSet *set);
+static void start_from_list(KeySource *source);
+static bool has_newer_key(const KeySource *source, uint32 chunk);
+static void fill_chunk(OmenAllowSource *source, uint32 chunk);
+static bool test_number(OmenAllowSource *source, uint32 number);
+static void prefetch_number(OmenAllowSource *source, uint32 number);
 
 void
 omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 				  const OmenKeyPredicate *predicate, OmenAllowSet *set)
 {
-	double		nodes = (double) RelationGetNumberOfBlocks(index) *
-		hnsw->layout.slots_per_page;
+	bool		has_base = set->kind == OMEN_ALLOW_BITSET;
+	uint32		nbits = has_base ? set->nbits :
+		RelationGetNumberOfBlocks(index) * hnsw->layout.slots_per_page;
+	double		nodes = has_base ? set->cardinality : nbits;
 	double		share = 1.0;
+	KeySource  *source;
 
-	memset(set, 0, sizeof(OmenAllowSet));
-	set->kind = OMEN_ALLOW_KEYS;
-	set->keys = predicate;
-	set->estimated = true;
-	if (omen_column_exists(&hnsw->meta))
-	{
-		share = omen_column_share(index, hnsw, predicate);
-		nodes = Max(nodes - hnsw->meta.built_nodes, 0) / 2 +
-			hnsw->meta.built_nodes;
-		if (bitset_pages(index, hnsw, predicate, share) <
-			WALK_PAGES(Max(share, 1 / nodes)))
-		{
-			make_bitset(index, hnsw, predicate, set);
-			return;
-		}
-	}
-	set->cardinality = share * nodes;
-}
+	/* conditions that all rows of the index meet */
+	if (predicate->nconditions == 0)
+		return;
 
-/* What a bitset and the nodes in it cost, in pages */
-static double
-bitset_pages(Relation index, const OmenHnswIndex *hnsw,
-			 const OmenKeyPredicate *predicate, double share)
-{
-	const OmenHnswMetaPageData *meta = &hnsw->meta;
-	double		column = (double) meta->built_nodes / OMEN_KEYS_PER_PAGE;
-	double		uncovered = RelationGetNumberOfBlocks(index) -
-		covered_end(hnsw) - (column_end(meta) - meta->map_start);
+	source = create_source(index, hnsw, predicate, nbits);
+	omen_column_refresh(index, hnsw, omen_column_chunk(nbits) + 1);
+	source->newer = omen_column_newer_share(hnsw);
+	if (source->newer > MOST_IS_NEWER || !find_spans(source, &share))
+		share = omen_column_share(index, hnsw, predicate,
+								  omen_column_chunk(nbits) + 1);
 
-	return column * predicate->nconditions + uncovered +
-		share * meta->built_nodes * NODE_PAGES;
-}
-
-static void
-make_bitset(Relation index, OmenHnswIndex *hnsw,
-			const OmenKeyPredicate *predicate, OmenAllowSet *set)
-{
-	const OmenHnswMetaPageData *meta = &hnsw->meta;
-	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
-	uint32		nbits = nblocks * hnsw->layout.slots_per_page;
-	Size		words = (Size) nbits / 64 + 1;
-	uint64	   *bits = palloc_extended(words * sizeof(uint64),
-									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	uint32		end = meta->key_first + (uint32) meta->built_nodes;
-
-	/* numbers that the column has are allowed until it says otherwise */
-	set_bits(bits, meta->key_first, end);
-	omen_column_filter(index, hnsw, predicate, meta->key_first,
-					   (uint32) meta->built_nodes, bits, meta->key_first);
-
-	for (BlockNumber block = covered_end(hnsw); block < nblocks; block++)
-	{
-		if (block == meta->map_start)
-			block = column_end(meta);
-		if (block < nblocks)
-			add_uncovered(index, hnsw, predicate, block, bits);
-	}
 	set->kind = OMEN_ALLOW_BITSET;
 	set->nbits = nbits;
-	set->bits = bits;
-	set->cardinality = (double) pg_popcount((char *) bits,
-											words * sizeof(uint64));
+	set->keys = predicate;
+	set->source = &source->source;
+	set->cardinality = nodes * share;
+	set->estimated = true;
+	source->source.chunk_cost = FULL_PAGE_COST * predicate->nconditions;
+	if (has_base)
+		start_from_base(source, set);
+	else if (source->has_spans &&
+			 source->spans.count <= LIST_SHARE * hnsw->meta.built_nodes)
+		plan_list(source, set);
+	set->bits = source->bits;
 }
 
-/* Set the bits from one number on, up to another; whole words at once */
-static void
-set_bits(uint64 *bits, uint32 from, uint32 end)
+/* Whose bits, of whole chunks, have no values yet */
+static KeySource *
+create_source(Relation index, OmenHnswIndex *hnsw,
+			  const OmenKeyPredicate *predicate, uint32 nbits)
 {
-	uint32		words;
+	KeySource  *source = palloc0(sizeof(KeySource));
+	Size		nchunks = omen_column_chunk(nbits) + 1;
 
-	for (; from < end && from % 64 != 0; from++)
-		bits[from / 64] |= UINT64CONST(1) << (from % 64);
-	words = (end - from) / 64;
-	memset(&bits[from / 64], 0xFF, words * sizeof(uint64));
-	for (from += words * 64; from < end; from++)
-		bits[from / 64] |= UINT64CONST(1) << (from % 64);
+	source->source.fill = fill_chunk;
+	source->source.test = test_number;
+	source->source.prefetch = prefetch_number;
+	source->source.full = palloc_extended(nchunks * sizeof(bool),
+										  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	source->index = index;
+	source->hnsw = hnsw;
+	source->predicate = predicate;
+	source->nbits = nbits;
+	source->bits = palloc_extended(nchunks * OMEN_ALLOW_CHUNK / 8,
+								   MCXT_ALLOC_HUGE);
+	return source;
 }
 
-/* Of a page that the column does not cover, the nodes that are allowed */
-static void
-add_uncovered(Relation index, OmenHnswIndex *hnsw,
-			  const OmenKeyPredicate *predicate, BlockNumber block,
-			  uint64 *bits)
+/*
+ * What the list of the condition that fewest meet has, and the share of nodes
+ * that meet all conditions, as if they had nothing to do with each other.  False
+ * if no list tells.
+ */
+static bool
+find_spans(KeySource *source, double *share)
 {
-	const OmenHnswLayout *layout = &hnsw->layout;
-	OmenPageKind kind;
-	Buffer		buffer;
+	const OmenKeyPredicate *predicate = source->predicate;
 
-	CHECK_FOR_INTERRUPTS();
-	buffer = omen_page_read_any(index, block, OMEN_LOCK_SHARE, NULL, &kind);
-	for (int i = 0; kind == OMEN_PAGE_NODE && i < layout->slots_per_page; i++)
+	*share = 1.0;
+	for (int i = 0; i < predicate->nconditions; i++)
 	{
-		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
-												i);
-		uint32		number = block * layout->slots_per_page + i;
+		OmenKeySpans spans;
 
-		if (slot->flags == OMEN_SLOT_USED &&
-			omen_hnsw_match_keys(predicate, slot->key_nulls,
-								 omen_slot_keys(slot)) != OMEN_KEYS_NO)
-			bits[number / 64] |= UINT64CONST(1) << (number % 64);
+		if (!omen_keylist_find(source->index, source->hnsw,
+							   &predicate->conditions[i], &spans))
+			continue;
+		*share *= spans.count / source->hnsw->meta.built_nodes;
+		if (!source->has_spans || spans.count < source->spans.count)
+			source->spans = spans;
+		source->has_spans = true;
 	}
-	omen_page_release(buffer);
+	return source->has_spans;
 }
 
-/* The first block with numbers that the column does not have */
-static BlockNumber
-covered_end(const OmenHnswIndex *hnsw)
+static void
+plan_list(KeySource *source, OmenAllowSet *set)
 {
-	return (hnsw->meta.key_first + (uint32) hnsw->meta.built_nodes) /
-		hnsw->layout.slots_per_page;
+	double		count = source->spans.count;
+	bool		is_all = source->predicate->nconditions == 1;
+
+	source->from_list = true;
+	if (count > LONG_LIST)
+		source->nfirst = (int) (count * ENTRY_COST / FULL_PAGE_COST);
+	else if (count > SHORT_LIST)
+		source->nfirst = FIRST_CHUNKS;
+	source->source.start_cost = 2 + ENTRY_COST * count;
+	source->source.chunk_cost = source->newer * FULL_PAGE_COST +
+		(is_all ? 0 : FEW_CODES_COST);
+	if (is_all && source->newer == 0)
+	{
+		set->cardinality = count;
+		set->estimated = false;
+	}
 }
 
-/* The block behind the column */
-static BlockNumber
-column_end(const OmenHnswMetaPageData *meta)
+static void
+start_from_list(KeySource *source)
 {
-	return meta->key_start + (BlockNumber) omen_column_pages(meta);
+	Size		words = OMEN_ALLOW_CHUNK / 64;
+	uint32		nchunks = omen_column_chunk(source->nbits) + 1;
+
+	source->from_list = false;
+	source->source.has_base = true;
+	source->source.start_cost = 0;
+	memset(source->bits, 0, nchunks * words * sizeof(uint64));
+	omen_keylist_mark(source->index, source->hnsw, &source->spans,
+					  source->nbits, source->bits);
+	memset(source->source.full, source->predicate->nconditions == 1,
+		   nchunks * sizeof(bool));
+	for (uint32 i = 0; source->newer > 0 && i < nchunks; i++)
+	{
+		if (!has_newer_key(source, i))
+			continue;
+
+		/* the list has neither all nor only what is there: the column has */
+		memset(source->bits + i * words, 0xFF, words * sizeof(uint64));
+		source->source.full[i] = false;
+	}
+}
+
+/* Is a key that conditions are about newer than its list? */
+static bool
+has_newer_key(const KeySource *source, uint32 chunk)
+{
+	for (int i = 0; i < source->predicate->nconditions; i++)
+	{
+		if (omen_column_is_newer(source->hnsw, chunk,
+								 source->predicate->conditions[i].key))
+			return true;
+	}
+	return false;
+}
+
+/* What others have found goes on being theirs */
+static void
+start_from_base(KeySource *source, OmenAllowSet *set)
+{
+	Size		nwords = ((Size) set->nbits + 63) / 64;
+
+	source->source.has_base = true;
+	source->source.chunk_cost = FEW_CODES_COST;
+	memcpy(source->bits, set->bits, nwords * sizeof(uint64));
+	memset(source->bits + nwords, 0, (omen_column_chunk(set->nbits) + 1) *
+		   (Size) OMEN_ALLOW_CHUNK / 8 - nwords * sizeof(uint64));
+}
+
+static void
+fill_chunk(OmenAllowSource *head, uint32 chunk)
+{
+	KeySource  *source = (KeySource *) head;
+	Size		words = OMEN_ALLOW_CHUNK / 64;
+	uint64	   *bits = source->bits + chunk * words;
+
+	if (source->from_list && ++source->nfilled > source->nfirst)
+		start_from_list(source);
+	if (head->full[chunk])
+		return;
+	if (!head->has_base)
+		memset(bits, 0xFF, words * sizeof(uint64));
+	omen_column_filter(source->index, source->hnsw, source->predicate, chunk,
+					   bits);
+	head->full[chunk] = true;
+}
+
+static bool
+test_number(OmenAllowSource *head, uint32 number)
+{
+	KeySource  *source = (KeySource *) head;
+
+	uint32		chunk = omen_column_chunk(number);
+
+	if (++source->nlookups > MAX_LOOKUPS)
+		fill_chunk(head, chunk);
+	if ((head->full[chunk] || head->has_base) &&
+		(source->bits[number / 64] >> (number % 64) & 1) == 0)
+		return false;
+	return head->full[chunk] ||
+		omen_column_test(source->index, source->hnsw, source->predicate,
+						 number);
+}
+
+static void
+prefetch_number(OmenAllowSource *head, uint32 number)
+{
+	KeySource  *source = (KeySource *) head;
+
+	if (!head->full[omen_column_chunk(number)])
+		omen_column_prefetch(source->hnsw, source->predicate, number);
 }

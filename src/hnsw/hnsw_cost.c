@@ -45,23 +45,21 @@
 #define RANGED_LEAST				1000.0
 
 /*
- * Measured on 10k, 100k and 1M x 128, 10k and 100k x 768, where share s of the
- * nodes has the keys: a walk that tests them first looks how many there are near
- * the query, and has 20 / s visits for the first rows; of those beyond its
- * breadth, each adds 10 / s.  Or the key column is read, at two visits a page.
+ * To know which nodes have keys that are asked for, in visits: a node of a key
+ * list, or a page of the key column.  A walk need not know.
  */
-#define KEY_WALK_VISITS				150.0
-#define KEY_VISITS_PER_SHARE		20.0
-#define KEY_VISITS_PER_FURTHER_ROW	10.0
-#define COLUMN_PAGE_VISITS			2.0
+#define LISTED_NODE_VISITS			0.0011
+#define COLUMN_PAGE_VISITS			0.55
 
 /* Rows that a walk under a filter looks for at least */
 #define LEAST_WANTED				10.0
 
 static double wanted_visits(PlannerInfo *root, IndexPath *path,
 							double nodes);
-static Cost cost_by_keys(const OmenHnswCosts *costs, int nconditions,
-						 double share, double wanted);
+static Cost cost_walk(const OmenHnswCosts *costs, double allowed,
+					  double wanted);
+static Cost cost_passes(const OmenHnswCosts *costs, double allowed,
+						double wanted);
 static double rows_share(const RelOptInfo *rel);
 static bool wants_unindexed(const IndexPath *path);
 static Selectivity key_selectivity(PlannerInfo *root, IndexPath *path);
@@ -95,13 +93,14 @@ omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	if (path->indexclauses != NIL)
 	{
 		double		share = rows_share(info->rel);
+		double		allowed = costs.nodes * *selectivity;
 
 		*startup_cost =
-			cost_by_keys(&costs, list_length(path->indexclauses),
-						 *selectivity, omen_hnsw_limit(root) *
-						 Max(*selectivity / share, 1.0));
-		*total_cost = *startup_cost + costs.nodes *
-			(costs.pass + *selectivity * cpu_index_tuple_cost);
+			omen_hnsw_cost_nearest(&costs, list_length(path->indexclauses),
+								   allowed, omen_hnsw_limit(root) *
+								   Max(*selectivity / share, 1.0));
+		*total_cost = *startup_cost +
+			allowed * (costs.pass + cpu_index_tuple_cost);
 	}
 	else
 	{
@@ -149,36 +148,39 @@ omen_hnsw_limit(const PlannerInfo *root)
 }
 
 Cost
-omen_hnsw_cost_nearest(const OmenHnswCosts *costs, double allowed,
+omen_hnsw_cost_nearest(const OmenHnswCosts *costs, int nkeys, double allowed,
 					   double wanted)
+{
+	Cost		know = costs->visit *
+		Min(allowed * LISTED_NODE_VISITS, nkeys * COLUMN_PAGE_VISITS *
+			ceil(costs->nodes / OMEN_KEYS_PER_PAGE));
+
+	return Min(cost_walk(costs, allowed, wanted),
+			   know + cost_passes(costs, allowed, wanted));
+}
+
+/* Past nodes that are not allowed */
+static Cost
+cost_walk(const OmenHnswCosts *costs, double allowed, double wanted)
+{
+	double		n = Max(Min(allowed, costs->nodes), 1.0);
+	double		k = Max(Min(wanted, n), LEAST_WANTED);
+
+	return (costs->breadth + VISITS_PER_ROW * k * costs->nodes / n) *
+		costs->visit;
+}
+
+/* Over all that are allowed, or those of the nearest ranges */
+static Cost
+cost_passes(const OmenHnswCosts *costs, double allowed, double wanted)
 {
 	double		n = Max(Min(allowed, costs->nodes), 1.0);
 	double		k = Max(Min(wanted, n), LEAST_WANTED);
 	Cost		exact = n * costs->pass;
-	Cost		walk = (costs->breadth + VISITS_PER_ROW * k * costs->nodes / n) *
-		costs->visit;
 	Cost		ranged = costs->breadth * costs->visit + RANGED_NODES_PER_ROW *
 		k * pow(Max(n / RANGED_LEAST, 1.0), RANGED_EXPONENT) * costs->pass;
 
-	return Min(exact, Min(walk, ranged));
-}
-
-/* As omen_column_allow() chooses, but by what it takes */
-static Cost
-cost_by_keys(const OmenHnswCosts *costs, int nconditions, double share,
-			 double wanted)
-{
-	double		allowed = Max(costs->nodes * share, 1.0);
-	double		k = Min(wanted, allowed);
-	double		visits = KEY_WALK_VISITS +
-		KEY_VISITS_PER_SHARE * costs->nodes / allowed;
-	Cost		by_column = nconditions * COLUMN_PAGE_VISITS * costs->visit *
-		ceil(costs->nodes / OMEN_KEYS_PER_PAGE);
-
-	if (k > costs->breadth)
-		visits += KEY_VISITS_PER_FURTHER_ROW * k * costs->nodes / allowed;
-	return Min(visits * costs->visit,
-			   by_column + omen_hnsw_cost_nearest(costs, allowed, wanted));
+	return Min(exact, ranged);
 }
 
 /*

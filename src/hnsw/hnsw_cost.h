@@ -36,9 +36,10 @@ extern double omen_hnsw_limit(const PlannerInfo *root);
 
 /*
  * Cost of the nearest "wanted" of "allowed" nodes that lie anywhere among
- * all, by the strategy that does it for the least.
+ * all, by the strategy that does it for the least, where so many conditions on
+ * keys decide which are allowed.
  */
-extern Cost omen_hnsw_cost_nearest(const OmenHnswCosts *costs,
+extern Cost omen_hnsw_cost_nearest(const OmenHnswCosts *costs, int nkeys,
 								   double allowed, double wanted);
 
 #endif							/* OMEN_HNSW_COST_H */

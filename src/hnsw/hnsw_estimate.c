@@ -184,7 +184,8 @@ estimate_sizes(const OmenHnswMetaPageData *meta, const OmenQuantizer *quant,
 	if (own_bytes > meta->own_inline)
 		pages += rows * ceil((own_bytes - meta->own_inline) /
 							 (double) OMEN_PAGE_CONTENT);
-	pages += ceil(rows / (double) OMEN_KEYS_PER_PAGE) * meta->nkeys;
+	pages += meta->nkeys * (ceil(rows / (double) OMEN_KEYS_PER_PAGE) +
+							ceil(rows / (double) OMEN_KEYLIST_ENTRIES));
 	estimate->index_bytes = pages * BLCKSZ;
 
 	if (shape->own_size == 0)

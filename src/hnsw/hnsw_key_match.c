@@ -46,6 +46,10 @@ typedef struct KeySpan
 static void add_condition(OmenKeyPredicate *predicate,
 						  const OmenHnswMetaPageData *meta,
 						  const ScanKeyData *key);
+static OmenKeyCondition *merge_condition(OmenKeyPredicate *predicate,
+										 OmenKeyCondition *condition);
+static OmenKeyCondition *find_ranges_of(OmenKeyPredicate *predicate, int key);
+static void intersect(OmenKeyRanges *a, const OmenKeyRanges *b);
 static void add_comparison(OmenKeyCondition *condition, OmenKeyKind kind,
 						   const ScanKeyData *key);
 static void add_array_condition(OmenKeyCondition *condition,
@@ -109,8 +113,66 @@ add_condition(OmenKeyPredicate *predicate, const OmenHnswMetaPageData *meta,
 	else
 		add_comparison(condition, meta->key_kinds[condition->key], key);
 
-	predicate->nothing |= cannot_be_met(condition);
-	predicate->nconditions++;
+	predicate->nothing |= cannot_be_met(merge_condition(predicate, condition));
+}
+
+/*
+ * Add a condition that has been put behind the last one.  Ranges of the same key
+ * are one condition: between two bounds there may be few.
+ */
+static OmenKeyCondition *
+merge_condition(OmenKeyPredicate *predicate, OmenKeyCondition *condition)
+{
+	OmenKeyCondition *before = NULL;
+
+	if (condition->test == OMEN_KEY_IN_RANGES)
+		before = find_ranges_of(predicate, condition->key);
+	if (before == NULL)
+	{
+		predicate->nconditions++;
+		return condition;
+	}
+	intersect(&before->possible, &condition->possible);
+	intersect(&before->certain, &condition->certain);
+	memset(condition, 0, sizeof(OmenKeyCondition));
+	return before;
+}
+
+/* Of the conditions so far, the one that is ranges of this key, or NULL */
+static OmenKeyCondition *
+find_ranges_of(OmenKeyPredicate *predicate, int key)
+{
+	for (int i = 0; i < predicate->nconditions; i++)
+	{
+		OmenKeyCondition *condition = &predicate->conditions[i];
+
+		if (condition->test == OMEN_KEY_IN_RANGES && condition->key == key)
+			return condition;
+	}
+	return NULL;
+}
+
+/* Leave in a what is in both */
+static void
+intersect(OmenKeyRanges *a, const OmenKeyRanges *b)
+{
+	OmenKeyRanges both = {0, NULL};
+	int			i = 0;
+	int			j = 0;
+
+	while (i < a->n && j < b->n)
+	{
+		uint64		low = Max(a->ranges[i].low, b->ranges[j].low);
+		uint64		high = Min(a->ranges[i].high, b->ranges[j].high);
+
+		if (low <= high)
+			add_range(&both, low, high);
+		if (a->ranges[i].high < b->ranges[j].high)
+			i++;
+		else
+			j++;
+	}
+	*a = both;
 }
 
 static void

@@ -17,6 +17,7 @@
 
 #include "base/compat.h"
 #include "hnsw/hnsw.h"
+#include "hnsw/hnsw_column.h"
 #include "hnsw/hnsw_range.h"
 #include "quant/quant_pq.h"
 
@@ -432,6 +433,9 @@ omen_hnsw_check_meta(Relation index, const OmenHnswMetaPageData *meta)
 	if (!omen_range_is_valid(meta))
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage describes impossible ranges of nodes.");
+	if (!omen_keylist_is_valid(meta))
+		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
+								 "The metapage describes impossible lists of keys.");
 }
 
 /*

@@ -54,20 +54,37 @@
  * special area's owner repeats the number n, d or r.  Entries behind pd_lower
  * were never set.
  *
- * Key column.  The keys of the nodes that a bulk build has written, once more,
- * by number: page n / nkeys has those of OMEN_KEYS_PER_PAGE nodes in a row, of
- * key n % nkeys.
+ * Key column.  The keys of all nodes once more, by number: a page has those of
+ * one key of OMEN_KEYS_PER_PAGE numbers in a row (a chunk), and tells which
+ * numbers have ever been nodes.  Page chunk * nkeys + key is named by a
+ * directory, which the metapage's key_dirs name:
  *
- *	KEYS page n, at block key_start + n, behind the TID map as it was built:
+ *	KEYS page:
+ *	+-------------------------+---------------+---------------+
+ *	| codes, 8 * 960          | bits: NULL?   | bits: a node? |
+ *	+-------------------------+---------------+---------------+
+ *	KEYDIR page:
  *	+-------------------------+-------------------------------+
- *	| codes, 8 * 1000         | a bit for each node: NULL?    |
+ *	| block numbers, 4 * 1952 | bits: newer than the lists?   |
+ *	+-------------------------+-------------------------------+
+ *
+ * Zero means none.  Pages of either kind stay what and where they are.
+ *
+ * Key lists.  For each key, the nodes that a bulk build has written in the order
+ * of its codes, those of equal codes by number, NULLs at the end.  Each list has
+ * as many KEYLIST pages as the others, one list after the other from list_start
+ * on, and the DATA pages from list_heads on have, for each list, the number of
+ * entries that are not NULL and the first code of each page, as uint64.
+ *
+ *	KEYLIST page:
+ *	+-------------------------+-------------------------------+
+ *	| codes, 8 * 678          | numbers, 4 * 678              |
  *	+-------------------------+-------------------------------+
  *
  * Ranges.  The nodes that a bulk build has written fall into ranges of
  * range_size consecutive numbers, from range_first on.  DATA pages from
  * range_start on have the pair codes of their centres, each as long as a
- * multiple of 16 bytes; CODES pages from code_start on, before the key column,
- * the nodes' range codes (OmenRangeCodeData in hnsw_range.h), as many as fit a
+ * multiple of 16 bytes; CODES pages from code_start on the nodes' range codes (OmenRangeCodeData in hnsw_range.h), as many as fit a
  * page.
  *
  * A reader of an older version: refuses an index whose metapage has another
@@ -80,12 +97,13 @@
 
 #include "access/htup_details.h"
 
+#include "graph/allowset.h"
 #include "graph/graph.h"
 #include "graph/graph_search.h"
 #include "storage/page.h"
 
 #define OMEN_HNSW_MAGIC		0x4F4D484E	/* "OMHN" */
-#define OMEN_HNSW_VERSION	4
+#define OMEN_HNSW_VERSION	5
 
 #define OMEN_HNSW_META_BLOCK	0
 
@@ -107,9 +125,19 @@
 #define OMEN_TIDMAP_LEAVES \
 	((uint64) OMEN_TIDMAP_ROOTS * OMEN_TIDMAP_ENTRIES * OMEN_TIDMAP_ENTRIES)
 
-/* Key column: a code and a bit for each node, as many as fit */
-#define OMEN_KEYS_PER_PAGE \
-	((OMEN_PAGE_CONTENT - 8) * 8 / 65 / 8 * 8)
+/* Key column: what is filled into an allow-set at once is a page of it */
+#define OMEN_KEYS_PER_PAGE	OMEN_ALLOW_CHUNK
+
+/* Its directories: a block number and a bit for each page, as many as fit */
+#define OMEN_KEYDIR_ENTRIES \
+	((uint32) (OMEN_PAGE_CONTENT * 8 / 33 / 32 * 32))
+#define OMEN_KEYDIRS \
+	(((UINT64CONST(1) << OMEN_LINK_NUMBER_BITS) / OMEN_KEYS_PER_PAGE + 1) * \
+	 OMEN_HNSW_MAX_KEYS / OMEN_KEYDIR_ENTRIES + 1)
+
+/* Key lists: a code and a number for each node */
+#define OMEN_KEYLIST_ENTRIES \
+	((uint32) (OMEN_PAGE_CONTENT / (sizeof(uint64) + sizeof(uint32)) / 2 * 2))
 
 /* Flags of the metapage */
 #define OMEN_META_TIDS_UNMAPPED	0x0001	/* some TIDs are not in the map */
@@ -149,11 +177,9 @@ typedef struct OmenHnswMetaPageData
 	uint8		nkeys;			/* K */
 	uint8		key_kinds[OMEN_HNSW_MAX_KEYS];	/* OmenKeyKind */
 	uint8		unused[7];
-	BlockNumber key_start;		/* invalid: no key column */
-	uint32		key_first;		/* its first number; has built_nodes */
-	BlockNumber map_start;		/* from here up to the end of the column, no
-								 * page ever holds nodes */
-	uint32		unused2;
+	BlockNumber list_start;		/* key lists, of built_nodes each; invalid: none */
+	BlockNumber list_heads;
+	uint32		unused2[2];
 
 	uint32		range_size;		/* nodes of a range, 0: no ranges */
 	uint32		range_first;	/* number of the first one's first node */
@@ -163,12 +189,34 @@ typedef struct OmenHnswMetaPageData
 
 typedef OmenHnswMetaPageData *OmenHnswMetaPage;
 
+/*
+ * Behind that on the metapage, if there are keys: blocks of the directories of
+ * the key column.  Read where one is looked for, not with the metapage.
+ */
+typedef struct OmenHnswKeyDirsData
+{
+	BlockNumber key_dirs[OMEN_KEYDIRS];
+} OmenHnswKeyDirsData;
+
 /* A page of the key column */
 typedef struct OmenKeyPageData
 {
 	uint64		codes[OMEN_KEYS_PER_PAGE];	/* zero of NULL */
-	uint8		nulls[OMEN_KEYS_PER_PAGE / 8];
+	uint64		nulls[OMEN_KEYS_PER_PAGE / 64];
+	uint64		nodes[OMEN_KEYS_PER_PAGE / 64]; /* have ever been one */
 } OmenKeyPageData;
+
+typedef struct OmenKeyDirPageData
+{
+	BlockNumber blocks[OMEN_KEYDIR_ENTRIES];
+	uint32		newer[OMEN_KEYDIR_ENTRIES / 32];
+} OmenKeyDirPageData;
+
+typedef struct OmenKeyListPageData
+{
+	uint64		codes[OMEN_KEYLIST_ENTRIES];
+	uint32		numbers[OMEN_KEYLIST_ENTRIES];
+} OmenKeyListPageData;
 
 /* Entry: a link and the node's pair code, if pair codes are short enough */
 typedef struct OmenHnswEntryData

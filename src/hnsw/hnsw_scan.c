@@ -122,6 +122,7 @@ start_scan(IndexScanDesc scan)
 	params.query = scan->orderByData->sk_argument;
 	params.ef = omen_guc_ef_search(options.ef_search);
 	params.exhaustive = omen_guc_exhaustive();
+	params.strategy = omen_guc_filter_strategy();
 	if (omen_hnsw_rows_wanted)
 		params.k_hint = omen_hnsw_rows_wanted(scan, params.ef);
 
@@ -149,6 +150,7 @@ allow_keys(IndexScanDesc scan)
 
 	if (predicate->nothing)
 		return NULL;
+	memset(&state->allow, 0, sizeof(OmenAllowSet));
 	omen_column_allow(scan->indexRelation, hnsw, predicate, &state->allow);
 	return &state->allow;
 }

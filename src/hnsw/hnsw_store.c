@@ -129,7 +129,7 @@ omen_hnsw_allows(const OmenHnswStore *store, uint32 number, OmenHnswSlot slot,
 	*recheck = false;
 	if (likely(store->allow == NULL))
 		return true;
-	if (!omen_allow_test(store->allow, number))
+	if (!omen_allow_maybe(store->allow, number))
 		return false;
 	if (store->allow->keys == NULL)
 		return true;

@@ -5,8 +5,8 @@
  *
  * The order of blocks: metapage, mean, codebook, entries, NODE pages with the
  * nodes in the order of their positions, NODE pages with TID list slots, CHAIN
- * pages, the TID map, the key column.  A node's position plus a constant is its number, so
- * links can be written before the pages they lead to.
+ * pages, the TID map, ranges, keys.  A node's position plus a constant is its
+ * number, so links can be written before the pages they lead to.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,6 @@
 #include "miscadmin.h"
 
 #include "hnsw/hnsw_build.h"
-#include "hnsw/hnsw_column.h"
 #include "hnsw/hnsw_range.h"
 #include "quant/quant_pq.h"
 
@@ -24,8 +23,6 @@
 #define PAGES_AT_A_TIME	32
 
 static Size chain_pages(OmenHnswBuildState *state, uint32 own_bytes);
-static uint32 node_row(OmenHnswBuildState *state, uint32 position);
-static uint32 node_number(OmenHnswBuildState *state, uint32 position);
 static BlockNumber node_pages(OmenHnswBuildState *state);
 static void write_node_page(OmenHnswBuildState *state, OmenBulkWriter *writer,
 							BlockNumber page_number);
@@ -37,10 +34,6 @@ static void form_links(OmenHnswBuildState *state, uint32 position,
 					   OmenHnswSlot slot);
 static void write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer);
-static BlockNumber data_pages(Size size);
-static void write_data(OmenBulkWriter *writer, BlockNumber block,
-					   const void *data, Size size);
-static void write_column(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer);
 
 /* What the leader decides before the pages are written */
@@ -58,13 +51,13 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 	if (shared->has_mean)
 	{
 		meta->mean_start = block;
-		block += data_pages(meta->shape.code_dims * sizeof(float));
+		block += omen_hnsw_data_pages(meta->shape.code_dims * sizeof(float));
 	}
 	meta->codebook_hash = omen_hnsw_hash_codebook(state->quant);
 	if (shared->has_codebook)
 	{
 		meta->codebook_start = block;
-		block += data_pages(omen_pq_codebook_size(&meta->shape));
+		block += omen_hnsw_data_pages(omen_pq_codebook_size(&meta->shape));
 	}
 	meta->nentries = Min(meta->entry_capacity, shared->nnodes);
 	for (uint32 i = 0; i < meta->nentries; i += layout->entries_per_page)
@@ -74,7 +67,7 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 	omen_tidmap_build_begin(state);
 	for (uint32 i = 0; i < shared->nnodes; i++)
 	{
-		uint32		row = node_row(state, i);
+		uint32		row = omen_hnsw_build_node(state, i);
 		uint32		ntids = 0;
 
 		if (i % 64 == 0)
@@ -83,7 +76,7 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 			 at = state->next_equal[at])
 		{
 			omen_tidmap_build_add(state, &omen_hnsw_build_row(state, at)->tid,
-								  omen_link_form(node_number(state, i), 0));
+								  omen_link_form(omen_hnsw_build_number(state, i), 0));
 			ntids++;
 		}
 		state->list_of[i] = nlists;
@@ -107,16 +100,10 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 				 errmsg("index \"%s\" would become too large",
 						RelationGetRelationName(state->index)),
 				 errhint("Partition the table.")));
-	meta->map_start = (BlockNumber) nblocks;
 	nblocks += omen_tidmap_build_plan(state, (BlockNumber) nblocks);
 	meta->built_nodes = shared->nnodes;
 	nblocks += omen_range_build_plan(state, (BlockNumber) nblocks);
-	if (meta->nkeys > 0 && shared->nnodes > 0)
-	{
-		meta->key_start = (BlockNumber) nblocks;
-		meta->key_first = node_number(state, 0);
-		nblocks += omen_column_pages(meta);
-	}
+	nblocks += omen_column_build_plan(state, (BlockNumber) nblocks);
 	state->nblocks = (BlockNumber) nblocks;
 	shared->nlists = nlists;
 	omen_bulk_extend(state->index, MAIN_FORKNUM, (BlockNumber) nblocks);
@@ -164,17 +151,16 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 	write_lists(state, writer);
 	write_chains(state, writer);
 	omen_tidmap_build_write(state, writer);
-	if (omen_column_exists(&state->shared->meta))
-		write_column(state, writer);
+	omen_column_build_write(state, writer);
 	if (state->shared->has_mean)
-		write_data(writer, state->shared->meta.mean_start, state->quant->mean,
+		omen_hnsw_write_data(writer, state->shared->meta.mean_start, state->quant->mean,
 				   state->shared->meta.shape.code_dims * sizeof(float));
 	if (state->shared->has_codebook)
-		write_data(writer, state->shared->meta.codebook_start,
+		omen_hnsw_write_data(writer, state->shared->meta.codebook_start,
 				   state->quant->codebook,
 				   omen_pq_codebook_size(&state->shared->meta.shape));
 	if (state->shared->meta.range_size > 0)
-		write_data(writer, state->shared->meta.range_start,
+		omen_hnsw_write_data(writer, state->shared->meta.range_start,
 				   omen_range_build_centres(state),
 				   omen_range_centres_size(&state->shared->meta));
 	write_entries(state, writer);
@@ -183,6 +169,9 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 	omen_page_init(page, OMEN_PAGE_META, 0);
 	memcpy(omen_page_content(page), &state->shared->meta,
 		   sizeof(OmenHnswMetaPageData));
+	omen_column_build_meta(state, (OmenHnswKeyDirsData *)
+						   (omen_page_content(page) +
+							sizeof(OmenHnswMetaPageData)));
 	omen_bulk_finish(writer);
 	omen_bulk_sync(state->index, MAIN_FORKNUM);
 }
@@ -194,18 +183,6 @@ chain_pages(OmenHnswBuildState *state, uint32 own_bytes)
 		return 0;
 	return (own_bytes - state->layout.own_inline + OMEN_PAGE_CONTENT - 1) /
 		OMEN_PAGE_CONTENT;
-}
-
-static uint32
-node_row(OmenHnswBuildState *state, uint32 position)
-{
-	return state->unique[omen_build_row(state->build, position)];
-}
-
-static uint32
-node_number(OmenHnswBuildState *state, uint32 position)
-{
-	return state->shared->node_start * state->layout.slots_per_page + position;
 }
 
 static BlockNumber
@@ -236,7 +213,7 @@ static void
 form_node(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 {
 	const OmenBuildRowData *row =
-		omen_hnsw_build_row(state, node_row(state, position));
+		omen_hnsw_build_row(state, omen_hnsw_build_node(state, position));
 
 	slot->flags = OMEN_SLOT_USED;
 	slot->level = omen_build_level(state->build, position);
@@ -258,7 +235,7 @@ form_node(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 static void
 form_tids(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 {
-	uint32		row = node_row(state, position);
+	uint32		row = omen_hnsw_build_node(state, position);
 
 	slot->more_tids = OMEN_LINK_INVALID;
 	for (; row != OMEN_BUILD_NONE; row = state->next_equal[row])
@@ -296,7 +273,7 @@ form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 	{
 		OmenHnswEdge edge;
 
-		edge.link = omen_link_form(node_number(state, links[i]), 0);
+		edge.link = omen_link_form(omen_hnsw_build_number(state, links[i]), 0);
 		edge.code = omen_slot_codes(layout, slot) + i * layout->link_size;
 		omen_hnsw_encode_edge(state->quant, centre,
 							  omen_build_code(state->build, links[i]), &edge,
@@ -316,7 +293,7 @@ write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer)
 
 	for (uint32 i = 0; i < state->shared->nnodes && nlists < state->shared->nlists; i++)
 	{
-		uint32		row = node_row(state, i);
+		uint32		row = omen_hnsw_build_node(state, i);
 		OmenHnswSlot slot = NULL;
 
 		if (i % 64 == 0)
@@ -360,7 +337,7 @@ write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer)
 	for (uint32 i = 0; i < state->shared->nnodes; i++)
 	{
 		const OmenBuildRowData *row =
-			omen_hnsw_build_row(state, node_row(state, i));
+			omen_hnsw_build_row(state, omen_hnsw_build_node(state, i));
 		const uint8 *own = omen_build_row_own(row, state->layout.nkeys);
 		Size		done = state->layout.own_inline;
 
@@ -378,21 +355,21 @@ write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer)
 			omen_page_init(page, OMEN_PAGE_CHAIN, 0);
 			memcpy(omen_page_content(page), own + done, here);
 			done += here;
-			omen_page_opaque(page)->owner = node_number(state, i);
+			omen_page_opaque(page)->owner = omen_hnsw_build_number(state, i);
 			if (done < row->own_bytes)
 				omen_page_opaque(page)->next = block;
 		}
 	}
 }
 
-static BlockNumber
-data_pages(Size size)
+BlockNumber
+omen_hnsw_data_pages(Size size)
 {
 	return (BlockNumber) ((size + OMEN_PAGE_CONTENT - 1) / OMEN_PAGE_CONTENT);
 }
 
-static void
-write_data(OmenBulkWriter *writer, BlockNumber block, const void *data,
+void
+omen_hnsw_write_data(OmenBulkWriter *writer, BlockNumber block, const void *data,
 		   Size size)
 {
 	for (Size done = 0; done < size; done += OMEN_PAGE_CONTENT)
@@ -404,46 +381,6 @@ write_data(OmenBulkWriter *writer, BlockNumber block, const void *data,
 		memcpy(omen_page_content(page), (const char *) data + done,
 			   Min(size - done, OMEN_PAGE_CONTENT));
 	}
-}
-
-/* The keys of all nodes, page by page of each key */
-static void
-write_column(OmenHnswBuildState *state, OmenBulkWriter *writer)
-{
-	const OmenHnswMetaPageData *meta = &state->shared->meta;
-	Size		size = meta->nkeys * sizeof(OmenKeyPageData);
-	OmenKeyPageData *pages = palloc(size);
-	BlockNumber block = meta->key_start;
-
-	for (uint32 first = 0; first < state->shared->nnodes;
-		 first += OMEN_KEYS_PER_PAGE)
-	{
-		uint32		n = Min(OMEN_KEYS_PER_PAGE,
-							state->shared->nnodes - first);
-
-		memset(pages, 0, size);
-		for (uint32 i = 0; i < n; i++)
-		{
-			const OmenBuildRowData *row =
-				omen_hnsw_build_row(state, node_row(state, first + i));
-
-			if (i % 64 == 0)
-				omen_hnsw_build_tick(state);
-			for (int key = 0; key < meta->nkeys; key++)
-				omen_column_put(&pages[key], i,
-								(row->key_nulls >> key & 1) != 0,
-								omen_build_row_keys(row)[key]);
-		}
-		for (int key = 0; key < meta->nkeys; key++)
-		{
-			Page		page = omen_bulk_page(writer, block++);
-
-			omen_page_init(page, OMEN_PAGE_KEYS, 0);
-			memcpy(omen_page_content(page), &pages[key],
-				   sizeof(OmenKeyPageData));
-		}
-	}
-	pfree(pages);
 }
 
 /* Entries: positions spread evenly, so that every cluster has its share */
@@ -469,7 +406,7 @@ write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer)
 		}
 		entry = (OmenHnswEntry) (omen_page_content(page) +
 								 (i % per_page) * meta->entry_size);
-		entry->link = omen_link_form(node_number(state, position), 0);
+		entry->link = omen_link_form(omen_hnsw_build_number(state, position), 0);
 		entry->level = omen_build_level(state->build, position);
 		if (meta->entry_size > sizeof(OmenHnswEntryData))
 			memcpy(entry->pair, omen_build_code(state->build, position),

@@ -20,8 +20,9 @@
  *	  ranges or, where there are none, all allowed nodes; what it has found is
  *	  kept.
  *
- *	  Conditions on keys do not say which nodes they allow, before each is seen:
- *	  then it is a sweep, and how thin the set is turns out on the way.
+ *	  Conditions on keys may not say which nodes they allow before somebody comes
+ *	  to look there (graph/allowset.h): how many there are is an estimate then,
+ *	  and looking has its cost.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,11 +40,10 @@
 
 /*
  * Costs in visits of a walk, some 1.1 us with 128 dimensions: to measure a node
- * by its own slot, or all slots one after the other; to score all centres; to
- * look at a range code, and at a page of them.
+ * by its own slot; to score all centres; to look at a range code, and at a page
+ * of them.
  */
 #define NODE_COST		0.2
-#define PAGEWISE_COST	0.12
 #define RANGES_COST		15
 #define CODE_COST		0.016
 #define CODE_PAGE_COST	0.12
@@ -61,13 +61,18 @@
 #define NEAR_ENTRIES	32
 #define LARGE_SHARE		0.25
 
+/* What costs more than this deserves a look at ranges, which costs a tenth */
+#define LITTLE_COST		400
+
 /* Of a smaller set there are hardly that many anywhere */
 #define ENTRIES_SHARE	0.05
+#define USUAL_SHARE		0.08
 
 /* Where a walk among allowed nodes starts */
 #define ALLOWED_SEEDS	16
 
 static bool look_at_entries(OmenScan *scan);
+static bool is_usual(double share, int allowed);
 static OmenPoolEntry *score_entries(OmenScan *scan);
 static void look_at_ranges(OmenScan *scan);
 static bool walk_further(OmenScan *scan);
@@ -77,6 +82,7 @@ static int	first_keep(const OmenScan *scan);
 static OmenFilterStrategy choose_strategy(OmenScan *scan);
 static double exact_cost(const OmenScan *scan);
 static double ranged_cost(const OmenScan *scan);
+static double fill_cost(const OmenScan *scan, double nodes);
 static double codes_cost(const OmenScan *scan, double wanted);
 static double tail_cost(const OmenScan *scan);
 static double sweep_cost(const OmenScan *scan);
@@ -91,7 +97,6 @@ static int	seeded_breadth(const OmenScan *scan);
 static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
 static void begin_walk(OmenScan *scan, OmenFilterStrategy strategy);
 static int	walk_pool(const OmenScan *scan);
-static void find_share(OmenScan *scan);
 static Size count_allowed(const OmenSearch *search);
 static void give_up_walk(OmenScan *scan);
 static bool must_give_up(const OmenScan *scan);
@@ -109,15 +114,13 @@ omen_scan_start_filtered(OmenScan *scan)
 
 	scan->nodes = Max(1, (double) scan->hnsw->layout.slots_per_page *
 					  RelationGetNumberOfBlocks(scan->params.index));
-	scan->allowed = omen_scan_has_bitset(scan) ? Max(allow->cardinality, 1) :
-		scan->nodes;
+	scan->allowed = Min(Max(allow->cardinality, allow->estimated ? wanted : 1),
+						scan->nodes);
 	scan->wanted_rows = (int) Min(wanted, Min(scan->allowed,
 											  PG_INT32_MAX / 4));
 	scan->keep = first_keep(scan);
 	scan->near_share = scan->allowed / scan->nodes;
-	if (!omen_scan_has_bitset(scan))
-		strategy = OMEN_FILTER_AUTO;
-	else if (strategy == OMEN_FILTER_SWEEP)
+	if (strategy == OMEN_FILTER_SWEEP)
 		look_at_entries(scan);
 	else if (strategy != OMEN_FILTER_AUTO ||
 			 (scan->allowed > FEW_NODES &&
@@ -142,30 +145,46 @@ look_at_entries(OmenScan *scan)
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	double		share = scan->near_share;
 	Size		n = hnsw->nentries;
-	int			near = 0;
+	uint32		near[NEAR_ENTRIES];
 	int			allowed = 0;
 
 	if (hnsw->entry_pairs == NULL || n < NEAR_ENTRIES)
 		return false;
 	scan->entries = score_entries(scan);
-	while (near < NEAR_ENTRIES)
+	for (int i = 0; i < NEAR_ENTRIES; i++)
 	{
 		OmenPoolEntry entry = omen_pool_heap_pop(scan->entries, &n);
 
-		if (near < OMEN_SCAN_SEEDS)
-			scan->seeds[near] = entry;
-		near++;
-		allowed += omen_allow_test(scan->params.allow,
-								   omen_link_number(entry.link));
+		if (i < OMEN_SCAN_SEEDS)
+			scan->seeds[i] = entry;
+		near[i] = omen_link_number(entry.link);
+		omen_allow_prefetch(scan->params.allow, near[i]);
 	}
-	if ((double) allowed / near < LARGE_SHARE)
+	for (int i = 0; i < NEAR_ENTRIES; i++)
+		allowed += omen_allow_test(scan->params.allow, near[i]);
+	if (is_usual(share, allowed))
+		return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+	if ((double) allowed / NEAR_ENTRIES < LARGE_SHARE)
 		return false;
 
 	/* the sample is small: it has to contradict what is known */
-	if (fabs((double) allowed / near - share) > 0.2)
-		share = (double) allowed / near;
+	if (fabs((double) allowed / NEAR_ENTRIES - share) > 0.2)
+		share = (double) allowed / NEAR_ENTRIES;
 	scan->near_share = share;
-	return sweep_cost(scan) < exact_cost(scan);
+	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+}
+
+/*
+ * Are as many of the entries allowed as of nodes anywhere?  Where so few are
+ * that it might as well be none, that says nothing.
+ */
+static bool
+is_usual(double share, int allowed)
+{
+	double		expected = share * NEAR_ENTRIES;
+
+	return share >= USUAL_SHARE && fabs(allowed - expected) <=
+		1.5 * sqrt(expected * (1 - Min(share, 1)));
 }
 
 static OmenPoolEntry *
@@ -305,8 +324,7 @@ is_elsewhere(const OmenScan *scan)
 static double
 exact_cost(const OmenScan *scan)
 {
-	return scan->allowed *
-		(omen_scan_has_bitset(scan) ? NODE_COST : PAGEWISE_COST);
+	return scan->allowed * NODE_COST + fill_cost(scan, scan->nodes);
 }
 
 static double
@@ -315,7 +333,18 @@ ranged_cost(const OmenScan *scan)
 	double		wanted = wanted_of_ranges(scan);
 
 	return RANGES_COST + Min(wanted * NODE_COST, codes_cost(scan, wanted)) +
+		fill_cost(scan, Min(scan->nodes, wanted / scan->near_share)) +
 		tail_cost(scan);
+}
+
+/* To know which of so many nodes are allowed, if that is not known yet */
+static double
+fill_cost(const OmenScan *scan, double nodes)
+{
+	const OmenAllowSource *source = scan->params.allow->source;
+
+	return source == NULL ? 0 : source->start_cost +
+		nodes / OMEN_ALLOW_CHUNK * source->chunk_cost;
 }
 
 /* Range codes of so many nodes, and to measure the best; infinity without */
@@ -488,8 +517,6 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 		seed_allowed(scan);
 	else
 		seed_near(scan);
-	if (!omen_scan_has_bitset(scan))
-		find_share(scan);
 	omen_search_run(scan->search);
 	omen_scan_consume_found(scan);
 	if (must_give_up(scan))
@@ -503,7 +530,7 @@ give_up_walk(OmenScan *scan)
 	OmenFilterStrategy strategy = OMEN_FILTER_EXACT;
 
 	scan->counts.switches++;
-	if (omen_scan_has_bitset(scan) && scan->ranges.n == 0)
+	if (scan->ranges.n == 0)
 		look_at_ranges(scan);
 	if (scan->ranges.n > 0 && ranged_cost(scan) < exact_cost(scan))
 		strategy = OMEN_FILTER_RANGED;
@@ -522,20 +549,6 @@ walk_pool(const OmenScan *scan)
 		3 * sqrt(scan->filter.breadth * (1 - Min(share, 1)));
 
 	return (int) Min(1.1 * allowed / share + 8, MAX_POOL);
-}
-
-/* Walk a bit to see how many nodes are allowed here, and plan the rest */
-static void
-find_share(OmenScan *scan)
-{
-	OmenSearch *search = scan->search;
-
-	scan->filter.max_visits = WALK_ALLOWANCE;
-	omen_search_run(search);
-	scan->near_share = Max(count_allowed(search), 1) /
-		Max(search->nvisits, 1.0);
-	scan->filter.breadth = sweep_breadth(scan);
-	scan->filter.max_visits = (uint64) exact_cost(scan);
 }
 
 static Size

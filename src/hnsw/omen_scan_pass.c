@@ -125,8 +125,10 @@ omen_scan_list_allowed(const OmenAllowSet *allow, uint32 *from, uint32 end,
 	while (at < limit)
 	{
 		uint32		word = at / 64;
-		uint64		bits = allow->bits[word] & (~UINT64CONST(0) << (at % 64));
+		uint64		bits;
 
+		omen_allow_need(allow, word);
+		bits = allow->bits[word] & (~UINT64CONST(0) << (at % 64));
 		for (; bits != 0; bits &= bits - 1)
 		{
 			uint32		number = word * 64 + pg_rightmost_one_pos64(bits);

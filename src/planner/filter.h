@@ -57,6 +57,7 @@ typedef struct OmenFilterPath
 	OmenDistanceMatch match;
 	List	   *bound_clauses;	/* RestrictInfos that bound the distance */
 	List	   *bounds;			/* expressions of float8, one for each */
+	List	   *keys;			/* IndexClauses on keys that no bitmap decides */
 	double		passing;		/* share of the rows that come from the bitmap
 								 * and pass all other restrictions */
 	double		patience;		/* visits that the bitmap, its set and the scan
@@ -64,13 +65,16 @@ typedef struct OmenFilterPath
 } OmenFilterPath;
 
 /*
- * What a plan carries: in custom_exprs the distance, then the bounds; in
- * custom_private what these functions read.
+ * What a plan carries: in custom_exprs the distance, a list of conditions on
+ * keys, then the bounds; in custom_private what these functions read.
  */
 extern Oid	omen_filter_plan_index(const CustomScan *plan);
 extern int	omen_filter_plan_query_arg(const CustomScan *plan);
 extern double omen_filter_plan_passing(const CustomScan *plan);
 extern double omen_filter_plan_patience(const CustomScan *plan);
+extern List *omen_filter_plan_keys(const CustomScan *plan);
+extern List *omen_filter_plan_key_columns(const CustomScan *plan);
+extern List *omen_filter_plan_bounds(const CustomScan *plan);
 extern bool omen_filter_is_plan(const Plan *plan);
 
 /* filter_cost.c */
@@ -101,6 +105,21 @@ typedef struct OmenFilterTrial
 	int			at_once;		/* and that it began for */
 } OmenFilterTrial;
 
+/* filter_keys.c: conditions on keys of the index */
+typedef struct OmenFilterKeys OmenFilterKeys;
+
+/* NULL if the plan has none */
+extern OmenFilterKeys *omen_filter_keys_begin(const CustomScan *plan,
+											  PlanState *state,
+											  Relation index);
+
+/*
+ * Narrow a set down by what the conditions are now; false if no row can meet
+ * them.  Allocates in the current memory context.
+ */
+extern bool omen_filter_keys_narrow(OmenFilterKeys *keys, Relation index,
+									OmenAllowSet *set);
+
 /* filter_exec.c */
 typedef struct OmenFilterScanState
 {
@@ -122,6 +141,8 @@ typedef struct OmenFilterScanState
 	OmenFilterAllow allow;
 	bool		loaded;			/* the bitmap has been run */
 	bool		usable;			/* and allow says what it holds */
+	OmenFilterKeys *keys;		/* NULL: none */
+	OmenAllowSet narrowed;		/* of allow, by the keys */
 	OmenFilterTrial trial;
 
 	uint64		nscans;			/* started */

@@ -40,6 +40,7 @@
 #define BOUND_SELECTIVITY	DEFAULT_RANGE_INEQ_SEL
 
 static double share_in_bitmap(const OmenFilterPath *path, Cost *cost);
+static double share_with_keys(PlannerInfo *root, const OmenFilterPath *filter);
 static Cost cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs,
 						   double rows);
 static Cost plan_trial(OmenFilterPath *filter, const OmenHnswCosts *costs,
@@ -59,12 +60,14 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 	OmenHnswCosts costs;
 	Cost		bitmap_cost;
 	Cost		search;			/* for the nearest, and for what they are of */
-	double		allowed;
+	double		in_bitmap;
+	double		allowed;		/* of them, by keys of the index */
 	double		within;			/* rows before the end of the scan */
 	double		wanted;
 
 	omen_hnsw_get_costs(filter->match.index, &costs);
-	allowed = clamp_row_est(rows * share_in_bitmap(filter, &bitmap_cost));
+	in_bitmap = rows * share_in_bitmap(filter, &bitmap_cost);
+	allowed = clamp_row_est(in_bitmap * share_with_keys(root, filter));
 	filter->passing = clauselist_selectivity(root, others, 0, JOIN_INNER,
 											 NULL) * rows / allowed;
 	filter->passing = Min(Max(filter->passing, 1.0 / allowed), 1.0);
@@ -73,12 +76,13 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 	wanted = limit > 0 ? Min(limit / filter->passing, within) : within;
 
 	/* a walk that nothing narrows costs what an ordinary scan does */
-	if (filter->custom.custom_paths == NIL)
+	if (filter->custom.custom_paths == NIL && filter->keys == NIL)
 		search = Max(costs.breadth, wanted) * costs.visit;
 	else
-		search = bitmap_cost + cost_allow_set(rel, &costs, allowed) +
-			omen_hnsw_cost_nearest(&costs, costs.nodes * allowed / rows,
-								   wanted);
+		search = omen_hnsw_cost_nearest(&costs, list_length(filter->keys),
+										costs.nodes * allowed / rows, wanted);
+	if (filter->custom.custom_paths != NIL)
+		search += bitmap_cost + cost_allow_set(rel, &costs, in_bitmap);
 	if (filter->custom.custom_paths != NIL && filter->bounds == NIL &&
 		limit > 0)
 		search += plan_trial(filter, &costs, limit, search);
@@ -130,6 +134,18 @@ cost_unread_distance(PlannerInfo *root, const OmenFilterPath *filter)
 		}
 	}
 	return 0;
+}
+
+/* The share of rows that meet the conditions on keys */
+static double
+share_with_keys(PlannerInfo *root, const OmenFilterPath *filter)
+{
+	List	   *clauses = NIL;
+	ListCell   *cell;
+
+	foreach(cell, filter->keys)
+		clauses = lappend(clauses, lfirst_node(IndexClause, cell)->rinfo);
+	return clauselist_selectivity(root, clauses, 0, JOIN_INNER, NULL);
 }
 
 /* Of the table's rows, the share that the bitmap holds; all without one */

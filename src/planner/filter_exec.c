@@ -5,7 +5,8 @@
  *
  *		first row:	evaluate the query and the bounds
  *					perhaps try without the bitmap (filter_trial.c)
- *					run the bitmap, make the allow-set of it, begin an OmenScan
+ *					run the bitmap, make the allow-set of it, narrow that down by
+ *					conditions on keys, begin an OmenScan
  *		each row:	next TID in order of distance, fetch the row
  *					ExecScan: all restrictions, projection
  *		rescan:		end the OmenScan; forget the allow-set only if the bitmap
@@ -47,7 +48,7 @@ static TupleTableSlot *exec_node(CustomScanState *custom);
 static TupleTableSlot *next_row(ScanState *scan);
 static bool recheck_row(ScanState *scan, TupleTableSlot *slot);
 static void start_scan(OmenFilterScanState *state);
-static void begin_scan(OmenFilterScanState *state, OmenScanParams *params);
+static bool begin_scan(OmenFilterScanState *state, OmenScanParams *params);
 static int	rows_to_come(OmenFilterScanState *state);
 static bool load_allow(OmenFilterScanState *state);
 static bool eval_bound(OmenFilterScanState *state);
@@ -107,6 +108,7 @@ begin_node(CustomScanState *custom, EState *estate, int eflags)
 	state->index = index_open(omen_filter_plan_index(plan),
 							  exec_rt_fetch(plan->scan.scanrelid,
 											estate)->rellockmode);
+	state->keys = omen_filter_keys_begin(plan, &custom->ss.ps, state->index);
 	state->fetch = table_index_fetch_begin(custom->ss.ss_currentRelation);
 	state->context = AllocSetContextCreate(CurrentMemoryContext,
 										   "omendb filtered scan",
@@ -143,10 +145,8 @@ init_distance(OmenFilterScanState *state, const CustomScan *plan)
 	state->query = ExecInitExpr(query, &state->custom.ss.ps);
 	get_typlenbyval(exprType((Node *) query), &state->query_typlen,
 					&state->query_typbyval);
-	for (int i = 1; i < list_length(plan->custom_exprs); i++)
-		state->bounds = lappend(state->bounds,
-								ExecInitExpr(list_nth(plan->custom_exprs, i),
-											 &state->custom.ss.ps));
+	state->bounds = ExecInitExprList(omen_filter_plan_bounds(plan),
+									 &state->custom.ss.ps);
 }
 
 static TupleTableSlot *
@@ -251,20 +251,34 @@ start_scan(OmenFilterScanState *state)
 		state->finished = true;
 		return;
 	}
-	if (!found)
-		begin_scan(state, &params);
-	state->nscans++;
+	if (!found && !begin_scan(state, &params))
+		state->finished = true;
+	else
+		state->nscans++;
 }
 
-static void
+/* False if there are conditions on keys that no row can meet */
+static bool
 begin_scan(OmenFilterScanState *state, OmenScanParams *params)
 {
 	MemoryContext old = MemoryContextSwitchTo(state->context);
+	bool		possible = true;
 
 	params->allow = state->usable ? &state->allow.set : NULL;
 	params->k_hint = rows_to_come(state);
-	state->scan = omen_scan_begin(params);
+	if (state->keys)
+	{
+		memset(&state->narrowed, 0, sizeof(OmenAllowSet));
+		if (params->allow)
+			state->narrowed = *params->allow;
+		possible = omen_filter_keys_narrow(state->keys, state->index,
+										   &state->narrowed);
+		params->allow = &state->narrowed;
+	}
+	if (possible)
+		state->scan = omen_scan_begin(params);
 	MemoryContextSwitchTo(old);
+	return possible;
 }
 
 /*

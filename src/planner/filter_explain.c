@@ -16,6 +16,8 @@
 
 static void explain_plan(const CustomScan *plan, PlanState *state,
 						 List *ancestors, ExplainState *es);
+static List *deparse_all(List *expressions, List *context,
+						 const ExplainState *es);
 static void explain_execution(const OmenFilterScanState *state,
 							  ExplainState *es);
 static void explain_strategy(const OmenFilterScanState *state,
@@ -40,19 +42,32 @@ explain_plan(const CustomScan *plan, PlanState *state, List *ancestors,
 {
 	List	   *context = set_deparse_context_plan(es->deparse_cxt,
 												   state->plan, ancestors);
-	List	   *bounds = NIL;
+	List	   *bounds;
+	List	   *keys;
 
 	ExplainPropertyText("Order By",
 						deparse_expression(linitial(plan->custom_exprs),
 										   context, es->verbose, false), es);
-	for (int i = 1; i < list_length(plan->custom_exprs); i++)
-		bounds = lappend(bounds,
-						 deparse_expression(list_nth(plan->custom_exprs, i),
-											context, es->verbose, false));
+	bounds = deparse_all(omen_filter_plan_bounds(plan), context, es);
 	if (bounds != NIL)
 		ExplainPropertyList("Distance Bound", bounds, es);
+	keys = deparse_all(omen_filter_plan_keys(plan), context, es);
+	if (keys != NIL)
+		ExplainPropertyList("Key Cond", keys, es);
 	ExplainPropertyText("Vector Index",
 						get_rel_name(omen_filter_plan_index(plan)), es);
+}
+
+static List *
+deparse_all(List *expressions, List *context, const ExplainState *es)
+{
+	List	   *texts = NIL;
+	ListCell   *cell;
+
+	foreach(cell, expressions)
+		texts = lappend(texts, deparse_expression(lfirst(cell), context,
+												  es->verbose, false));
+	return texts;
 }
 
 static void
@@ -66,7 +81,7 @@ explain_execution(const OmenFilterScanState *state, ExplainState *es)
 
 	if (state->scan)
 		omen_scan_add_counts(&report.counts, state->scan);
-	if (state->bitmap)
+	if (state->bitmap || state->keys)
 		explain_strategy(state, &report.counts, es);
 	omen_explain_add_report(&report, es);
 }
@@ -81,7 +96,9 @@ explain_strategy(const OmenFilterScanState *state,
 {
 	const char *strategy = state->trial.nfound > 0 ? "unfiltered" :
 		omen_guc_strategy_name(counts->strategy);
-	double		allowed = state->allow.set.cardinality;
+	bool		known = state->usable || state->keys;
+	double		allowed = state->keys ? state->narrowed.cardinality :
+		state->allow.set.cardinality;
 	double		tuples = Max(state->index->rd_rel->reltuples, allowed);
 
 	if (es->format == EXPLAIN_FORMAT_TEXT)
@@ -90,7 +107,7 @@ explain_strategy(const OmenFilterScanState *state,
 							counts->switches == 0 ? strategy :
 							psprintf("%s (after %d switches)", strategy,
 									 counts->switches), es);
-		if (state->usable)
+		if (known)
 			ExplainPropertyText("Allowed", psprintf("%.0f of %.0f", allowed,
 													tuples), es);
 	}
@@ -98,7 +115,7 @@ explain_strategy(const OmenFilterScanState *state,
 	{
 		ExplainPropertyText("Strategy", strategy, es);
 		ExplainPropertyInteger("Switches", NULL, counts->switches, es);
-		if (state->usable)
+		if (known)
 		{
 			ExplainPropertyFloat("Allowed Nodes", NULL, allowed, 0, es);
 			ExplainPropertyFloat("Index Tuples", NULL, tuples, 0, es);

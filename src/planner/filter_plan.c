@@ -62,6 +62,9 @@ static Path *find_bitmap(PlannerInfo *root, RelOptInfo *rel);
 static void add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 							const OmenDistanceMatch *match, Relids outer,
 							List *pathkeys, Path *bitmap);
+static List *undecided_keys(PlannerInfo *root, IndexOptInfo *index,
+							const Path *bitmap);
+static List *decided_by(const Path *tree);
 static Plan *plan_filter_path(PlannerInfo *root, RelOptInfo *rel,
 							  CustomPath *custom, List *tlist, List *clauses,
 							  List *custom_plans);
@@ -280,6 +283,7 @@ add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 	filter->match = *match;
 	filter->bound_clauses = omen_match_bounds(root, clauses, match,
 											  &filter->bounds);
+	filter->keys = undecided_keys(root, match->index, bitmap);
 	if (bitmap == NULL && filter->bounds == NIL)
 		return;
 
@@ -298,6 +302,49 @@ add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 	add_path(rel, path);
 }
 
+/* Conditions on keys of the index, but for those that a bitmap decides */
+static List *
+undecided_keys(PlannerInfo *root, IndexOptInfo *index, const Path *bitmap)
+{
+	List	   *keys = NIL;
+	List	   *decided = NIL;
+	ListCell   *cell;
+
+	if (index->nkeycolumns == 1)
+		return NIL;
+	if (bitmap)
+		decided = decided_by(((const BitmapHeapPath *) bitmap)->bitmapqual);
+	foreach(cell, omen_key_clauses_of(root, index))
+	{
+		IndexClause *clause = lfirst_node(IndexClause, cell);
+
+		if (!list_member_ptr(decided, clause->rinfo))
+			keys = lappend(keys, clause);
+	}
+	return keys;
+}
+
+/* Restrictions that all rows of a bitmap meet, lossy indexes aside */
+static List *
+decided_by(const Path *tree)
+{
+	List	   *decided = NIL;
+	ListCell   *cell;
+
+	if (IsA(tree, BitmapAndPath))
+	{
+		foreach(cell, ((const BitmapAndPath *) tree)->bitmapquals)
+			decided = list_concat(decided, decided_by(lfirst(cell)));
+	}
+	else if (IsA(tree, IndexPath))
+	{
+		foreach(cell, ((const IndexPath *) tree)->indexclauses)
+			decided = lappend(decided,
+							  lfirst_node(IndexClause, cell)->rinfo);
+	}
+	return decided;
+}
+
 static Plan *
 plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 				 List *tlist, List *clauses, List *custom_plans)
@@ -305,6 +352,9 @@ plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 	OmenFilterPath *path = (OmenFilterPath *) custom;
 	CustomScan *scan = makeNode(CustomScan);
 	List	   *undecided = extract_actual_clauses(clauses, false);
+	List	   *keys = NIL;
+	List	   *key_columns = NIL;
+	ListCell   *cell;
 	double		passing;
 	double		patience;
 
@@ -322,12 +372,22 @@ plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 	patience = contain_volatile_functions((Node *) scan->scan.plan.qual) ? 0 :
 		path->patience;
 
-	scan->custom_exprs = lcons(path->match.distance, path->bounds);
+	foreach(cell, path->keys)
+	{
+		IndexClause *clause = lfirst_node(IndexClause, cell);
+
+		keys = list_concat(keys,
+						   get_actual_clauses(clause->indexquals));
+		key_columns = lappend_int(key_columns, clause->indexcol);
+	}
+
+	scan->custom_exprs = lcons(path->match.distance,
+							   lcons(keys, path->bounds));
 	scan->custom_private =
-		list_make4(list_make1_oid(path->match.index->indexoid),
+		list_make5(list_make1_oid(path->match.index->indexoid),
 				   list_make1_int(path->match.query_arg),
 				   makeFloat(psprintf("%.17g", passing)),
-				   makeFloat(psprintf("%.17g", patience)));
+				   makeFloat(psprintf("%.17g", patience)), key_columns);
 	scan->methods = &omen_filter_scan_methods;
 	return &scan->scan.plan;
 }
@@ -391,4 +451,22 @@ double
 omen_filter_plan_patience(const CustomScan *plan)
 {
 	return floatVal(lfourth(plan->custom_private));
+}
+
+List *
+omen_filter_plan_keys(const CustomScan *plan)
+{
+	return lsecond(plan->custom_exprs);
+}
+
+List *
+omen_filter_plan_key_columns(const CustomScan *plan)
+{
+	return list_nth(plan->custom_private, 4);
+}
+
+List *
+omen_filter_plan_bounds(const CustomScan *plan)
+{
+	return list_copy_tail(plan->custom_exprs, 2);
 }

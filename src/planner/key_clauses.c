@@ -13,6 +13,9 @@
  * be; and before 16 it knows of no operator classes but its own that a boolean
  * column can be a condition for.  A later server leaves nothing to do here.
  *
+ * An Omen Filtered Scan is told of all conditions on keys: what a bitmap of other
+ * indexes allows is narrowed down by them.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -21,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
@@ -39,6 +43,11 @@ static IndexClause *match_clause(PlannerInfo *root, IndexOptInfo *index,
 								 RestrictInfo *rinfo);
 static bool is_array_clause(PlannerInfo *root, IndexOptInfo *index, int column,
 							const ScalarArrayOpExpr *clause);
+static bool is_null_test(IndexOptInfo *index, int column,
+						 const NullTest *test);
+static Expr *form_comparison(PlannerInfo *root, IndexOptInfo *index,
+							 int column, OpExpr *clause);
+static bool is_value(PlannerInfo *root, Node *node);
 static Expr *form_boolean_clause(IndexOptInfo *index, int column,
 								 Node *clause);
 static Expr *is_column(IndexOptInfo *index, int column, Node *operand,
@@ -110,6 +119,26 @@ complete_clauses(PlannerInfo *root, const IndexPath *path)
 	return clauses;
 }
 
+List *
+omen_key_clauses_of(PlannerInfo *root, IndexOptInfo *index)
+{
+	List	   *clauses = NIL;
+	ListCell   *cell;
+
+	foreach(cell, index->indrestrictinfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, cell);
+		IndexClause *clause = NULL;
+
+		if (!rinfo->pseudoconstant &&
+			restriction_is_securely_promotable(rinfo, index->rel))
+			clause = match_clause(root, index, rinfo);
+		if (clause != NULL)
+			clauses = lappend(clauses, clause);
+	}
+	return clauses;
+}
+
 /* The clause as a condition on a key column, or NULL */
 static IndexClause *
 match_clause(PlannerInfo *root, IndexOptInfo *index, RestrictInfo *rinfo)
@@ -125,6 +154,21 @@ match_clause(PlannerInfo *root, IndexOptInfo *index, RestrictInfo *rinfo)
 			if (is_array_clause(root, index, column,
 								(ScalarArrayOpExpr *) node))
 				quals = list_make1(rinfo);
+		}
+		else if (IsA(node, NullTest))
+		{
+			if (is_null_test(index, column, (NullTest *) node))
+				quals = list_make1(rinfo);
+		}
+		else if (IsA(node, OpExpr))
+		{
+			Expr	   *clause = form_comparison(root, index, column,
+												 (OpExpr *) node);
+
+			if (clause == (Expr *) node)
+				quals = list_make1(rinfo);
+			else if (clause != NULL)
+				quals = list_make1(make_simple_restrictinfo(root, clause));
 		}
 		else if (op_in_opfamily(BooleanEqualOperator, index->opfamily[column]))
 		{
@@ -157,8 +201,49 @@ is_array_clause(PlannerInfo *root, IndexOptInfo *index, int column,
 		match_index_to_operand(linitial(clause->args), column, index) &&
 		(!OidIsValid(collation) || collation == clause->inputcollid) &&
 		op_in_opfamily(clause->opno, index->opfamily[column]) &&
-		bms_is_empty(pull_varnos(root, array)) &&
-		!contain_volatile_functions(array);
+		is_value(root, array);
+}
+
+static bool
+is_null_test(IndexOptInfo *index, int column, const NullTest *test)
+{
+	return !test->argisrow &&
+		match_index_to_operand((Node *) test->arg, column, index);
+}
+
+/* column operator value, or the other way round, which is turned */
+static Expr *
+form_comparison(PlannerInfo *root, IndexOptInfo *index, int column,
+				OpExpr *clause)
+{
+	Oid			collation = index->indexcollations[column];
+	Node	   *left = linitial(clause->args);
+	Node	   *right = list_length(clause->args) == 2 ?
+		lsecond(clause->args) : NULL;
+	OpExpr	   *turned;
+
+	if (right == NULL ||
+		(OidIsValid(collation) && collation != clause->inputcollid))
+		return NULL;
+	if (match_index_to_operand(left, column, index) &&
+		is_value(root, right) &&
+		op_in_opfamily(clause->opno, index->opfamily[column]))
+		return (Expr *) clause;
+	if (!match_index_to_operand(right, column, index) ||
+		!is_value(root, left) ||
+		!op_in_opfamily(get_commutator(clause->opno), index->opfamily[column]))
+		return NULL;
+	turned = copyObject(clause);
+	CommuteOpExpr(turned);
+	return (Expr *) turned;
+}
+
+/* Is it the same for all rows of the table? */
+static bool
+is_value(PlannerInfo *root, Node *node)
+{
+	return bms_is_empty(pull_varnos(root, node)) &&
+		!contain_volatile_functions(node);
 }
 
 /* column, NOT column, column IS TRUE, column IS FALSE: as column = constant */

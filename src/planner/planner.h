@@ -9,6 +9,7 @@
 #define OMEN_PLANNER_H
 
 #include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
 
 /* Install the hooks, in front of those that are there */
 extern void omen_planner_init(void);
@@ -17,6 +18,9 @@ extern void omen_replaced_row_init(void);
 extern void omen_explain_init(void);
 extern void omen_filter_init(void);
 extern void omen_key_clauses_init(void);
+
+/* key_clauses.c: the restrictions that are conditions on keys, IndexClauses */
+extern List *omen_key_clauses_of(PlannerInfo *root, IndexOptInfo *index);
 
 /*
  * limit_hint.c: rows that the query wants of this scan; INT_MAX: all, 0: not

@@ -39,10 +39,12 @@ typedef enum OmenPageKind
 	OMEN_PAGE_TIDDIR,			/* directory of leaves */
 	OMEN_PAGE_TIDROOT,			/* directory of directories */
 	OMEN_PAGE_KEYS,				/* one key of consecutive nodes */
-	OMEN_PAGE_CODES				/* range codes of consecutive nodes */
+	OMEN_PAGE_CODES,			/* range codes of consecutive nodes */
+	OMEN_PAGE_KEYDIR,			/* directory of KEYS pages */
+	OMEN_PAGE_KEYLIST			/* nodes in the order of a key */
 } OmenPageKind;
 
-#define OMEN_PAGE_LAST_KIND		OMEN_PAGE_CODES
+#define OMEN_PAGE_LAST_KIND		OMEN_PAGE_KEYLIST
 
 #define OMEN_PAGE_ID			0x4F4D	/* "OM", tells our pages from others */
 #define OMEN_PAGE_FORMAT		1

@@ -82,6 +82,15 @@ my @kinds = (
 		  'ARRAY(SELECT cos(i * g) FROM generate_series(1, 20) g)::real[]::vector'
 	},
 	{
+		name => 'keys',
+		type => 'vector(4)',
+		class => 'vector_l2_ops',
+		op => '<->',
+		keys => ', id, (id % 3), (nullif(id % 7, 2)::text)',
+		rows => 300,
+		value => 'ARRAY[i, i % 7, i % 11, 1]::vector'
+	},
+	{
 		name => 'product codes',
 		type => 'vector(400)',
 		class => 'vector_cosine_ops',
@@ -108,10 +117,11 @@ sub make_index
 {
 	my ($node, $k, $n) = @_;
 	my $with = $kinds[$k]->{with} ? "WITH ($kinds[$k]->{with})" : '';
+	my $keys = $kinds[$k]->{keys} // '';
 
 	return query($node, <<"SQL");
 CREATE TABLE t$n AS SELECT * FROM kind$k;
-CREATE INDEX i$n ON t$n USING omenhnsw (v $kinds[$k]->{class}) $with;
+CREATE INDEX i$n ON t$n USING omenhnsw (v $kinds[$k]->{class}$keys) $with;
 SELECT pg_relation_filepath('i$n');
 SQL
 }
@@ -194,7 +204,7 @@ sub mutate
 	}
 	if ($what <= 8)
 	{
-		my $offset = 24 + 4 * int rand 120;
+		my $offset = 24 + 4 * int rand 300;
 		my $number = random_number();
 
 		substr($$bytes, $offset, 4) = pack 'V', $number;
@@ -228,6 +238,8 @@ SET enable_seqscan = off;
 SET client_min_messages = warning;
 SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order LIMIT 10) s;
 SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order) s;
+SELECT count(*) FROM (SELECT id FROM t$n WHERE id BETWEEN 20 AND 90 AND id % 3 = 1 ORDER BY $order) s;
+SELECT count(*) FROM (SELECT id FROM t$n WHERE nullif(id % 7, 2)::text IN ('1', '5') ORDER BY $order LIMIT 5) s;
 SELECT rows, invalid_pages FROM omen_index_stats('i$n');
 SELECT omen_prewarm('i$n');
 SELECT omen_recall('i$n', 3, 3);
@@ -236,6 +248,8 @@ DELETE FROM t$n WHERE id % 3 <> 0;
 VACUUM (PARALLEL 0, INDEX_CLEANUP ON) t$n;
 INSERT INTO t$n SELECT id + 2000, v FROM kind$k WHERE id > 20 AND id < 24;
 SELECT omen_tid_map_problems('i$n');
+SELECT omen_key_problems('i$n');
+SELECT count(*) FROM (SELECT id FROM t$n WHERE id > 1000 ORDER BY $order) s;
 SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order) s;
 SQL
 		on_error_stop => 0,
@@ -253,7 +267,8 @@ sub is_repaired
 SET enable_seqscan = off;
 REINDEX INDEX i$n;
 SELECT (SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order) s) =
-	(SELECT count(*) FROM t$n) AND omen_tid_map_problems('i$n') = 0;
+	(SELECT count(*) FROM t$n) AND omen_tid_map_problems('i$n') = 0 AND
+	omen_key_problems('i$n') = 0;
 SQL
 }
 

@@ -92,6 +92,10 @@ foreach my $build (
 		  . " SET max_parallel_maintenance_workers = $workers; $create");
 	check($primary, "$memory and $workers workers");
 }
+query($primary, 'CREATE TABLE kept AS TABLE items; TRUNCATE items; INSERT INTO items TABLE kept');
+check($primary, 'created empty');
+query($primary, 'REINDEX INDEX idx; DROP TABLE kept');
+check($primary, 'REINDEX');
 foreach my $qual (lines($primary, 'SELECT qual FROM conditions ORDER BY n'))
 {
 	like(

@@ -333,6 +333,33 @@ test_bits(const OmenDistanceOps *ops, const Pair *pair)
 	report(ok_jaccard, ops->name, "jaccard");
 }
 
+static void
+test_codes_within(const OmenDistanceOps *ops)
+{
+	static const uint64 ends[] = {
+		0, 1, 1000, INT64_MAX, (uint64) INT64_MAX + 1, UINT64_MAX - 1, UINT64_MAX
+	};
+	const int	nends = sizeof(ends) / sizeof(ends[0]);
+	uint64		codes[65];
+	bool		ok = true;
+
+	for (int i = 0; i < 65; i++)
+		codes[i] = ends[i % nends] + (uint64) (i / nends) - 2;
+	for (int i = 0; i < nends * nends; i++)
+	{
+		uint64		low = ends[i / nends];
+		uint64		high = ends[i % nends];
+		uint64		bits = 0;
+
+		if (low > high)
+			continue;
+		for (int j = 0; j < 64; j++)
+			bits |= (uint64) (codes[j + 1] >= low && codes[j + 1] <= high) << j;
+		ok &= ops->codes_within(codes + 1, low, high - low) == bits;
+	}
+	report(ok, ops->name, "codes within a range");
+}
+
 /* Whether h is the half nearest to f, the even one of two equally near */
 static bool
 is_nearest_half(float f, OmenHalf h)
@@ -446,6 +473,7 @@ main(void)
 		test_special_values(ops);
 		test_unaligned(ops, &pair);
 		test_bits(ops, &pair);
+		test_codes_within(ops);
 		test_half_to_float(ops);
 		test_float_to_half(ops);
 	}

@@ -1,0 +1,283 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_keylist.c
+ *	  Key lists: nodes in the order of a key, see hnsw_column.h.
+ *
+ * The first code of each page is kept in memory, so that two pages of the list
+ * tell where the codes of a range begin and end, and so how many there are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "hnsw/hnsw_column.h"
+
+/* To find more ranges than this takes longer than to read the column */
+#define MAX_RANGES	1000
+
+
+static uint64 page_problems(Relation index, OmenHnswIndex *hnsw, int key,
+							uint32 page);
+static bool is_right(Relation index, OmenHnswIndex *hnsw, int key,
+					 uint32 number, bool null, uint64 code);
+static void refresh_all(Relation index, OmenHnswIndex *hnsw);
+static void load_heads(Relation index, OmenHnswIndex *hnsw);
+static const uint64 *key_heads(const OmenHnswIndex *hnsw, int key);
+static uint64 find_code(Relation index, OmenHnswIndex *hnsw, int key,
+						uint64 code);
+static int	first_not_below(const uint64 *codes, int n, uint64 code);
+static void add_span(OmenKeySpans *spans, uint64 from, uint64 end);
+static BlockNumber list_block(const OmenHnswIndex *hnsw, int key,
+							  uint64 page);
+static const OmenKeyListPageData *lock_page(Relation index,
+											OmenHnswIndex *hnsw, int key,
+											uint64 page, Buffer *buffer);
+
+bool
+omen_keylist_find(Relation index, OmenHnswIndex *hnsw,
+				  const OmenKeyCondition *condition, OmenKeySpans *spans)
+{
+	const OmenKeyRanges *ranges = &condition->possible;
+	uint64		nvalues;
+
+	if (!omen_keylist_exists(&hnsw->meta) ||
+		condition->test == OMEN_KEY_HAS_MASK ||
+		(condition->test == OMEN_KEY_IN_RANGES && ranges->n > MAX_RANGES))
+		return false;
+	load_heads(index, hnsw);
+	nvalues = key_heads(hnsw, condition->key)[0];
+	if (nvalues > hnsw->meta.built_nodes)
+		omen_page_report_corrupt(index, hnsw->meta.list_heads,
+								 "A list of keys has an impossible length.");
+
+	spans->key = condition->key;
+	spans->n = 0;
+	spans->count = 0;
+	spans->spans = palloc(Max(ranges->n, 1) * sizeof(OmenKeySpan));
+	switch (condition->test)
+	{
+		case OMEN_KEY_IS_NULL:
+			add_span(spans, nvalues, hnsw->meta.built_nodes);
+			break;
+		case OMEN_KEY_IS_NOT_NULL:
+			add_span(spans, 0, nvalues);
+			break;
+		default:
+			for (int i = 0; i < ranges->n; i++)
+			{
+				uint64		high = ranges->ranges[i].high;
+
+				CHECK_FOR_INTERRUPTS();
+				add_span(spans, find_code(index, hnsw, condition->key,
+										  ranges->ranges[i].low),
+						 high == PG_UINT64_MAX ? nvalues :
+						 find_code(index, hnsw, condition->key, high + 1));
+			}
+			break;
+	}
+	return true;
+}
+
+void
+omen_keylist_mark(Relation index, OmenHnswIndex *hnsw,
+				  const OmenKeySpans *spans, uint32 nbits, uint64 *bits)
+{
+	for (int i = 0; i < spans->n; i++)
+	{
+		uint64		at = spans->spans[i].from;
+
+		while (at < spans->spans[i].end)
+		{
+			uint64		number = at / OMEN_KEYLIST_ENTRIES;
+			uint64		end = Min(spans->spans[i].end,
+								  (number + 1) * OMEN_KEYLIST_ENTRIES);
+			Buffer		buffer;
+			const OmenKeyListPageData *page;
+
+			CHECK_FOR_INTERRUPTS();
+			if (end < spans->spans[i].end)
+				omen_page_prefetch_memory(list_block(hnsw, spans->key,
+													 number + 1),
+										  MAXALIGN(SizeOfPageHeaderData) +
+										  offsetof(OmenKeyListPageData,
+												   numbers),
+										  sizeof(page->numbers), &hnsw->hints);
+			page = lock_page(index, hnsw, spans->key, number, &buffer);
+			for (; at < end; at++)
+			{
+				uint32		node = page->numbers[at % OMEN_KEYLIST_ENTRIES];
+
+				if (unlikely(node >= nbits))
+					omen_page_report_corrupt(index,
+											 BufferGetBlockNumber(buffer),
+											 "A list of keys refers to a node that is none.");
+				bits[node / 64] |= UINT64CONST(1) << (node % 64);
+			}
+			omen_page_release(buffer);
+		}
+	}
+}
+
+/*
+ * Each entry's code is the column's, they are in order, and there are as many
+ * as nodes: so none is missing.
+ */
+uint64
+omen_keylist_problems(Relation index, OmenHnswIndex *hnsw)
+{
+	uint64		problems = 0;
+
+	if (!omen_keylist_exists(&hnsw->meta))
+		return 0;
+	load_heads(index, hnsw);
+	refresh_all(index, hnsw);
+	for (int key = 0; key < hnsw->meta.nkeys; key++)
+	{
+		for (uint32 page = 0; page < omen_keylist_pages(&hnsw->meta); page++)
+			problems += page_problems(index, hnsw, key, page);
+	}
+	return problems;
+}
+
+static uint64
+page_problems(Relation index, OmenHnswIndex *hnsw, int key, uint32 page)
+{
+	uint64		first = (uint64) page * OMEN_KEYLIST_ENTRIES;
+	uint64		nvalues = key_heads(hnsw, key)[0];
+	uint32		n = Min(OMEN_KEYLIST_ENTRIES, hnsw->meta.built_nodes - first);
+	OmenKeyListPageData *copy = palloc(sizeof(OmenKeyListPageData));
+	uint64		problems = 0;
+	Buffer		buffer;
+
+	CHECK_FOR_INTERRUPTS();
+	memcpy(copy, lock_page(index, hnsw, key, page, &buffer), sizeof(*copy));
+	omen_page_release(buffer);
+	problems += key_heads(hnsw, key)[1 + page] != copy->codes[0];
+	for (uint32 i = 0; i < n; i++)
+	{
+		/* by code, then by number; NULLs are all 0, and begin anew */
+		problems += i > 0 && first + i != nvalues &&
+			(copy->codes[i - 1] > copy->codes[i] ||
+			 (copy->codes[i - 1] == copy->codes[i] &&
+			  copy->numbers[i - 1] >= copy->numbers[i]));
+		problems += !is_right(index, hnsw, key, copy->numbers[i],
+							  first + i >= nvalues, copy->codes[i]);
+	}
+	pfree(copy);
+	return problems;
+}
+
+/* Has the column this key of a node, or is it newer, if only by now? */
+static bool
+is_right(Relation index, OmenHnswIndex *hnsw, int key, uint32 number,
+		 bool null, uint64 code)
+{
+	if (omen_column_is_newer(hnsw, omen_column_chunk(number), key) ||
+		omen_column_has_key(index, hnsw, number, key, null, code))
+		return true;
+	refresh_all(index, hnsw);
+	return omen_column_is_newer(hnsw, omen_column_chunk(number), key);
+}
+
+static void
+refresh_all(Relation index, OmenHnswIndex *hnsw)
+{
+	uint64		numbers = (uint64) RelationGetNumberOfBlocks(index) *
+		hnsw->layout.slots_per_page;
+
+	omen_column_refresh(index, hnsw, omen_column_chunk(numbers) + 1);
+}
+
+static void
+load_heads(Relation index, OmenHnswIndex *hnsw)
+{
+	MemoryContext old;
+
+	if (hnsw->list_heads != NULL)
+		return;
+	old = MemoryContextSwitchTo(hnsw->context);
+	hnsw->list_heads = omen_hnsw_read_data(index, hnsw->meta.list_heads,
+										   omen_keylist_heads_size(&hnsw->meta));
+	MemoryContextSwitchTo(old);
+}
+
+/* How many values are not NULL, then the first code of each page */
+static const uint64 *
+key_heads(const OmenHnswIndex *hnsw, int key)
+{
+	return hnsw->list_heads + (Size) key *
+		(1 + omen_keylist_pages(&hnsw->meta));
+}
+
+/* The first entry whose code is not below this one, NULLs aside */
+static uint64
+find_code(Relation index, OmenHnswIndex *hnsw, int key, uint64 code)
+{
+	const uint64 *heads = key_heads(hnsw, key);
+	uint64		nvalues = heads[0];
+	int			npages = (int) ((nvalues + OMEN_KEYLIST_ENTRIES - 1) /
+								OMEN_KEYLIST_ENTRIES);
+	uint64		page = first_not_below(heads + 1, npages, code);
+	uint64		at;
+	Buffer		buffer;
+	const OmenKeyListPageData *list;
+
+	/* the page before may end with some of it */
+	if (page == 0)
+		return 0;
+	page--;
+	list = lock_page(index, hnsw, key, page, &buffer);
+	at = page * OMEN_KEYLIST_ENTRIES;
+	at += first_not_below(list->codes, (int) Min(OMEN_KEYLIST_ENTRIES,
+												 nvalues - at), code);
+	omen_page_release(buffer);
+	return at;
+}
+
+static int
+first_not_below(const uint64 *codes, int n, uint64 code)
+{
+	int			low = 0;
+	int			high = n;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (codes[middle] < code)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void
+add_span(OmenKeySpans *spans, uint64 from, uint64 end)
+{
+	if (from >= end)
+		return;
+	spans->spans[spans->n].from = from;
+	spans->spans[spans->n++].end = end;
+	spans->count += end - from;
+}
+
+static BlockNumber
+list_block(const OmenHnswIndex *hnsw, int key, uint64 page)
+{
+	return hnsw->meta.list_start + (BlockNumber)
+		(key * omen_keylist_pages(&hnsw->meta) + page);
+}
+
+static const OmenKeyListPageData *
+lock_page(Relation index, OmenHnswIndex *hnsw, int key, uint64 page,
+		  Buffer *buffer)
+{
+	*buffer = omen_page_read_hinted(index, list_block(hnsw, key, page),
+									OMEN_PAGE_KEYLIST, OMEN_LOCK_SHARE,
+									&hnsw->hints);
+	return (const OmenKeyListPageData *)
+		omen_page_content(BufferGetPage(*buffer));
+}
