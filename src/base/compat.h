@@ -109,6 +109,42 @@ omen_compat_extend(Relation rel, ForkNumber fork)
 #endif
 }
 
+/*
+ * Zero pages at the end of the main fork, at most npages and 64; returns the
+ * first one's block and in *got how many there are.
+ */
+static inline BlockNumber
+omen_compat_extend_by(Relation rel, uint32 npages, uint32 *got)
+{
+	BlockNumber first = InvalidBlockNumber;
+#if PG_VERSION_NUM >= 160000
+	Buffer		buffers[64];
+
+	first = ExtendBufferedRelBy(BMR_REL(rel), MAIN_FORKNUM, NULL, 0,
+								Min(npages, lengthof(buffers)), buffers, got);
+	for (uint32 i = 0; i < *got; i++)
+		ReleaseBuffer(buffers[i]);
+#else
+	bool		lock = !RELATION_IS_LOCAL(rel);
+
+	*got = Min(npages, 64);
+	if (lock)
+		LockRelationForExtension(rel, ExclusiveLock);
+	for (uint32 i = 0; i < *got; i++)
+	{
+		Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW,
+												RBM_NORMAL, NULL);
+
+		if (i == 0)
+			first = BufferGetBlockNumber(buffer);
+		ReleaseBuffer(buffer);
+	}
+	if (lock)
+		UnlockRelationForExtension(rel, ExclusiveLock);
+#endif
+	return first;
+}
+
 /* Make a fork that no one else knows of nblocks long, past the buffers */
 static inline void
 omen_compat_extend_to(Relation rel, ForkNumber fork, BlockNumber nblocks)
