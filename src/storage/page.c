@@ -91,6 +91,23 @@ omen_page_read_hinted(Relation index, BlockNumber block, OmenPageKind kind,
 }
 
 Buffer
+omen_page_read_owned(Relation index, BlockNumber block, OmenPageKind kind,
+					 uint32 owner, OmenLockMode mode, OmenBufferHints *hints)
+{
+	Buffer		buffer = read_by_hint(index, block, hints);
+	OmenPageOpaque opaque;
+
+	if (lock_any(index, buffer, mode) == kind)
+	{
+		opaque = omen_page_opaque(BufferGetPage(buffer));
+		if (opaque->owner == owner)
+			return buffer;
+	}
+	UnlockReleaseBuffer(buffer);
+	return InvalidBuffer;
+}
+
+Buffer
 omen_page_try_free(Relation index, BlockNumber block)
 {
 	Buffer		buffer = ReadBuffer(index, block);

@@ -130,6 +130,13 @@ extern Buffer omen_page_read(Relation index, BlockNumber block,
 extern Buffer omen_page_read_hinted(Relation index, BlockNumber block,
 									OmenPageKind kind, OmenLockMode mode,
 									OmenBufferHints *hints);
+/*
+ * The same of a page that may have got another use: InvalidBuffer unless it is
+ * of this kind and owner.
+ */
+extern Buffer omen_page_read_owned(Relation index, BlockNumber block,
+								   OmenPageKind kind, uint32 owner,
+								   OmenLockMode mode, OmenBufferHints *hints);
 extern Buffer omen_page_read_any(Relation index, BlockNumber block,
 								 OmenLockMode mode,
 								 BufferAccessStrategy strategy,
