@@ -73,6 +73,15 @@ omen_bm25_idf(double ndocs, double df)
 	return log1p((Max(ndocs, df) - df + 0.5) / (df + 0.5));
 }
 
+double
+omen_bm25_term(const OmenBm25 *bm25, double weight, double tf, double length)
+{
+	double		norm = bm25->unit * bm25->k1 *
+		(1 - bm25->b + bm25->b * length / bm25->avgdl);
+
+	return tf > 0 ? weight * (bm25->k1 + 1) * tf / (tf + norm) : 0;
+}
+
 /* --- codes of frequencies and lengths --- */
 
 static uint32

@@ -44,8 +44,7 @@ typedef struct OmenTextKernels
 
 	/*
 	 * Scores of n documents, from "first" on the lengths of which are in
-	 * lengths.  False if any length is OMEN_LONG_LENGTH, whose score is then
-	 * too low.
+	 * lengths.  False if any length is OMEN_LONG_LENGTH: its score is wrong.
 	 */
 	bool		(*score) (const OmenScoreForm *form, int n, const uint16 *tfs,
 						  const uint32 *docs, const uint16 *lengths,
