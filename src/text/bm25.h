@@ -70,15 +70,13 @@ typedef struct OmenBm25
 
 extern double omen_bm25_idf(double ndocs, double df);
 
-/* One term's part of the score; weight is that of the term in the query, times idf */
-static inline double
-omen_bm25_term(const OmenBm25 *bm25, double weight, double tf, double length)
-{
-	double		norm = bm25->unit * bm25->k1 *
-		(1 - bm25->b + bm25->b * length / bm25->avgdl);
-
-	return tf > 0 ? weight * (bm25->k1 + 1) * tf / (tf + norm) : 0;
-}
+/*
+ * One term's part of the score; weight is that of the term in the query, times
+ * idf.  Not inline: compilers for some CPUs would fuse multiplications with
+ * additions, each time in another way, and equal scores would differ.
+ */
+extern double omen_bm25_term(const OmenBm25 *bm25, double weight, double tf,
+							 double length);
 
 /* What no term's part exceeds, in any document */
 static inline double
