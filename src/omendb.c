@@ -10,6 +10,7 @@
 #include "fmgr.h"
 
 #include "base/guc.h"
+#include "bm25/bm25.h"
 #include "hnsw/hnsw.h"
 #include "planner/planner.h"
 
@@ -23,6 +24,7 @@ _PG_init(void)
 	omen_distance_init();
 	omen_quant_init_kernels();
 	omen_hnsw_init();
+	omen_bm25_init();
 	omen_planner_init();
 	omen_unread_distance_init();
 	omen_replaced_row_init();

@@ -23,6 +23,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
 #include "optimizer/planner.h"
+#include "storage/buffile.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
@@ -295,6 +296,26 @@ omen_compat_set_am_flags(IndexAmRoutine *routine)
 	routine->amcanhash = false;
 	routine->amconsistentequality = false;
 	routine->amconsistentordering = false;
+#endif
+}
+
+/* An access method whose builds do not use parallel workers */
+static inline void
+omen_compat_set_serial_build(IndexAmRoutine *routine)
+{
+#if PG_VERSION_NUM >= 170000
+	routine->amcanbuildparallel = false;
+#endif
+}
+
+/* Read from a temporary file, up to its end; returns how many bytes */
+static inline size_t
+omen_compat_read_some(BufFile *file, void *to, size_t size)
+{
+#if PG_VERSION_NUM >= 160000
+	return BufFileReadMaybeEOF(file, to, size, true);
+#else
+	return BufFileRead(file, to, size);
 #endif
 }
 

@@ -72,6 +72,10 @@ typedef struct OmenBm25Doc
 /* Lexemes point into the tsvector; terms are palloc'd */
 extern void omen_bm25_read_doc(TSVector tsvector, const OmenTextUnits *units,
 							   OmenBm25Doc *doc);
+extern uint32 omen_bm25_doc_length(TSVector tsvector,
+								   const OmenTextUnits *units);
+extern uint16 omen_bm25_doc_tf(TSVector tsvector, const OmenTextUnits *units,
+							   const char *lexeme, int len);
 extern uint32 omen_bm25_hash(const char *lexeme, int len);
 
 /* As memcmp, a prefix before what it begins */
@@ -122,6 +126,9 @@ typedef struct OmenBm25Index
 } OmenBm25Index;
 
 extern OmenBm25Index *omen_bm25_open(Relation index);
+
+/* A build has put other contents into the file: what was kept is no good */
+extern void omen_bm25_forget(Relation index);
 
 /* Raises an ERROR unless the metapage is one */
 extern void omen_bm25_read_meta(Relation index, OmenBm25MetaPageData *meta);
@@ -432,6 +439,7 @@ extern void omen_bm25_flush(Relation index, Relation heap, bool all);
  * all into one.  The caller holds the maintenance lock.
  */
 extern void omen_bm25_merge(Relation index, Relation heap, uint32 max_pages);
+extern int	omen_bm25_level(uint32 npages);
 extern void omen_bm25_merge_all(Relation index, Relation heap);
 
 /*

@@ -19,7 +19,6 @@ omen_bm25_read_doc(TSVector tsvector, const OmenTextUnits *units,
 				   OmenBm25Doc *doc)
 {
 	WordEntry  *words = ARRPTR(tsvector);
-	uint64		length = 0;
 
 	doc->nterms = tsvector->size;
 	doc->terms = palloc(Max(tsvector->size, 1) * sizeof(OmenBm25Term));
@@ -33,10 +32,57 @@ omen_bm25_read_doc(TSVector tsvector, const OmenTextUnits *units,
 		term->len = words[i].len;
 		term->hash = omen_bm25_hash(term->lexeme, term->len);
 		term->tf = omen_text_tf(units, positions);
+	}
+	doc->length = omen_bm25_doc_length(tsvector, units);
+}
+
+/* In units: how many positions the lexemes have in all */
+uint32
+omen_bm25_doc_length(TSVector tsvector, const OmenTextUnits *units)
+{
+	WordEntry  *words = ARRPTR(tsvector);
+	uint64		length = 0;
+
+	for (int i = 0; i < tsvector->size; i++)
+	{
+		int			positions[OMEN_TEXT_CLASSES];
+
+		count_positions(tsvector, &words[i], positions);
 		for (int class = 0; class < OMEN_TEXT_CLASSES; class++)
 			length += (uint64) units->units[class] * positions[class];
 	}
-	doc->length = (uint32) Min(length, PG_UINT32_MAX);
+	return (uint32) Min(length, PG_UINT32_MAX);
+}
+
+/* In units: how often a lexeme occurs */
+uint16
+omen_bm25_doc_tf(TSVector tsvector, const OmenTextUnits *units,
+				 const char *lexeme, int len)
+{
+	WordEntry  *words = ARRPTR(tsvector);
+	int			low = 0;
+	int			high = tsvector->size;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		int			order = omen_bm25_compare_lexemes(STRPTR(tsvector) +
+													  words[middle].pos,
+													  words[middle].len,
+													  lexeme, len);
+		int			positions[OMEN_TEXT_CLASSES];
+
+		if (order == 0)
+		{
+			count_positions(tsvector, &words[middle], positions);
+			return omen_text_tf(units, positions);
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return 0;
 }
 
 uint32

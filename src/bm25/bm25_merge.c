@@ -25,6 +25,9 @@
 /* Segments of a level that are merged */
 #define FANIN			8
 
+/* What a segment of level 0 has, about */
+#define FLUSHED_PAGES	50
+
 /* From so many segments on, merges of any size are made */
 #define TOO_MANY		64
 
@@ -94,6 +97,17 @@ omen_bm25_merge(Relation index, Relation heap, uint32 max_pages)
 		merge_segments(index, heap, meta, chosen, n, level);
 	}
 	pfree(meta);
+}
+
+/* Of a segment of this size that was not merged of others */
+int
+omen_bm25_level(uint32 npages)
+{
+	int			level = 0;
+
+	for (uint32 n = npages / FLUSHED_PAGES; n >= FANIN; n /= FANIN)
+		level++;
+	return level;
 }
 
 void

@@ -53,6 +53,19 @@ omen_bm25_open(Relation index)
 }
 
 void
+omen_bm25_forget(Relation index)
+{
+	OmenBm25Index *bm25 = find_kept(index);
+
+	if (bm25 == NULL)
+		return;
+	MemoryContextDelete(bm25->context);
+	if (index->rd_amcache)
+		pfree(index->rd_amcache);
+	index->rd_amcache = NULL;
+}
+
+void
 omen_bm25_read_meta(Relation index, OmenBm25MetaPageData *meta)
 {
 	Buffer		buffer = omen_page_read(index, OMEN_BM25_META_BLOCK,

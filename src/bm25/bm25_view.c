@@ -29,7 +29,8 @@ typedef struct OpenDoc
 static void look_at_pending(OmenBm25View *view, int nterms,
 							const OmenBm25QueryTerm *terms, TSQuery filter,
 							OmenBm25Keep keep);
-static void look_at_part(OpenDoc *open, OmenBm25DocData *part, int nterms,
+static void look_at_part(OmenBm25View *view, OpenDoc *open,
+						 OmenBm25DocData *part, int nterms,
 						 const OmenBm25QueryTerm *terms, TSQuery filter);
 static bool has_prefix(OmenBm25DocData *part, const char *prefix, int len);
 static void end_doc(OmenBm25View *view, OpenDoc *open, int nterms,
@@ -135,15 +136,15 @@ look_at_pending(OmenBm25View *view, int nterms, const OmenBm25QueryTerm *terms,
 			}
 		}
 		if (open.valid)
-			look_at_part(&open, part, nterms, terms, filter);
+			look_at_part(view, &open, part, nterms, terms, filter);
 	}
 	end_doc(view, &open, nterms, filter, keep);
 	pfree(scan);
 }
 
 static void
-look_at_part(OpenDoc *open, OmenBm25DocData *part, int nterms,
-			 const OmenBm25QueryTerm *terms, TSQuery filter)
+look_at_part(OmenBm25View *view, OpenDoc *open, OmenBm25DocData *part,
+			 int nterms, const OmenBm25QueryTerm *terms, TSQuery filter)
 {
 	for (int t = 0; t < nterms; t++)
 	{
@@ -155,6 +156,7 @@ look_at_part(OpenDoc *open, OmenBm25DocData *part, int nterms,
 			continue;
 		open->tfs[t] = found->tf;
 		open->ranked = true;
+		view->df[t]++;
 	}
 	for (int i = 0; filter && i < filter->size; i++)
 	{
@@ -195,8 +197,6 @@ end_doc(OmenBm25View *view, OpenDoc *open, int nterms, TSQuery filter,
 
 	if (!open->valid)
 		return;
-	for (int t = 0; open->ranked && t < nterms; t++)
-		view->df[t] += open->tfs[t] > 0;
 	if (filter)
 		match = omen_bm25_match_items(filter, open->present);
 	if (keep == OMEN_BM25_KEEP_ALL ||

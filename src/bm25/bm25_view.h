@@ -93,6 +93,8 @@ typedef struct OmenBm25Ranking
 	int			nterms;
 	OmenBm25QueryTerm *terms;
 	double	   *weights;
+	double		ndocs;			/* that the weights are made of */
+	double	   *df;
 } OmenBm25Ranking;
 
 /*

@@ -19,6 +19,7 @@
 #ifndef OMEN_TEXT_SCAN_H
 #define OMEN_TEXT_SCAN_H
 
+#include "nodes/tidbitmap.h"
 #include "storage/itemptr.h"
 #include "utils/rel.h"
 
@@ -55,6 +56,9 @@ extern OmenTextScan *omen_text_scan_begin(const OmenTextScanParams *params);
 /* The next row; false if there is none */
 extern bool omen_text_scan_next(OmenTextScan *scan, ItemPointer tid,
 								double *score);
+
+/* Instead of that, all rows that may be returned; returns how many */
+extern int64 omen_text_scan_bitmap(OmenTextScan *scan, TIDBitmap *bitmap);
 
 /*
  * Does the row returned last have to be checked against params->filter?  True
