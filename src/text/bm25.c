@@ -10,17 +10,10 @@
 #include <float.h>
 #include <math.h>
 
-#include "port/pg_bitutils.h"
-
 #include "text/bm25.h"
 
 #define MAX_UNIT		256
 #define WHOLE_ERROR		1e-6	/* of a weight times unit, relative to unit */
-
-/* Codes: exact below, then 16 steps for each power of two */
-#define EXACT_CODES		32
-#define EXACT_BITS		5
-#define STEP_BITS		4
 
 static bool units_are_whole(const double *weights, int unit);
 static double corner_score(uint8 tf, uint8 length, double scale);
@@ -84,55 +77,25 @@ omen_bm25_term(const OmenBm25 *bm25, double weight, double tf, double length)
 
 /* --- codes of frequencies and lengths --- */
 
-static uint32
-code_down(uint32 value)
-{
-	int			power;
-
-	if (value < EXACT_CODES)
-		return value;
-	power = pg_leftmost_one_pos32(value);
-	return EXACT_CODES + ((power - EXACT_BITS) << STEP_BITS) +
-		(value >> (power - STEP_BITS) & ((1 << STEP_BITS) - 1));
-}
-
-static uint32
-value_of_code(uint8 code)
+uint32
+omen_value_of_code(uint8 code)
 {
 	uint32		steps;
 
-	if (code < EXACT_CODES)
+	if (code < OMEN_EXACT_CODES)
 		return code;
-	steps = code - EXACT_CODES;
-	return ((1 << STEP_BITS) + (steps & ((1 << STEP_BITS) - 1)))
-		<< ((steps >> STEP_BITS) + EXACT_BITS - STEP_BITS);
+	steps = code - OMEN_EXACT_CODES;
+	return ((1 << OMEN_STEP_BITS) + (steps & ((1 << OMEN_STEP_BITS) - 1)))
+		<< ((steps >> OMEN_STEP_BITS) + OMEN_EXACT_BITS - OMEN_STEP_BITS);
 }
 
 uint8
 omen_tf_code(uint16 tf)
 {
-	uint32		code = code_down(tf);
+	uint32		code = omen_code_down(tf);
 
 	/* 65535 is 207 rounded down, so that this fits a byte */
-	return (uint8) (value_of_code((uint8) code) < tf ? code + 1 : code);
-}
-
-uint8
-omen_length_code(uint32 length)
-{
-	return (uint8) Min(code_down(length), 255);
-}
-
-uint32
-omen_tf_of_code(uint8 code)
-{
-	return value_of_code(code);
-}
-
-uint32
-omen_length_of_code(uint8 code)
-{
-	return value_of_code(code);
+	return (uint8) (omen_value_of_code((uint8) code) < tf ? code + 1 : code);
 }
 
 /* --- bounds of blocks --- */
@@ -157,7 +120,7 @@ cut_corners(const uint8 *tfs, const uint8 *lengths, int n)
 	{
 		least = Min(least, lengths[i]);
 		least_after[i] = least;
-		sum += omen_length_of_code(lengths[i]);
+		sum += omen_value_of_code(lengths[i]);
 	}
 	scale = sum > 0 ? n / sum : 0;
 
@@ -185,9 +148,9 @@ cut_corners(const uint8 *tfs, const uint8 *lengths, int n)
 static double
 corner_score(uint8 tf, uint8 length, double scale)
 {
-	double		f = omen_tf_of_code(tf);
+	double		f = omen_value_of_code(tf);
 
-	return f / (f + 0.3 + 0.9 * scale * omen_length_of_code(length));
+	return f / (f + 0.3 + 0.9 * scale * omen_value_of_code(length));
 }
 
 OmenBlockBound

@@ -27,6 +27,8 @@
 #ifndef OMEN_TEXT_BM25_H
 #define OMEN_TEXT_BM25_H
 
+#include "port/pg_bitutils.h"
+
 #include "text/posting.h"
 
 /* Classes of positions in the order of a tsvector's: D, C, B, A */
@@ -92,15 +94,37 @@ omen_bm25_limit(const OmenBm25 *bm25, double weight)
 #define OMEN_LONG_LENGTH	65535
 
 /*
- * A byte for a frequency or a length: exact below 32, then in steps of 1/16
- * or finer.  tf is rounded up, length down.
+ * A byte for a frequency or a length: exact below 32, then 16 steps for each
+ * power of two.  tf is rounded up, length down (and is at most 524,287).
  */
+#define OMEN_EXACT_CODES	32
+#define OMEN_EXACT_BITS		5
+#define OMEN_STEP_BITS		4
+
+static inline uint32
+omen_code_down(uint32 value)
+{
+	int			power;
+
+	if (value < OMEN_EXACT_CODES)
+		return value;
+	power = pg_leftmost_one_pos32(value);
+	return OMEN_EXACT_CODES + ((power - OMEN_EXACT_BITS) << OMEN_STEP_BITS) +
+		(value >> (power - OMEN_STEP_BITS) & ((1 << OMEN_STEP_BITS) - 1));
+}
+
+static inline uint8
+omen_length_code(uint32 length)
+{
+	uint32		code = omen_code_down(length);
+
+	return (uint8) Min(code, 255);
+}
+
 extern uint8 omen_tf_code(uint16 tf);
-extern uint8 omen_length_code(uint32 length);
 
 /* What stands for a code: no tf of that code is greater, no length less */
-extern uint32 omen_tf_of_code(uint8 code);
-extern uint32 omen_length_of_code(uint8 code);
+extern uint32 omen_value_of_code(uint8 code);
 
 /* The bound of n postings with these frequencies and lengths of documents */
 extern OmenBlockBound omen_block_bound(const uint16 *tfs,

@@ -18,6 +18,7 @@
 #define OMEN_TEXT_CURSOR_H
 
 #include "text/bm25.h"
+#include "text/text_kernels.h"
 
 /* How the blocks of a term are reached.  All may throw errors. */
 typedef struct OmenPostingOps
@@ -154,18 +155,7 @@ omen_skips_first(OmenSkips *skips, uint32 block)
 static inline int
 omen_cursor_lower(const OmenCursor *cursor, uint32 doc)
 {
-	const uint32 *docs = cursor->docs;
-	const uint32 *base = docs;
-	int			n = cursor->n;
-
-	while (n > 1)
-	{
-		int			half = n / 2;
-
-		base += base[half - 1] < doc ? half : 0;
-		n -= half;
-	}
-	return (int) (base - docs) + (*base < doc);
+	return omen_text_kernels->lower(cursor->n, cursor->docs, doc);
 }
 
 /* Whether the block in memory is the one that would hold a document */

@@ -23,6 +23,9 @@
 /* Documents that share a mark: see mark and collect */
 #define OMEN_TEXT_LINE			16
 
+/* Classes of lengths that bounds are told apart by */
+#define OMEN_LENGTHS			64
+
 /* About scores, in float: weight * tf / (tf + constant + slope * length) */
 typedef struct OmenScoreForm
 {
@@ -50,11 +53,22 @@ typedef struct OmenTextKernels
 						  const uint32 *docs, const uint16 *lengths,
 						  uint32 first, float *scores);
 
+	/* How many of n ascending documents are before "doc" */
+	int			(*lower) (int n, const uint32 *docs, uint32 doc);
+
+	/*
+	 * Raise bounds[OMEN_LENGTHS] to what a corner of a block bounds, for
+	 * lengths of each class from "from" on, whose least norms are given:
+	 * weight * tf / (tf + norm).
+	 */
+	void		(*raise) (const float *norms, float weight, float tf,
+						  int from, float *bounds);
+
 	/*
 	 * The places of sums that are "least" (above 0) or more, ascending, with
 	 * these sums; all sums are cleared, and so are the marks.  Only sums of
-	 * marked lines of 16 are looked at; lines are a multiple of 8.  Returns
-	 * how many there are.
+	 * marked lines of 16 are looked at, by marks of 1; lines are a multiple
+	 * of 64.  Returns how many there are.
 	 */
 	int			(*collect) (int lines, uint8 *marks, float *sums, float least,
 							uint32 *places, float *found);

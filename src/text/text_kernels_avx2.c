@@ -128,6 +128,28 @@ unpack(const Unpacker *u, const uint8 *packed, int i)
 	return _mm256_and_si256(v, u->mask);
 }
 
+/* Numbers are below 2^31, and compare as signed ones */
+static int
+lower(int n, const uint32 *docs, uint32 doc)
+{
+	__m256i		than = _mm256_set1_epi32((int) doc);
+	__m256i		count = _mm256_setzero_si256();
+	__m128i		sum;
+	int			rest = 0;
+	int			i = 0;
+
+	for (; i + 8 <= n; i += 8)
+		count = _mm256_sub_epi32(count,
+								 _mm256_cmpgt_epi32(than, vi_load(docs + i)));
+	for (; i < n; i++)
+		rest += docs[i] < doc;
+	sum = _mm_add_epi32(_mm256_castsi256_si128(count),
+						_mm256_extracti128_si256(count, 1));
+	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));
+	sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xB1));
+	return _mm_cvtsi128_si32(sum) + rest;
+}
+
 #include "text/text_kernels_template.h"
 
 OMEN_TARGET_END

@@ -139,6 +139,22 @@ unpack(const Unpacker *u, const uint8 *packed, int i)
 	return _mm512_and_si512(_mm512_srlv_epi32(v, u->shifts), u->mask);
 }
 
+static int
+lower(int n, const uint32 *docs, uint32 doc)
+{
+	__m512i		than = _mm512_set1_epi32((int) doc);
+	int			count = 0;
+
+	for (int i = 0; i < n; i += 16)
+	{
+		__mmask16	here = n - i >= 16 ? 0xFFFF : (1 << (n - i)) - 1;
+
+		count += __builtin_popcount(
+			_mm512_mask_cmplt_epu32_mask(here, vi_load(docs + i), than));
+	}
+	return count;
+}
+
 #include "text/text_kernels_template.h"
 
 OMEN_TARGET_END

@@ -61,4 +61,20 @@ unpack(const Unpacker *u, const uint8 *packed, int i)
 	return word >> (bit % 8) & (((uint32) 1 << u->width) - 1);
 }
 
+/* Without branches: half of the documents left are before doc or they are not */
+static int
+lower(int n, const uint32 *docs, uint32 doc)
+{
+	const uint32 *base = docs;
+
+	while (n > 1)
+	{
+		int			half = n / 2;
+
+		base += half & -(base[half - 1] < doc);
+		n -= half;
+	}
+	return (int) (base - docs) + (*base < doc);
+}
+
 #include "text/text_kernels_template.h"

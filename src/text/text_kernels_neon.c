@@ -112,6 +112,21 @@ unpack(const Unpacker *u, const uint8 *packed, int i)
 							   u->shifts[middle]), u->mask);
 }
 
+static int
+lower(int n, const uint32 *docs, uint32 doc)
+{
+	uint32x4_t	count = vdupq_n_u32(0);
+	int			rest = 0;
+	int			i = 0;
+
+	for (; i + 4 <= n; i += 4)
+		count = vsubq_u32(count, vcltq_u32(vld1q_u32(docs + i),
+										   vdupq_n_u32(doc)));
+	for (; i < n; i++)
+		rest += docs[i] < doc;
+	return (int) vaddvq_u32(count) + rest;
+}
+
 #include "text/text_kernels_template.h"
 
 #endif							/* __aarch64__ */

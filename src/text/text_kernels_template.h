@@ -4,7 +4,8 @@
  *	  The kernels over postings, once, and the table.
  *
  * An ISA file opens its target region, defines what follows as macros, types
- * or static inline functions, and includes this file.
+ * or static inline functions, defines the kernel lower, and includes this
+ * file.
  *
  *	OMEN_ISA			suffix of the table, as a token
  *
@@ -120,26 +121,63 @@ collect_line(float *sums, float least, uint32 place, uint32 *places,
 	return n;
 }
 
+/* A bit for each of 64 marks */
+static inline uint64
+take_marks(const uint8 *marks)
+{
+	uint64		bits = 0;
+
+	for (int i = 0; i < 8; i++)
+	{
+		uint64		word;
+
+		memcpy(&word, marks + 8 * i, sizeof(word));
+#ifdef WORDS_BIGENDIAN
+		word = __builtin_bswap64(word);
+#endif
+		bits |= (word * UINT64CONST(0x0102040810204080) >> 56) << (8 * i);
+	}
+	return bits;
+}
+
 static int
 collect(int lines, uint8 *marks, float *sums, float least, uint32 *places,
 		float *found)
 {
 	int			n = 0;
 
-	for (int i = 0; i < lines; i += 8)
+	for (int i = 0; i < lines; i += 64)
 	{
-		uint64		word;
+		uint64		bits = take_marks(marks + i);
 
-		memcpy(&word, marks + i, sizeof(word));
-		if (word == 0)
+		if (bits == 0)
 			continue;
-		for (int j = i; j < i + 8; j++)
-			if (marks[j] != 0)
-				n = collect_line(sums + j * OMEN_TEXT_LINE, least,
-								 j * OMEN_TEXT_LINE, places, found, n);
-		memset(marks + i, 0, sizeof(word));
+		memset(marks + i, 0, 64);
+		for (; bits != 0; bits &= bits - 1)
+		{
+			int			line = i + __builtin_ctzll(bits);
+
+			n = collect_line(sums + line * OMEN_TEXT_LINE, least,
+							 line * OMEN_TEXT_LINE, places, found, n);
+		}
 	}
 	return n;
+}
+
+static void
+raise(const float *norms, float weight, float tf, int from, float *bounds)
+{
+	VF			part = vf_set(weight * tf);
+	VF			f = vf_set(tf);
+
+	for (; from % V_LANES != 0; from++)
+		bounds[from] = Max(bounds[from], weight * tf / (tf + norms[from]));
+	for (int i = from; i < OMEN_LENGTHS; i += V_LANES)
+	{
+		VF			bound = vf_div(part, vf_add(f, vf_load(norms + i)));
+
+		vf_store(bounds + i, vf_max(vf_load(bounds + i), bound));
+	}
 }
 
 #define OMEN_TABLE_NAME_(isa) omen_text_kernels_##isa
@@ -152,5 +190,7 @@ const OmenTextKernels OMEN_TABLE_NAME(OMEN_ISA) = {
 	.unpack_docs = unpack_docs,
 	.unpack_tfs = unpack_tfs,
 	.score = score,
+	.lower = lower,
+	.raise = raise,
 	.collect = collect
 };

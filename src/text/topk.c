@@ -53,6 +53,10 @@
 /* A posting scored in bulk costs less than a candidate by so many times */
 #define CANDIDATE_COST	8
 
+/* Lengths that bounds are told apart by: four classes for a power of two */
+#define LENGTH_CODES			(256 / OMEN_LENGTHS)
+#define LENGTH_CLASS(length)	(omen_length_code(length) / LENGTH_CODES)
+
 /* Blocks of a term that are looked into first, and documents taken of them */
 #define PRIME_BLOCKS(k)	(8 + (k) / 16)
 #define PRIME_DOCS(k)	((k) + 4)
@@ -78,6 +82,11 @@ typedef struct TermState
 	/* in the window at hand */
 	float		bound;
 	uint32		until;			/* the bound holds for documents before */
+
+	/* bounds for blocks, by lengths */
+	uint32		bounds_from;
+	uint32		bounds_to;		/* 0: none yet */
+	float		bounds[OMEN_LENGTHS];
 } TermState;
 
 struct OmenTopK
@@ -92,9 +101,10 @@ struct OmenTopK
 	TermState  *terms;
 	OmenTopKStats stats;
 
-	/* values of the codes in bounds */
+	/* values of the codes in bounds, and of the classes of lengths */
 	float		tf_values[256];
 	float		norms[256];
+	float		class_norms[OMEN_LENGTHS];
 
 	/* this run */
 	int			k;
@@ -126,6 +136,8 @@ struct OmenTopK
 	int			ncandidates;
 	uint32	   *docs;			/* the candidates, ascending */
 	float	   *found;			/* what they score as far as known */
+	uint8	   *classes;		/* of their lengths */
+	float	  (*rest_by_length)[OMEN_LENGTHS];	/* as rest, by length */
 };
 
 static void set_low(OmenTopK *topk);
@@ -161,6 +173,8 @@ omen_topk_create(const OmenBm25 *bm25, int nterms, const double *weights,
 	topk->terms = MemoryContextAllocHuge(context, sizeof(TermState) * nterms);
 	topk->active = MemoryContextAlloc(context, sizeof(TermState *) * nterms);
 	topk->rest = MemoryContextAlloc(context, sizeof(float) * (nterms + 1));
+	topk->rest_by_length = MemoryContextAllocZero(
+		context, sizeof(float) * OMEN_LENGTHS * (nterms + 1));
 	for (int i = 0; i < nterms; i++)
 	{
 		TermState  *term = &topk->terms[i];
@@ -173,10 +187,12 @@ omen_topk_create(const OmenBm25 *bm25, int nterms, const double *weights,
 	}
 	for (int i = 0; i < 256; i++)
 	{
-		topk->tf_values[i] = (float) omen_tf_of_code((uint8) i);
+		topk->tf_values[i] = (float) omen_value_of_code((uint8) i);
 		topk->norms[i] = FLT_MIN +
-			(float) (constant + slope * omen_length_of_code((uint8) i));
+			(float) (constant + slope * omen_value_of_code((uint8) i));
 	}
+	for (int i = 0; i < OMEN_LENGTHS; i++)
+		topk->class_norms[i] = topk->norms[LENGTH_CODES * i];
 	return topk;
 }
 
@@ -553,6 +569,7 @@ choose_window(OmenTopK *topk)
 									sizeof(uint32) * MAX_WINDOW);
 	topk->found = MemoryContextAlloc(topk->context,
 									 sizeof(float) * MAX_WINDOW);
+	topk->classes = MemoryContextAlloc(topk->context, MAX_WINDOW);
 }
 
 /* The first allowed document from doc on */
@@ -662,6 +679,7 @@ search_segment(OmenTopK *topk)
 		if (term->skips == NULL)
 			continue;
 		term->block = 0;
+		term->bounds_to = 0;
 		most += term_bound(topk, term);
 		topk->stats.blocks_total += term->skips->nblocks;
 		topk->active[topk->nactive++] = term;
@@ -697,51 +715,118 @@ search_segment(OmenTopK *topk)
 
 /* --- a window --- */
 
-/*
- * Ask the terms before active[n], the greatest bound first, about the
- * candidates; some drop out.
- */
+/* The bounds of a term in the window, by lengths of documents */
 static void
-ask_terms(OmenTopK *topk, int n)
+bound_lengths(OmenTopK *topk, TermState *term)
 {
-	for (int i = n - 1; i >= 0; i--)
+	OmenSkips  *skips = term->skips;
+	uint32		block = term->block;
+	uint32		to = block;
+
+	if (skips->chunks == NULL || term->bound == 0)
+	{
+		for (int i = 0; i < OMEN_LENGTHS; i++)
+			term->bounds[i] = term->bound;
+		term->bounds_to = 0;
+		return;
+	}
+	while (to < skips->nblocks && omen_skips_first(skips, to) < topk->end)
+		to++;
+	if (block == term->bounds_from && to == term->bounds_to)
+		return;
+	term->bounds_from = block;
+	term->bounds_to = to;
+	memset(term->bounds, 0, sizeof(term->bounds));
+	for (; block < to; block++)
+	{
+		const OmenBlockBound *bound =
+			&omen_skips_chunk(skips, block)->skips[block % OMEN_SKIP_CHUNK].bound;
+
+		for (int i = 0; i < 2; i++)
+			omen_text_kernels->raise(topk->class_norms, term->form.weight,
+									 topk->tf_values[bound->tf[i]],
+									 bound->length[i] / LENGTH_CODES,
+									 term->bounds);
+	}
+}
+
+/* For terms before active[n] */
+static void
+bound_rest(OmenTopK *topk, int n)
+{
+	for (int i = 0; i < n; i++)
 	{
 		TermState  *term = topk->active[i];
-		float		need = topk->low - topk->rest[i];	/* from here on */
-		uint32		block = term->block;
-		int			kept = 0;
 
-		for (int j = 0; j < topk->ncandidates; j++)
-		{
-			uint32		doc = topk->docs[j];
-			float		found = topk->found[j];
-			int			place;
-
-			if (found + term->bound < need)
-				continue;
-			block = omen_skips_find(term->skips, block, doc);
-			if (block < term->skips->nblocks)
-			{
-				if (found + block_bound(topk, term, block) < need)
-					continue;
-				load_block(topk, term, block);
-				place = omen_cursor_lower(&term->cursor, doc);
-				if (place < term->cursor.n && term->cursor.docs[place] == doc)
-				{
-					omen_cursor_load_tfs(&term->cursor);
-					found += (float) omen_bm25_term(
-						&topk->bm25, term->weight, term->cursor.tfs[place],
-						length_of(topk, doc));
-				}
-			}
-			if (found < need)
-				continue;
-			topk->docs[kept] = doc;
-			topk->found[kept] = found;
-			kept++;
-		}
-		topk->ncandidates = kept;
+		bound_lengths(topk, term);
+		for (int j = 0; j < OMEN_LENGTHS; j++)
+			topk->rest_by_length[i + 1][j] =
+				topk->rest_by_length[i][j] + term->bounds[j];
 	}
+}
+
+/* Candidates that cannot reach the threshold, as long as they are, drop out */
+static void
+drop_by_length(OmenTopK *topk, int n)
+{
+	const float *rest = topk->rest_by_length[n];
+	int			kept = 0;
+
+	for (int i = 0; i < topk->ncandidates; i++)
+	{
+		uint32		doc = topk->docs[i];
+		float		found = topk->found[i];
+		int			class = LENGTH_CLASS(length_of(topk, doc));
+
+		topk->docs[kept] = doc;
+		topk->found[kept] = found;
+		topk->classes[kept] = (uint8) class;
+		kept += found + rest[class] >= topk->low;
+	}
+	topk->ncandidates = kept;
+}
+
+/*
+ * Ask a term about the candidates, some of which drop out; rest is what the
+ * terms that come after may add.
+ */
+static void
+ask_term(OmenTopK *topk, TermState *term, const float *rest)
+{
+	uint32		block = term->block;
+	int			kept = 0;
+
+	for (int i = 0; i < topk->ncandidates; i++)
+	{
+		uint32		doc = topk->docs[i];
+		float		found = topk->found[i];
+		int			class = topk->classes[i];
+		float		need = topk->low - rest[class];
+		int			place;
+
+		if (found + term->bounds[class] < need)
+			continue;
+		block = omen_skips_find(term->skips, block, doc);
+		if (block < term->skips->nblocks)
+		{
+			if (found + block_bound(topk, term, block) < need)
+				continue;
+			load_block(topk, term, block);
+			place = omen_cursor_lower(&term->cursor, doc);
+			if (place < term->cursor.n && term->cursor.docs[place] == doc)
+			{
+				omen_cursor_load_tfs(&term->cursor);
+				found += (float) omen_bm25_term(
+					&topk->bm25, term->weight, term->cursor.tfs[place],
+					length_of(topk, doc));
+			}
+		}
+		topk->docs[kept] = doc;
+		topk->found[kept] = found;
+		topk->classes[kept] = (uint8) class;
+		kept += found >= need;
+	}
+	topk->ncandidates = kept;
 }
 
 static bool
@@ -766,8 +851,11 @@ was_primed(const OmenTopK *topk, uint32 doc)
 static void
 finish_candidates(OmenTopK *topk, int first)
 {
+	if (first > 0)
+		drop_by_length(topk, first);
 	topk->stats.candidates += topk->ncandidates;
-	ask_terms(topk, first);
+	for (int i = first - 1; i >= 0 && topk->ncandidates > 0; i--)
+		ask_term(topk, topk->active[i], topk->rest_by_length[i]);
 	for (int i = 0; i < topk->ncandidates; i++)
 	{
 		if (topk->found[i] >= topk->low && topk->found[i] > 0 &&
@@ -925,8 +1013,13 @@ search_window(OmenTopK *topk)
 		first++;
 	topk->stats.windows++;
 	if (few_allowed(topk, first))
+	{
+		bound_rest(topk, topk->nactive);
 		search_allowed(topk);
-	else if (first == topk->nactive - 1)
+		return;
+	}
+	bound_rest(topk, first);
+	if (first == topk->nactive - 1)
 		search_one(topk, topk->active[first], first);
 	else
 		search_several(topk, first);

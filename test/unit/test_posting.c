@@ -262,16 +262,16 @@ test_codes(void)
 
 	for (uint32 i = 0; i <= 65535; i++)
 	{
-		if (omen_tf_of_code(omen_tf_code((uint16) i)) < i ||
-			omen_tf_of_code(omen_tf_code((uint16) i)) > i + i / 16 ||
-			omen_length_of_code(omen_length_code(i)) > i ||
-			omen_length_of_code(omen_length_code(i)) < i - i / 16)
+		if (omen_value_of_code(omen_tf_code((uint16) i)) < i ||
+			omen_value_of_code(omen_tf_code((uint16) i)) > i + i / 16 ||
+			omen_value_of_code(omen_length_code(i)) > i ||
+			omen_value_of_code(omen_length_code(i)) < i - i / 16)
 			good = false;
 		if (i > 0 && (omen_tf_code((uint16) i) < omen_tf_code((uint16) (i - 1)) ||
 					  omen_length_code(i) < omen_length_code(i - 1)))
 			good = false;
 	}
-	if (omen_length_of_code(omen_length_code(4000000000u)) > 4000000000u)
+	if (omen_value_of_code(omen_length_code(4000000000u)) > 4000000000u)
 		good = false;
 	ok(good, "codes round frequencies up, lengths down, by a sixteenth at most");
 }
@@ -291,8 +291,8 @@ is_bound(OmenBlockBound bound, const uint16 *tfs, const uint32 *lengths, int n,
 	double		most = 0;
 
 	for (int i = 0; i < 2; i++)
-		most = Max(most, saturate(omen_tf_of_code(bound.tf[i]),
-								  omen_length_of_code(bound.length[i]), k1, b,
+		most = Max(most, saturate(omen_value_of_code(bound.tf[i]),
+								  omen_value_of_code(bound.length[i]), k1, b,
 								  120));
 	for (int i = 0; i < n; i++)
 		if (saturate(tfs[i], lengths[i], k1, b, 120) > most)
