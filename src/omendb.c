@@ -13,6 +13,7 @@
 #include "bm25/bm25.h"
 #include "hnsw/hnsw.h"
 #include "planner/planner.h"
+#include "text/text_kernels.h"
 
 PG_MODULE_MAGIC;
 
@@ -23,6 +24,7 @@ _PG_init(void)
 {
 	omen_distance_init();
 	omen_quant_init_kernels();
+	omen_text_init_kernels();
 	omen_hnsw_init();
 	omen_bm25_init();
 	omen_planner_init();

@@ -137,6 +137,8 @@ omen_bm25_build(Relation heap, Relation index, IndexInfo *info)
 	indexed = state->ndocs;
 	if (state->ndocs > 0)
 		write_segment(state);
+	omen_arena_close(state->tids);
+	omen_arena_close(state->lengths);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -364,6 +366,8 @@ merge_runs(BuildState *state)
 		}
 		read_term(least);
 	}
+	for (int i = 0; i < state->nruns; i++)
+		BufFileClose(state->runs[i]);
 }
 
 static void
