@@ -5,6 +5,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use IPC::Run;
 use OmenTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -13,9 +14,9 @@ use Test::More;
 my $node = new_node('bm25_crash',
 	conf => "wal_consistency_checking = 'generic'\ncheckpoint_timeout = 1h");
 
+query($node, 'CREATE TABLE docs (id serial, body tsvector)');
 query($node, bm25_functions());
 query($node, <<'SQL');
-CREATE TABLE docs (id serial, body tsvector);
 CREATE INDEX docs_idx ON docs USING omenbm25 (body) WITH (pending_list_limit = 64);
 CREATE UNLOGGED TABLE fast (id int, body tsvector);
 INSERT INTO fast SELECT i, 'a' FROM generate_series(1, 10) AS i;
