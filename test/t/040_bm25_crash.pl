@@ -40,7 +40,7 @@ sub check_index
 	is(query($node, "SELECT bm25_problems('docs_idx')"),
 		'', "$name: and whole after vacuum");
 	query($node, "SELECT bm25_merge('docs_idx')");
-	is(query($node, 'SELECT count(*) FROM bm25_differences(15)'),
+	is(query($node, 'SELECT count(*) FROM bm25_differences(6)'),
 		'0', "$name: it ranks as SQL does");
 	return;
 }
