@@ -29,9 +29,6 @@
 #define OMEN_BM25_DEFAULT_PENDING	1024	/* kB */
 #define OMEN_BM25_MIN_PENDING		64
 
-/* Terms that a prefix stands for, at most */
-#define OMEN_BM25_MAX_EXPANSION	1000
-
 /* --- options --- */
 
 typedef struct OmenBm25Options
@@ -151,10 +148,15 @@ extern void omen_bm25_maintain(Relation index);
 extern void omen_bm25_end_maintain(Relation index);
 
 /*
- * A page or segment that was reached from a metapage is another one's now.
- * Callers start anew from the metapage; see omen_text_scan.c.
+ * A page of a segment, or of the pending area with this owner, is another one's
+ * now.  Raises an ERROR of SQLSTATE 40001 if the metapage does not refer to it
+ * any more: callers start anew from there, see omen_text_scan.c.  If it does,
+ * the index is broken, which is another ERROR.
  */
-extern void omen_bm25_report_recycled(Relation index) pg_attribute_noreturn();
+extern void omen_bm25_report_segment(Relation index, uint32 id,
+									 BlockNumber block) pg_attribute_noreturn();
+extern void omen_bm25_report_pending(Relation index, uint32 owner,
+									 BlockNumber block) pg_attribute_noreturn();
 
 /* --- pending area (bm25_pending.c) --- */
 

@@ -374,7 +374,7 @@ load_page(OmenBm25PendingScan *scan)
 	if (!is_lane_page(buffer, kind, scan->owner))
 	{
 		omen_page_release(buffer);
-		omen_bm25_report_recycled(scan->index);
+		omen_bm25_report_pending(scan->index, scan->owner, scan->block);
 	}
 	page = BufferGetPage(buffer);
 	if (scan->closed_only && is_end(scan, page))

@@ -115,7 +115,7 @@ read_header(Relation index, OmenBm25Index *bm25,
 		uint32		n;
 
 		if (!BufferIsValid(buffer))
-			omen_bm25_report_recycled(index);
+			omen_bm25_report_segment(index, entry->id, block);
 		page = BufferGetPage(buffer);
 		part = (OmenBm25SegmentHeaderData *) omen_page_content(page);
 		if (data == NULL)
@@ -192,7 +192,7 @@ omen_bm25_segment_page(Relation index, OmenBm25Index *bm25,
 	buffer = omen_page_read_owned(index, block, kind, segment->data->id, mode,
 								  &bm25->hints);
 	if (!BufferIsValid(buffer))
-		omen_bm25_report_recycled(index);
+		omen_bm25_report_segment(index, segment->data->id, block);
 	return buffer;
 }
 

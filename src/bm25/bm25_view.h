@@ -60,8 +60,8 @@ typedef struct OmenBm25View
 
 /*
  * Distinct lexemes of a query that do not stand under a NOT, in their order.
- * Prefixes are replaced by the lexemes that the indexes have, at most
- * OMEN_BM25_MAX_EXPANSION in all.  Everything in the current memory context.
+ * Prefixes are replaced by the lexemes that the indexes have.  Raises an ERROR
+ * if there are too many.  Everything in the current memory context.
  */
 extern int	omen_bm25_query_terms(TSQuery query, Relation *indexes,
 								  int nindexes, OmenBm25QueryTerm **terms);
