@@ -239,7 +239,7 @@ drop_duplicates(OmenBm25QueryTerm *terms, int n)
 	return kept;
 }
 
-/* The lexemes of an index that begin with a prefix, as long as there is room */
+/* The lexemes of an index that begin with a prefix */
 static void
 expand_prefix(const OmenBm25QueryTerm *prefix, Relation index,
 			  OmenBm25QueryTerm *terms, int *n)
@@ -278,7 +278,7 @@ expand_prefix(const OmenBm25QueryTerm *prefix, Relation index,
 	}
 }
 
-/* Duplicates go when there seems to be no more room */
+/* When there is no more room, duplicates go */
 static void
 add_term(const char *lexeme, int len, OmenBm25QueryTerm *terms, int *n)
 {
