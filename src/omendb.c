@@ -12,6 +12,7 @@
 #include "base/guc.h"
 #include "hnsw/hnsw.h"
 #include "planner/planner.h"
+#include "text/text_kernels.h"
 
 PG_MODULE_MAGIC;
 
@@ -22,6 +23,7 @@ _PG_init(void)
 {
 	omen_distance_init();
 	omen_quant_init_kernels();
+	omen_text_init_kernels();
 	omen_hnsw_init();
 	omen_planner_init();
 	omen_unread_distance_init();
