@@ -208,12 +208,14 @@ omen_topk_begin(OmenTopK *topk, int k, const OmenTopKHit *after)
 int
 omen_topk_run(OmenTopK *topk, OmenTopKHit *hits)
 {
+	topk->searched = 0;
 	for (int i = 0; i < topk->nsegments; i++)
 	{
 		enter_segment(topk, i);
 		topk->lengths_end = 0;
 		omen_topk_search_segment(topk);
 		omen_pool_settle(topk);
+		topk->searched += topk->segment->ndocs;
 	}
 	return omen_pool_finish(topk, hits);
 }

@@ -99,8 +99,12 @@ omen_topk_prime(OmenTopK *topk)
 	int			n = 0;
 
 	topk->nprimed = 0;
-	/* where few are allowed, few of the best are */
+	/*
+	 * Larger segments have brought a threshold that is good enough; where few
+	 * documents are allowed, few of the best are.
+	 */
 	if (topk->k > MAX_PRIME_K ||
+		(topk->nleast == topk->k && topk->searched >= segment->ndocs) ||
 		(segment->allowed != NULL && segment->nallowed < segment->ndocs / 8))
 		return;
 	if (topk->primed_size < room * topk->nactive)

@@ -84,6 +84,7 @@ struct OmenTopK
 	int			npool;
 	OmenScoredDoc	   *pool;			/* documents of the segment to be settled */
 	float		low;			/* documents below need no look */
+	uint64		searched;		/* documents of the segments before */
 
 	/* this segment */
 	int			number;			/* that terms are open for, or -1 */
