@@ -102,6 +102,14 @@ typedef struct OmenBm25Segment
 	OmenBm25SegmentHeaderData *data;	/* with all its runs */
 } OmenBm25Segment;
 
+/* The same as a backend keeps it, with what it has read of the lengths */
+typedef struct OmenBm25KeptSegment
+{
+	OmenBm25Segment segment;
+	uint16	   *lengths;		/* NULL: none */
+	bool	   *loaded;			/* of each page of them */
+} OmenBm25KeptSegment;
+
 /* Where a lane is thought to end */
 typedef struct OmenBm25Tail
 {
@@ -117,7 +125,9 @@ typedef struct OmenBm25Index
 	Oid			relnumber;		/* changes with the file */
 	OmenBufferHints hints;
 	int			nsegments;
-	OmenBm25Segment **segments; /* read so far */
+	OmenBm25KeptSegment *segments;	/* read so far */
+	Size		kept_lengths;	/* bytes of their lengths */
+	uint32		times_forgotten;	/* counts up when they are dropped */
 	OmenTextUnits units;		/* of the metapage; unit 0: not yet read */
 	OmenBm25Tail tail;			/* of the lane this backend appends to */
 } OmenBm25Index;
@@ -248,6 +258,8 @@ typedef struct OmenBm25Docs
 	OmenBm25Index *bm25;
 	const OmenBm25Segment *segment;
 	bool		has_dead;
+	uint32		times_forgotten;	/* for which kept is */
+	int			kept;			/* number among kept segments, or -1 */
 	uint32		length_slice;	/* that "lengths" is the copy of */
 	uint16	   *lengths;
 	uint32		row_page;

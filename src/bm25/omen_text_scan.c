@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
@@ -85,6 +86,7 @@ typedef bool (*ScanStep) (OmenTextScan *scan, void *arg);
 typedef struct Fill
 {
 	TIDBitmap  *bitmap;
+	BlockNumber heap_blocks;	/* that the table has at least */
 	int64		nrows;
 } Fill;
 
@@ -121,8 +123,9 @@ static bool is_unranked(OmenTextScan *scan, int i, uint32 doc);
 static bool find_unranked(OmenTextScan *scan, int i, uint64 *row);
 static bool find_pending_unranked(OmenTextScan *scan, uint64 *row);
 static bool fill_bitmap(OmenTextScan *scan, void *arg);
-static void check_tid(OmenTextScan *scan, const ItemPointerData *tid);
-static int64 fill_segment(OmenTextScan *scan, int i, TIDBitmap *bitmap);
+static void check_tid(OmenTextScan *scan, const Fill *fill,
+					  const ItemPointerData *tid);
+static int64 fill_segment(OmenTextScan *scan, int i, const Fill *fill);
 static bool score_row(OmenTextScan *scan, void *arg);
 
 OmenTextScan *
@@ -172,7 +175,7 @@ omen_text_scan_next(OmenTextScan *scan, ItemPointer tid, double *score)
 int64
 omen_text_scan_bitmap(OmenTextScan *scan, TIDBitmap *bitmap)
 {
-	Fill		fill = {bitmap, 0};
+	Fill		fill = {bitmap};
 
 	retry(scan, fill_bitmap, &fill);
 	return fill.nrows;
@@ -669,7 +672,11 @@ static bool
 fill_bitmap(OmenTextScan *scan, void *arg)
 {
 	Fill	   *fill = arg;
+	Relation	heap = table_open(scan->params.index->rd_index->indrelid, NoLock);
 
+	/* read after the index, so it has all rows that the index refers to */
+	fill->heap_blocks = RelationGetNumberOfBlocks(heap);
+	table_close(heap, NoLock);
 	fill->nrows = 0;
 	for (uint32 i = 0; i < scan->view->npending; i++)
 	{
@@ -679,22 +686,23 @@ fill_bitmap(OmenTextScan *scan, void *arg)
 		if (!doc->matched || !allows_row(scan->params.allow, doc->row))
 			continue;
 		omen_bm25_set_tid(&tid, doc->row);
-		check_tid(scan, &tid);
+		check_tid(scan, fill, &tid);
 		tbm_add_tuples(fill->bitmap, &tid, 1, doc->recheck);
 		fill->nrows++;
 	}
 	for (int i = 0; i < scan->view->nsegments; i++)
-		fill->nrows += fill_segment(scan, i, fill->bitmap);
+		fill->nrows += fill_segment(scan, i, fill);
 	return true;
 }
 
-/* Bitmaps have room for rows that a page may have */
+/* Bitmaps have room for rows that a page may have, and are read ahead of */
 static void
-check_tid(OmenTextScan *scan, const ItemPointerData *tid)
+check_tid(OmenTextScan *scan, const Fill *fill, const ItemPointerData *tid)
 {
 	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
 
-	if (offset == InvalidOffsetNumber || offset > MaxHeapTuplesPerPage)
+	if (ItemPointerGetBlockNumberNoCheck(tid) >= fill->heap_blocks ||
+		offset == InvalidOffsetNumber || offset > MaxHeapTuplesPerPage)
 		omen_page_report_corrupt(scan->params.index, OMEN_BM25_META_BLOCK,
 								 "The index refers to a row that there cannot be.");
 }
@@ -708,7 +716,7 @@ next_allowed(const OmenAllowSet *set, uint32 from, uint32 end)
 }
 
 static int64
-fill_segment(OmenTextScan *scan, int i, TIDBitmap *bitmap)
+fill_segment(OmenTextScan *scan, int i, const Fill *fill)
 {
 	OmenBm25ViewSegment *segment = &scan->view->segments[i];
 	const ScanSegment *mine = &scan->segments[i];
@@ -735,11 +743,11 @@ fill_segment(OmenTextScan *scan, int i, TIDBitmap *bitmap)
 			if (rows == NULL)
 				rows = omen_bm25_docs_rows(&segment->docs, first /
 										   OMEN_BM25_ROWS_PER_PAGE, &nhere);
-			check_tid(scan, &rows[doc - first]);
+			check_tid(scan, fill, &rows[doc - first]);
 			tids[n++] = rows[doc - first];
 		}
 		if (n > 0)
-			tbm_add_tuples(bitmap, tids, n, mine->recheck);
+			tbm_add_tuples(fill->bitmap, tids, n, mine->recheck);
 		nrows += n;
 	}
 	return nrows;
