@@ -1737,3 +1737,63 @@ CREATE FUNCTION omen_estimate_build(dims integer, rows bigint,
 	OUT mapped_memory bigint, OUT seconds float8)
 	AS 'MODULE_PATHNAME', 'omen_estimate_build' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION omen_estimate_build(integer, bigint, text, text, integer, integer, text, integer) IS 'what CREATE INDEX would take';
+
+-- ----------------------------------------------------------------------
+-- one order from several
+-- ----------------------------------------------------------------------
+
+-- Not strict: a branch or an option may be NULL.  Stable, for they depend on
+-- all rows of a table; and a scan that computes them is not parallel.
+
+CREATE FUNCTION omen_fuse_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_fuse_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omen_fuse_support(internal) IS 'tells the planner that ranks need a scan that computes them';
+
+CREATE FUNCTION rrf(branch1 float8, branch2 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_rrf' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION rrf(float8, float8, float8[], integer, integer) IS 'to order by: negative sum of weight / (k + rank) in each branch';
+
+CREATE FUNCTION rrf(branch1 float8, branch2 float8, branch3 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_rrf' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION rrf(float8, float8, float8, float8[], integer, integer) IS 'to order by: negative sum of weight / (k + rank) in each branch';
+
+CREATE FUNCTION rrf(branch1 float8, branch2 float8, branch3 float8, branch4 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_rrf' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION rrf(float8, float8, float8, float8, float8[], integer, integer) IS 'to order by: negative sum of weight / (k + rank) in each branch';
+
+CREATE FUNCTION rrf(branch1 float8, branch2 float8, branch3 float8, branch4 float8, branch5 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_rrf' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION rrf(float8, float8, float8, float8, float8, float8[], integer, integer) IS 'to order by: negative sum of weight / (k + rank) in each branch';
+
+CREATE FUNCTION fuse(branch1 float8, branch2 float8,
+	norm text DEFAULT 'minmax', alpha float8 DEFAULT NULL, weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_fuse' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION fuse(float8, float8, text, float8, float8[], integer) IS 'to order by: negative weighted sum of the normalized values of branches';
+
+CREATE FUNCTION fuse(branch1 float8, branch2 float8, branch3 float8,
+	norm text DEFAULT 'minmax', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_fuse' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION fuse(float8, float8, float8, text, float8[], integer) IS 'to order by: negative weighted sum of the normalized values of branches';
+
+CREATE FUNCTION fuse(branch1 float8, branch2 float8, branch3 float8, branch4 float8,
+	norm text DEFAULT 'minmax', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_fuse' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION fuse(float8, float8, float8, float8, text, float8[], integer) IS 'to order by: negative weighted sum of the normalized values of branches';
+
+CREATE FUNCTION fuse(branch1 float8, branch2 float8, branch3 float8, branch4 float8, branch5 float8,
+	norm text DEFAULT 'minmax', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_fuse' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION fuse(float8, float8, float8, float8, float8, text, float8[], integer) IS 'to order by: negative weighted sum of the normalized values of branches';
+
