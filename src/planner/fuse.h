@@ -114,6 +114,8 @@ extern bool omen_fuse_norm_needs_window(OmenNorm norm);
 typedef struct OmenFuseMatch
 {
 	OmenFuseCall call;
+
+	/* index is NULL if the branch is NULL for all rows */
 	OmenDistanceMatch branches[OMEN_FUSE_MAX_BRANCHES];
 } OmenFuseMatch;
 
@@ -139,7 +141,8 @@ typedef struct OmenFusePath
  */
 typedef struct OmenFusePlanBranch
 {
-	Oid			index;
+	Oid			index;			/* invalid: NULL for all rows, and the rest is
+								 * not there */
 	int			query_arg;
 	Expr	   *query;
 	Expr	   *column;
@@ -226,7 +229,7 @@ typedef enum OmenFuseStop
 
 typedef struct OmenFuseBranch
 {
-	OmenStream *stream;
+	OmenStream *stream;			/* NULL: there is none for any row */
 	ExprState  *query;
 	ExprState  *column;
 	int			query_arg;
@@ -274,6 +277,9 @@ typedef struct OmenFuseScanState
 
 extern const CustomScanMethods omen_fuse_scan_methods;
 extern bool omen_fuse_is_state(const PlanState *state);
+
+/* Has a scan of this branch any row to bring? */
+extern bool omen_fuse_has_rows(const OmenFuseBranch *branch);
 
 /* fuse_exec.c, for fuse_rank.c: is it visible, and does it meet WHERE? */
 extern bool omen_fuse_test_row(OmenFuseScanState *state, int branch,

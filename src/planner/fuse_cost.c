@@ -78,6 +78,8 @@ cost_branch(const RelOptInfo *rel, const OmenFusePath *path,
 {
 	OmenHnswCosts costs;
 
+	if (index == NULL)
+		return 0;
 	omen_hnsw_get_costs(index, &costs);
 	if (path->custom.custom_paths == NIL)
 		return Min(Max(costs.breadth, wanted * OMEN_BREADTH_PER_ROW),

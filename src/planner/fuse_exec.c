@@ -159,6 +159,8 @@ init_branch(OmenFuseScanState *state, const CustomScan *plan, int n)
 	Node	   *op;
 
 	omen_fuse_plan_branch(plan, n, &planned);
+	if (!OidIsValid(planned.index))
+		return;
 	branch->query = ExecInitExpr(planned.query, ps);
 	branch->column = ExecInitExpr(planned.column, ps);
 	branch->query_arg = planned.query_arg;
@@ -194,10 +196,13 @@ open_indexes(OmenFuseScanState *state, const CustomScan *plan, EState *estate)
 
 	for (int i = 0; i < state->nbranches; i++)
 	{
-		OmenStream *stream = omen_vector_stream_create();
+		OmenStream *stream;
 		OmenFusePlanBranch planned;
 
 		omen_fuse_plan_branch(plan, i, &planned);
+		if (!OidIsValid(planned.index))
+			continue;
+		stream = omen_vector_stream_create();
 		stream->index = index_open(planned.index, lock);
 		stream->heap = table;
 		stream->snapshot = estate->es_snapshot;
@@ -316,6 +321,8 @@ start_scan(OmenFuseScanState *state)
 		OmenFuseBranch *branch = &state->branches[i];
 
 		eval_query(state, branch);
+		if (branch->stream == NULL)
+			continue;
 		pgstat_count_index_scan(branch->stream->index);
 		PredicateLockRelation(branch->stream->index, ps->state->es_snapshot);
 	}
@@ -358,22 +365,28 @@ eval_options(OmenFuseScanState *state)
 static void
 eval_query(OmenFuseScanState *state, OmenFuseBranch *branch)
 {
+	ExprContext *context = state->custom.ss.ps.ps_ExprContext;
+	MemoryContext old;
+	Datum		query;
 	bool		isnull;
-	Datum		query = ExecEvalExprSwitchContext(branch->query,
-												  state->custom.ss.ps.ps_ExprContext,
-												  &isnull);
-	MemoryContext old = MemoryContextSwitchTo(state->context);
 
+	branch->has_query = false;
+	if (branch->query == NULL)
+		return;
+	query = ExecEvalExprSwitchContext(branch->query, context, &isnull);
 	branch->has_query = !isnull;
+	old = MemoryContextSwitchTo(state->context);
 	if (!isnull && branch->query_typlen == -1)
 		branch->query_value = PointerGetDatum(PG_DETOAST_DATUM_COPY(query));
 	else if (!isnull)
 		branch->query_value = datumCopy(query, branch->query_typbyval,
 										branch->query_typlen);
+	MemoryContextSwitchTo(old);
+	if (branch->stream == NULL)
+		return;
 	branch->stream->has_query = branch->has_query;
 	branch->stream->query = branch->query_value;
 	branch->stream->is_rest = false;
-	MemoryContextSwitchTo(old);
 }
 
 /* Rows of each branch that are ranked, or expected to be */
@@ -401,13 +414,22 @@ run_bitmap(OmenFuseScanState *state)
 	state->nothing = true;
 	for (int i = 0; i < state->nbranches; i++)
 	{
-		OmenStream *stream = state->branches[i].stream;
+		OmenFuseBranch *branch = &state->branches[i];
 
-		stream->ops->restrict_to(stream, bitmap);
-		state->nothing = state->nothing && stream->ops->is_empty(stream);
+		if (branch->stream == NULL)
+			continue;
+		branch->stream->ops->restrict_to(branch->stream, bitmap);
+		state->nothing = state->nothing && !omen_fuse_has_rows(branch);
 	}
 	tbm_free(bitmap);
 	state->loaded = true;
+}
+
+bool
+omen_fuse_has_rows(const OmenFuseBranch *branch)
+{
+	return branch->stream != NULL &&
+		!branch->stream->ops->is_empty(branch->stream);
 }
 
 /* --- rows --- */
@@ -540,7 +562,12 @@ end_scan(OmenFuseScanState *state)
 	if (state->ranking)
 	{
 		for (int i = 0; i < state->nbranches; i++)
-			state->branches[i].stream->ops->end(state->branches[i].stream);
+		{
+			OmenStream *stream = state->branches[i].stream;
+
+			if (stream)
+				stream->ops->end(stream);
+		}
 	}
 	state->ranking = NULL;
 	ItemPointerSetInvalid(&state->fetched);
@@ -559,7 +586,10 @@ end_node(CustomScanState *custom)
 	end_scan(state);
 	table_index_fetch_end(state->fetch);
 	for (int i = 0; i < state->nbranches; i++)
-		index_close(state->branches[i].stream->index, NoLock);
+	{
+		if (state->branches[i].stream)
+			index_close(state->branches[i].stream->index, NoLock);
+	}
 }
 
 static void

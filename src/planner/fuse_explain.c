@@ -87,6 +87,8 @@ explain_branch(const OmenFuseScanState *state, int n, List *context,
 	OmenFusePlanBranch planned;
 
 	omen_fuse_plan_branch(plan, n, &planned);
+	if (!OidIsValid(planned.index))
+		return;
 	ExplainOpenGroup("Branch", NULL, true, es);
 	if (es->format == EXPLAIN_FORMAT_TEXT)
 	{

@@ -53,11 +53,18 @@ static void find_measures(FunctionCallInfo fcinfo, int nbranches,
 						  OmenFuseScale *scales);
 static void report_unranked(const char *function);
 
+/* Without a branch that ranks rows, all are equal */
 Datum
 omen_rrf(PG_FUNCTION_ARGS)
 {
-	report_unranked("rrf");
-	PG_RETURN_NULL();
+	int			nbranches = count_branches(fcinfo);
+
+	for (int i = 0; i < nbranches; i++)
+	{
+		if (!PG_ARGISNULL(i))
+			report_unranked("rrf");
+	}
+	PG_RETURN_FLOAT8(0);
 }
 
 Datum
@@ -374,7 +381,7 @@ count_branches(FunctionCallInfo fcinfo)
 		   get_fn_expr_argtype(fcinfo->flinfo, n) == FLOAT8OID)
 		n++;
 	if (n < 2 || n > OMEN_FUSE_MAX_BRANCHES)
-		elog(ERROR, "could not determine the branches of fuse()");
+		elog(ERROR, "could not determine the branches of a function that ranks");
 	return n;
 }
 
@@ -391,19 +398,19 @@ find_measures(FunctionCallInfo fcinfo, int nbranches, OmenFuseScale *scales)
 		measures = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
 										  nbranches * sizeof(OmenMeasure));
 		for (int i = 0; i < nbranches; i++)
-		{
 			measures[i] = omen_fuse_measure(list_nth(args, i));
-			if (measures[i] == OMEN_MEASURE_UNKNOWN ||
-				measures[i] == OMEN_MEASURE_TEXT)
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("cannot compute fuse() with norm \"theoretical\" for a single row"),
-						 errdetail("It is not known what values argument %d can have.",
-								   i + 1),
-						 errhint("Order by fuse() with distances of indexed columns, or use norm \"none\".")));
-		}
 		fcinfo->flinfo->fn_extra = measures;
 	}
 	for (int i = 0; i < nbranches; i++)
+	{
 		scales[i].measure = measures[i];
+		if (!PG_ARGISNULL(i) && (measures[i] == OMEN_MEASURE_UNKNOWN ||
+								 measures[i] == OMEN_MEASURE_TEXT))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot compute fuse() with norm \"theoretical\" for a single row"),
+					 errdetail("It is not known what values argument %d can have.",
+							   i + 1),
+					 errhint("Order by fuse() with distances of indexed columns, or use norm \"none\".")));
+	}
 }

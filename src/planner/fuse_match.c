@@ -186,6 +186,11 @@ match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 	bool		found = false;
 	ListCell   *cell;
 
+	/* its query is NULL, and the server has seen it */
+	match->index = NULL;
+	if (IsA(branch, Const) && ((Const *) branch)->constisnull)
+		return true;
+
 	foreach(cell, rel->indexlist)
 	{
 		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);

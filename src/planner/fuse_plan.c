@@ -135,8 +135,17 @@ plan_fuse_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 	for (int i = 0; i < call->nbranches; i++)
 	{
 		const OmenDistanceMatch *branch = &match->branches[i];
-		List	   *args = branch->distance->args;
+		List	   *args;
 
+		if (branch->index == NULL)
+		{
+			indexes = lappend_oid(indexes, InvalidOid);
+			query_args = lappend_int(query_args, 0);
+			scan->custom_exprs = list_concat(scan->custom_exprs,
+											 list_make2(NULL, NULL));
+			continue;
+		}
+		args = branch->distance->args;
 		indexes = lappend_oid(indexes, branch->index->indexoid);
 		query_args = lappend_int(query_args, branch->query_arg);
 		scan->custom_exprs = lappend(scan->custom_exprs,
@@ -166,7 +175,7 @@ form_scan_tuple(RelOptInfo *rel, const OmenFuseMatch *match, List *clauses)
 	ListCell   *cell;
 
 	for (int i = 0; i < call->nbranches; i++)
-		tlist = add_column(tlist, (Expr *) match->branches[i].distance);
+		tlist = add_column(tlist, list_nth(call->expr->args, i));
 
 	exprs = list_make3(rel->reltarget->exprs, clauses, call->expr->args);
 	foreach(cell, pull_var_clause((Node *) exprs,

@@ -174,9 +174,9 @@ start_branches(OmenFuseScanState *state)
 		branch->rank = 0;
 		branch->last = 0;
 		branch->stop = OMEN_FUSE_NOT_STOPPED;
-		if (!stream->has_query || state->options.weights[i] == 0)
+		if (!branch->has_query || state->options.weights[i] == 0)
 			branch->stop = OMEN_FUSE_NO_QUERY;
-		else if (stream->ops->is_empty(stream))
+		else if (!omen_fuse_has_rows(branch))
 			branch->stop = OMEN_FUSE_EXHAUSTED;
 		else
 			stream->ops->begin(stream, state->window);
@@ -301,7 +301,7 @@ start_rest(OmenFuseScanState *state, OmenFuseBranch *branch)
 {
 	OmenStream *stream = branch->stream;
 
-	if (branch->stop == OMEN_FUSE_EXHAUSTED || stream->ops->is_empty(stream))
+	if (branch->stop == OMEN_FUSE_EXHAUSTED || !omen_fuse_has_rows(branch))
 		return false;
 	if (branch->stop == OMEN_FUSE_NO_QUERY && !stream->is_rest)
 	{
