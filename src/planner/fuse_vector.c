@@ -65,7 +65,7 @@ begin_stream(OmenStream *base, int wanted)
 		.query = base->query,
 		.allow = stream->restricted ? &stream->allow.set : NULL,
 		.strategy = omen_guc_filter_strategy(),
-		.ef = omen_guc_ef_search(options.ef_search),
+		.ef = Max(omen_guc_ef_search(options.ef_search), wanted),
 		.k_hint = wanted,
 		.exhaustive = omen_guc_exhaustive(),
 	};
