@@ -50,7 +50,7 @@ $(error no PostgreSQL headers at PG_CONFIG=$(PG_CONFIG): install postgresql-serv
 endif
 include $(PGXS)
 
-src/distance/%.o src/quant/%.o src/graph/graph_build_thin.o: override CFLAGS += -O3
+src/distance/%.o src/quant/%.o src/graph/graph_build_thin.o src/text/text_kernels%.o: override CFLAGS += -O3
 $(OBJS): Makefile .flags
 .flags: FORCE
 	@echo '$(CC) $(COPT) $(PROFILE)' | cmp -s - $@ || echo '$(CC) $(COPT) $(PROFILE)' >$@

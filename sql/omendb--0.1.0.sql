@@ -1683,6 +1683,110 @@ CREATE OPERATOR CLASS array_ops
 COMMENT ON OPERATOR CLASS array_ops USING hnsw IS 'key column of an array of smallint, integer, bigint, text or uuid';
 
 -- ----------------------------------------------------------------------
+-- bm25: queries
+-- ----------------------------------------------------------------------
+
+CREATE TYPE bm25query;
+
+CREATE FUNCTION bm25query_in(cstring) RETURNS bm25query
+	AS 'MODULE_PATHNAME', 'omen_bm25query_in' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25query_in(cstring) IS 'text input of bm25query';
+
+CREATE FUNCTION bm25query_out(bm25query) RETURNS cstring
+	AS 'MODULE_PATHNAME', 'omen_bm25query_out' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25query_out(bm25query) IS 'text output of bm25query';
+
+CREATE FUNCTION bm25query_recv(internal) RETURNS bm25query
+	AS 'MODULE_PATHNAME', 'omen_bm25query_recv' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25query_recv(internal) IS 'binary input of bm25query';
+
+CREATE FUNCTION bm25query_send(bm25query) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'omen_bm25query_send' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25query_send(bm25query) IS 'binary output of bm25query';
+
+CREATE TYPE bm25query (
+	INPUT = bm25query_in, OUTPUT = bm25query_out,
+	RECEIVE = bm25query_recv, SEND = bm25query_send,
+	STORAGE = extended);
+COMMENT ON TYPE bm25query IS 'what to rank documents by: a tsquery, an index with its statistics, and parameters';
+
+-- index, k1 and b may be NULL: the index that ranks, and its own values
+CREATE FUNCTION to_bm25query(query tsquery, index regclass DEFAULT NULL,
+	k1 float8 DEFAULT NULL, b float8 DEFAULT NULL) RETURNS bm25query
+	AS 'MODULE_PATHNAME', 'omen_to_bm25query' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION to_bm25query(tsquery, regclass, float8, float8) IS 'a query to rank by, with parameters';
+
+CREATE FUNCTION bm25query_bind(tsquery, oid) RETURNS bm25query
+	AS 'MODULE_PATHNAME', 'omen_bm25query_bind_tsquery' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25query_bind(tsquery, oid) IS 'used by the planner: ranks by the statistics of an index';
+
+CREATE FUNCTION bm25query_bind(bm25query, oid) RETURNS bm25query
+	AS 'MODULE_PATHNAME', 'omen_bm25query_bind' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25query_bind(bm25query, oid) IS 'used by the planner: ranks by the statistics of an index, unless another one is named';
+
+-- ----------------------------------------------------------------------
+-- bm25: ranking
+-- ----------------------------------------------------------------------
+
+CREATE FUNCTION omen_bm25_bind_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_bm25_bind_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omen_bm25_bind_support(internal) IS 'tells the planner which index a ranking is by';
+
+-- They read an index, so they are STABLE; a score costs looking up each lexeme.
+CREATE FUNCTION bm25_distance(tsvector, tsquery) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_bm25_distance_unbound' LANGUAGE C STABLE STRICT PARALLEL SAFE
+	COST 100 SUPPORT omen_bm25_bind_support;
+COMMENT ON FUNCTION bm25_distance(tsvector, tsquery) IS 'implementation of the <@> operator';
+
+CREATE FUNCTION bm25_distance(tsvector, bm25query) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_bm25_distance' LANGUAGE C STABLE STRICT PARALLEL SAFE
+	COST 100 SUPPORT omen_bm25_bind_support;
+COMMENT ON FUNCTION bm25_distance(tsvector, bm25query) IS 'implementation of the <@> operator';
+
+CREATE OPERATOR <@> (
+	LEFTARG = tsvector, RIGHTARG = tsquery, FUNCTION = bm25_distance);
+COMMENT ON OPERATOR <@> (tsvector, tsquery) IS 'negative BM25 score: the best document has the least';
+
+CREATE OPERATOR <@> (
+	LEFTARG = tsvector, RIGHTARG = bm25query, FUNCTION = bm25_distance);
+COMMENT ON OPERATOR <@> (tsvector, bm25query) IS 'negative BM25 score: the best document has the least';
+
+CREATE FUNCTION bm25_doc_length(tsvector) RETURNS integer
+	AS 'MODULE_PATHNAME', 'omen_bm25_doc_length_sql' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25_doc_length(tsvector) IS 'length of a document as BM25 has it: its positions';
+
+CREATE TYPE bm25stats AS (
+	documents float8, average_length float8, lexemes text[], frequencies float8[]);
+COMMENT ON TYPE bm25stats IS 'what a BM25 score depends on besides the document: how many documents there are, how long they are, how many have each lexeme';
+
+CREATE FUNCTION bm25_stats_for(index regclass, query tsquery) RETURNS bm25stats
+	AS 'MODULE_PATHNAME', 'omen_bm25_stats_for' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25_stats_for(regclass, tsquery) IS 'what an index knows of the lexemes of a query';
+
+CREATE FUNCTION bm25_score(document tsvector, query tsquery, stats bm25stats,
+	k1 float8 DEFAULT 1.2, b float8 DEFAULT 0.75) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_bm25_score' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25_score(tsvector, tsquery, bm25stats, float8, float8) IS 'BM25 score by given statistics';
+
+-- ----------------------------------------------------------------------
+-- bm25: access method
+-- ----------------------------------------------------------------------
+
+CREATE FUNCTION omenbm25handler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME', 'omen_bm25_handler' LANGUAGE C;
+COMMENT ON FUNCTION omenbm25handler(internal) IS 'handler of the access method omenbm25';
+
+CREATE ACCESS METHOD omenbm25 TYPE INDEX HANDLER omenbm25handler;
+COMMENT ON ACCESS METHOD omenbm25 IS 'full-text search ranked by BM25';
+
+CREATE OPERATOR CLASS tsvector_bm25_ops
+	DEFAULT FOR TYPE tsvector USING omenbm25 AS
+	OPERATOR 1 @@ (tsvector, tsquery),
+	OPERATOR 2 <@> (tsvector, tsquery) FOR ORDER BY float_ops,
+	OPERATOR 2 <@> (tsvector, bm25query) FOR ORDER BY float_ops;
+COMMENT ON OPERATOR CLASS tsvector_bm25_ops USING omenbm25 IS 'lexemes of tsvector';
+
+-- ----------------------------------------------------------------------
 -- analytics: checks of an index
 -- ----------------------------------------------------------------------
 

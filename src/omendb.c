@@ -10,8 +10,10 @@
 #include "fmgr.h"
 
 #include "base/guc.h"
+#include "bm25/bm25.h"
 #include "hnsw/hnsw.h"
 #include "planner/planner.h"
+#include "text/text_kernels.h"
 
 PG_MODULE_MAGIC;
 
@@ -22,7 +24,9 @@ _PG_init(void)
 {
 	omen_distance_init();
 	omen_quant_init_kernels();
+	omen_text_init_kernels();
 	omen_hnsw_init();
+	omen_bm25_init();
 	omen_planner_init();
 	omen_unread_distance_init();
 	omen_replaced_row_init();

@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.." || exit 2
 export LC_ALL=C
 
 declare -A rank=(
-	[base]=0 [distance]=1 [types]=2 [quant]=2 [storage]=3 [graph]=3 [gpu]=3
+	[base]=0 [distance]=1 [types]=2 [quant]=2 [storage]=3 [graph]=3 [text]=3 [gpu]=3
 	[hnsw]=4 [bm25]=4 [planner]=5 [analytics]=6
 )
 top_rank=7

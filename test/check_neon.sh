@@ -1,7 +1,7 @@
 #!/bin/bash
 #
 # Test the NEON kernels on a machine that has none: cross-compile the unit
-# tests of distances and codes for arm64 and run them under emulation, each
+# tests of distances, codes and postings for arm64 and run them under emulation, each
 # kernel against the plain C one.  Needs a PostgreSQL with headers, and as root
 # installs Debian's cross compiler and emulator.
 #
@@ -9,7 +9,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-tests="test_distance test_quant"
+tests="test_distance test_quant test_posting"
 compiler=aarch64-linux-gnu-gcc
 
 missing=

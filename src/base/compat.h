@@ -23,6 +23,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
 #include "optimizer/planner.h"
+#include "storage/buffile.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
@@ -107,6 +108,42 @@ omen_compat_extend(Relation rel, ForkNumber fork)
 		UnlockRelationForExtension(rel, ExclusiveLock);
 	return buffer;
 #endif
+}
+
+/*
+ * Zero pages at the end of the main fork, at most npages and 64; returns the
+ * first one's block and in *got how many there are.
+ */
+static inline BlockNumber
+omen_compat_extend_by(Relation rel, uint32 npages, uint32 *got)
+{
+	BlockNumber first = InvalidBlockNumber;
+#if PG_VERSION_NUM >= 160000
+	Buffer		buffers[64];
+
+	first = ExtendBufferedRelBy(BMR_REL(rel), MAIN_FORKNUM, NULL, 0,
+								Min(npages, lengthof(buffers)), buffers, got);
+	for (uint32 i = 0; i < *got; i++)
+		ReleaseBuffer(buffers[i]);
+#else
+	bool		lock = !RELATION_IS_LOCAL(rel);
+
+	*got = Min(npages, 64);
+	if (lock)
+		LockRelationForExtension(rel, ExclusiveLock);
+	for (uint32 i = 0; i < *got; i++)
+	{
+		Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW,
+												RBM_NORMAL, NULL);
+
+		if (i == 0)
+			first = BufferGetBlockNumber(buffer);
+		ReleaseBuffer(buffer);
+	}
+	if (lock)
+		UnlockRelationForExtension(rel, ExclusiveLock);
+#endif
+	return first;
 }
 
 /* Make a fork that no one else knows of nblocks long, past the buffers */
@@ -259,6 +296,26 @@ omen_compat_set_am_flags(IndexAmRoutine *routine)
 	routine->amcanhash = false;
 	routine->amconsistentequality = false;
 	routine->amconsistentordering = false;
+#endif
+}
+
+/* An access method whose builds do not use parallel workers */
+static inline void
+omen_compat_set_serial_build(IndexAmRoutine *routine)
+{
+#if PG_VERSION_NUM >= 170000
+	routine->amcanbuildparallel = false;
+#endif
+}
+
+/* Read from a temporary file, up to its end; returns how many bytes */
+static inline size_t
+omen_compat_read_some(BufFile *file, void *to, size_t size)
+{
+#if PG_VERSION_NUM >= 160000
+	return BufFileReadMaybeEOF(file, to, size, true);
+#else
+	return BufFileRead(file, to, size);
 #endif
 }
 

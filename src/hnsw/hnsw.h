@@ -326,7 +326,6 @@ extern void omen_hnsw_record_space(Relation index, OmenHnswIndex *hnsw,
 extern BlockNumber omen_hnsw_write_chain(Relation index, OmenHnswIndex *hnsw,
 										 uint32 owner, const uint8 *rest,
 										 Size size);
-extern Buffer omen_hnsw_find_free_page(Relation index);
 
 /* hnsw_scan.c */
 

@@ -3,7 +3,7 @@
  * hnsw_alloc.c
  *	  Room for slots, chains, and pages of other kinds.
  *
- * The free space map knows two kinds of pages: FREE pages (SPACE_PAGE) and
+ * The free space map knows two kinds of pages: FREE pages (storage/page.c) and
  * NODE pages with a free slot (SPACE_SLOT).  It is only a hint; what a page
  * really holds is checked under its lock.
  *
@@ -17,11 +17,9 @@
 #include "hnsw/hnsw.h"
 
 #define SPACE_SLOT	(BLCKSZ / 2)
-#define SPACE_PAGE	(BLCKSZ - 32)
 
 /* Leave some slack: the map rounds what it stores down, requests up */
 #define WANT_SLOT	(BLCKSZ / 4)
-#define WANT_PAGE	(BLCKSZ - 256)
 
 static Buffer find_slot(Relation index, OmenHnswIndex *hnsw, int *position);
 static Buffer try_block(Relation index, OmenHnswIndex *hnsw,
@@ -142,7 +140,7 @@ omen_hnsw_record_space(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
 					   int used)
 {
 	if (used < 0)
-		RecordPageWithFreeSpace(index, block, SPACE_PAGE);
+		omen_page_record_free(index, block);
 	else if (used < hnsw->layout.slots_per_page)
 		RecordPageWithFreeSpace(index, block, SPACE_SLOT);
 	else
@@ -164,7 +162,7 @@ omen_hnsw_write_chain(Relation index, OmenHnswIndex *hnsw, uint32 owner,
 	while (npages-- > 0)
 	{
 		OmenPageEdit edit;
-		Buffer		buffer = omen_hnsw_find_free_page(index);
+		Buffer		buffer = omen_page_find_free(index);
 		Page		page;
 		Size		from = npages * OMEN_PAGE_CONTENT;
 
@@ -215,28 +213,4 @@ try_block(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
 	}
 	omen_page_release(buffer);
 	return InvalidBuffer;
-}
-
-/*
- * A FREE or new page, exclusively locked.  The caller may hold the lock of a
- * page that it is going to put a node on, which may have been FREE too and be
- * found again here, by us or by others: so nobody waits.
- */
-Buffer
-omen_hnsw_find_free_page(Relation index)
-{
-	BlockNumber block = GetPageWithFreeSpace(index, WANT_PAGE);
-
-	while (BlockNumberIsValid(block))
-	{
-		if (block < RelationGetNumberOfBlocks(index))
-		{
-			Buffer		buffer = omen_page_try_free(index, block);
-
-			if (BufferIsValid(buffer))
-				return buffer;
-		}
-		block = RecordAndGetPageWithFreeSpace(index, block, 0, WANT_PAGE);
-	}
-	return omen_page_extend(index, MAIN_FORKNUM);
 }

@@ -243,7 +243,7 @@ add_page(Relation index, BlockNumber parent, int level, uint32 number)
 
 	if (block == NO_PAGE)
 	{
-		Buffer		child = omen_hnsw_find_free_page(index);
+		Buffer		child = omen_page_find_free(index);
 		OmenPageEdit edit;
 		Page		page;
 

@@ -27,6 +27,7 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
 
+#include "bm25/bm25.h"
 #include "hnsw/hnsw.h"
 #include "planner/filter.h"
 #include "planner/planner.h"
@@ -140,7 +141,8 @@ static bool
 is_ours(Oid index)
 {
 	Relation	relation = index_open(index, NoLock);
-	bool		ours = relation->rd_indam->amgettuple == omen_hnsw_gettuple;
+	bool		ours = relation->rd_indam->amgettuple == omen_hnsw_gettuple ||
+		relation->rd_indam->amgettuple == omen_bm25_gettuple;
 
 	index_close(relation, NoLock);
 	return ours;

@@ -11,6 +11,8 @@
 #include "executor/instrument.h"
 #include "pgstat.h"
 #include "storage/buf_internals.h"
+#include "storage/freespace.h"
+#include "storage/indexfsm.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/spccache.h"
@@ -20,6 +22,13 @@
 
 /* One hinted read in so many takes the ordinary path, see OmenBufferHints */
 #define HINT_REFRESH	32
+
+/*
+ * What the free space map says of a FREE page, and what is asked for: with some
+ * slack, as it rounds what it stores down and requests up.
+ */
+#define SPACE_PAGE	(BLCKSZ - 32)
+#define WANT_PAGE	(BLCKSZ - 256)
 
 uint64		omen_page_reads = 0;
 
@@ -79,6 +88,23 @@ omen_page_read_hinted(Relation index, BlockNumber block, OmenPageKind kind,
 	LockBuffer(buffer, mode);
 	check_page(index, buffer, kind);
 	return buffer;
+}
+
+Buffer
+omen_page_read_owned(Relation index, BlockNumber block, OmenPageKind kind,
+					 uint32 owner, OmenLockMode mode, OmenBufferHints *hints)
+{
+	Buffer		buffer = read_by_hint(index, block, hints);
+	OmenPageOpaque opaque;
+
+	if (lock_any(index, buffer, mode) == kind)
+	{
+		opaque = omen_page_opaque(BufferGetPage(buffer));
+		if (opaque->owner == owner)
+			return buffer;
+	}
+	UnlockReleaseBuffer(buffer);
+	return InvalidBuffer;
 }
 
 Buffer
@@ -160,6 +186,37 @@ Buffer
 omen_page_extend(Relation index, ForkNumber fork)
 {
 	return omen_compat_extend(index, fork);
+}
+
+BlockNumber
+omen_page_extend_by(Relation index, uint32 npages, uint32 *got)
+{
+	return omen_compat_extend_by(index, npages, got);
+}
+
+Buffer
+omen_page_find_free(Relation index)
+{
+	BlockNumber block = GetPageWithFreeSpace(index, WANT_PAGE);
+
+	while (BlockNumberIsValid(block))
+	{
+		if (block < RelationGetNumberOfBlocks(index))
+		{
+			Buffer		buffer = omen_page_try_free(index, block);
+
+			if (BufferIsValid(buffer))
+				return buffer;
+		}
+		block = RecordAndGetPageWithFreeSpace(index, block, 0, WANT_PAGE);
+	}
+	return omen_page_extend(index, MAIN_FORKNUM);
+}
+
+void
+omen_page_record_free(Relation index, BlockNumber block)
+{
+	RecordPageWithFreeSpace(index, block, SPACE_PAGE);
 }
 
 void

@@ -39,10 +39,17 @@ typedef enum OmenPageKind
 	OMEN_PAGE_TIDDIR,			/* directory of leaves */
 	OMEN_PAGE_TIDROOT,			/* directory of directories */
 	OMEN_PAGE_KEYS,				/* one key of consecutive nodes */
-	OMEN_PAGE_CODES				/* range codes of consecutive nodes */
+	OMEN_PAGE_CODES,			/* range codes of consecutive nodes */
+	OMEN_PAGE_PENDING,			/* documents not yet in a segment */
+	OMEN_PAGE_SEGMENT,			/* what a segment is made of */
+	OMEN_PAGE_TERMS,			/* dictionary of a segment */
+	OMEN_PAGE_POSTINGS,			/* documents of its terms */
+	OMEN_PAGE_LENGTHS,			/* lengths of its documents */
+	OMEN_PAGE_ROWS,				/* TIDs of its documents */
+	OMEN_PAGE_ALIVE				/* which of its documents live */
 } OmenPageKind;
 
-#define OMEN_PAGE_LAST_KIND		OMEN_PAGE_CODES
+#define OMEN_PAGE_LAST_KIND		OMEN_PAGE_ALIVE
 
 #define OMEN_PAGE_ID			0x4F4D	/* "OM", tells our pages from others */
 #define OMEN_PAGE_FORMAT		1
@@ -55,8 +62,10 @@ typedef struct OmenPageOpaqueData
 	uint32		generation;		/* raised whenever the page gets a new use */
 	BlockNumber next;			/* next page of a list, or invalid */
 	uint32		owner;			/* CHAIN: number of the node it belongs to;
-								 * TID map: number of the page in its level */
-	uint16		used;			/* NODE: slots in use */
+								 * TID map: number of the page in its level;
+								 * segments: number of the segment; PENDING:
+								 * place in its lane */
+	uint16		used;			/* NODE: slots in use; PENDING: documents */
 	uint16		unused;
 	uint16		unused2;
 	uint16		page_id;		/* OMEN_PAGE_ID, last two bytes of the page */
@@ -121,6 +130,13 @@ extern Buffer omen_page_read(Relation index, BlockNumber block,
 extern Buffer omen_page_read_hinted(Relation index, BlockNumber block,
 									OmenPageKind kind, OmenLockMode mode,
 									OmenBufferHints *hints);
+/*
+ * The same of a page that may have got another use: InvalidBuffer unless it is
+ * of this kind and owner.
+ */
+extern Buffer omen_page_read_owned(Relation index, BlockNumber block,
+								   OmenPageKind kind, uint32 owner,
+								   OmenLockMode mode, OmenBufferHints *hints);
 extern Buffer omen_page_read_any(Relation index, BlockNumber block,
 								 OmenLockMode mode,
 								 BufferAccessStrategy strategy,
@@ -145,6 +161,23 @@ extern void omen_page_lock(Buffer buffer, OmenLockMode mode);
  * For the caller to initialize in an edit (wal.h).
  */
 extern Buffer omen_page_extend(Relation index, ForkNumber fork);
+
+/*
+ * Up to npages pages of zeros at the end of the relation's main fork, one after
+ * the other: returns the first one, in *got how many.  Nobody else knows them.
+ */
+extern BlockNumber omen_page_extend_by(Relation index, uint32 npages,
+									   uint32 *got);
+
+/*
+ * A FREE or new page, exclusively locked: one that the free space map knows
+ * of, else a new one.  The caller may hold the lock of a page that may have
+ * been FREE too and be found again here, by us or by others: so nobody waits.
+ */
+extern Buffer omen_page_find_free(Relation index);
+
+/* Tell the free space map of a FREE page */
+extern void omen_page_record_free(Relation index, BlockNumber block);
 
 /*
  * All blocks below nblocks in their order, each like omen_page_read_any() has

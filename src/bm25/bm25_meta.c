@@ -1,0 +1,213 @@
+/*-------------------------------------------------------------------------
+ *
+ * bm25_meta.c
+ *	  An index as a whole: its metapage, what a backend keeps of it, and the
+ *	  lock of those who reorganize it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "bm25/bm25.h"
+
+/* Name by which the kept context is found again below rd_indexcxt */
+#define KEPT_CONTEXT	"omenbm25 index"
+
+static OmenBm25Index *find_kept(Relation index);
+static OmenBm25Index *make_kept(Relation index);
+static void init_meta(OmenBm25MetaPage meta, Relation index);
+
+/*
+ * The index as this backend keeps it.  rd_amcache only holds a pointer: see
+ * omen_hnsw_open().
+ */
+OmenBm25Index *
+omen_bm25_open(Relation index)
+{
+	OmenBm25Index *bm25;
+
+	if (index->rd_amcache == NULL)
+	{
+		bm25 = find_kept(index);
+		if (bm25 == NULL)
+			bm25 = make_kept(index);
+		index->rd_amcache = MemoryContextAlloc(index->rd_indexcxt,
+											   sizeof(OmenBm25Index *));
+		*(OmenBm25Index **) index->rd_amcache = bm25;
+	}
+	bm25 = *(OmenBm25Index **) index->rd_amcache;
+	if (bm25->relnumber != omen_compat_relnumber(index))
+	{
+		/* a new file can only come under a lock that excludes scans */
+		MemoryContextDelete(bm25->context);
+		pfree(index->rd_amcache);
+		index->rd_amcache = NULL;
+		return omen_bm25_open(index);
+	}
+	return bm25;
+}
+
+void
+omen_bm25_forget(Relation index)
+{
+	OmenBm25Index *bm25 = find_kept(index);
+
+	if (bm25 == NULL)
+		return;
+	MemoryContextDelete(bm25->context);
+	if (index->rd_amcache)
+		pfree(index->rd_amcache);
+	index->rd_amcache = NULL;
+}
+
+void
+omen_bm25_read_meta(Relation index, OmenBm25MetaPageData *meta)
+{
+	Buffer		buffer = omen_page_read(index, OMEN_BM25_META_BLOCK,
+										OMEN_PAGE_META, OMEN_LOCK_SHARE);
+
+	memcpy(meta, omen_page_content(BufferGetPage(buffer)), sizeof(*meta));
+	omen_page_release(buffer);
+	omen_bm25_check_meta(index, meta);
+}
+
+OmenTextUnits
+omen_bm25_stored_units(Relation index, OmenBm25Index *bm25)
+{
+	if (bm25->units.unit == 0)
+	{
+		OmenBm25MetaPageData meta;
+
+		omen_bm25_read_meta(index, &meta);
+		bm25->units = meta.units;
+	}
+	return bm25->units;
+}
+
+void
+omen_bm25_check_meta(Relation index, const OmenBm25MetaPageData *meta)
+{
+	if (meta->magic != OMEN_BM25_MAGIC)
+		omen_page_report_corrupt(index, OMEN_BM25_META_BLOCK,
+								 "The metapage lacks its magic number.");
+	if (meta->version != OMEN_BM25_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("index \"%s\" has format version %u, this version of omendb reads %u",
+						RelationGetRelationName(index), meta->version,
+						OMEN_BM25_VERSION),
+				 errhint("Rebuild it with REINDEX INDEX %s.",
+						 RelationGetRelationName(index))));
+	if (meta->nsegments > OMEN_BM25_MAX_SEGMENTS ||
+		meta->nextents > OMEN_BM25_MAX_EXTENTS || meta->units.unit == 0)
+		omen_page_report_corrupt(index, OMEN_BM25_META_BLOCK,
+								 "The metapage describes an impossible index.");
+}
+
+void
+omen_bm25_write_empty(Relation index, ForkNumber fork)
+{
+	OmenBulkWriter *writer;
+	Page		page;
+
+	omen_bulk_extend(index, fork, 1 + OMEN_BM25_LANES);
+	writer = omen_bulk_begin(index, fork);
+	page = omen_bulk_page(writer, OMEN_BM25_META_BLOCK);
+	omen_page_init(page, OMEN_PAGE_META, 0);
+	init_meta((OmenBm25MetaPage) omen_page_content(page), index);
+	for (int i = 0; i < OMEN_BM25_LANES; i++)
+	{
+		page = omen_bulk_page(writer, OMEN_BM25_META_BLOCK + 1 + i);
+		omen_page_init(page, OMEN_PAGE_PENDING, 0);
+		omen_page_opaque(page)->owner = OMEN_BM25_OWNER_STEP + i;
+		((PageHeader) page)->pd_lower = MAXALIGN(SizeOfPageHeaderData);
+	}
+	omen_bulk_finish(writer);
+	omen_bulk_sync(index, fork);
+}
+
+bool
+omen_bm25_try_maintain(Relation index)
+{
+	return ConditionalLockPage(index, OMEN_BM25_META_BLOCK, ExclusiveLock);
+}
+
+void
+omen_bm25_maintain(Relation index)
+{
+	LockPage(index, OMEN_BM25_META_BLOCK, ExclusiveLock);
+}
+
+void
+omen_bm25_end_maintain(Relation index)
+{
+	UnlockPage(index, OMEN_BM25_META_BLOCK, ExclusiveLock);
+}
+
+void
+omen_bm25_report_recycled(Relation index)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("a part of index \"%s\" was replaced while it was read",
+					RelationGetRelationName(index)),
+			 errhint("Repeat the query.")));
+}
+
+static OmenBm25Index *
+find_kept(Relation index)
+{
+	for (MemoryContext child = index->rd_indexcxt->firstchild; child != NULL;
+		 child = child->nextchild)
+	{
+		if (strcmp(child->name, KEPT_CONTEXT) == 0)
+			return (OmenBm25Index *) child->ident;
+	}
+	return NULL;
+}
+
+static OmenBm25Index *
+make_kept(Relation index)
+{
+	MemoryContext context = AllocSetContextCreate(index->rd_indexcxt,
+												  KEPT_CONTEXT,
+												  ALLOCSET_SMALL_SIZES);
+	OmenBm25Index *bm25 = MemoryContextAllocZero(context,
+												 sizeof(OmenBm25Index));
+
+	bm25->context = context;
+	bm25->relnumber = omen_compat_relnumber(index);
+	bm25->tail.lane = MyProcPid % OMEN_BM25_LANES;
+	bm25->tail.block = InvalidBlockNumber;
+	omen_page_hints_init(&bm25->hints, context);
+
+	/* found again through this; views of memory contexts print it as text */
+	strlcpy(bm25->name, RelationGetRelationName(index), NAMEDATALEN);
+	StaticAssertStmt(offsetof(OmenBm25Index, name) == 0,
+					 "the identifier of the context is the index");
+	MemoryContextSetIdentifier(context, bm25->name);
+	return bm25;
+}
+
+static void
+init_meta(OmenBm25MetaPage meta, Relation index)
+{
+	memset(meta, 0, sizeof(*meta));
+	meta->magic = OMEN_BM25_MAGIC;
+	meta->version = OMEN_BM25_VERSION;
+	meta->units = omen_bm25_units(index);
+	meta->next_segment = 1;
+	for (int i = 0; i < OMEN_BM25_LANES; i++)
+	{
+		OmenBm25LaneData *lane = &meta->lanes[i];
+
+		lane->head = lane->tail = OMEN_BM25_META_BLOCK + 1 + i;
+		lane->head_owner = lane->tail_owner = OMEN_BM25_OWNER_STEP + i;
+		lane->npages = 1;
+	}
+}

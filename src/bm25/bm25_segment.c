@@ -1,0 +1,378 @@
+/*-------------------------------------------------------------------------
+ *
+ * bm25_segment.c
+ *	  Reading segments: what they are made of, and their documents.
+ *
+ * NOTES
+ *	  A segment does not change once it is published, but for the bits of dead
+ *	  documents.  When it has been merged into another its pages get other
+ *	  owners, perhaps while somebody reads it: so every page is checked under
+ *	  its lock (B1), and what is needed of it is copied.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "bm25/bm25.h"
+
+static OmenBm25Segment *load_segment(Relation index, OmenBm25Index *bm25,
+									 const OmenBm25SegmentEntryData *entry);
+static OmenBm25Segment *copy_segment(const OmenBm25Segment *segment,
+									 MemoryContext context);
+static OmenBm25SegmentHeaderData *read_header(Relation index,
+											  OmenBm25Index *bm25,
+											  const OmenBm25SegmentEntryData *entry);
+static bool is_header_valid(const OmenBm25SegmentHeaderData *data,
+							const OmenBm25SegmentEntryData *entry);
+static void forget_segments(OmenBm25Index *bm25);
+static void copy_page(OmenBm25Docs *docs, uint32 page, OmenPageKind kind,
+					  void *to);
+static const uint16 *get_lengths(void *docs, uint32 doc, uint32 *first,
+								 uint32 *end);
+static uint32 get_long_length(void *docs, uint32 doc);
+static bool is_live(void *docs, uint32 doc);
+static uint64 get_row(void *docs, uint32 doc);
+
+const OmenDocOps omen_bm25_doc_ops = {
+	.lengths = get_lengths,
+	.long_length = get_long_length,
+	.live = is_live,
+	.row = get_row,
+};
+
+/* Segments that a backend keeps before it forgets them */
+#define MAX_KEPT	(2 * OMEN_BM25_MAX_SEGMENTS)
+
+OmenBm25Segment *
+omen_bm25_find_segment(Relation index, OmenBm25Index *bm25,
+					   const OmenBm25SegmentEntryData *entry)
+{
+	for (int i = 0; i < bm25->nsegments; i++)
+	{
+		if (bm25->segments[i]->data->id == entry->id)
+			return copy_segment(bm25->segments[i], CurrentMemoryContext);
+	}
+	return load_segment(index, bm25, entry);
+}
+
+/* Read a segment's description, and keep it */
+static OmenBm25Segment *
+load_segment(Relation index, OmenBm25Index *bm25,
+			 const OmenBm25SegmentEntryData *entry)
+{
+	OmenBm25Segment *segment = palloc(sizeof(*segment));
+
+	segment->data = read_header(index, bm25, entry);
+	segment->header = entry->header;
+	if (bm25->segments == NULL)
+		bm25->segments = MemoryContextAlloc(bm25->context,
+											MAX_KEPT * sizeof(*bm25->segments));
+	if (bm25->nsegments == MAX_KEPT)
+		forget_segments(bm25);
+	bm25->segments[bm25->nsegments] = copy_segment(segment, bm25->context);
+	bm25->nsegments++;
+	return segment;
+}
+
+static OmenBm25Segment *
+copy_segment(const OmenBm25Segment *segment, MemoryContext context)
+{
+	Size		size = offsetof(OmenBm25SegmentHeaderData, runs) +
+		segment->data->nruns * sizeof(OmenBm25RunData);
+	OmenBm25Segment *copy = MemoryContextAlloc(context, sizeof(*copy));
+
+	copy->header = segment->header;
+	copy->data = MemoryContextAlloc(context, size);
+	memcpy(copy->data, segment->data, size);
+	return copy;
+}
+
+/* The header with all its runs, palloc'd */
+static OmenBm25SegmentHeaderData *
+read_header(Relation index, OmenBm25Index *bm25,
+			const OmenBm25SegmentEntryData *entry)
+{
+	OmenBm25SegmentHeaderData *data = NULL;
+	BlockNumber block = entry->header;
+	uint32		nruns = 0;
+
+	do
+	{
+		Buffer		buffer = omen_page_read_owned(index, block,
+												  OMEN_PAGE_SEGMENT, entry->id,
+												  OMEN_LOCK_SHARE,
+												  &bm25->hints);
+		Page		page;
+		OmenBm25SegmentHeaderData *part;
+		uint32		n;
+
+		if (!BufferIsValid(buffer))
+			omen_bm25_report_recycled(index);
+		page = BufferGetPage(buffer);
+		part = (OmenBm25SegmentHeaderData *) omen_page_content(page);
+		if (data == NULL)
+		{
+			if (!is_header_valid(part, entry))
+				omen_page_report_corrupt(index, block,
+										 "The description of a segment is impossible.");
+			data = palloc(offsetof(OmenBm25SegmentHeaderData, runs) +
+						  part->nruns * sizeof(OmenBm25RunData));
+			memcpy(data, part, offsetof(OmenBm25SegmentHeaderData, runs));
+		}
+		n = Min(data->nruns - nruns, OMEN_BM25_RUNS_PER_PAGE);
+		memcpy(data->runs + nruns, part->runs, n * sizeof(OmenBm25RunData));
+		nruns += n;
+		block = omen_page_opaque(page)->next;
+		omen_page_release(buffer);
+	} while (nruns < data->nruns && BlockNumberIsValid(block));
+
+	if (nruns < data->nruns)
+		omen_page_report_corrupt(index, entry->header,
+								 "The list of a segment's pages ends early.");
+	return data;
+}
+
+static bool
+is_header_valid(const OmenBm25SegmentHeaderData *data,
+				const OmenBm25SegmentEntryData *entry)
+{
+	return data->id == entry->id && data->ndocs == entry->ndocs &&
+		data->ndocs > 0 && data->ndocs <= OMEN_MAX_DOC &&
+		data->nruns > 0 && data->nruns <= data->npages &&
+		data->dict_root < data->npages && data->dict_first < data->npages &&
+		data->lengths < data->npages && data->long_lengths < data->npages &&
+		data->rows < data->npages && data->alive < data->npages;
+}
+
+static void
+forget_segments(OmenBm25Index *bm25)
+{
+	for (int i = 0; i < bm25->nsegments; i++)
+	{
+		pfree(bm25->segments[i]->data);
+		pfree(bm25->segments[i]);
+	}
+	bm25->nsegments = 0;
+}
+
+BlockNumber
+omen_bm25_segment_block(const OmenBm25Segment *segment, uint32 page)
+{
+	const OmenBm25SegmentHeaderData *data = segment->data;
+
+	/* seldom more than a few */
+	for (uint32 i = 0; i < data->nruns; i++)
+	{
+		if (page < data->runs[i].npages)
+			return data->runs[i].start + page;
+		page -= data->runs[i].npages;
+	}
+	return InvalidBlockNumber;
+}
+
+Buffer
+omen_bm25_segment_page(Relation index, OmenBm25Index *bm25,
+					   const OmenBm25Segment *segment, uint32 page,
+					   OmenPageKind kind, OmenLockMode mode)
+{
+	BlockNumber block = omen_bm25_segment_block(segment, page);
+	Buffer		buffer;
+
+	if (!BlockNumberIsValid(block))
+		omen_page_report_corrupt(index, segment->header,
+								 "The segment refers to a page that it does not have.");
+	buffer = omen_page_read_owned(index, block, kind, segment->data->id, mode,
+								  &bm25->hints);
+	if (!BufferIsValid(buffer))
+		omen_bm25_report_recycled(index);
+	return buffer;
+}
+
+/* --- documents --- */
+
+void
+omen_bm25_docs_init(OmenBm25Docs *docs, Relation index, OmenBm25Index *bm25,
+					const OmenBm25Segment *segment, bool has_dead)
+{
+	memset(docs, 0, sizeof(*docs));
+	docs->index = index;
+	docs->bm25 = bm25;
+	docs->segment = segment;
+	docs->has_dead = has_dead;
+	docs->length_page = docs->row_page = docs->alive_page = PG_UINT32_MAX;
+}
+
+const ItemPointerData *
+omen_bm25_docs_rows(OmenBm25Docs *docs, uint32 page, int *n)
+{
+	uint32		left = docs->segment->data->ndocs -
+		page * OMEN_BM25_ROWS_PER_PAGE;
+
+	if (docs->row_page != page)
+	{
+		if (docs->rows == NULL)
+			docs->rows = palloc(OMEN_PAGE_CONTENT);
+		docs->row_page = PG_UINT32_MAX;
+		copy_page(docs, docs->segment->data->rows + page, OMEN_PAGE_ROWS,
+				  docs->rows);
+		docs->row_page = page;
+	}
+	*n = Min(left, OMEN_BM25_ROWS_PER_PAGE);
+	return docs->rows;
+}
+
+bool
+omen_bm25_docs_find(OmenBm25Docs *docs, uint64 row, uint32 *doc)
+{
+	*doc = omen_bm25_docs_seek(docs, row);
+	return *doc < docs->segment->data->ndocs && get_row(docs, *doc) == row;
+}
+
+uint32
+omen_bm25_docs_seek(OmenBm25Docs *docs, uint64 row)
+{
+	uint32		ndocs = docs->segment->data->ndocs;
+	uint32		low = 0;
+	uint32		high = (ndocs - 1) / OMEN_BM25_ROWS_PER_PAGE + 1;
+	const ItemPointerData *rows;
+	int			from = 0;
+	int			to;
+
+	/* the last page that does not begin beyond it, then on that page */
+	while (high - low > 1)
+	{
+		uint32		middle = low + (high - low) / 2;
+
+		if (omen_bm25_row(omen_bm25_docs_rows(docs, middle, &to)) <= row)
+			low = middle;
+		else
+			high = middle;
+	}
+	rows = omen_bm25_docs_rows(docs, low, &to);
+	while (from < to)
+	{
+		int			middle = (from + to) / 2;
+
+		if (omen_bm25_row(&rows[middle]) < row)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return low * OMEN_BM25_ROWS_PER_PAGE + from;
+}
+
+bool
+omen_bm25_docs_is_dead(OmenBm25Docs *docs, uint32 doc)
+{
+	uint32		page = doc / OMEN_BM25_BITS_PER_PAGE;
+	uint32		bit = doc % OMEN_BM25_BITS_PER_PAGE;
+
+	if (!docs->has_dead)
+		return false;
+	if (docs->alive_page != page)
+	{
+		if (docs->alive == NULL)
+			docs->alive = palloc(OMEN_PAGE_CONTENT);
+		docs->alive_page = PG_UINT32_MAX;
+		copy_page(docs, docs->segment->data->alive + page, OMEN_PAGE_ALIVE,
+				  docs->alive);
+		docs->alive_page = page;
+	}
+	return (docs->alive[bit / 64] >> (bit % 64) & 1) != 0;
+}
+
+uint32
+omen_bm25_docs_length(OmenBm25Docs *docs, uint32 doc)
+{
+	uint32		first;
+	uint32		end;
+	uint16		length = get_lengths(docs, doc, &first, &end)[doc - first];
+
+	return length == OMEN_LONG_LENGTH ? get_long_length(docs, doc) : length;
+}
+
+static void
+copy_page(OmenBm25Docs *docs, uint32 page, OmenPageKind kind, void *to)
+{
+	Buffer		buffer = omen_bm25_segment_page(docs->index, docs->bm25,
+												docs->segment, page, kind,
+												OMEN_LOCK_SHARE);
+
+	memcpy(to, omen_page_content(BufferGetPage(buffer)), OMEN_PAGE_CONTENT);
+	omen_page_release(buffer);
+}
+
+static const uint16 *
+get_lengths(void *arg, uint32 doc, uint32 *first, uint32 *end)
+{
+	OmenBm25Docs *docs = arg;
+	uint32		page = doc / OMEN_BM25_LENGTHS_PER_PAGE;
+
+	Assert(doc < docs->segment->data->ndocs);
+
+	if (docs->length_page != page)
+	{
+		if (docs->lengths == NULL)
+			docs->lengths = palloc(OMEN_PAGE_CONTENT + sizeof(uint16));
+		docs->length_page = PG_UINT32_MAX;
+		copy_page(docs, docs->segment->data->lengths + page,
+				  OMEN_PAGE_LENGTHS, docs->lengths);
+		docs->length_page = page;
+	}
+	*first = page * OMEN_BM25_LENGTHS_PER_PAGE;
+	*end = Min(*first + OMEN_BM25_LENGTHS_PER_PAGE,
+			   docs->segment->data->ndocs);
+	return docs->lengths;
+}
+
+/* Few documents are so long: their pages are read to the end */
+static uint32
+get_long_length(void *arg, uint32 doc)
+{
+	OmenBm25Docs *docs = arg;
+	const OmenBm25SegmentHeaderData *data = docs->segment->data;
+
+	for (uint32 from = 0; from < data->nlong; from += OMEN_BM25_LONGS_PER_PAGE)
+	{
+		Buffer		buffer = omen_bm25_segment_page(docs->index, docs->bm25,
+													docs->segment,
+													data->long_lengths + from /
+													OMEN_BM25_LONGS_PER_PAGE,
+													OMEN_PAGE_LENGTHS,
+													OMEN_LOCK_SHARE);
+		const uint32 *pairs = (const uint32 *)
+			omen_page_content(BufferGetPage(buffer));
+		uint32		n = Min(data->nlong - from, OMEN_BM25_LONGS_PER_PAGE);
+		uint32		length = 0;
+
+		for (uint32 i = 0; i < n && length == 0; i++)
+		{
+			if (pairs[2 * i] == doc)
+				length = pairs[2 * i + 1];
+		}
+		omen_page_release(buffer);
+		if (length > 0)
+			return length;
+	}
+	omen_page_report_corrupt(docs->index, docs->segment->header,
+							 "The length of a long document is missing.");
+}
+
+static bool
+is_live(void *docs, uint32 doc)
+{
+	return !omen_bm25_docs_is_dead(docs, doc);
+}
+
+static uint64
+get_row(void *arg, uint32 doc)
+{
+	int			n;
+	const ItemPointerData *rows = omen_bm25_docs_rows(arg, doc /
+													  OMEN_BM25_ROWS_PER_PAGE,
+													  &n);
+
+	return omen_bm25_row(&rows[doc % OMEN_BM25_ROWS_PER_PAGE]);
+}
