@@ -13,7 +13,7 @@
  * fuse_function.c is what rrf() and fuse() are in SQL, fuse_score.c the
  * arithmetic.  fuse_match.c recognises them in ORDER BY, fuse_plan.c makes path
  * and plan, fuse_cost.c their cost.  fuse_exec.c runs it: fuse_rank.c merges
- * streams, of which fuse_vector.c is one kind.  fuse_explain.c tells of it.
+ * streams, fuse_vector.c and fuse_text.c.  fuse_explain.c tells of it.
  *
  * Words: a branch is an argument of the function that ranks rows, its value is
  * what SQL says, the lower the better; a stream brings the rows of a branch.
@@ -166,6 +166,12 @@ typedef struct OmenStream OmenStream;
 
 typedef struct OmenStreamOps
 {
+	/*
+	 * Are rows that it has brought all that have a value?  Else others are at
+	 * 0, the worst, and come if it is begun once more as the rest.
+	 */
+	bool		ranks_all;
+
 	/* Before the first row, in the memory of the scan */
 	void		(*begin) (OmenStream *stream, int wanted);
 
@@ -175,18 +181,25 @@ typedef struct OmenStreamOps
 	 */
 	bool		(*next) (OmenStream *stream, ItemPointer tid);
 
-	/* Does the snapshot certainly see the row returned last? */
+	/* Does the snapshot certainly see the row returned last?  May be NULL. */
 	bool		(*is_visible) (const OmenStream *stream);
 
 	/* The row is about to be fetched.  May be NULL. */
 	void		(*pin) (OmenStream *stream, IndexFetchTableData *fetch,
 						const ItemPointerData *tid);
+
+	/* The value of any row; false if the row itself has to tell.  May be NULL. */
+	bool		(*value_of) (OmenStream *stream, const ItemPointerData *tid,
+							 double *value);
+
+	/* The best that can be, negated; 0 if there is no telling.  May be NULL. */
+	double		(*ceiling) (OmenStream *stream);
 	void		(*end) (OmenStream *stream);
 
 	/* Make of a bitmap what restricts this stream; NULL: nothing does */
 	void		(*restrict_to) (OmenStream *stream, TIDBitmap *bitmap);
 
-	/* Is there any row left, as far as restrict_to() has seen? */
+	/* Is there no row left, as far as restrict_to() has seen? */
 	bool		(*is_empty) (const OmenStream *stream);
 	void		(*explain) (const OmenStream *stream, ExplainState *es);
 } OmenStreamOps;
@@ -197,12 +210,19 @@ struct OmenStream
 	Relation	index;
 	Relation	heap;
 	Snapshot	snapshot;
+	MemoryContext restrict_context; /* of what restrict_to() makes */
 	bool		has_query;
 	Datum		query;
-	bool		is_rest;		/* begun again, for the rows without a rank */
-	MemoryContext restrict_context; /* of what restrict_to() makes */
+	Oid			query_type;
+	bool		is_rest;		/* begun for the rows without a rank */
+
+	bool		has_value;		/* of the row returned last */
+	double		value;
 };
 
+/* By the index's access method */
+extern bool omen_text_stream_is_for(Relation index);
+extern OmenStream *omen_text_stream_create(void);
 extern OmenStream *omen_vector_stream_create(void);
 
 /* One row of the table */
@@ -265,6 +285,7 @@ typedef struct OmenFuseScanState
 	ItemPointerData fetched;	/* what it holds, or invalid */
 	ProjectionInfo *columns;	/* from that to the scan tuple */
 	IndexFetchTableData *fetch; /* NULL when only explained */
+	Buffer		visibility;		/* page of the table's visibility map */
 
 	MemoryContext context;		/* of one scan, reset by each rescan */
 	OmenFuseRanking *ranking;	/* NULL until the first row is asked for */

@@ -16,14 +16,18 @@
 
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
 
 #include "hnsw/hnsw_cost.h"
 #include "planner/fuse.h"
 
 static double rows_to_pull(const OmenFuseCall *call, double rows,
 						   double limit);
-static Cost cost_branch(const RelOptInfo *rel, const OmenFusePath *path,
-						IndexOptInfo *index, double allowed, double wanted);
+static Cost cost_branch(PlannerInfo *root, const RelOptInfo *rel,
+						const OmenFusePath *path,
+						const OmenDistanceMatch *match, double allowed,
+						double wanted);
+static Cost cost_text(PlannerInfo *root, const OmenDistanceMatch *match);
 
 void
 omen_fuse_cost(PlannerInfo *root, RelOptInfo *rel, OmenFusePath *fuse)
@@ -42,7 +46,7 @@ omen_fuse_cost(PlannerInfo *root, RelOptInfo *rel, OmenFusePath *fuse)
 	passing = Min(Max(path->rows, 1.0) / allowed, 1.0);
 	pulled = Min(rows_to_pull(call, path->rows, limit) / passing, allowed);
 	for (int i = 0; i < call->nbranches; i++)
-		search += cost_branch(rel, fuse, fuse->match.branches[i].index,
+		search += cost_branch(root, rel, fuse, &fuse->match.branches[i],
 							  allowed, pulled);
 	search += call->nbranches * pulled *
 		(cpu_tuple_cost + rel->baserestrictcost.per_tuple) +
@@ -71,20 +75,34 @@ rows_to_pull(const OmenFuseCall *call, double rows, double limit)
 	return Min(window, rows);
 }
 
-/* What narrows no walk costs what an ordinary scan does */
+/* Of a search for text, and of a walk that nothing narrows, as alone */
 static Cost
-cost_branch(const RelOptInfo *rel, const OmenFusePath *path,
-			IndexOptInfo *index, double allowed, double wanted)
+cost_branch(PlannerInfo *root, const RelOptInfo *rel, const OmenFusePath *path,
+			const OmenDistanceMatch *match, double allowed, double wanted)
 {
 	OmenHnswCosts costs;
 
-	if (index == NULL)
+	if (match->index == NULL)
 		return 0;
-	omen_hnsw_get_costs(index, &costs);
+	if (!omen_hnsw_is_ours(match->index))
+		return cost_text(root, match);
+	omen_hnsw_get_costs(match->index, &costs);
 	if (path->custom.custom_paths == NIL)
 		return Min(Max(costs.breadth, wanted * OMEN_BREADTH_PER_ROW),
 				   costs.nodes) * costs.visit;
 	return omen_filter_cost_allow_set(rel, &costs, allowed) +
 		omen_hnsw_cost_nearest(&costs, costs.nodes * allowed /
 							   Max(rel->tuples, 1.0), wanted);
+}
+
+static Cost
+cost_text(PlannerInfo *root, const OmenDistanceMatch *match)
+{
+	IndexPath  *path = create_index_path(root, match->index, NIL,
+										 list_make1(match->distance),
+										 list_make1_int(0), NIL,
+										 ForwardScanDirection, false, NULL,
+										 1.0, false);
+
+	return path->path.startup_cost;
 }

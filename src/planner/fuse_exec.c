@@ -23,7 +23,9 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/tableam.h"
+#include "access/visibilitymap.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -56,6 +58,8 @@ static void eval_options(OmenFuseScanState *state);
 static void eval_query(OmenFuseScanState *state, OmenFuseBranch *branch);
 static int	choose_window(const OmenFuseScanState *state);
 static void run_bitmap(OmenFuseScanState *state);
+static bool is_visible(OmenFuseScanState *state, const OmenStream *stream,
+					   const ItemPointerData *tid);
 static bool fetch_row(OmenFuseScanState *state, OmenFuseBranch *branch,
 					  const ItemPointerData *tid);
 static void form_columns(OmenFuseScanState *state, TupleTableSlot *row);
@@ -197,13 +201,17 @@ open_indexes(OmenFuseScanState *state, const CustomScan *plan, EState *estate)
 	for (int i = 0; i < state->nbranches; i++)
 	{
 		OmenStream *stream;
+		Relation	index;
 		OmenFusePlanBranch planned;
 
 		omen_fuse_plan_branch(plan, i, &planned);
 		if (!OidIsValid(planned.index))
 			continue;
-		stream = omen_vector_stream_create();
-		stream->index = index_open(planned.index, lock);
+		index = index_open(planned.index, lock);
+		stream = omen_text_stream_is_for(index) ? omen_text_stream_create() :
+			omen_vector_stream_create();
+		stream->index = index;
+		stream->query_type = exprType((Node *) planned.query);
 		stream->heap = table;
 		stream->snapshot = estate->es_snapshot;
 		stream->restrict_context = restrict_context;
@@ -442,8 +450,7 @@ omen_fuse_test_row(OmenFuseScanState *state, int n, const ItemPointerData *tid)
 	ExprContext *context = scan->ps.ps_ExprContext;
 
 	pgstat_count_index_tuples(branch->stream->index, 1);
-	if (scan->ps.qual == NULL &&
-		branch->stream->ops->is_visible(branch->stream))
+	if (scan->ps.qual == NULL && is_visible(state, branch->stream, tid))
 		return true;
 	if (!fetch_row(state, branch, tid))
 		return false;
@@ -466,6 +473,27 @@ omen_fuse_test_row(OmenFuseScanState *state, int n, const ItemPointerData *tid)
 		return true;
 	InstrCountFiltered1(&scan->ps, 1);
 	return false;
+}
+
+/*
+ * Without a look at the row: the stream has had one, or the page has nothing
+ * but rows that everybody sees.  A row that vacuum removes while the stream
+ * runs, which nobody has seen for long, may seem visible; it takes a rank then,
+ * but is not returned.
+ */
+static bool
+is_visible(OmenFuseScanState *state, const OmenStream *stream,
+		   const ItemPointerData *tid)
+{
+	BlockNumber block = ItemPointerGetBlockNumber(tid);
+
+	if (stream->ops->is_visible && stream->ops->is_visible(stream))
+		return true;
+	if (stream->heap->rd_tableam != GetHeapamTableAmRoutine() ||
+		!VM_ALL_VISIBLE(stream->heap, block, &state->visibility))
+		return false;
+	PredicateLockPage(stream->heap, block, stream->snapshot);
+	return true;
 }
 
 /* Into state->row, the version that the snapshot sees */
@@ -495,9 +523,15 @@ fetch_row(OmenFuseScanState *state, OmenFuseBranch *branch,
 void
 omen_fuse_read_value(OmenFuseScanState *state, int n, OmenFuseRow *row)
 {
+	OmenStream *stream = state->branches[n].stream;
+
 	if (row->known[n])
 		return;
-	row->known[n] = row->absent[n] = true;
+	row->known[n] = true;
+	if (stream && stream->ops->value_of &&
+		stream->ops->value_of(stream, &row->tid, &row->values[n]))
+		return;
+	row->absent[n] = true;
 	row->values[n] = 0;
 	if (!fetch_row(state, &state->branches[n], &row->tid))
 		return;
@@ -570,6 +604,9 @@ end_scan(OmenFuseScanState *state)
 		}
 	}
 	state->ranking = NULL;
+	if (BufferIsValid(state->visibility))
+		ReleaseBuffer(state->visibility);
+	state->visibility = InvalidBuffer;
 	ItemPointerSetInvalid(&state->fetched);
 	MemoryContextReset(state->context);
 }

@@ -12,12 +12,14 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
 
+#include "bm25/bm25.h"
 #include "planner/fuse.h"
 
 static bool find_call(RelOptInfo *rel, const PathKey *key, OmenFuseCall *call);
@@ -31,6 +33,8 @@ static bool are_options_fixed(PlannerInfo *root, RelOptInfo *rel,
 							  const OmenFuseCall *call);
 static bool match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 						 OmenDistanceMatch *match);
+static bool is_usable(const IndexOptInfo *index);
+static Oid	named_index(const OmenDistanceMatch *match);
 static bool is_table(const RelOptInfo *rel, const RangeTblEntry *rte);
 
 bool
@@ -178,12 +182,11 @@ are_options_fixed(PlannerInfo *root, RelOptInfo *rel, const OmenFuseCall *call)
 		!contain_volatile_functions((Node *) options);
 }
 
-/* By the smallest index that can */
+/* By the index that the query names, or else the smallest that can */
 static bool
 match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 			 OmenDistanceMatch *match)
 {
-	bool		found = false;
 	ListCell   *cell;
 
 	/* its query is NULL, and the server has seen it */
@@ -196,13 +199,46 @@ match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
 		OmenDistanceMatch other;
 
-		if (omen_filter_is_usable(index) &&
-			omen_match_distance(root, index, branch, &other) &&
-			(!found || index->pages < match->index->pages))
+		if (!is_usable(index) ||
+			!omen_match_distance(root, index, branch, &other))
+			continue;
+		if (index->indexoid == named_index(&other))
 		{
 			*match = other;
-			found = true;
+			return true;
 		}
+		if (match->index == NULL || index->pages < match->index->pages)
+			*match = other;
 	}
-	return found;
+	return match->index != NULL;
+}
+
+static bool
+is_usable(const IndexOptInfo *index)
+{
+	if (index->amcostestimate == omen_bm25_costestimate)
+		return !index->hypothetical &&
+			(index->indpred == NIL || index->predOK);
+	return omen_filter_is_usable(index);
+}
+
+/* That whose statistics a query for text is bound to, or InvalidOid */
+static Oid
+named_index(const OmenDistanceMatch *match)
+{
+	Node	   *query = list_nth(match->distance->args, match->query_arg);
+	const Const *value = (const Const *) query;
+
+	if (match->index->amcostestimate != omen_bm25_costestimate)
+		return InvalidOid;
+	if (IsA(query, FuncExpr) && list_length(((FuncExpr *) query)->args) == 2)
+	{
+		value = lsecond(((FuncExpr *) query)->args);
+		return IsA(value, Const) && value->consttype == OIDOID &&
+			!value->constisnull ? DatumGetObjectId(value->constvalue) :
+			InvalidOid;
+	}
+	return IsA(value, Const) && value->consttype != TSQUERYOID &&
+		!value->constisnull ?
+		DatumGetOmenBm25Query(value->constvalue)->index : InvalidOid;
 }

@@ -110,6 +110,7 @@ struct OmenFuseRanking
 
 static bool has_window(const OmenFuseScanState *state);
 static void start_branches(OmenFuseScanState *state);
+static void begin_branch(OmenFuseScanState *state, OmenFuseBranch *branch);
 static OmenFuseRow *next_by_window(OmenFuseScanState *state);
 static OmenFuseRow *next_by_value(OmenFuseScanState *state);
 static OmenFuseRow *next_of_rest(OmenFuseScanState *state);
@@ -169,7 +170,6 @@ start_branches(OmenFuseScanState *state)
 	for (int i = 0; i < state->nbranches; i++)
 	{
 		OmenFuseBranch *branch = &state->branches[i];
-		OmenStream *stream = branch->stream;
 
 		branch->rank = 0;
 		branch->last = 0;
@@ -179,8 +179,18 @@ start_branches(OmenFuseScanState *state)
 		else if (!omen_fuse_has_rows(branch))
 			branch->stop = OMEN_FUSE_EXHAUSTED;
 		else
-			stream->ops->begin(stream, state->window);
+			begin_branch(state, branch);
 	}
+}
+
+static void
+begin_branch(OmenFuseScanState *state, OmenFuseBranch *branch)
+{
+	OmenStream *stream = branch->stream;
+
+	stream->ops->begin(stream, state->window);
+	branch->scale.ceiling = stream->ops->ceiling == NULL ? 0 :
+		stream->ops->ceiling(stream);
 }
 
 /* NULL if there is none */
@@ -281,7 +291,7 @@ next_of_rest(OmenFuseScanState *state)
 
 		if (!start_rest(state, branch))
 			continue;
-		while (branch->stop != OMEN_FUSE_EXHAUSTED)
+		while (branch->stop != OMEN_FUSE_EXHAUSTED || start_rest(state, branch))
 		{
 			bool		found;
 			OmenFuseRow *row = pull_row(state, ranking->rest, &found);
@@ -301,12 +311,17 @@ start_rest(OmenFuseScanState *state, OmenFuseBranch *branch)
 {
 	OmenStream *stream = branch->stream;
 
-	if (branch->stop == OMEN_FUSE_EXHAUSTED || !omen_fuse_has_rows(branch))
+	if (!omen_fuse_has_rows(branch))
 		return false;
-	if (branch->stop == OMEN_FUSE_NO_QUERY && !stream->is_rest)
+	if (branch->stop == OMEN_FUSE_EXHAUSTED &&
+		(stream->ops->ranks_all || stream->is_rest))
+		return false;
+	if (branch->stop != OMEN_FUSE_WINDOW_FULL && !stream->is_rest)
 	{
+		stream->ops->end(stream);
 		stream->is_rest = true;
 		stream->ops->begin(stream, 0);
+		branch->stop = OMEN_FUSE_NO_QUERY;
 	}
 	return true;
 }
@@ -394,6 +409,11 @@ pull_row(OmenFuseScanState *state, int n, bool *found)
 		entry->row = palloc0(sizeof(OmenFuseRow));
 		entry->row->tid = tid;
 		entry->row->passes = omen_fuse_test_row(state, n, &tid);
+	}
+	if (stream->has_value)
+	{
+		entry->row->known[n] = true;
+		entry->row->values[n] = stream->value;
 	}
 	return entry->row;
 }

@@ -33,6 +33,7 @@ static bool is_empty(const OmenStream *base);
 static void explain_stream(const OmenStream *base, ExplainState *es);
 
 static const OmenStreamOps ops = {
+	.ranks_all = true,
 	.begin = begin_stream,
 	.next = next_row,
 	.is_visible = is_visible,
@@ -65,11 +66,14 @@ begin_stream(OmenStream *base, int wanted)
 		.query = base->query,
 		.allow = stream->restricted ? &stream->allow.set : NULL,
 		.strategy = omen_guc_filter_strategy(),
-		.ef = Max(omen_guc_ef_search(options.ef_search), wanted),
+		.ef = omen_guc_ef_search(options.ef_search),
 		.k_hint = wanted,
 		.exhaustive = omen_guc_exhaustive(),
 	};
 
+	/* of all nodes: as broad as is usual for so many rows, not twice that */
+	if (!stream->restricted)
+		params.ef = Max(params.ef, wanted);
 	stream->scan = omen_scan_begin(&params);
 	stream->nscans++;
 }
