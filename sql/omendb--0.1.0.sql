@@ -1798,6 +1798,10 @@ CREATE FUNCTION omen_key_problems(regclass) RETURNS int8
 	AS 'MODULE_PATHNAME', 'omen_key_problems' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION omen_key_problems(regclass) IS 'number of rows that the index has under other keys than they have; 0 if it is whole';
 
+CREATE FUNCTION bm25_problems(index regclass) RETURNS text
+	AS 'MODULE_PATHNAME', 'omen_bm25_problems' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION bm25_problems(regclass) IS 'what is wrong with an omenbm25 index; NULL if nothing is';
+
 -- ----------------------------------------------------------------------
 -- analytics: what an index is made of, and how good it is
 -- ----------------------------------------------------------------------
@@ -1816,6 +1820,18 @@ CREATE FUNCTION omen_index_stats(index regclass,
 	OUT dims integer, OUT metric text)
 	AS 'MODULE_PATHNAME', 'omen_index_stats' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION omen_index_stats(regclass) IS 'what an index is made of, from all of its pages';
+
+CREATE FUNCTION bm25_stats(index regclass,
+	OUT documents bigint, OUT dead_documents bigint, OUT average_length float8,
+	OUT segments integer, OUT postings bigint, OUT pending_documents bigint,
+	OUT pending_pages bigint, OUT free_pages bigint, OUT pages bigint,
+	OUT k1 float8, OUT b float8)
+	AS 'MODULE_PATHNAME', 'omen_bm25_stats' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION bm25_stats(regclass) IS 'what an omenbm25 index is made of, and the statistics that it ranks by';
+
+CREATE FUNCTION bm25_merge(index regclass) RETURNS void
+	AS 'MODULE_PATHNAME', 'omen_bm25_merge_sql' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION bm25_merge(regclass) IS 'merges an omenbm25 index into one segment, without dead documents';
 
 CREATE FUNCTION omen_prewarm(index regclass) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'omen_prewarm' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;

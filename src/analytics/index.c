@@ -21,23 +21,39 @@
 
 #include "analytics/analytics.h"
 #include "base/compat.h"
+#include "bm25/bm25.h"
 
-static pg_attribute_noreturn() void report_strange_relation(Oid oid);
+static Relation open_index(Oid oid, ambuild_function build, const char *method,
+						   Relation *heap);
+static pg_attribute_noreturn() void report_strange_relation(Oid oid,
+															const char *method);
 
 Relation
 omen_open_index(Oid oid, Relation *heap)
+{
+	return open_index(oid, omen_hnsw_build, "omenhnsw", heap);
+}
+
+Relation
+omen_open_text_index(Oid oid, Relation *heap)
+{
+	return open_index(oid, omen_bm25_build, "omenbm25", heap);
+}
+
+static Relation
+open_index(Oid oid, ambuild_function build, const char *method, Relation *heap)
 {
 	Oid			heap_oid = IndexGetRelation(oid, true);
 	Relation	index;
 
 	if (!OidIsValid(heap_oid) || get_rel_relkind(oid) != RELKIND_INDEX)
-		report_strange_relation(oid);
+		report_strange_relation(oid, method);
 
 	/* the table first, as everybody locks them */
 	*heap = table_open(heap_oid, AccessShareLock);
 	index = index_open(oid, AccessShareLock);
-	if (index->rd_indam->ambuild != omen_hnsw_build)
-		report_strange_relation(oid);
+	if (index->rd_indam->ambuild != build)
+		report_strange_relation(oid, method);
 	if (!index->rd_index->indisvalid)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -120,7 +136,7 @@ omen_quantizer_name(const OmenCodeShape *shape)
 }
 
 static void
-report_strange_relation(Oid oid)
+report_strange_relation(Oid oid, const char *method)
 {
 	char	   *name = get_rel_name(oid);
 
@@ -136,6 +152,8 @@ report_strange_relation(Oid oid)
 						 name)));
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("\"%s\" is not an omenhnsw index", name),
+			 errmsg("\"%s\" is not an %s index", name, method),
+			 strcmp(method, "omenbm25") == 0 ?
+			 errhint("Name an index that was made with USING omenbm25.") :
 			 errhint("Name an index that was made with USING omenhnsw or USING hnsw.")));
 }

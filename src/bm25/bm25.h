@@ -246,7 +246,7 @@ typedef struct OmenBm25Docs
 	OmenBm25Index *bm25;
 	const OmenBm25Segment *segment;
 	bool		has_dead;
-	uint32		length_page;	/* that "lengths" is the copy of */
+	uint32		length_slice;	/* that "lengths" is the copy of */
 	uint16	   *lengths;
 	uint32		row_page;
 	ItemPointerData *rows;

@@ -42,6 +42,12 @@ const OmenDocOps omen_bm25_doc_ops = {
 	.row = get_row,
 };
 
+/* Lengths that are copied at a time */
+#define LENGTHS_PER_SLICE	509
+
+StaticAssertDecl(OMEN_BM25_LENGTHS_PER_PAGE % LENGTHS_PER_SLICE == 0,
+				 "slices of lengths must not cross pages");
+
 /* Segments that a backend keeps before it forgets them */
 #define MAX_KEPT	(2 * OMEN_BM25_MAX_SEGMENTS)
 
@@ -201,7 +207,7 @@ omen_bm25_docs_init(OmenBm25Docs *docs, Relation index, OmenBm25Index *bm25,
 	docs->bm25 = bm25;
 	docs->segment = segment;
 	docs->has_dead = has_dead;
-	docs->length_page = docs->row_page = docs->alive_page = PG_UINT32_MAX;
+	docs->length_slice = docs->row_page = docs->alive_page = PG_UINT32_MAX;
 }
 
 const ItemPointerData *
@@ -304,26 +310,39 @@ copy_page(OmenBm25Docs *docs, uint32 page, OmenPageKind kind, void *to)
 	omen_page_release(buffer);
 }
 
+/*
+ * A slice of a page: documents are asked for in ascending order where there are
+ * many, and here and there where there are few.
+ */
 static const uint16 *
 get_lengths(void *arg, uint32 doc, uint32 *first, uint32 *end)
 {
 	OmenBm25Docs *docs = arg;
-	uint32		page = doc / OMEN_BM25_LENGTHS_PER_PAGE;
+	uint32		ndocs = docs->segment->data->ndocs;
+	uint32		slice = doc / LENGTHS_PER_SLICE;
+	uint32		start = slice * LENGTHS_PER_SLICE;
+	Buffer		buffer;
 
-	Assert(doc < docs->segment->data->ndocs);
+	Assert(doc < ndocs);
 
-	if (docs->length_page != page)
-	{
-		if (docs->lengths == NULL)
-			docs->lengths = palloc(OMEN_PAGE_CONTENT + sizeof(uint16));
-		docs->length_page = PG_UINT32_MAX;
-		copy_page(docs, docs->segment->data->lengths + page,
-				  OMEN_PAGE_LENGTHS, docs->lengths);
-		docs->length_page = page;
-	}
-	*first = page * OMEN_BM25_LENGTHS_PER_PAGE;
-	*end = Min(*first + OMEN_BM25_LENGTHS_PER_PAGE,
-			   docs->segment->data->ndocs);
+	*first = start;
+	*end = Min(start + LENGTHS_PER_SLICE, ndocs);
+	if (docs->length_slice == slice)
+		return docs->lengths;
+
+	if (docs->lengths == NULL)
+		docs->lengths = palloc((LENGTHS_PER_SLICE + 1) * sizeof(uint16));
+	docs->length_slice = PG_UINT32_MAX;
+	buffer = omen_bm25_segment_page(docs->index, docs->bm25, docs->segment,
+									docs->segment->data->lengths +
+									start / OMEN_BM25_LENGTHS_PER_PAGE,
+									OMEN_PAGE_LENGTHS, OMEN_LOCK_SHARE);
+	memcpy(docs->lengths, (const uint16 *)
+		   omen_page_content(BufferGetPage(buffer)) +
+		   start % OMEN_BM25_LENGTHS_PER_PAGE,
+		   (*end - start) * sizeof(uint16));
+	omen_page_release(buffer);
+	docs->length_slice = slice;
 	return docs->lengths;
 }
 
@@ -366,13 +385,21 @@ is_live(void *docs, uint32 doc)
 	return !omen_bm25_docs_is_dead(docs, doc);
 }
 
+/* Of one document: the page is not copied */
 static uint64
 get_row(void *arg, uint32 doc)
 {
-	int			n;
-	const ItemPointerData *rows = omen_bm25_docs_rows(arg, doc /
-													  OMEN_BM25_ROWS_PER_PAGE,
-													  &n);
+	OmenBm25Docs *docs = arg;
+	Buffer		buffer = omen_bm25_segment_page(docs->index, docs->bm25,
+												docs->segment,
+												docs->segment->data->rows +
+												doc / OMEN_BM25_ROWS_PER_PAGE,
+												OMEN_PAGE_ROWS,
+												OMEN_LOCK_SHARE);
+	const ItemPointerData *rows = (const ItemPointerData *)
+		omen_page_content(BufferGetPage(buffer));
+	uint64		row = omen_bm25_row(&rows[doc % OMEN_BM25_ROWS_PER_PAGE]);
 
-	return omen_bm25_row(&rows[doc % OMEN_BM25_ROWS_PER_PAGE]);
+	omen_page_release(buffer);
+	return row;
 }

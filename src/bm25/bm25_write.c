@@ -347,13 +347,18 @@ open_postings(OmenBm25Writer *writer, Size size)
 	writer->has_postings = true;
 }
 
-/* All skip entries, from one page to the next; no other page is between them */
+/*
+ * All skip entries.  If they do not fit the page at hand, they begin on a new
+ * one, so that the pages they go on are those that come next: pages of the
+ * dictionary may have been reserved since the one at hand was.
+ */
 static uint8 *
 put_skips(OmenBm25Writer *writer, uint8 *to)
 {
 	OpenPage   *page = &writer->postings;
 
-	open_postings(writer, sizeof(OmenSkipData) + 1);
+	open_postings(writer, Min(writer->nskips * sizeof(OmenSkipData) + 1,
+							  OMEN_PAGE_CONTENT));
 	page->end = TYPEALIGN(sizeof(uint16), page->end);
 	to = omen_varint_put(to, page->page);
 	to = omen_varint_put(to, page->end);

@@ -24,7 +24,7 @@
 #define OMEN_TEXT_LINE			16
 
 /* Classes of lengths that bounds are told apart by */
-#define OMEN_LENGTHS			64
+#define OMEN_LENGTHS			32
 
 /* About scores, in float: weight * tf / (tf + constant + slope * length) */
 typedef struct OmenScoreForm

@@ -53,9 +53,12 @@
 /* A posting scored in bulk costs less than a candidate by so many times */
 #define CANDIDATE_COST	8
 
-/* Lengths that bounds are told apart by: four classes for a power of two */
-#define LENGTH_CODES			(256 / OMEN_LENGTHS)
-#define LENGTH_CLASS(length)	(omen_length_code(length) / LENGTH_CODES)
+/*
+ * Lengths that bounds are told apart by: four classes for a power of two, and
+ * one for all from 1,792 on.
+ */
+#define LENGTH_CODES			4
+#define CODE_CLASS(code)		Min((code) / LENGTH_CODES, OMEN_LENGTHS - 1)
 
 /* Blocks of a term that are looked into first, and documents taken of them */
 #define PRIME_BLOCKS(k)	(8 + (k) / 16)
@@ -745,7 +748,7 @@ bound_lengths(OmenTopK *topk, TermState *term)
 		for (int i = 0; i < 2; i++)
 			omen_text_kernels->raise(topk->class_norms, term->form.weight,
 									 topk->tf_values[bound->tf[i]],
-									 bound->length[i] / LENGTH_CODES,
+									 CODE_CLASS(bound->length[i]),
 									 term->bounds);
 	}
 }
@@ -776,7 +779,7 @@ drop_by_length(OmenTopK *topk, int n)
 	{
 		uint32		doc = topk->docs[i];
 		float		found = topk->found[i];
-		int			class = LENGTH_CLASS(length_of(topk, doc));
+		int			class = CODE_CLASS(omen_length_code(length_of(topk, doc)));
 
 		topk->docs[kept] = doc;
 		topk->found[kept] = found;
