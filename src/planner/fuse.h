@@ -80,7 +80,8 @@ typedef struct OmenFuseScale
 typedef struct OmenFuseCall
 {
 	bool		by_rank;
-	bool		needs_ranking;	/* no row alone has a score */
+	bool		is_relative;	/* scores depend on the other rows, */
+	bool		needs_scan;		/* or on what only a scan knows */
 	int			nbranches;
 	FuncExpr   *expr;
 } OmenFuseCall;

@@ -66,11 +66,11 @@ rows_to_pull(const OmenFuseCall *call, double rows, double limit)
 	double		window;
 
 	if (limit <= 0)
-		return call->needs_ranking ? Min(OMEN_FUSE_WINDOW_LEAST, rows) : rows;
+		return call->is_relative ? Min(OMEN_FUSE_WINDOW_LEAST, rows) : rows;
 	window = Max(Max(OMEN_FUSE_WINDOW_LEAST, limit),
 				 Min(limit * OMEN_FUSE_WINDOW_PER_ROW,
 					 OMEN_FUSE_WINDOW_MOST));
-	if (!call->needs_ranking)
+	if (!call->is_relative)
 		window = pow(rows, (n - 1) / n) * pow(limit, 1 / n);
 	return Min(window, rows);
 }

@@ -43,6 +43,7 @@ OMEN_FUNCTION(omen_fuse_support);
 static bool has_source(Oid function, const char *source, bool prefix);
 static bool is_called_walker(Node *node, void *arg);
 static bool may_need_window(const FuncExpr *expr, int nbranches);
+static bool may_need_ceiling(const FuncExpr *expr, int nbranches);
 static OmenNorm read_norm(Datum datum, bool isnull);
 static void read_alpha(OmenFuseOptions *options, Datum datum, bool isnull);
 static void read_weights(OmenFuseOptions *options, Datum datum, bool isnull,
@@ -118,7 +119,7 @@ omen_fuse_support(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	request->startup = 0;
 	request->per_tuple = cpu_operator_cost *
-		(call.needs_ranking ? UNRANKED_OPERATORS : call.nbranches);
+		(call.needs_scan ? UNRANKED_OPERATORS : call.nbranches);
 	PG_RETURN_POINTER(request);
 }
 
@@ -146,7 +147,8 @@ omen_fuse_read_call(Node *node, OmenFuseCall *call)
 	Assert(n >= 2 && n <= OMEN_FUSE_MAX_BRANCHES);
 	call->nbranches = n;
 	call->expr = expr;
-	call->needs_ranking = call->by_rank || may_need_window(expr, n);
+	call->is_relative = call->by_rank || may_need_window(expr, n);
+	call->needs_scan = call->is_relative || may_need_ceiling(expr, n);
 	return true;
 }
 
@@ -158,6 +160,22 @@ may_need_window(const FuncExpr *expr, int nbranches)
 
 	return !IsA(norm, Const) || norm->constisnull ||
 		omen_fuse_norm_needs_window(read_norm(norm->constvalue, false));
+}
+
+/* Of a text, how good it can be is known to its index only */
+static bool
+may_need_ceiling(const FuncExpr *expr, int nbranches)
+{
+	const Const *norm = list_nth(expr->args, nbranches);
+
+	if (read_norm(norm->constvalue, false) != OMEN_NORM_THEORETICAL)
+		return false;
+	for (int i = 0; i < nbranches; i++)
+	{
+		if (omen_fuse_measure(list_nth(expr->args, i)) == OMEN_MEASURE_TEXT)
+			return true;
+	}
+	return false;
 }
 
 const char *

@@ -65,7 +65,7 @@ omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
 	}
 	if (obstacle == NULL)
 		return true;
-	if (call->needs_ranking)
+	if (call->needs_scan)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot order by %s()", omen_fuse_call_name(call)),
@@ -110,7 +110,7 @@ find_obstacle(PlannerInfo *root, RelOptInfo *rel, const RangeTblEntry *rte,
 		*hint = "Rank the rows of the table in a subquery with a LIMIT of its own, and join that; for IN (SELECT ...), write = ANY (ARRAY(SELECT ...)).";
 		return "The query joins the table with others.";
 	}
-	if (call->needs_ranking && has_siblings(root, rel))
+	if (call->is_relative && has_siblings(root, rel))
 	{
 		*hint = "fuse() with norm \"theoretical\" or \"none\" ranks across partitions; or let WHERE leave one partition only.";
 		return "Rows of several partitions or tables would be ranked each among their own.";

@@ -69,7 +69,7 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 		return;
 	if (enable_bitmapscan && rel->baserestrictinfo != NIL)
 		bitmap = omen_filter_find_bitmap(root, rel);
-	if (match.call.needs_ranking)
+	if (match.call.needs_scan)
 		rel->pathlist = rel->partial_pathlist = NIL;
 	add_fuse_path(root, rel, &match, NULL);
 	if (bitmap)
