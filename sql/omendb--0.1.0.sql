@@ -1704,10 +1704,12 @@ CREATE FUNCTION bm25query_send(bm25query) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'omen_bm25query_send' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION bm25query_send(bm25query) IS 'binary output of bm25query';
 
+-- Preferred to tsquery, with which it shares the operator <@>: so a literal of
+-- unknown type is one, and a parameter.
 CREATE TYPE bm25query (
 	INPUT = bm25query_in, OUTPUT = bm25query_out,
 	RECEIVE = bm25query_recv, SEND = bm25query_send,
-	STORAGE = extended);
+	STORAGE = extended, CATEGORY = 'U', PREFERRED = true);
 COMMENT ON TYPE bm25query IS 'what to rank documents by: a tsquery, an index with its statistics, and parameters';
 
 -- index, k1 and b may be NULL: the index that ranks, and its own values
@@ -1716,13 +1718,13 @@ CREATE FUNCTION to_bm25query(query tsquery, index regclass DEFAULT NULL,
 	AS 'MODULE_PATHNAME', 'omen_to_bm25query' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION to_bm25query(tsquery, regclass, float8, float8) IS 'a query to rank by, with parameters';
 
-CREATE FUNCTION bm25query_bind(tsquery, oid) RETURNS bm25query
+CREATE FUNCTION bm25query_bind(tsquery, regclass) RETURNS bm25query
 	AS 'MODULE_PATHNAME', 'omen_bm25query_bind_tsquery' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION bm25query_bind(tsquery, oid) IS 'used by the planner: ranks by the statistics of an index';
+COMMENT ON FUNCTION bm25query_bind(tsquery, regclass) IS 'used by the planner: ranks by the statistics of an index';
 
-CREATE FUNCTION bm25query_bind(bm25query, oid) RETURNS bm25query
+CREATE FUNCTION bm25query_bind(bm25query, regclass) RETURNS bm25query
 	AS 'MODULE_PATHNAME', 'omen_bm25query_bind' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION bm25query_bind(bm25query, oid) IS 'used by the planner: ranks by the statistics of an index, unless another one is named';
+COMMENT ON FUNCTION bm25query_bind(bm25query, regclass) IS 'used by the planner: ranks by the statistics of an index, unless another one is named';
 
 -- ----------------------------------------------------------------------
 -- bm25: ranking

@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "bm25/bm25_page.h"
+#include "bm25/bm25_query.h"
 #include "hnsw/hnsw_key.h"
 #include "hnsw/hnsw_page.h"
 #include "hnsw/hnsw_range.h"
@@ -78,6 +80,44 @@ CHECK_OFFSET(OmenHnswSlotData, tids, 8);
 CHECK_OFFSET(OmenHnswSlotData, more_tids, 20);
 CHECK_OFFSET(OmenHnswSlotData, chain, 24);
 CHECK_OFFSET(OmenHnswSlotData, own_bytes, 28);
+
+/* omenbm25 */
+CHECK_SIZE(OmenTextUnits, 10);
+CHECK_SIZE(OmenBlockBound, 4);
+CHECK_SIZE(OmenSkipData, 14);
+CHECK_SIZE(OmenBm25LaneData, 24);
+CHECK_SIZE(OmenBm25SegmentEntryData, 32);
+CHECK_OFFSET(OmenBm25SegmentEntryData, level, 20);
+CHECK_OFFSET(OmenBm25SegmentEntryData, length, 24);
+CHECK_SIZE(OmenBm25ExtentData, 16);
+CHECK_OFFSET(OmenBm25ExtentData, since, 8);
+CHECK_OFFSET(OmenBm25MetaPageData, units, 8);
+CHECK_OFFSET(OmenBm25MetaPageData, nsegments, 18);
+CHECK_OFFSET(OmenBm25MetaPageData, nextents, 24);
+CHECK_OFFSET(OmenBm25MetaPageData, lanes, 28);
+CHECK_OFFSET(OmenBm25MetaPageData, segments, 128);
+CHECK_OFFSET(OmenBm25MetaPageData, extents, 3968);
+CHECK_SIZE(OmenBm25MetaPageData, 7488);
+CHECK_SIZE(OmenBm25DocData, 16);
+CHECK_OFFSET(OmenBm25DocData, flags, 6);
+CHECK_OFFSET(OmenBm25DocData, nterms, 12);
+CHECK_SIZE(OmenBm25DocTermData, 8);
+CHECK_SIZE(OmenBm25RunData, 8);
+CHECK_OFFSET(OmenBm25SegmentHeaderData, length, 8);
+CHECK_OFFSET(OmenBm25SegmentHeaderData, nterms, 24);
+CHECK_OFFSET(OmenBm25SegmentHeaderData, runs, 64);
+CHECK_SIZE(OmenBm25TermsData, 8);
+CHECK_OFFSET(OmenBm25Query, index, 4);
+CHECK_OFFSET(OmenBm25Query, query, 16);
+
+StaticAssertDecl(sizeof(OmenBm25MetaPageData) <= OMEN_PAGE_CONTENT,
+				 "metapage of omenbm25 must fit a page");
+StaticAssertDecl(BLCKSZ != 8192 ||
+				 (OMEN_BM25_LENGTHS_PER_PAGE == 4072 &&
+				  OMEN_BM25_ROWS_PER_PAGE == 1357),
+				 "geometry of omenbm25 on disk has changed");
+StaticAssertDecl(OMEN_PAGE_PENDING == 11 && OMEN_PAGE_ALIVE == 17,
+				 "numbers of the kinds of pages on disk have changed");
 
 StaticAssertDecl(OMEN_KEY_ARRAY == 15 && OMEN_KEY_INT8 == 4,
 				 "numbers of the kinds of keys on disk have changed");

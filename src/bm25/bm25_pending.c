@@ -15,7 +15,8 @@
  *	  flushed and used again, and the walk starts anew from the metapage.
  *
  *	  A document that does not fit a page comes in parts, on pages of their own
- *	  that are linked together before they are linked to the lane.
+ *	  that are linked together, with an empty one behind them, before they are
+ *	  linked to the lane.
  *
  *-------------------------------------------------------------------------
  */
@@ -256,7 +257,8 @@ add_pages(Relation index, OmenBm25Tail *tail, Buffer last,
 		omen_page_content(omen_edit_page(&edit, meta_buffer));
 	meta->lanes[tail->lane].tail = BufferGetBlockNumber(first);
 	meta->lanes[tail->lane].tail_owner = owner;
-	meta->lanes[tail->lane].npages += Max(packed->nparts, 1);
+	meta->lanes[tail->lane].npages += packed->nparts > 1 ?
+		packed->nparts + 1 : 1;
 	for (int i = 0; i < OMEN_BM25_LANES; i++)
 		total += meta->lanes[i].npages;
 	omen_edit_finish(&edit);
@@ -270,21 +272,25 @@ add_pages(Relation index, OmenBm25Tail *tail, Buffer last,
 
 /*
  * Write all parts but the first, the last one first; returns the block of the
- * second.  Nobody can find them before the first is linked to the lane.
+ * second.  Nobody can find them before the first is linked to the lane.  After
+ * the last one comes an empty page: so all of them are on closed pages, and
+ * flushed together.
  */
 static BlockNumber
 write_parts(Relation index, const Packed *packed, uint32 owner)
 {
 	BlockNumber next = InvalidBlockNumber;
 
-	for (int i = packed->nparts - 1; i > 0; i--)
+	for (int i = packed->nparts; packed->nparts > 1 && i > 0; i--)
 	{
 		Buffer		buffer = omen_page_find_free(index);
 		OmenPageEdit edit;
+		Page		page;
 
 		omen_edit_begin(&edit, index);
-		add_part(new_page(&edit, buffer, owner + i * OMEN_BM25_OWNER_STEP,
-						  next), packed->parts[i]);
+		page = new_page(&edit, buffer, owner + i * OMEN_BM25_OWNER_STEP, next);
+		if (i < packed->nparts)
+			add_part(page, packed->parts[i]);
 		omen_edit_finish(&edit);
 		next = BufferGetBlockNumber(buffer);
 		omen_page_release(buffer);

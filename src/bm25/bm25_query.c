@@ -225,6 +225,7 @@ parse_options(char *options, const char *input, Oid *index, float4 *k1,
 		if (value == NULL)
 			report_syntax(input);
 		*value++ = '\0';
+		option[strcspn(option, " ")] = '\0';
 		if (strcmp(option, "index") == 0)
 		{
 			*index = DatumGetObjectId(DirectFunctionCall1(regclassin,
@@ -269,10 +270,14 @@ check_index(Oid index)
 	char		kind = get_rel_relkind(index);
 	Oid			table;
 
+	if (kind == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("index with OID %u does not exist", index)));
 	if (kind != RELKIND_INDEX && kind != RELKIND_PARTITIONED_INDEX)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("relation with OID %u is not an index", index)));
+				 errmsg("\"%s\" is not an index", get_rel_name(index))));
 	table = IndexGetRelation(index, false);
 	if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
 		pg_attribute_aclcheck_all(table, GetUserId(), ACL_SELECT,

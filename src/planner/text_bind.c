@@ -86,7 +86,7 @@ bind(const SupportRequestSimplify *request)
 		(query_type != TSQUERYOID && query_type != bound_type))
 		return NULL;
 	arguments[0] = query_type;
-	arguments[1] = OIDOID;
+	arguments[1] = REGCLASSOID;
 	bind_function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
 									CStringGetDatum("bm25query_bind"),
 									PointerGetDatum(buildoidvector(arguments,
@@ -261,7 +261,7 @@ bound_query(Node *query, Oid bind_function, Oid index)
 		return (Node *) makeFuncExpr(bind_function,
 									 get_func_rettype(bind_function),
 									 list_make2(query,
-												makeConst(OIDOID, -1,
+												makeConst(REGCLASSOID, -1,
 														  InvalidOid,
 														  sizeof(Oid),
 														  ObjectIdGetDatum(index),

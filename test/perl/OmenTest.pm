@@ -16,6 +16,7 @@ our @EXPORT = qw(
   index_ids exact_ids uses_index all_through_index is_same_rows
   map_problems
   kill_server start_after_kill psql_many index_scan
+  bm25_functions
   %OPERATORS
 );
 
@@ -232,6 +233,56 @@ sub is_same_rows
 	ok($got eq $expected, $name)
 	  or diag(substr("got:\n$got\nexpected:\n$expected", 0, 2000));
 	return;
+}
+
+# SQL functions for tests of omenbm25 on a table docs (id int, body tsvector):
+# bm25_document(i) makes a random document, bm25_differences(n) ranks rows of n
+# random queries by the index and by a computation over all rows, and returns
+# the queries of which more than the order of equal scores differs.
+sub bm25_functions
+{
+	return <<'SQL';
+CREATE FUNCTION bm25_document(i int) RETURNS tsvector LANGUAGE sql VOLATILE AS $$
+SELECT to_tsvector('simple', string_agg('w' || floor(200 * power(random(), 2)), ' '))
+FROM generate_series(1, 1 + (random() * 50)::int + i * 0)
+$$;
+CREATE FUNCTION bm25_by_sql(lexemes text[])
+RETURNS TABLE (id int, score float8) LANGUAGE sql STABLE AS $$
+WITH d AS MATERIALIZED (SELECT docs.id, ctid, body, bm25_doc_length(body) AS len FROM docs),
+n AS (SELECT count(*)::float8 AS n, avg(len)::float8 AS avgdl FROM d),
+tf AS (SELECT d.id, ctid, len, lexeme, cardinality(positions)::float8 AS tf
+	FROM d, unnest(body) WHERE lexeme = ANY (lexemes)),
+df AS (SELECT lexeme, count(*)::float8 AS df FROM tf GROUP BY lexeme)
+SELECT tf.id, sum(ln(1 + (n - df + 0.5) / (df + 0.5)) * 2.2 * tf
+	/ (tf + 1.2 * (0.25 + 0.75 * len / avgdl))) AS score
+FROM tf JOIN df USING (lexeme), n GROUP BY tf.id, ctid ORDER BY score DESC, ctid
+$$;
+CREATE FUNCTION bm25_differences(queries int) RETURNS SETOF tsquery LANGUAGE plpgsql AS $$
+DECLARE
+	lexemes text[];
+	query tsquery;
+	wanted int;
+	wrong bigint;
+BEGIN
+	SET LOCAL enable_seqscan = off;
+	FOR i IN 1 .. queries LOOP
+		SELECT array_agg(DISTINCT 'w' || floor(205 * power(random(), 1 + i % 2))) INTO lexemes
+			FROM generate_series(1, 1 + i % 6);
+		SELECT string_agg(l, ' | ')::tsquery INTO query FROM unnest(lexemes) l;
+		wanted := (ARRAY[1, 3, 10, 100, 2000])[1 + i % 5];
+		WITH a AS (SELECT row_number() OVER () AS n, id, score FROM
+				(SELECT id, -(body <@> query) AS score FROM docs ORDER BY body <@> query LIMIT wanted) s
+				WHERE score > 0),
+			b AS (SELECT row_number() OVER () AS n, id, score FROM
+				(SELECT * FROM bm25_by_sql(lexemes) LIMIT wanted) s)
+		SELECT count(*) INTO wrong FROM a FULL JOIN b USING (n)
+			WHERE a.id IS NULL OR b.id IS NULL OR abs(a.score - b.score) > 1e-5
+				OR (a.id <> b.id AND abs(a.score - b.score) > 1e-9);
+		IF wrong > 0 THEN RETURN NEXT query; END IF;
+	END LOOP;
+END
+$$;
+SQL
 }
 
 # kill -9 the postmaster; its children notice and exit by themselves

@@ -1,4 +1,4 @@
-/* link: src/text/topk.c src/text/match.c src/text/cursor.c src/text/posting.c src/text/bm25.c src/text/text_kernels*.c src/base/cpu.c */
+/* link: src/text/topk*.c src/text/match.c src/text/cursor.c src/text/posting.c src/text/bm25.c src/text/text_kernels*.c src/base/cpu.c */
 
 /*
  * The best documents and boolean queries, against brute force over random

@@ -1,0 +1,143 @@
+-- The order by <@> and its scores are those of BM25 as computed by SQL over all
+-- rows: by falling score, and by TID where scores are equal.
+SET client_min_messages = warning;
+SELECT setseed(0.3);
+CREATE TABLE docs (id int, body tsvector) WITH (autovacuum_enabled = off);
+CREATE INDEX docs_idx ON docs USING omenbm25 (body) WITH (pending_list_limit = 64);
+
+CREATE FUNCTION add_docs(first int, last int) RETURNS void LANGUAGE sql AS $$
+INSERT INTO docs
+SELECT i, (SELECT to_tsvector('simple', string_agg('w' || floor(150 * power(random(), 2)), ' '))
+	FROM generate_series(1, 1 + i * 7919 % 60))
+FROM generate_series(first, last) AS i
+$$;
+
+-- Document's score is positive here
+CREATE FUNCTION sql_bm25(lexemes text[], k1 float8, b float8)
+RETURNS TABLE (id int, score float8) LANGUAGE sql STABLE AS $$
+WITH d AS MATERIALIZED (
+	SELECT docs.id, ctid, body, (SELECT coalesce(sum(cardinality(positions)), 0) FROM unnest(body)) AS len
+	FROM docs WHERE body IS NOT NULL),
+n AS (SELECT count(*)::float8 AS n, avg(len)::float8 AS avgdl FROM d),
+tf AS (SELECT d.id, ctid, len, lexeme, cardinality(positions)::float8 AS tf
+	FROM d, unnest(body) WHERE lexeme = ANY (lexemes)),
+df AS (SELECT lexeme, count(*)::float8 AS df FROM tf GROUP BY lexeme)
+SELECT tf.id, sum(ln(1 + (n - df + 0.5) / (df + 0.5)) * (k1 + 1) * tf
+	/ (tf + k1 * (1 - b + b * len / avgdl))) AS score
+FROM tf JOIN df USING (lexeme), n GROUP BY tf.id, ctid ORDER BY score DESC, ctid
+$$;
+
+-- Ranks rows of random queries in both ways; what differs, which is nothing.
+-- Rounding may turn the order of rows of almost equal scores.
+CREATE FUNCTION differences(queries int, k1 float8 DEFAULT 1.2, b float8 DEFAULT 0.75)
+RETURNS TABLE (query tsquery, wanted int, got int, wrong bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	lexemes text[];
+	ids int[];
+	scores float8[];
+	true_ids int[];
+	true_scores float8[];
+BEGIN
+	SET LOCAL enable_seqscan = off;
+	FOR i IN 1 .. queries LOOP
+		SELECT array_agg(DISTINCT 'w' || floor(155 * power(random(), 1 + i % 2))) INTO lexemes
+			FROM generate_series(1, 1 + i % 6);
+		SELECT string_agg(l, ' | ')::tsquery INTO query FROM unnest(lexemes) l;
+		wanted := (ARRAY[1, 3, 10, 100, 2000])[1 + i % 5];
+		SELECT array_agg(s.id), array_agg(s.score) INTO ids, scores
+			FROM (SELECT docs.id, -(body <@> to_bm25query(query, NULL, k1, b)) AS score FROM docs
+				ORDER BY body <@> to_bm25query(query, NULL, k1, b) LIMIT wanted) s WHERE s.score > 0;
+		SELECT array_agg(s.id), array_agg(s.score) INTO true_ids, true_scores
+			FROM (SELECT * FROM sql_bm25(lexemes, k1, b) LIMIT wanted) s;
+		got := coalesce(cardinality(ids), 0);
+		SELECT count(*) INTO wrong FROM unnest(ids, scores, true_ids, true_scores) AS u(was, s, expected, es)
+			WHERE was IS NULL OR expected IS NULL OR abs(s - es) > 1e-5
+				OR (was <> expected AND NOT EXISTS (SELECT FROM unnest(true_ids, true_scores) AS v(vi, vs)
+					WHERE vi = was AND abs(vs - s) < 1e-9)
+					AND es <> true_scores[cardinality(true_scores)]);
+		IF wrong > 0 THEN RETURN NEXT; END IF;
+	END LOOP;
+END
+$$;
+
+SELECT * FROM differences(5);
+SELECT add_docs(1, 150);
+SELECT segments, pending_documents FROM bm25_stats('docs_idx');
+SELECT * FROM differences(30);
+SELECT add_docs(151, 2500);
+SELECT segments > 1 AS several, pending_documents > 0 AS pending FROM bm25_stats('docs_idx');
+SELECT * FROM differences(40);
+SELECT * FROM differences(10, 0.9, 0.4);
+SELECT * FROM differences(10, 0, 0.75);
+SELECT * FROM differences(10, 2, 1);
+SELECT * FROM differences(10, 5, 0);
+
+-- what was deleted counts until a merge leaves it out
+DELETE FROM docs WHERE id % 9 = 0;
+UPDATE docs SET body = body || 'w3 w1000'::tsvector WHERE id % 25 = 1;
+SELECT add_docs(2501, 2600);
+VACUUM docs;
+SELECT dead_documents > 0 AS dead FROM bm25_stats('docs_idx');
+SELECT bm25_merge('docs_idx');
+SELECT documents, dead_documents, segments,
+	abs(average_length - (SELECT avg(bm25_doc_length(body)) FROM docs)) < 1e-9 AS length
+	FROM bm25_stats('docs_idx');
+SELECT * FROM differences(40);
+SELECT add_docs(2601, 3000);
+SELECT * FROM differences(20);
+SELECT bm25_problems('docs_idx');
+
+-- built in one run, and in many
+REINDEX INDEX docs_idx;
+SELECT * FROM differences(20);
+SELECT add_docs(3001, 25000);
+SET maintenance_work_mem = '1MB';
+REINDEX INDEX docs_idx;
+SELECT bm25_problems('docs_idx');
+SELECT * FROM differences(5);
+RESET maintenance_work_mem;
+
+-- documents that need several pages, and one that is too long for 16 bits
+TRUNCATE docs;
+INSERT INTO docs SELECT i, (SELECT to_tsvector('simple', string_agg('word' || g * i % (1000 * i), ' '))
+	FROM generate_series(1, 2500 * i) AS g) || to_tsvector('simple', 'w1 w' || i)
+	FROM generate_series(1, 6) AS i;
+INSERT INTO docs SELECT 7, to_tsvector('simple', string_agg('word' || g % 400, ' '))
+	FROM generate_series(1, 90000) AS g;
+UPDATE docs SET body = (SELECT string_agg('''long' || i || ''':' || p, ' ')
+	FROM generate_series(1, 300) AS i,
+	(SELECT string_agg(n::text, ',') AS p FROM generate_series(1, 255) AS n) AS s)::tsvector WHERE id = 7;
+SELECT id, bm25_doc_length(body) FROM docs ORDER BY id;
+VACUUM docs;
+SET enable_seqscan = off;
+SELECT id, round((body <@> 'w1 | w3')::numeric, 9) FROM docs ORDER BY body <@> 'w1 | w3';
+SELECT id, round(score::numeric, 9) FROM sql_bm25('{w1,w3}', 1.2, 0.75);
+SELECT id, round((body <@> 'long3 | word7')::numeric, 9) AS pending FROM docs ORDER BY body <@> 'long3 | word7' LIMIT 4;
+SELECT bm25_merge('docs_idx');
+SELECT bm25_problems('docs_idx');
+SELECT id, round((body <@> 'long3 | word7')::numeric, 9) AS merged FROM docs ORDER BY body <@> 'long3 | word7' LIMIT 4;
+REINDEX INDEX docs_idx;
+SELECT id, round((body <@> 'long3 | word7')::numeric, 9) AS built FROM docs ORDER BY body <@> 'long3 | word7' LIMIT 4;
+SELECT id, round(score::numeric, 9) FROM sql_bm25('{long3,word7}', 1.2, 0.75) LIMIT 4;
+
+-- rows without any of the lexemes come last, by TID; NULLs are not in the index
+TRUNCATE docs;
+INSERT INTO docs SELECT i, ('w' || i % 7)::tsvector FROM generate_series(1, 20) AS i;
+INSERT INTO docs VALUES (21, ''), (22, 'w3:1,2,3');
+SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> 'w3') s;
+SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> 'nothing') s;
+SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> '') s;
+SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> NULL::bm25query) s;
+SELECT bm25_merge('docs_idx');
+SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> 'w3') s;
+SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> NULL::bm25query) s;
+
+-- what stands under NOT does not count, positions and classes do not either
+SELECT id, body <@> 'w3 & !w4' = body <@> 'w3' AS same FROM docs WHERE id IN (3, 4, 22) ORDER BY id;
+SELECT id, body <@> 'w3:A <-> w4' = body <@> 'w3 | w4' AS same FROM docs WHERE id IN (3, 4, 22) ORDER BY id;
+-- a prefix stands for all lexemes that begin with it
+SELECT count(*) FROM docs WHERE body <@> 'w:*' <> body <@> 'w0 | w1 | w2 | w3 | w4 | w5 | w6';
+SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> 'w3:*' LIMIT 4) s;
+
+DROP TABLE docs;
+DROP FUNCTION add_docs, sql_bm25, differences;
