@@ -1865,3 +1865,255 @@ CREATE FUNCTION omen_estimate_build(dims integer, rows bigint,
 	OUT mapped_memory bigint, OUT seconds float8)
 	AS 'MODULE_PATHNAME', 'omen_estimate_build' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION omen_estimate_build(integer, bigint, text, text, integer, integer, text, integer) IS 'what CREATE INDEX would take';
+
+-- ----------------------------------------------------------------------
+-- one order from several
+-- ----------------------------------------------------------------------
+
+-- Not strict: a branch or an option may be NULL.  Stable, for they depend on
+-- all rows of a table; and a scan that computes them is not parallel.
+
+CREATE FUNCTION omen_fuse_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'omen_fuse_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION omen_fuse_support(internal) IS 'tells the planner that ranks need a scan that computes them';
+
+CREATE FUNCTION rrf(branch1 float8, branch2 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_rrf' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION rrf(float8, float8, float8[], integer, integer) IS 'to order by: negative sum of weight / (k + rank) in each branch';
+
+CREATE FUNCTION rrf(branch1 float8, branch2 float8, branch3 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_rrf' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION rrf(float8, float8, float8, float8[], integer, integer) IS 'to order by: negative sum of weight / (k + rank) in each branch';
+
+CREATE FUNCTION rrf(branch1 float8, branch2 float8, branch3 float8, branch4 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_rrf' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION rrf(float8, float8, float8, float8, float8[], integer, integer) IS 'to order by: negative sum of weight / (k + rank) in each branch';
+
+CREATE FUNCTION rrf(branch1 float8, branch2 float8, branch3 float8, branch4 float8, branch5 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_rrf' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION rrf(float8, float8, float8, float8, float8, float8[], integer, integer) IS 'to order by: negative sum of weight / (k + rank) in each branch';
+
+CREATE FUNCTION fuse(branch1 float8, branch2 float8,
+	norm text DEFAULT 'minmax', alpha float8 DEFAULT NULL, weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_fuse' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION fuse(float8, float8, text, float8, float8[], integer) IS 'to order by: negative weighted sum of the normalized values of branches';
+
+CREATE FUNCTION fuse(branch1 float8, branch2 float8, branch3 float8,
+	norm text DEFAULT 'minmax', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_fuse' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION fuse(float8, float8, float8, text, float8[], integer) IS 'to order by: negative weighted sum of the normalized values of branches';
+
+CREATE FUNCTION fuse(branch1 float8, branch2 float8, branch3 float8, branch4 float8,
+	norm text DEFAULT 'minmax', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_fuse' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION fuse(float8, float8, float8, float8, text, float8[], integer) IS 'to order by: negative weighted sum of the normalized values of branches';
+
+CREATE FUNCTION fuse(branch1 float8, branch2 float8, branch3 float8, branch4 float8, branch5 float8,
+	norm text DEFAULT 'minmax', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	AS 'MODULE_PATHNAME', 'omen_fuse' LANGUAGE C STABLE PARALLEL RESTRICTED
+	SUPPORT omen_fuse_support;
+COMMENT ON FUNCTION fuse(float8, float8, float8, float8, float8, text, float8[], integer) IS 'to order by: negative weighted sum of the normalized values of branches';
+
+-- For display: positive, the higher the better.  The planner puts the body in
+-- place of the call, so that the scan's score is taken if the arguments are those
+-- of ORDER BY.
+
+CREATE FUNCTION rrf_score(branch1 float8, branch2 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	RETURN -rrf(branch1, branch2, weights, k, window_size);
+COMMENT ON FUNCTION rrf_score(float8, float8, float8[], integer, integer) IS 'rrf() without its sign, beside ORDER BY rrf()';
+
+CREATE FUNCTION rrf_score(branch1 float8, branch2 float8, branch3 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	RETURN -rrf(branch1, branch2, branch3, weights, k, window_size);
+COMMENT ON FUNCTION rrf_score(float8, float8, float8, float8[], integer, integer) IS 'rrf() without its sign, beside ORDER BY rrf()';
+
+CREATE FUNCTION rrf_score(branch1 float8, branch2 float8, branch3 float8, branch4 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	RETURN -rrf(branch1, branch2, branch3, branch4, weights, k, window_size);
+COMMENT ON FUNCTION rrf_score(float8, float8, float8, float8, float8[], integer, integer) IS 'rrf() without its sign, beside ORDER BY rrf()';
+
+CREATE FUNCTION rrf_score(branch1 float8, branch2 float8, branch3 float8, branch4 float8, branch5 float8,
+	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	RETURN -rrf(branch1, branch2, branch3, branch4, branch5, weights, k, window_size);
+COMMENT ON FUNCTION rrf_score(float8, float8, float8, float8, float8, float8[], integer, integer) IS 'rrf() without its sign, beside ORDER BY rrf()';
+
+CREATE FUNCTION fuse_score(branch1 float8, branch2 float8,
+	norm text DEFAULT 'minmax', alpha float8 DEFAULT NULL, weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	RETURN -fuse(branch1, branch2, norm, alpha, weights, window_size);
+COMMENT ON FUNCTION fuse_score(float8, float8, text, float8, float8[], integer) IS 'fuse() without its sign, beside ORDER BY fuse()';
+
+CREATE FUNCTION fuse_score(branch1 float8, branch2 float8, branch3 float8,
+	norm text DEFAULT 'minmax', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	RETURN -fuse(branch1, branch2, branch3, norm, weights, window_size);
+COMMENT ON FUNCTION fuse_score(float8, float8, float8, text, float8[], integer) IS 'fuse() without its sign, beside ORDER BY fuse()';
+
+CREATE FUNCTION fuse_score(branch1 float8, branch2 float8, branch3 float8, branch4 float8,
+	norm text DEFAULT 'minmax', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	RETURN -fuse(branch1, branch2, branch3, branch4, norm, weights, window_size);
+COMMENT ON FUNCTION fuse_score(float8, float8, float8, float8, text, float8[], integer) IS 'fuse() without its sign, beside ORDER BY fuse()';
+
+CREATE FUNCTION fuse_score(branch1 float8, branch2 float8, branch3 float8, branch4 float8, branch5 float8,
+	norm text DEFAULT 'minmax', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL) RETURNS float8
+	LANGUAGE sql STABLE PARALLEL RESTRICTED
+	RETURN -fuse(branch1, branch2, branch3, branch4, branch5, norm, weights, window_size);
+COMMENT ON FUNCTION fuse_score(float8, float8, float8, float8, float8, text, float8[], integer) IS 'fuse() without its sign, beside ORDER BY fuse()';
+
+-- ----------------------------------------------------------------------
+-- hybrid search, as functions
+-- ----------------------------------------------------------------------
+
+-- They put names into statements by quoting them, and values by parameters.
+-- They run as who calls them, and find what they name in pg_catalog and in this
+-- extension's schema, wherever that is, whatever the search path.
+
+CREATE FUNCTION omen_hybrid_statement(rel regclass, key_column name, vector_column name,
+	operator text, text_column name, filter jsonb, fusion text) RETURNS text
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	ext name := (SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'omendb');
+	vector_branch text := 'NULL::float8';
+	text_branch text := 'NULL::float8';
+	ranking text;
+	restriction text := 'true';
+	col record;
+BEGIN
+	IF operator IS NULL OR operator NOT IN ('<->', '<=>', '<#>', '<+>') THEN
+		RAISE invalid_parameter_value USING MESSAGE = format('"%s" is not a distance between vectors', operator),
+			HINT = 'Distances are <->, <=>, <#> and <+>.';
+	ELSIF fusion IS NULL OR fusion NOT IN ('rrf', 'minmax', 'theoretical', 'zscore', 'none') THEN
+		RAISE invalid_parameter_value USING MESSAGE = format('fusion "%s" is not known', fusion),
+			HINT = 'It is rrf, or a norm of fuse(): minmax, theoretical, zscore, none.';
+	ELSIF filter IS NOT NULL AND jsonb_typeof(filter) <> 'object' THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'filter must be a JSON object',
+			HINT = 'As in {"tenant_id": 7, "lang": ["en", "de"]}.';
+	END IF;
+
+	FOR col IN SELECT name, format_type(atttypid, NULL) AS type, filter -> name AS value
+		FROM (SELECT unnest(ARRAY[key_column, vector_column, text_column]::text[]) AS name
+			UNION SELECT jsonb_object_keys(filter)) AS names
+			LEFT JOIN pg_attribute ON attrelid = rel AND attname = name AND attnum > 0 AND NOT attisdropped
+		WHERE name IS NOT NULL ORDER BY name
+	LOOP
+		IF col.type IS NULL THEN
+			RAISE undefined_column USING MESSAGE = format('column "%s" of %s does not exist', col.name, rel);
+		END IF;
+		IF col.name = vector_column THEN
+			vector_branch := format('t.%I OPERATOR(%I.%s) $1::%s', col.name, ext, operator, col.type);
+		END IF;
+		IF col.name = text_column THEN
+			text_branch := format('t.%I OPERATOR(%I.<@>) $2', col.name, ext);
+		END IF;
+		restriction := restriction || CASE
+			WHEN col.value IS NULL THEN ''
+			WHEN jsonb_typeof(col.value) = 'null' THEN format(' AND t.%I IS NULL', col.name)
+			WHEN jsonb_typeof(col.value) = 'array' THEN
+				format(' AND t.%I = ANY (ARRAY(SELECT jsonb_array_elements_text($5 -> %1$L))::%s[])', col.name, col.type)
+			ELSE format(' AND t.%I = ($5 ->> %1$L)::%s', col.name, col.type)
+		END;
+	END LOOP;
+
+	ranking := CASE
+		WHEN fusion = 'rrf' THEN format('%I.rrf(%s, %s, weights => $3, window_size => $4)', ext, vector_branch, text_branch)
+		ELSE format('%I.fuse(%s, %s, norm => %L, weights => $3, window_size => $4)', ext, vector_branch, text_branch, fusion)
+	END;
+	RETURN format('SELECT t.ctid, %s AS key, 0 - %s AS score, %s AS distance, 0 - (%s) AS text_score FROM %s AS t WHERE %s ORDER BY %2$s LIMIT $6',
+		CASE WHEN key_column IS NULL THEN 'NULL' ELSE format('t.%I::text', key_column) END, ranking, vector_branch, text_branch, rel, restriction);
+END $$;
+COMMENT ON FUNCTION omen_hybrid_statement(regclass, name, name, text, name, jsonb, text) IS 'used by hybrid_search() and hybrid_tune(): the statement with parameters that they run';
+
+CREATE FUNCTION hybrid_search(rel regclass, vector_column name, query_vector vector,
+	text_column name, query tsquery, k integer DEFAULT 10, filter jsonb DEFAULT NULL,
+	fusion text DEFAULT 'rrf', weights float8[] DEFAULT NULL, window_size integer DEFAULT NULL,
+	operator text DEFAULT '<=>',
+	OUT ctid tid, OUT score float8, OUT distance float8, OUT text_score float8) RETURNS SETOF record
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	ext name := (SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'omendb');
+	statement text;
+BEGIN
+	EXECUTE format('SELECT %I.omen_hybrid_statement($1, NULL, $2, $3, $4, $5, $6)', ext)
+		INTO statement USING rel, vector_column, operator, text_column, filter, fusion;
+	RETURN QUERY EXECUTE format('SELECT x.ctid, x.score, x.distance, x.text_score FROM (%s) AS x', statement)
+		USING query_vector, query, weights, window_size, filter, k;
+END $$;
+COMMENT ON FUNCTION hybrid_search(regclass, name, vector, name, tsquery, integer, jsonb, text, float8[], integer, text) IS 'rows of a table by the distance of a vector and the score of a text together';
+
+CREATE FUNCTION omen_ndcg(found text[], judged jsonb, k integer) RETURNS float8
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN (SELECT coalesce(sum((judged ->> f.key)::float8 / ln(1 + f.n)), 0) FROM unnest(found) WITH ORDINALITY AS f(key, n) WHERE f.n <= k) /
+		(SELECT nullif(sum(j.grade / ln(1 + j.n)), 0) FROM (SELECT value::float8 AS grade, row_number() OVER (ORDER BY value::float8 DESC) AS n
+			FROM jsonb_each_text(judged)) AS j WHERE j.n <= k);
+COMMENT ON FUNCTION omen_ndcg(text[], jsonb, integer) IS 'normalized discounted cumulative gain of the first k keys found, by the grades of keys; NULL if nothing is relevant';
+
+CREATE FUNCTION hybrid_tune(rel regclass, key_column name, vector_column name, query_vectors vector[],
+	text_column name, queries tsquery[], judged jsonb[], k integer DEFAULT 10,
+	fusions text[] DEFAULT '{rrf,minmax,theoretical,zscore}', steps integer DEFAULT 10,
+	filter jsonb DEFAULT NULL, window_size integer DEFAULT NULL, operator text DEFAULT '<=>',
+	OUT fusion text, OUT weights float8[], OUT ndcg float8, OUT vector_ndcg float8, OUT text_ndcg float8) RETURNS SETOF record
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	ext name := (SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'omendb');
+	tried text[] := '{}';
+	shares float8[] := '{}';
+	gains float8[] := '{}';
+	statement text;
+	fusion_tried text;
+	share float8;
+	total float8;
+	gain float8;
+	judged_queries integer;
+BEGIN
+	IF coalesce(cardinality(judged), 0) = 0 OR cardinality(query_vectors) IS DISTINCT FROM cardinality(judged) OR
+		cardinality(queries) IS DISTINCT FROM cardinality(judged) THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'hybrid_tune() needs as many vectors, text queries and judgements, at least one of each';
+	ELSIF steps IS NULL OR steps < 1 OR k IS NULL OR k < 1 THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'k and steps of hybrid_tune() must be at least 1';
+	END IF;
+
+	FOREACH fusion_tried IN ARRAY fusions LOOP
+		EXECUTE format('SELECT %I.omen_hybrid_statement($1, $2, $3, $4, $5, $6, $7)', ext)
+			INTO statement USING rel, key_column, vector_column, operator, text_column, filter, fusion_tried;
+		statement := format('SELECT %I.omen_ndcg(array_agg(x.key), $7, $6) FROM (%s) AS x', ext, statement);
+		FOR step IN 0 .. steps LOOP
+			share := step::float8 / steps;
+			total := 0;
+			judged_queries := 0;
+			FOR i IN 1 .. cardinality(judged) LOOP
+				EXECUTE statement INTO gain USING query_vectors[i], queries[i], ARRAY[share, 1 - share],
+					CASE WHEN fusion_tried IN ('rrf', 'minmax', 'zscore') THEN window_size END, filter, k, judged[i];
+				CONTINUE WHEN gain IS NULL;
+				total := total + gain;
+				judged_queries := judged_queries + 1;
+			END LOOP;
+			tried := tried || fusion_tried;
+			shares := shares || share;
+			gains := gains || total / nullif(judged_queries, 0);
+		END LOOP;
+	END LOOP;
+
+	-- alike: what leans on neither
+	RETURN QUERY SELECT g.f, ARRAY[g.s, 1 - g.s], g.g,
+		max(g.g) FILTER (WHERE g.s = 1) OVER (PARTITION BY g.f), max(g.g) FILTER (WHERE g.s = 0) OVER (PARTITION BY g.f)
+		FROM unnest(tried, shares, gains) AS g(f, s, g) ORDER BY g.g DESC NULLS LAST, abs(g.s - 0.5), g.f;
+END $$;
+COMMENT ON FUNCTION hybrid_tune(regclass, name, name, vector[], name, tsquery[], jsonb[], integer, text[], integer, jsonb, integer, text) IS 'weights of hybrid_search() by how well it finds what is judged relevant, the best first';

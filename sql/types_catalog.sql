@@ -12,7 +12,7 @@ EXPLAIN (VERBOSE, COSTS OFF)
 
 -- functions: named after us in C, immutable, strict and parallel safe, but for
 -- those that look into indexes
-SELECT p.oid::regprocedure, provolatile, proisstrict, proparallel, prosrc
+SELECT p.oid::regprocedure, provolatile, proisstrict, proparallel, CASE WHEN prosrc !~ '\n' THEN prosrc END AS prosrc
 	FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
 	WHERE d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'omendb')
 	AND prokind = 'f'

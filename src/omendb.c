@@ -32,6 +32,7 @@ _PG_init(void)
 	omen_replaced_row_init();
 	omen_explain_init();
 	omen_filter_init();
+	omen_fuse_init();
 	omen_key_clauses_init();
 	omen_guc_init();
 }

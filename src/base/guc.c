@@ -73,6 +73,7 @@ static const struct config_enum_entry iterative_scan_options[] = {
 
 static int	simd;
 static bool enable_filtered_scan;
+static bool enable_fused_scan;
 static int	filter_strategy;
 
 static int	ef_search;
@@ -388,6 +389,13 @@ define_omendb_settings(void)
 							 NULL, &enable_filtered_scan, true, PGC_USERSET,
 							 GUC_EXPLAIN, NULL, NULL, NULL);
 
+	DefineCustomBoolVariable("omendb.enable_fused_scan",
+							 "Enables the planner's use of fused scans.",
+							 "Without them, only what fuse() computes for a "
+							 "row alone can be ordered by.",
+							 &enable_fused_scan, true, PGC_USERSET,
+							 GUC_EXPLAIN, NULL, NULL, NULL);
+
 	DefineCustomEnumVariable("omendb.filter_strategy",
 							 "Sets how filtered scans find the nearest rows.",
 							 "The default chooses by what the filter lets "
@@ -488,6 +496,12 @@ bool
 omen_guc_filtered_scan(void)
 {
 	return enable_filtered_scan;
+}
+
+bool
+omen_guc_fused_scan(void)
+{
+	return enable_fused_scan;
 }
 
 OmenIterativeScan

@@ -45,6 +45,7 @@ extern int	omen_guc_ef_search(int index_default);
 extern bool omen_guc_exhaustive(void);
 extern OmenFilterStrategy omen_guc_filter_strategy(void);
 extern bool omen_guc_filtered_scan(void);
+extern bool omen_guc_fused_scan(void);
 extern OmenIterativeScan omen_guc_iterative_scan(void);
 extern int	omen_guc_max_scan_tuples(void);
 extern double omen_guc_scan_mem_multiplier(void);

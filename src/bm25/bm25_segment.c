@@ -40,6 +40,8 @@ static const uint16 *get_lengths(void *docs, uint32 doc, uint32 *first,
 static uint32 get_long_length(void *docs, uint32 doc);
 static bool is_live(void *docs, uint32 doc);
 static uint64 get_row(void *docs, uint32 doc);
+static void near_page(OmenBm25Docs *docs, uint64 row, uint32 *low,
+					  uint32 *high);
 
 const OmenDocOps omen_bm25_doc_ops = {
 	.lengths = get_lengths,
@@ -269,15 +271,53 @@ omen_bm25_docs_find(OmenBm25Docs *docs, uint64 row, uint32 *doc)
 	return *doc < docs->segment->data->ndocs && get_row(docs, *doc) == row;
 }
 
+/*
+ * Narrow down the pages among which a row is looked for by the one at hand:
+ * most often the next row that is asked for is on it, or on the one behind.
+ */
+static void
+near_page(OmenBm25Docs *docs, uint64 row, uint32 *low, uint32 *high)
+{
+	uint32		page = docs->row_page;
+	const ItemPointerData *rows;
+	int			n;
+
+	if (docs->rows == NULL || page >= *high)
+		return;
+	rows = omen_bm25_docs_rows(docs, page, &n);
+	if (row < omen_bm25_row(&rows[0]))
+	{
+		*high = Max(page, 1);
+		return;
+	}
+	*low = page;
+	for (uint32 step = 1;; step *= 2)
+	{
+		if (row <= omen_bm25_row(&rows[n - 1]))
+			*high = *low + 1;
+		if (step >= *high - *low)
+			return;
+		rows = omen_bm25_docs_rows(docs, *low + step, &n);
+		if (row < omen_bm25_row(&rows[0]))
+		{
+			*high = *low + step;
+			return;
+		}
+		*low += step;
+	}
+}
+
 uint32
 omen_bm25_docs_seek(OmenBm25Docs *docs, uint64 row)
 {
-	uint32		ndocs = docs->segment->data->ndocs;
 	uint32		low = 0;
-	uint32		high = (ndocs - 1) / OMEN_BM25_ROWS_PER_PAGE + 1;
+	uint32		high = (docs->segment->data->ndocs - 1) /
+		OMEN_BM25_ROWS_PER_PAGE + 1;
 	const ItemPointerData *rows;
 	int			from = 0;
 	int			to;
+
+	near_page(docs, row, &low, &high);
 
 	/* the last page that does not begin beyond it, then on that page */
 	while (high - low > 1)

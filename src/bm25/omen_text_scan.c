@@ -101,6 +101,7 @@ typedef struct ScoreOf
 static bool retry(OmenTextScan *scan, ScanStep step, void *arg);
 static bool try_step(OmenTextScan *scan, ScanStep step, void *arg, bool again,
 					 bool *result);
+static bool just_look(OmenTextScan *scan, void *arg);
 static void look(OmenTextScan *scan);
 static void rank(OmenTextScan *scan);
 static OmenBm25Ranking *copy_ranking(const OmenBm25Ranking *ranking);
@@ -207,7 +208,15 @@ omen_text_scan_bound(OmenTextScan *scan)
 		return scan->hits[scan->at].score;
 	if (scan->has_last)
 		return scan->last.score;
+	if (!scan->looked)
+		retry(scan, just_look, NULL);
 	return scan->topk ? omen_topk_limit(scan->topk) : 0;
+}
+
+static bool
+just_look(OmenTextScan *scan, void *arg)
+{
+	return true;
 }
 
 void

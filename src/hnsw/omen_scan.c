@@ -144,6 +144,16 @@ omen_scan_recheck(const OmenScan *scan)
 	return scan->current->recheck;
 }
 
+/* Of a node's rows, it is enough for its distance that one was seen */
+bool
+omen_scan_is_visible(const OmenScan *scan)
+{
+	const OmenScanItem *item = scan->current;
+
+	return item->exact && item->ntids == 1 &&
+		item->more_tids == OMEN_LINK_INVALID;
+}
+
 void
 omen_scan_end(OmenScan *scan)
 {

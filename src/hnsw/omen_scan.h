@@ -54,6 +54,12 @@ extern void omen_scan_end(OmenScan *scan);
 /* Is the allow-set not certain of the row returned last? */
 extern bool omen_scan_recheck(const OmenScan *scan);
 
+/*
+ * Has the row returned last been looked up, so that the snapshot is known to
+ * see it?
+ */
+extern bool omen_scan_is_visible(const OmenScan *scan);
+
 /* The caller is about to fetch this row, see omen_rows_pin() */
 extern void omen_scan_pin_row(OmenScan *scan, IndexFetchTableData *fetch,
 							  const ItemPointerData *tid);

@@ -26,6 +26,7 @@
 #include "nodes/tidbitmap.h"
 
 #include "base/compat.h"
+#include "hnsw/hnsw_cost.h"
 #include "hnsw/omen_scan.h"
 
 #define OMEN_FILTER_NAME	"Omen Filtered Scan"
@@ -40,6 +41,8 @@ typedef struct OmenDistanceMatch
 } OmenDistanceMatch;
 
 /* match.c */
+extern bool omen_match_distance(PlannerInfo *root, IndexOptInfo *index,
+								Expr *expr, OmenDistanceMatch *match);
 extern bool omen_match_order(PlannerInfo *root, RelOptInfo *rel,
 							 IndexOptInfo *index, OmenDistanceMatch *match);
 extern bool omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
@@ -77,9 +80,30 @@ extern List *omen_filter_plan_key_columns(const CustomScan *plan);
 extern List *omen_filter_plan_bounds(const CustomScan *plan);
 extern bool omen_filter_is_plan(const Plan *plan);
 
+/* May a scan of this query use the index? */
+extern bool omen_filter_is_usable(const IndexOptInfo *index);
+
+/* The server's best bitmap for the restrictions, a BitmapHeapPath or NULL; */
+extern Path *omen_filter_find_bitmap(PlannerInfo *root, RelOptInfo *rel);
+
+/* of the plan for that, the bitmap, and what it leaves undecided */
+extern Plan *omen_filter_take_bitmap(Plan *plan, List **undecided);
+
 /* filter_cost.c */
 extern void omen_filter_cost(PlannerInfo *root, RelOptInfo *rel,
 							 OmenFilterPath *path);
+
+/* Of the table's rows, the share that the bitmap holds; all without one */
+extern double omen_filter_share_in_bitmap(const CustomPath *path, Cost *cost);
+
+/* From so many rows of a bitmap to the nodes that have them */
+extern Cost omen_filter_cost_allow_set(const RelOptInfo *rel,
+									   const OmenHnswCosts *costs,
+									   double rows);
+
+/* The pages of so many rows, which lie anywhere */
+extern Cost omen_filter_cost_rows(PlannerInfo *root, RelOptInfo *rel,
+								  double rows);
 
 /* filter_allow.c: from a bitmap to the nodes that have its rows */
 typedef struct OmenFilterAllow
@@ -91,7 +115,7 @@ typedef struct OmenFilterAllow
 	uint64		lossy_pages;	/* of all bitmaps */
 } OmenFilterAllow;
 
-/* False if the index cannot tell which nodes those are.  Frees the bitmap. */
+/* False if the index cannot tell which nodes those are */
 extern bool omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 								   TIDBitmap *bitmap);
 
@@ -165,5 +189,7 @@ extern bool omen_filter_try(OmenFilterScanState *state,
 /* filter_explain.c */
 extern void omen_filter_explain(CustomScanState *custom, List *ancestors,
 								ExplainState *es);
+extern void omen_filter_explain_allowed(double allowed, Relation index,
+										ExplainState *es);
 
 #endif							/* OMEN_FILTER_H */

@@ -66,7 +66,6 @@ omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 		flush_batch(allow, cursor);
 		omen_compat_bitmap_end(&pages);
 	}
-	tbm_free(bitmap);
 	pfree(cursor);
 	return complete;
 }

@@ -39,15 +39,11 @@
  */
 #define BOUND_SELECTIVITY	DEFAULT_RANGE_INEQ_SEL
 
-static double share_in_bitmap(const OmenFilterPath *path, Cost *cost);
 static double share_with_keys(PlannerInfo *root, const OmenFilterPath *filter);
-static Cost cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs,
-						   double rows);
 static Cost plan_trial(OmenFilterPath *filter, const OmenHnswCosts *costs,
 					   double limit, Cost search);
 static Cost cost_unread_distance(PlannerInfo *root,
 								 const OmenFilterPath *filter);
-static Cost cost_row_fetches(PlannerInfo *root, RelOptInfo *rel, double rows);
 
 void
 omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
@@ -66,7 +62,8 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 	double		wanted;
 
 	omen_hnsw_get_costs(filter->match.index, &costs);
-	in_bitmap = rows * share_in_bitmap(filter, &bitmap_cost);
+	in_bitmap = rows * omen_filter_share_in_bitmap(&filter->custom,
+												   &bitmap_cost);
 	allowed = clamp_row_est(in_bitmap * share_with_keys(root, filter));
 	filter->passing = clauselist_selectivity(root, others, 0, JOIN_INNER,
 											 NULL) * rows / allowed;
@@ -82,7 +79,8 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 		search = omen_hnsw_cost_nearest(&costs, list_length(filter->keys),
 										costs.nodes * allowed / rows, wanted);
 	if (filter->custom.custom_paths != NIL)
-		search += bitmap_cost + cost_allow_set(rel, &costs, in_bitmap);
+		search += bitmap_cost +
+			omen_filter_cost_allow_set(rel, &costs, in_bitmap);
 	if (filter->custom.custom_paths != NIL && filter->bounds == NIL &&
 		limit > 0)
 		search += plan_trial(filter, &costs, limit, search);
@@ -92,7 +90,7 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 	path->total_cost = path->startup_cost +
 		within * (costs.pass + cpu_index_tuple_cost + cpu_tuple_cost +
 				  rel->baserestrictcost.per_tuple) +
-		cost_row_fetches(root, rel, within) +
+		omen_filter_cost_rows(root, rel, within) +
 		path->rows * path->pathtarget->cost.per_tuple;
 
 	/* the server will add that for each row, as it does below a Sort */
@@ -149,16 +147,16 @@ share_with_keys(PlannerInfo *root, const OmenFilterPath *filter)
 }
 
 /* Of the table's rows, the share that the bitmap holds; all without one */
-static double
-share_in_bitmap(const OmenFilterPath *path, Cost *cost)
+double
+omen_filter_share_in_bitmap(const CustomPath *path, Cost *cost)
 {
 	Selectivity share = 1.0;
 
 	*cost = 0;
-	if (path->custom.custom_paths != NIL)
+	if (path->custom_paths != NIL)
 	{
 		BitmapHeapPath *bitmap = linitial_node(BitmapHeapPath,
-											   path->custom.custom_paths);
+											   path->custom_paths);
 
 		cost_bitmap_tree_node(bitmap->bitmapqual, cost, &share);
 	}
@@ -166,8 +164,9 @@ share_in_bitmap(const OmenFilterPath *path, Cost *cost)
 }
 
 /* From so many rows to nodes: few rows are on as many leaves as many are */
-static Cost
-cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs, double rows)
+Cost
+omen_filter_cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs,
+						   double rows)
 {
 	double		rows_per_page = rel->tuples / Max(rel->pages, 1.0);
 	double		leaves = ceil(rel->pages / (double) OMEN_TIDMAP_BLOCKS) *
@@ -184,8 +183,8 @@ cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs, double rows)
  * table of 100 pages seemed to cost more than the Sort of these rows, which
  * takes twice as long.
  */
-static Cost
-cost_row_fetches(PlannerInfo *root, RelOptInfo *rel, double rows)
+Cost
+omen_filter_cost_rows(PlannerInfo *root, RelOptInfo *rel, double rows)
 {
 	double		pages = index_pages_fetched(rows, rel->pages, 0, root);
 	double		random;

@@ -317,6 +317,7 @@ load_allow(OmenFilterScanState *state)
 		old = MemoryContextSwitchTo(state->allow_context);
 		state->usable = omen_filter_allow_load(&state->allow, state->index,
 											   bitmap);
+		tbm_free(bitmap);
 		MemoryContextSwitchTo(old);
 		state->loaded = true;
 	}

@@ -86,42 +86,46 @@ explain_execution(const OmenFilterScanState *state, ExplainState *es)
 	omen_explain_add_report(&report, es);
 }
 
-/*
- * Of several scans, the last strategy and the last allow-set: its nodes, beside
- * the rows of the index at its last count
- */
+/* Of several scans, the last strategy and the last allow-set */
 static void
 explain_strategy(const OmenFilterScanState *state,
 				 const OmenScanCounts *counts, ExplainState *es)
 {
 	const char *strategy = state->trial.nfound > 0 ? "unfiltered" :
 		omen_guc_strategy_name(counts->strategy);
-	bool		known = state->usable || state->keys;
-	double		allowed = state->keys ? state->narrowed.cardinality :
-		state->allow.set.cardinality;
-	double		tuples = Max(state->index->rd_rel->reltuples, allowed);
 
 	if (es->format == EXPLAIN_FORMAT_TEXT)
-	{
 		ExplainPropertyText("Strategy",
 							counts->switches == 0 ? strategy :
 							psprintf("%s (after %d switches)", strategy,
 									 counts->switches), es);
-		if (known)
-			ExplainPropertyText("Allowed", psprintf("%.0f of %.0f", allowed,
-													tuples), es);
-	}
 	else
 	{
 		ExplainPropertyText("Strategy", strategy, es);
 		ExplainPropertyInteger("Switches", NULL, counts->switches, es);
-		if (known)
-		{
-			ExplainPropertyFloat("Allowed Nodes", NULL, allowed, 0, es);
-			ExplainPropertyFloat("Index Tuples", NULL, tuples, 0, es);
-		}
 	}
+	if (state->usable || state->keys)
+		omen_filter_explain_allowed(state->keys ?
+									state->narrowed.cardinality :
+									state->allow.set.cardinality,
+									state->index, es);
 	if (state->allow.lossy_pages > 0 || es->format != EXPLAIN_FORMAT_TEXT)
 		ExplainPropertyUInteger("Lossy Pages", NULL,
 								state->allow.lossy_pages, es);
+}
+
+/* Its nodes, beside the rows of the index at its last count */
+void
+omen_filter_explain_allowed(double allowed, Relation index, ExplainState *es)
+{
+	double		tuples = Max(index->rd_rel->reltuples, allowed);
+
+	if (es->format == EXPLAIN_FORMAT_TEXT)
+		ExplainPropertyText("Allowed", psprintf("%.0f of %.0f", allowed,
+												tuples), es);
+	else
+	{
+		ExplainPropertyFloat("Allowed Nodes", NULL, allowed, 0, es);
+		ExplainPropertyFloat("Index Tuples", NULL, tuples, 0, es);
+	}
 }

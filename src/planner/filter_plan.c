@@ -48,7 +48,6 @@ static set_rel_pathlist_hook_type next_set_rel_pathlist = NULL;
 static void set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 							 RangeTblEntry *rte);
 static bool is_scannable(RelOptInfo *rel, const RangeTblEntry *rte);
-static bool is_usable(const IndexOptInfo *index);
 static void add_paths_of_index(PlannerInfo *root, RelOptInfo *rel,
 							   IndexOptInfo *index, BitmapSearch *bitmaps);
 static void add_filter_paths(PlannerInfo *root, RelOptInfo *rel,
@@ -58,7 +57,6 @@ static const RestrictInfo *find_bound_clause(PlannerInfo *root, List *clauses,
 											 IndexOptInfo *index,
 											 OmenDistanceMatch *match);
 static List *find_bitmaps(PlannerInfo *root, RelOptInfo *rel);
-static Path *find_bitmap(PlannerInfo *root, RelOptInfo *rel);
 static void add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 							const OmenDistanceMatch *match, Relids outer,
 							List *pathkeys, Path *bitmap);
@@ -68,7 +66,6 @@ static List *decided_by(const Path *tree);
 static Plan *plan_filter_path(PlannerInfo *root, RelOptInfo *rel,
 							  CustomPath *custom, List *tlist, List *clauses,
 							  List *custom_plans);
-static Plan *take_bitmap(Plan *plan, List **undecided);
 static bool all_bound(const OmenFilterPath *path, List *clauses);
 
 static const CustomPathMethods path_methods = {
@@ -101,7 +98,7 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 	{
 		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
 
-		if (is_usable(index))
+		if (omen_filter_is_usable(index))
 			add_paths_of_index(root, rel, index, &bitmaps);
 	}
 }
@@ -118,8 +115,8 @@ is_scannable(RelOptInfo *rel, const RangeTblEntry *rte)
 		rel->pathlist != NIL && !IS_DUMMY_REL(rel);
 }
 
-static bool
-is_usable(const IndexOptInfo *index)
+bool
+omen_filter_is_usable(const IndexOptInfo *index)
 {
 	return omen_hnsw_is_ours(index) && !index->hypothetical &&
 		(index->indpred == NIL || index->predOK);
@@ -197,7 +194,7 @@ find_bound_clause(PlannerInfo *root, List *clauses, IndexOptInfo *index,
 static List *
 find_bitmaps(PlannerInfo *root, RelOptInfo *rel)
 {
-	Path	   *best = find_bitmap(root, rel);
+	Path	   *best = omen_filter_find_bitmap(root, rel);
 	List	   *paths = NIL;
 	Path	   *tree;
 	ListCell   *cell;
@@ -222,8 +219,8 @@ find_bitmaps(PlannerInfo *root, RelOptInfo *rel)
  * else is there and no index can be scanned in another way.  It also sees to
  * it that nothing is decided by an index that must not be for security.
  */
-static Path *
-find_bitmap(PlannerInfo *root, RelOptInfo *rel)
+Path *
+omen_filter_find_bitmap(PlannerInfo *root, RelOptInfo *rel)
 {
 	List	   *paths = rel->pathlist;
 	List	   *partial_paths = rel->partial_pathlist;
@@ -364,8 +361,9 @@ plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 	scan->scan.scanrelid = rel->relid;
 	scan->flags = custom->flags;
 	if (custom_plans != NIL)
-		scan->custom_plans = list_make1(take_bitmap(linitial(custom_plans),
-													&undecided));
+		scan->custom_plans =
+			list_make1(omen_filter_take_bitmap(linitial(custom_plans),
+											   &undecided));
 	passing = all_bound(path, undecided) ? 1.0 : path->passing;
 
 	/* a trial tests its rows twice */
@@ -396,8 +394,8 @@ plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
  * Of the plan for a bitmap heap scan, the bitmap; and what the bitmap leaves
  * undecided
  */
-static Plan *
-take_bitmap(Plan *plan, List **undecided)
+Plan *
+omen_filter_take_bitmap(Plan *plan, List **undecided)
 {
 	if (IsA(plan, Result))
 		plan = plan->lefttree;	/* constants are tested above us as well */

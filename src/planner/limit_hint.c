@@ -11,8 +11,8 @@
  *		  -> Index Scan			or			  -> Merge Append
  *												   -> Index Scan ...
  *
- * The same with an Omen Filtered Scan in place of an index scan, and with nodes
- * in between that hand rows on as they come.
+ * The same with an Omen Filtered or Fused Scan in place of an index scan, and
+ * with nodes in between that hand rows on as they come.
  *
  * When execution starts, each such scan is noted down together with its
  * Limit; when the scan returns its first row, the Limit has evaluated its
@@ -31,7 +31,7 @@
 
 #include "base/compat.h"
 #include "hnsw/hnsw.h"
-#include "planner/filter.h"
+#include "planner/fuse.h"
 #include "planner/planner.h"
 
 /* Lives as long as the query's memory, and takes itself off the list */
@@ -160,7 +160,7 @@ is_ours(PlanState *state)
 	IndexScanState *scan = (IndexScanState *) state;
 
 	if (!IsA(state, IndexScanState))
-		return omen_filter_is_state(state);
+		return omen_filter_is_state(state) || omen_fuse_is_state(state);
 	return scan->iss_RelationDesc != NULL &&
 		scan->iss_RelationDesc->rd_indam->amgettuple == omen_hnsw_gettuple;
 }

@@ -18,8 +18,6 @@
 
 #include "planner/filter.h"
 
-static bool match_distance(PlannerInfo *root, IndexOptInfo *index, Expr *expr,
-						   OmenDistanceMatch *match);
 static Expr *find_bound(PlannerInfo *root, const OmenDistanceMatch *match,
 						Expr *clause);
 static bool is_same_distance(PlannerInfo *root,
@@ -28,9 +26,9 @@ static bool is_query(PlannerInfo *root, const IndexOptInfo *index,
 					 Node *expr);
 
 /* column <-> query, or query <-> column */
-static bool
-match_distance(PlannerInfo *root, IndexOptInfo *index, Expr *expr,
-			   OmenDistanceMatch *match)
+bool
+omen_match_distance(PlannerInfo *root, IndexOptInfo *index, Expr *expr,
+					OmenDistanceMatch *match)
 {
 	OpExpr	   *op = (OpExpr *) expr;
 
@@ -79,7 +77,7 @@ omen_match_order(PlannerInfo *root, RelOptInfo *rel, IndexOptInfo *index,
 	while ((member = omen_compat_members_next(&members)) != NULL)
 	{
 		if (bms_equal(member->em_relids, rel->relids) &&
-			match_distance(root, index, member->em_expr, match) &&
+			omen_match_distance(root, index, member->em_expr, match) &&
 			match->sortfamily == key->pk_opfamily)
 			return true;
 	}
@@ -94,8 +92,8 @@ omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
 	OpExpr	   *clause = (OpExpr *) info->clause;
 
 	return IsA(clause, OpExpr) && list_length(clause->args) == 2 &&
-		(match_distance(root, index, linitial(clause->args), match) ||
-		 match_distance(root, index, lsecond(clause->args), match)) &&
+		(omen_match_distance(root, index, linitial(clause->args), match) ||
+		 omen_match_distance(root, index, lsecond(clause->args), match)) &&
 		find_bound(root, match, info->clause) != NULL;
 }
 
@@ -174,7 +172,7 @@ is_same_distance(PlannerInfo *root, const OmenDistanceMatch *match, Node *expr)
 
 	if (equal(expr, match->distance))
 		return true;
-	return match_distance(root, match->index, (Expr *) expr, &other) &&
+	return omen_match_distance(root, match->index, (Expr *) expr, &other) &&
 		(other.distance->opno == match->distance->opno ||
 		 other.distance->opno == get_commutator(match->distance->opno)) &&
 		equal(list_nth(other.distance->args, other.query_arg),

@@ -1,0 +1,322 @@
+/*-------------------------------------------------------------------------
+ *
+ * fuse.h
+ *	  Omen Fused Scan: rows of a table in the order of several rankings at
+ *	  once.
+ *
+ *		ORDER BY rrf(a <-> $1, b <=> $2) LIMIT 10
+ *
+ *		Limit
+ *		  -> Omen Fused Scan		pulls two rankings, each out of its index
+ *			   -> Bitmap Index Scan	what both are restricted to, made once
+ *
+ * fuse_function.c is what rrf() and fuse() are in SQL, fuse_score.c the
+ * arithmetic.  fuse_match.c recognises them in ORDER BY, fuse_plan.c makes path
+ * and plan, fuse_cost.c their cost.  fuse_exec.c runs it: fuse_rank.c merges
+ * streams, fuse_vector.c and fuse_text.c.  fuse_explain.c tells of it.
+ *
+ * Words: a branch is an argument of the function that ranks rows, its value is
+ * what SQL says, the lower the better; a stream brings the rows of a branch.
+ * Goodness is a value after normalisation, the higher the better; a score is
+ * what the function returns, negative, the lower the better.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_FUSE_H
+#define OMEN_FUSE_H
+
+#include "planner/filter.h"
+
+#define OMEN_FUSE_NAME			"Omen Fused Scan"
+#define OMEN_FUSE_MAX_BRANCHES	5
+
+/* Rows of each branch that are ranked if the query does not say */
+#define OMEN_FUSE_WINDOW_LEAST		100
+#define OMEN_FUSE_WINDOW_PER_ROW	10
+#define OMEN_FUSE_WINDOW_MOST		10000
+
+typedef enum OmenNorm
+{
+	OMEN_NORM_NONE,
+	OMEN_NORM_THEORETICAL,
+	OMEN_NORM_MINMAX,
+	OMEN_NORM_ZSCORE
+} OmenNorm;
+
+/* What the values of a branch mean */
+typedef enum OmenMeasure
+{
+	OMEN_MEASURE_UNKNOWN,
+	OMEN_MEASURE_DISTANCE,		/* 0 or more, without a bound */
+	OMEN_MEASURE_COSINE,		/* 0 to 2 */
+	OMEN_MEASURE_SHARE,			/* 0 to 1 */
+	OMEN_MEASURE_PRODUCT,		/* any number */
+	OMEN_MEASURE_TEXT			/* 0, or less by the score */
+} OmenMeasure;
+
+/* What the query asks for, as its arguments say */
+typedef struct OmenFuseOptions
+{
+	bool		by_rank;		/* rrf(), else fuse() */
+	int			nbranches;
+	double		weights[OMEN_FUSE_MAX_BRANCHES];
+	OmenNorm	norm;
+	int			k;				/* of rrf() */
+	int			window;			/* 0 if not given */
+} OmenFuseOptions;
+
+/* How values of a branch become goodness */
+typedef struct OmenFuseScale
+{
+	OmenMeasure measure;
+	double		ceiling;		/* the best score of a text, or 0 */
+	double		best;			/* values in the window */
+	double		worst;
+	double		mean;
+	double		deviation;
+} OmenFuseScale;
+
+/* A call of rrf() or fuse() */
+typedef struct OmenFuseCall
+{
+	bool		by_rank;
+	bool		is_relative;	/* scores depend on the other rows, */
+	bool		needs_scan;		/* or on what only a scan knows */
+	int			nbranches;
+	FuncExpr   *expr;
+} OmenFuseCall;
+
+/* fuse_function.c */
+extern bool omen_fuse_read_call(Node *expr, OmenFuseCall *call);
+extern bool omen_fuse_is_called(Node *expr);
+extern const char *omen_fuse_call_name(const OmenFuseCall *call);
+extern OmenMeasure omen_fuse_measure(Node *branch);
+
+/* Of the arguments behind the branches; what is wrong is reported */
+extern void omen_fuse_read_options(OmenFuseOptions *options,
+								   const Datum *values, const bool *isnull);
+
+/* fuse_score.c */
+extern const char *omen_fuse_norm_name(OmenNorm norm);
+extern double omen_fuse_goodness(OmenNorm norm, const OmenFuseScale *scale,
+								 double value);
+
+/* Of a row that a branch does not rank */
+extern double omen_fuse_missing_goodness(OmenNorm norm,
+										 const OmenFuseScale *scale);
+
+/* What fuse() returns; false for NULL */
+extern bool omen_fuse_score(const OmenFuseOptions *options,
+							const OmenFuseScale *scales, const double *values,
+							const bool *isnull, double *score);
+extern bool omen_fuse_norm_needs_window(OmenNorm norm);
+
+/* fuse_match.c */
+typedef struct OmenFuseMatch
+{
+	OmenFuseCall call;
+
+	/* index is NULL if the branch is NULL for all rows */
+	OmenDistanceMatch branches[OMEN_FUSE_MAX_BRANCHES];
+} OmenFuseMatch;
+
+/*
+ * Is this the order that the query wants of this table?  If it is, but there
+ * can be no fused scan, false, or an error if nothing else can do it.
+ */
+extern bool omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
+								  const RangeTblEntry *rte,
+								  OmenFuseMatch *match);
+
+/* fuse_plan.c */
+typedef struct OmenFusePath
+{
+	CustomPath	custom;
+	OmenFuseMatch match;
+} OmenFusePath;
+
+/*
+ * What a plan carries.  Its scan tuple: the score, the value of each branch,
+ * columns of the table.  In custom_exprs for each branch its query and its
+ * column, then the options.
+ */
+typedef struct OmenFusePlanBranch
+{
+	Oid			index;			/* invalid: NULL for all rows, and the rest is
+								 * not there */
+	int			query_arg;
+	Expr	   *query;
+	Expr	   *column;
+} OmenFusePlanBranch;
+
+extern int	omen_fuse_plan_nbranches(const CustomScan *plan);
+extern bool omen_fuse_plan_is_by_rank(const CustomScan *plan);
+extern void omen_fuse_plan_branch(const CustomScan *plan, int n,
+								  OmenFusePlanBranch *branch);
+extern List *omen_fuse_plan_options(const CustomScan *plan);
+
+#define OMEN_FUSE_SCORE_COLUMN		1
+#define omen_fuse_value_column(n)	(2 + (n))
+
+/* fuse_cost.c */
+extern void omen_fuse_cost(PlannerInfo *root, RelOptInfo *rel,
+						   OmenFusePath *path);
+
+/* A stream: the rows of one branch, best first */
+typedef struct OmenStream OmenStream;
+
+typedef struct OmenStreamOps
+{
+	/*
+	 * Are rows that it has brought all that have a value?  Else others are at
+	 * 0, the worst, and come if it is begun once more as the rest.
+	 */
+	bool		ranks_all;
+
+	/* Before the first row, in the memory of the scan */
+	void		(*begin) (OmenStream *stream, int wanted);
+
+	/*
+	 * The next row; false if there is none that the branch ranks.  A stream
+	 * that was begun without a query brings all rows, in any order.
+	 */
+	bool		(*next) (OmenStream *stream, ItemPointer tid);
+
+	/* Does the snapshot certainly see the row returned last?  May be NULL. */
+	bool		(*is_visible) (const OmenStream *stream);
+
+	/* The row is about to be fetched.  May be NULL. */
+	void		(*pin) (OmenStream *stream, IndexFetchTableData *fetch,
+						const ItemPointerData *tid);
+
+	/* The value of any row; false if the row itself has to tell.  May be NULL. */
+	bool		(*value_of) (OmenStream *stream, const ItemPointerData *tid,
+							 double *value);
+
+	/* The best that can be, negated; 0 if there is no telling.  May be NULL. */
+	double		(*ceiling) (OmenStream *stream);
+	void		(*end) (OmenStream *stream);
+
+	/* Make of a bitmap what restricts this stream; NULL: nothing does */
+	void		(*restrict_to) (OmenStream *stream, TIDBitmap *bitmap);
+
+	/* Is there no row left, as far as restrict_to() has seen? */
+	bool		(*is_empty) (const OmenStream *stream);
+	void		(*explain) (const OmenStream *stream, ExplainState *es);
+} OmenStreamOps;
+
+struct OmenStream
+{
+	const OmenStreamOps *ops;
+	Relation	index;
+	Relation	heap;
+	Snapshot	snapshot;
+	MemoryContext restrict_context; /* of what restrict_to() makes */
+	bool		has_query;
+	Datum		query;
+	Oid			query_type;
+	bool		is_rest;		/* begun for the rows without a rank */
+
+	bool		has_value;		/* of the row returned last */
+	double		value;
+};
+
+/* By the index's access method */
+extern bool omen_text_stream_is_for(Relation index);
+extern OmenStream *omen_text_stream_create(void);
+extern OmenStream *omen_vector_stream_create(void);
+
+/* One row of the table */
+typedef struct OmenFuseRow
+{
+	ItemPointerData tid;
+	bool		passes;			/* it is visible, and meets WHERE */
+	bool		returned;
+	bool		isnull;			/* it has no score */
+	double		score;
+	int			ranks[OMEN_FUSE_MAX_BRANCHES];	/* 0: none */
+	double		values[OMEN_FUSE_MAX_BRANCHES];
+	bool		known[OMEN_FUSE_MAX_BRANCHES];	/* is in values, */
+	bool		absent[OMEN_FUSE_MAX_BRANCHES]; /* or is NULL */
+} OmenFuseRow;
+
+typedef enum OmenFuseStop
+{
+	OMEN_FUSE_NOT_STOPPED,
+	OMEN_FUSE_NO_QUERY,			/* NULL, or of no weight */
+	OMEN_FUSE_WINDOW_FULL,
+	OMEN_FUSE_EXHAUSTED
+} OmenFuseStop;
+
+typedef struct OmenFuseBranch
+{
+	OmenStream *stream;			/* NULL: there is none for any row */
+	ExprState  *query;
+	ExprState  *column;
+	int			query_arg;
+	int16		query_typlen;
+	bool		query_typbyval;
+	FmgrInfo	operator;
+	Oid			collation;
+	bool		is_read;		/* its value, by the target list, */
+	bool		is_tested;		/* or by WHERE */
+	bool		has_query;		/* of the scan that runs */
+	Datum		query_value;
+	OmenFuseScale scale;
+
+	OmenFuseStop stop;
+	int			rank;			/* of its last row */
+	double		last;			/* value of that */
+	uint64		npulled;		/* rows, of all scans */
+} OmenFuseBranch;
+
+/* What fuse_rank.c works with; in the memory of one scan */
+typedef struct OmenFuseRanking OmenFuseRanking;
+
+typedef struct OmenFuseScanState
+{
+	CustomScanState custom;
+	PlanState  *bitmap;			/* NULL: none */
+	List	   *option_exprs;	/* of ExprState */
+	int			nbranches;
+	OmenFuseBranch branches[OMEN_FUSE_MAX_BRANCHES];
+	OmenFuseOptions options;
+
+	TupleTableSlot *row;		/* of the table */
+	ItemPointerData fetched;	/* what it holds, or invalid */
+	ProjectionInfo *columns;	/* from that to the scan tuple */
+	IndexFetchTableData *fetch; /* NULL when only explained */
+	Buffer		visibility;		/* page of the table's visibility map */
+
+	MemoryContext context;		/* of one scan, reset by each rescan */
+	OmenFuseRanking *ranking;	/* NULL until the first row is asked for */
+	bool		loaded;			/* the bitmap has been run */
+	bool		nothing;		/* and is empty */
+	int			window;
+	uint64		nscans;
+	bool		stopped_early;	/* the last scan, by its bounds */
+} OmenFuseScanState;
+
+extern const CustomScanMethods omen_fuse_scan_methods;
+extern bool omen_fuse_is_state(const PlanState *state);
+
+/* Has a scan of this branch any row to bring? */
+extern bool omen_fuse_has_rows(const OmenFuseBranch *branch);
+
+/* fuse_exec.c, for fuse_rank.c: is it visible, and does it meet WHERE? */
+extern bool omen_fuse_test_row(OmenFuseScanState *state, int branch,
+							   const ItemPointerData *tid);
+
+/* The value of a branch, from the row; it must be there */
+extern void omen_fuse_read_value(OmenFuseScanState *state, int branch,
+								 OmenFuseRow *row);
+
+/* fuse_rank.c */
+extern OmenFuseRanking *omen_fuse_ranking_begin(OmenFuseScanState *state);
+extern OmenFuseRow *omen_fuse_ranking_next(OmenFuseScanState *state);
+
+/* fuse_explain.c */
+extern void omen_fuse_explain(CustomScanState *custom, List *ancestors,
+							  ExplainState *es);
+
+#endif							/* OMEN_FUSE_H */

@@ -1,0 +1,108 @@
+/*-------------------------------------------------------------------------
+ *
+ * fuse_cost.c
+ *	  Estimated cost of Omen Fused Scan.
+ *
+ * Before the first row: the bitmap, and for each branch the set of nodes made
+ * of it, a search, and as many rows as will be pulled.  If only windows are
+ * ranked, that is the window; else what Fagin's algorithm expects of n branches
+ * that have nothing to do with each other, N^((n-1)/n) k^(1/n).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+
+#include "hnsw/hnsw_cost.h"
+#include "planner/fuse.h"
+
+static double rows_to_pull(const OmenFuseCall *call, double rows,
+						   double limit);
+static Cost cost_branch(PlannerInfo *root, const RelOptInfo *rel,
+						const OmenFusePath *path,
+						const OmenDistanceMatch *match, double allowed,
+						double wanted);
+static Cost cost_text(PlannerInfo *root, const OmenDistanceMatch *match);
+
+void
+omen_fuse_cost(PlannerInfo *root, RelOptInfo *rel, OmenFusePath *fuse)
+{
+	Path	   *path = &fuse->custom.path;
+	const OmenFuseCall *call = &fuse->match.call;
+	double		rows = Max(rel->tuples, 1.0);
+	double		limit = omen_hnsw_limit(root);
+	double		allowed;
+	double		passing;		/* share of those that meet WHERE */
+	double		pulled;			/* rows of each branch */
+	Cost		search;
+
+	allowed = clamp_row_est(rows * omen_filter_share_in_bitmap(&fuse->custom,
+															   &search));
+	passing = Min(Max(path->rows, 1.0) / allowed, 1.0);
+	pulled = Min(rows_to_pull(call, path->rows, limit) / passing, allowed);
+	for (int i = 0; i < call->nbranches; i++)
+		search += cost_branch(root, rel, fuse, &fuse->match.branches[i],
+							  allowed, pulled);
+	search += call->nbranches * pulled *
+		(cpu_tuple_cost + rel->baserestrictcost.per_tuple) +
+		omen_filter_cost_rows(root, rel,
+							  Min(call->nbranches * pulled, rows));
+
+	path->startup_cost = search + rel->baserestrictcost.startup +
+		path->pathtarget->cost.startup;
+	path->total_cost = path->startup_cost +
+		path->rows * (cpu_tuple_cost + path->pathtarget->cost.per_tuple);
+}
+
+static double
+rows_to_pull(const OmenFuseCall *call, double rows, double limit)
+{
+	double		n = call->nbranches;
+	double		window;
+
+	if (limit <= 0)
+		return call->is_relative ? Min(OMEN_FUSE_WINDOW_LEAST, rows) : rows;
+	window = Max(Max(OMEN_FUSE_WINDOW_LEAST, limit),
+				 Min(limit * OMEN_FUSE_WINDOW_PER_ROW,
+					 OMEN_FUSE_WINDOW_MOST));
+	if (!call->is_relative)
+		window = pow(rows, (n - 1) / n) * pow(limit, 1 / n);
+	return Min(window, rows);
+}
+
+/* Of a search for text, and of a walk that nothing narrows, as alone */
+static Cost
+cost_branch(PlannerInfo *root, const RelOptInfo *rel, const OmenFusePath *path,
+			const OmenDistanceMatch *match, double allowed, double wanted)
+{
+	OmenHnswCosts costs;
+
+	if (match->index == NULL)
+		return 0;
+	if (!omen_hnsw_is_ours(match->index))
+		return cost_text(root, match);
+	omen_hnsw_get_costs(match->index, &costs);
+	if (path->custom.custom_paths == NIL)
+		return Min(Max(costs.breadth, wanted * OMEN_BREADTH_PER_ROW),
+				   costs.nodes) * costs.visit;
+	return omen_filter_cost_allow_set(rel, &costs, allowed) +
+		omen_hnsw_cost_nearest(&costs, 0, costs.nodes * allowed /
+							   Max(rel->tuples, 1.0), wanted);
+}
+
+static Cost
+cost_text(PlannerInfo *root, const OmenDistanceMatch *match)
+{
+	IndexPath  *path = create_index_path(root, match->index, NIL,
+										 list_make1(match->distance),
+										 list_make1_int(0), NIL,
+										 ForwardScanDirection, false, NULL,
+										 1.0, false);
+
+	return path->path.startup_cost;
+}

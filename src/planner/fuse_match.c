@@ -1,0 +1,244 @@
+/*-------------------------------------------------------------------------
+ *
+ * fuse_match.c
+ *	  Which orders by rrf() and fuse() indexes can answer.
+ *
+ *		ORDER BY rrf(a <-> $1, b <=> $2), perhaps followed by other keys
+ *
+ * Where the function has no value for a row alone, no other plan can answer:
+ * then the query fails while it is planned, with the reason why.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/paths.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
+
+#include "bm25/bm25.h"
+#include "planner/fuse.h"
+
+static bool find_call(RelOptInfo *rel, const PathKey *key, OmenFuseCall *call);
+static const char *find_obstacle(PlannerInfo *root, RelOptInfo *rel,
+								 const RangeTblEntry *rte, const PathKey *key,
+								 const OmenFuseCall *call, const char **hint);
+static bool is_whole_query(PlannerInfo *root, RelOptInfo *rel);
+static bool has_siblings(PlannerInfo *root, RelOptInfo *rel);
+static bool is_in_where(const RelOptInfo *rel);
+static bool are_options_fixed(PlannerInfo *root, RelOptInfo *rel,
+							  const OmenFuseCall *call);
+static bool match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
+						 OmenDistanceMatch *match);
+static bool is_usable(const IndexOptInfo *index);
+static Oid	named_index(const OmenDistanceMatch *match);
+static bool is_table(const RelOptInfo *rel, const RangeTblEntry *rte);
+
+bool
+omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
+					  const RangeTblEntry *rte, OmenFuseMatch *match)
+{
+	OmenFuseCall *call = &match->call;
+	const char *obstacle;
+	const char *hint = NULL;
+	const PathKey *key;
+
+	if (root->query_pathkeys == NIL || IS_DUMMY_REL(rel) ||
+		rte->rtekind != RTE_RELATION || rte->inh)
+		return false;
+	key = linitial_node(PathKey, root->query_pathkeys);
+	if (!find_call(rel, key, call))
+		return false;
+
+	obstacle = find_obstacle(root, rel, rte, key, call, &hint);
+	for (int i = 0; obstacle == NULL && i < call->nbranches; i++)
+	{
+		if (match_branch(root, rel, list_nth(call->expr->args, i),
+						 &match->branches[i]))
+			continue;
+		obstacle = psprintf("No index ranks the rows of table \"%s\" by argument %d.",
+							get_rel_name(rte->relid), i + 1);
+		hint = "An argument is \"column operator value\" with an operator that an index on the column orders by, as in embedding <=> $1.";
+	}
+	if (obstacle == NULL)
+		return true;
+	if (call->needs_scan)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot order by %s()", omen_fuse_call_name(call)),
+				 errdetail_internal("%s", obstacle),
+				 hint ? errhint("%s", hint) : 0));
+	return false;
+}
+
+/* What is ordered by first, if that is a call about this table */
+static bool
+find_call(RelOptInfo *rel, const PathKey *key, OmenFuseCall *call)
+{
+	OmenCompatMembers members;
+	EquivalenceMember *member;
+
+	omen_compat_members_begin(&members, key->pk_eclass, rel->relids);
+	while ((member = omen_compat_members_next(&members)) != NULL)
+	{
+		if (bms_equal(member->em_relids, rel->relids) &&
+			omen_fuse_read_call((Node *) member->em_expr, call))
+			return true;
+	}
+	return false;
+}
+
+/* Why there can be no fused scan of this table, whatever its indexes */
+static const char *
+find_obstacle(PlannerInfo *root, RelOptInfo *rel, const RangeTblEntry *rte,
+			  const PathKey *key, const OmenFuseCall *call, const char **hint)
+{
+	if (!omen_guc_fused_scan())
+		return "omendb.enable_fused_scan is off.";
+	if (!omen_compat_is_ascending(key))
+	{
+		*hint = "The best rows have the lowest values: leave DESC and NULLS FIRST out.";
+		return "The order is not ascending.";
+	}
+	if (!is_table(rel, rte))
+		return "What is read is not a table, or only a sample of one.";
+	if (!is_whole_query(root, rel))
+	{
+		*hint = "Rank the rows of the table in a subquery with a LIMIT of its own, and join that; for IN (SELECT ...), write = ANY (ARRAY(SELECT ...)).";
+		return "The query joins the table with others.";
+	}
+	if (call->is_relative && has_siblings(root, rel))
+	{
+		*hint = "fuse() with norm \"theoretical\" or \"none\" ranks across partitions; or let WHERE leave one partition only.";
+		return "Rows of several partitions or tables would be ranked each among their own.";
+	}
+	if (is_in_where(rel))
+		return "WHERE cannot restrict what is only known once WHERE has been applied.";
+	if (!are_options_fixed(root, rel, call))
+		return "Weights and other options must be the same for all rows.";
+	return NULL;
+}
+
+static bool
+is_table(const RelOptInfo *rel, const RangeTblEntry *rte)
+{
+	return rte->tablesample == NULL && IS_SIMPLE_REL(rel) &&
+		(rte->relkind == RELKIND_RELATION || rte->relkind == RELKIND_MATVIEW);
+}
+
+/* Or a part of the only table that the query reads */
+static bool
+is_whole_query(PlannerInfo *root, RelOptInfo *rel)
+{
+	Relids		relids = rel->reloptkind == RELOPT_OTHER_MEMBER_REL ?
+		rel->top_parent_relids : rel->relids;
+
+	return bms_equal(relids, root->all_baserels);
+}
+
+/* Are there other parts that the planner has not excluded? */
+static bool
+has_siblings(PlannerInfo *root, RelOptInfo *rel)
+{
+	int			nparts = 0;
+
+	if (rel->reloptkind != RELOPT_OTHER_MEMBER_REL)
+		return false;
+	for (int i = 1; i < root->simple_rel_array_size; i++)
+	{
+		RelOptInfo *other = root->simple_rel_array[i];
+
+		if (other == NULL || other->reloptkind != RELOPT_OTHER_MEMBER_REL ||
+			IS_DUMMY_REL(other) ||
+			!bms_equal(other->top_parent_relids, rel->top_parent_relids))
+			continue;
+		nparts += !planner_rt_fetch(i, root)->inh;
+	}
+	return nparts > 1;
+}
+
+static bool
+is_in_where(const RelOptInfo *rel)
+{
+	ListCell   *cell;
+
+	foreach(cell, rel->baserestrictinfo)
+	{
+		if (omen_fuse_is_called((Node *) lfirst_node(RestrictInfo, cell)->clause))
+			return true;
+	}
+	return false;
+}
+
+static bool
+are_options_fixed(PlannerInfo *root, RelOptInfo *rel, const OmenFuseCall *call)
+{
+	List	   *options = list_copy_tail(call->expr->args, call->nbranches);
+
+	return !bms_overlap(pull_varnos(root, (Node *) options), rel->relids) &&
+		!contain_volatile_functions((Node *) options);
+}
+
+/* By the index that the query names, or else the smallest that can */
+static bool
+match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
+			 OmenDistanceMatch *match)
+{
+	ListCell   *cell;
+
+	/* its query is NULL, and the server has seen it */
+	match->index = NULL;
+	if (IsA(branch, Const) && ((Const *) branch)->constisnull)
+		return true;
+
+	foreach(cell, rel->indexlist)
+	{
+		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
+		OmenDistanceMatch other;
+
+		if (!is_usable(index) ||
+			!omen_match_distance(root, index, branch, &other))
+			continue;
+		if (index->indexoid == named_index(&other))
+		{
+			*match = other;
+			return true;
+		}
+		if (match->index == NULL || index->pages < match->index->pages)
+			*match = other;
+	}
+	return match->index != NULL;
+}
+
+static bool
+is_usable(const IndexOptInfo *index)
+{
+	if (index->amcostestimate == omen_bm25_costestimate)
+		return !index->hypothetical &&
+			(index->indpred == NIL || index->predOK);
+	return omen_filter_is_usable(index);
+}
+
+/* That whose statistics a query for text is bound to, or InvalidOid */
+static Oid
+named_index(const OmenDistanceMatch *match)
+{
+	Node	   *query = list_nth(match->distance->args, match->query_arg);
+	const Const *value = (const Const *) query;
+
+	if (match->index->amcostestimate != omen_bm25_costestimate)
+		return InvalidOid;
+	if (IsA(query, FuncExpr) && list_length(((FuncExpr *) query)->args) == 2)
+	{
+		value = lsecond(((FuncExpr *) query)->args);
+		return IsA(value, Const) && value->consttype == OIDOID &&
+			!value->constisnull ? DatumGetObjectId(value->constvalue) :
+			InvalidOid;
+	}
+	return IsA(value, Const) && value->consttype != TSQUERYOID &&
+		!value->constisnull ?
+		DatumGetOmenBm25Query(value->constvalue)->index : InvalidOid;
+}

@@ -1,0 +1,264 @@
+/*-------------------------------------------------------------------------
+ *
+ * fuse_text.c
+ *	  The stream of a branch by text: an OmenTextScan.
+ *
+ * It brings the rows that have any of the query's lexemes.  Others are at 0.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "bm25/bm25.h"
+#include "bm25/omen_text_scan.h"
+#include "planner/fuse.h"
+
+/* Rows that arrays of an allow-set have room for at first */
+#define FIRST_ROWS		1024
+
+typedef struct TextStream
+{
+	OmenStream	base;
+	OmenTextScan *scan;			/* NULL: not begun */
+	bool		restricted;		/* by allow, whose arrays have room for */
+	OmenTextAllow allow;
+	ItemPointerData *rows;
+	Size		max_rows;
+	BlockNumber *blocks;
+	Size		max_blocks;
+	uint64		nscans;
+	OmenTextScanCounts ended;	/* of those that have ended */
+} TextStream;
+
+static void begin_stream(OmenStream *base, int wanted);
+static const OmenBm25Query *form_query(const OmenStream *base);
+static bool next_row(OmenStream *base, ItemPointer tid);
+static bool value_of(OmenStream *base, const ItemPointerData *tid,
+					 double *value);
+static double ceiling(OmenStream *base);
+static void end_stream(OmenStream *base);
+static void add_counts(OmenTextScanCounts *sum, const OmenTextScan *scan);
+static void restrict_to(OmenStream *base, TIDBitmap *bitmap);
+static void add_rows(TextStream *stream, const OmenCompatBitmap *page);
+static void add_block(TextStream *stream, BlockNumber block);
+static bool is_empty(const OmenStream *base);
+static void explain_stream(const OmenStream *base, ExplainState *es);
+
+static const OmenStreamOps ops = {
+	.begin = begin_stream,
+	.next = next_row,
+	.value_of = value_of,
+	.ceiling = ceiling,
+	.end = end_stream,
+	.restrict_to = restrict_to,
+	.is_empty = is_empty,
+	.explain = explain_stream,
+};
+
+bool
+omen_text_stream_is_for(Relation index)
+{
+	return index->rd_indam->amgettuple == omen_bm25_gettuple;
+}
+
+OmenStream *
+omen_text_stream_create(void)
+{
+	TextStream *stream = palloc0(sizeof(TextStream));
+
+	stream->base.ops = &ops;
+	return &stream->base;
+}
+
+static void
+begin_stream(OmenStream *base, int wanted)
+{
+	TextStream *stream = (TextStream *) base;
+	OmenTextScanParams params = {
+		.index = base->index,
+		.allow = stream->restricted ? &stream->allow : NULL,
+		.k_hint = wanted,
+	};
+
+	if (base->has_query && !base->is_rest)
+		params.query = form_query(base);
+	else
+		params.with_unranked = true;
+	stream->scan = omen_text_scan_begin(&params);
+	stream->nscans++;
+}
+
+static const OmenBm25Query *
+form_query(const OmenStream *base)
+{
+	if (base->query_type == TSQUERYOID)
+		return omen_bm25_form_query(DatumGetTSQuery(base->query), InvalidOid,
+									OMEN_BM25_UNSET, OMEN_BM25_UNSET);
+	return DatumGetOmenBm25Query(base->query);
+}
+
+static bool
+next_row(OmenStream *base, ItemPointer tid)
+{
+	TextStream *stream = (TextStream *) base;
+	double		score;
+
+	if (!omen_text_scan_next(stream->scan, tid, &score))
+		return false;
+	base->has_value = base->has_query && !base->is_rest;
+	base->value = 0 - score;
+	return true;
+}
+
+/* Rows that wait to be put into the index are looked up in the table */
+static bool
+value_of(OmenStream *base, const ItemPointerData *tid, double *value)
+{
+	TextStream *stream = (TextStream *) base;
+	double		score;
+
+	if (stream->scan == NULL || !base->has_query || base->is_rest ||
+		!omen_text_scan_score_of(stream->scan, tid, &score))
+		return false;
+	*value = 0 - score;
+	return true;
+}
+
+static double
+ceiling(OmenStream *base)
+{
+	return omen_text_scan_bound(((TextStream *) base)->scan);
+}
+
+static void
+end_stream(OmenStream *base)
+{
+	TextStream *stream = (TextStream *) base;
+
+	if (stream->scan == NULL)
+		return;
+	add_counts(&stream->ended, stream->scan);
+	omen_text_scan_end(stream->scan);
+	stream->scan = NULL;
+}
+
+static void
+add_counts(OmenTextScanCounts *sum, const OmenTextScan *scan)
+{
+	OmenTextScanCounts counts;
+
+	omen_text_scan_counts(scan, &counts);
+	sum->pages += counts.pages;
+	sum->postings += counts.postings;
+	sum->blocks += counts.blocks;
+	sum->pending += counts.pending;
+	sum->passes += counts.passes;
+}
+
+/* --- rows that the stream may bring --- */
+
+static void
+restrict_to(OmenStream *base, TIDBitmap *bitmap)
+{
+	TextStream *stream = (TextStream *) base;
+	MemoryContext old;
+	OmenCompatBitmap page;
+
+	stream->restricted = bitmap != NULL;
+	stream->allow.nrows = stream->allow.nblocks = 0;
+	if (bitmap == NULL)
+		return;
+	old = MemoryContextSwitchTo(base->restrict_context);
+	omen_compat_bitmap_begin(&page, bitmap);
+	while (omen_compat_bitmap_next(&page))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (page.noffsets >= 0)
+			add_rows(stream, &page);
+		else
+			add_block(stream, page.block);
+	}
+	omen_compat_bitmap_end(&page);
+	MemoryContextSwitchTo(old);
+	stream->allow.rows = stream->rows;
+	stream->allow.blocks = stream->blocks;
+}
+
+static void
+add_rows(TextStream *stream, const OmenCompatBitmap *page)
+{
+	uint64		n = stream->allow.nrows;
+
+	if (n + page->noffsets > stream->max_rows)
+	{
+		stream->max_rows = Max(FIRST_ROWS, 2 * (n + page->noffsets));
+		stream->rows = stream->rows == NULL ?
+			palloc_extended(stream->max_rows * sizeof(ItemPointerData),
+							MCXT_ALLOC_HUGE) :
+			repalloc_huge(stream->rows,
+						  stream->max_rows * sizeof(ItemPointerData));
+	}
+	for (int i = 0; i < page->noffsets; i++)
+		ItemPointerSet(&stream->rows[n + i], page->block, page->offsets[i]);
+	stream->allow.nrows = n + page->noffsets;
+}
+
+static void
+add_block(TextStream *stream, BlockNumber block)
+{
+	if (stream->allow.nblocks == stream->max_blocks)
+	{
+		stream->max_blocks = Max(FIRST_ROWS, 2 * stream->max_blocks);
+		stream->blocks = stream->blocks == NULL ?
+			palloc_extended(stream->max_blocks * sizeof(BlockNumber),
+							MCXT_ALLOC_HUGE) :
+			repalloc_huge(stream->blocks,
+						  stream->max_blocks * sizeof(BlockNumber));
+	}
+	stream->blocks[stream->allow.nblocks++] = block;
+}
+
+static bool
+is_empty(const OmenStream *base)
+{
+	const TextStream *stream = (const TextStream *) base;
+
+	return stream->restricted && stream->allow.nrows == 0 &&
+		stream->allow.nblocks == 0;
+}
+
+/* --- EXPLAIN --- */
+
+static void
+explain_stream(const OmenStream *base, ExplainState *es)
+{
+	const TextStream *stream = (const TextStream *) base;
+	OmenTextScanCounts counts = stream->ended;
+
+	if (stream->nscans == 0)
+		return;
+	if (stream->scan)
+		add_counts(&counts, stream->scan);
+	if (es->format == EXPLAIN_FORMAT_TEXT)
+	{
+		ExplainPropertyText("Omen Text Scan",
+							psprintf("pages=" UINT64_FORMAT " postings="
+									 UINT64_FORMAT " pending=" UINT64_FORMAT
+									 " passes=" UINT64_FORMAT " loops="
+									 UINT64_FORMAT, counts.pages,
+									 counts.postings, counts.pending,
+									 counts.passes, stream->nscans), es);
+		return;
+	}
+	ExplainOpenGroup("Omen Text Scan", "Omen Text Scan", true, es);
+	ExplainPropertyUInteger("Pages", NULL, counts.pages, es);
+	ExplainPropertyUInteger("Postings", NULL, counts.postings, es);
+	ExplainPropertyUInteger("Pending", NULL, counts.pending, es);
+	ExplainPropertyUInteger("Passes", NULL, counts.passes, es);
+	ExplainPropertyUInteger("Loops", NULL, stream->nscans, es);
+	ExplainCloseGroup("Omen Text Scan", "Omen Text Scan", true, es);
+}
