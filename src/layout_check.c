@@ -114,7 +114,7 @@ StaticAssertDecl(BLCKSZ != 8192 ||
 				 (OMEN_BM25_LENGTHS_PER_PAGE == 4072 &&
 				  OMEN_BM25_ROWS_PER_PAGE == 1357),
 				 "geometry of omenbm25 on disk has changed");
-StaticAssertDecl(OMEN_PAGE_PENDING == 11 && OMEN_PAGE_ALIVE == 17,
+StaticAssertDecl(OMEN_PAGE_PENDING == 13 && OMEN_PAGE_ALIVE == 19,
 				 "numbers of the kinds of pages on disk have changed");
 
 StaticAssertDecl(OMEN_KEY_ARRAY == 15 && OMEN_KEY_INT8 == 4,

@@ -319,7 +319,7 @@ add_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
 
 	if (block == NO_PAGE)
 	{
-		Buffer		child = omen_hnsw_find_free_page(index);
+		Buffer		child = omen_page_find_free(index);
 		OmenPageEdit edit;
 
 		block = BufferGetBlockNumber(child);
@@ -357,7 +357,7 @@ add_page(Relation index, OmenHnswIndex *hnsw, BlockNumber directory,
 		OmenPageEdit edit;
 
 		if (block == NO_PAGE)
-			child = omen_hnsw_find_free_page(index);
+			child = omen_page_find_free(index);
 		omen_edit_begin(&edit, index);
 		copy = (OmenKeyDirPageData *)
 			omen_page_content(omen_edit_page(&edit, buffer));
