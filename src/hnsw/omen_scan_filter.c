@@ -54,8 +54,11 @@
 /* Visits beyond twice of those predicted, until a walk is given up */
 #define WALK_ALLOWANCE	100
 
-/* Keeping a larger pool in order costs more than to refill it */
-#define MAX_POOL		2048
+/* Visited nodes are kept in order: beyond this, a pass costs less */
+#define MAX_BREADTH		8192
+
+/* Nodes to visit that a walk is begun for, if nobody knows */
+#define USUAL_WALK		256
 
 /* Entries that are the neighbourhood of a query, and an ample share of them */
 #define NEAR_ENTRIES	32
@@ -68,7 +71,7 @@
 #define ALLOWED_SEEDS	16
 
 static bool look_at_entries(OmenScan *scan);
-static OmenPoolEntry *score_entries(OmenScan *scan);
+static void find_near_entries(OmenScan *scan, OmenHeard *near);
 static void look_at_ranges(OmenScan *scan);
 static bool walk_further(OmenScan *scan);
 static bool look_further(OmenScan *scan);
@@ -86,13 +89,12 @@ static double wanted_of_ranges(const OmenScan *scan);
 static double ranges_to_look_at(const OmenScan *scan);
 static int	verified_of_ranges(const OmenScan *scan);
 static bool is_elsewhere(const OmenScan *scan);
-static int	sweep_breadth(const OmenScan *scan);
+static int	sweep_beyond(const OmenScan *scan);
 static int	seeded_breadth(const OmenScan *scan);
 static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
 static void begin_walk(OmenScan *scan, OmenFilterStrategy strategy);
-static int	walk_pool(const OmenScan *scan);
+static int	walk_width(const OmenScan *scan);
 static void find_share(OmenScan *scan);
-static Size count_allowed(const OmenSearch *search);
 static void give_up_walk(OmenScan *scan);
 static bool must_give_up(const OmenScan *scan);
 static void seed_near(OmenScan *scan);
@@ -141,51 +143,51 @@ look_at_entries(OmenScan *scan)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	double		share = scan->near_share;
-	Size		n = hnsw->nentries;
-	int			near = 0;
+	OmenHeard	entries[NEAR_ENTRIES];
 	int			allowed = 0;
 
-	if (hnsw->entry_pairs == NULL || n < NEAR_ENTRIES)
+	if (hnsw->entry_pairs == NULL || hnsw->nentries < NEAR_ENTRIES)
 		return false;
-	scan->entries = score_entries(scan);
-	while (near < NEAR_ENTRIES)
-	{
-		OmenPoolEntry entry = omen_pool_heap_pop(scan->entries, &n);
-
-		if (near < OMEN_SCAN_SEEDS)
-			scan->seeds[near] = entry;
-		near++;
+	find_near_entries(scan, entries);
+	for (int i = 0; i < NEAR_ENTRIES; i++)
 		allowed += omen_allow_test(scan->params.allow,
-								   omen_link_number(entry.link));
-	}
-	if ((double) allowed / near < LARGE_SHARE)
+								   omen_link_number(entries[i].link));
+	memcpy(scan->seeds, entries, sizeof(scan->seeds));
+	scan->nseeds = OMEN_SCAN_SEEDS;
+	if ((double) allowed / NEAR_ENTRIES < LARGE_SHARE)
 		return false;
 
 	/* the sample is small: it has to contradict what is known */
-	if (fabs((double) allowed / near - share) > 0.2)
-		share = (double) allowed / near;
+	if (fabs((double) allowed / NEAR_ENTRIES - share) > 0.2)
+		share = (double) allowed / NEAR_ENTRIES;
 	scan->near_share = share;
 	return sweep_cost(scan) < exact_cost(scan);
 }
 
-static OmenPoolEntry *
-score_entries(OmenScan *scan)
+/* The nearest of them, in order */
+static void
+find_near_entries(OmenScan *scan, OmenHeard *near)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
-	OmenPoolEntry *heap = palloc(hnsw->nentries * sizeof(OmenPoolEntry));
 	float	   *estimates = palloc(hnsw->nentries * sizeof(float));
+	int			n = 0;
 
 	omen_hnsw_score_entries(hnsw, scan->query, estimates);
 	scan->counts.distances += hnsw->nentries;
 	for (uint32 i = 0; i < hnsw->nentries; i++)
 	{
-		heap[i].estimate = isnan(estimates[i]) ? get_float4_infinity() :
+		float		estimate = isnan(estimates[i]) ? get_float4_infinity() :
 			estimates[i];
-		heap[i].link = hnsw->entry_links[i];
+		int			at;
+
+		if (n == NEAR_ENTRIES && estimate >= near[n - 1].estimate)
+			continue;
+		n = Min(n + 1, NEAR_ENTRIES);
+		for (at = n - 1; at > 0 && near[at - 1].estimate > estimate; at--)
+			near[at] = near[at - 1];
+		near[at] = (OmenHeard) {estimate, hnsw->entry_links[i]};
 	}
-	omen_pool_heap_form(heap, hnsw->nentries);
 	pfree(estimates);
-	return heap;
 }
 
 static void
@@ -224,7 +226,8 @@ walk_further(OmenScan *scan)
 {
 	Size		nfound = scan->search->nfound;
 
-	if (scan->search->nvisits >= exact_cost(scan))
+	if (scan->search->nvisits >= exact_cost(scan) ||
+		scan->filter.breadth > MAX_BREADTH)
 		return false;
 	scan->filter.breadth = grow(scan->filter.breadth, 2);
 	scan->filter.max_visits = scan->search->nvisits +
@@ -347,7 +350,8 @@ tail_cost(const OmenScan *scan)
 static double
 sweep_cost(const OmenScan *scan)
 {
-	return 25 + 1.25 * sweep_breadth(scan) / scan->near_share;
+	return 20 + sweep_beyond(scan) +
+		1.5 * scan->wanted_rows / scan->near_share;
 }
 
 static double
@@ -404,7 +408,7 @@ ranges_to_look_at(const OmenScan *scan)
 static int
 verified_of_ranges(const OmenScan *scan)
 {
-	double		verify = 50 + 7.0 * scan->wanted_rows;
+	double		verify = (50 + 7.0 * scan->wanted_rows);
 
 	verify *= Max(128.0 / scan->hnsw->meta.shape.code_dims, 1);
 
@@ -416,18 +420,16 @@ verified_of_ranges(const OmenScan *scan)
 }
 
 /*
- * Allowed nodes to look for.  A thin set needs fewer for the same recall: more
- * nodes are visited between them.
+ * Nodes to visit beyond the last row wanted: as many as a scan without a filter
+ * visits beyond its own.
  */
 static int
-sweep_breadth(const OmenScan *scan)
+sweep_beyond(const OmenScan *scan)
 {
-	double		breadth = scan->params.ef * pow(scan->near_share, 0.55);
+	double		breadth = Max(scan->params.ef,
+							  scan->wanted_rows * OMEN_BREADTH_PER_ROW);
 
-	/* a cluster: its border is near some queries, and the set thinner there */
-	if (scan->near_share > 1.5 * scan->allowed / scan->nodes)
-		breadth *= 1.15;
-	return (int) Max(ceil(breadth), scan->wanted_rows);
+	return (int) ceil((breadth - scan->wanted_rows));
 }
 
 /* The same for a walk that meets allowed nodes only, none of them near */
@@ -478,11 +480,12 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	scan->promised = scan->wanted_rows;
 	scan->filter.allowed_only = seeded ? scan->params.allow : NULL;
 	scan->filter.breadth = seeded ? seeded_breadth(scan) :
-		sweep_breadth(scan);
+		scan->wanted_rows;
+	scan->filter.beyond = seeded ? 0 : sweep_beyond(scan);
 	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
 		(2 * (seeded ? seeded_cost(scan) : sweep_cost(scan)));
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
-									  walk_pool(scan), false);
+									  walk_width(scan), false);
 	scan->search->filter = &scan->filter;
 	if (seeded)
 		seed_allowed(scan);
@@ -510,18 +513,17 @@ give_up_walk(OmenScan *scan)
 	begin_strategy(scan, strategy);
 }
 
-/*
- * The pool holds what is nearer than the last allowed node to be found: by
- * chance these may be some more.  To refill it would cost as much as the walk.
- */
+/* Nodes that are about to be visited, by chance some more than expected */
 static int
-walk_pool(const OmenScan *scan)
+walk_width(const OmenScan *scan)
 {
 	double		share = scan->filter.allowed_only ? 1 : scan->near_share;
 	double		allowed = scan->filter.breadth +
 		3 * sqrt(scan->filter.breadth * (1 - Min(share, 1)));
 
-	return (int) Min(1.1 * allowed / share + 8, MAX_POOL);
+	if (!omen_scan_has_bitset(scan))
+		return USUAL_WALK;
+	return (int) Min(1.1 * allowed / share + 8, MAX_BREADTH);
 }
 
 /* Walk a bit to see how many nodes are allowed here, and plan the rest */
@@ -532,20 +534,9 @@ find_share(OmenScan *scan)
 
 	scan->filter.max_visits = WALK_ALLOWANCE;
 	omen_search_run(search);
-	scan->near_share = Max(count_allowed(search), 1) /
+	scan->near_share = Max(search->nfound, 1) /
 		Max(search->nvisits, 1.0);
-	scan->filter.breadth = sweep_breadth(scan);
 	scan->filter.max_visits = (uint64) exact_cost(scan);
-}
-
-static Size
-count_allowed(const OmenSearch *search)
-{
-	Size		n = 0;
-
-	for (Size i = 0; i < search->nfound; i++)
-		n += search->found[i].allowed;
-	return n;
 }
 
 /*
@@ -555,7 +546,7 @@ count_allowed(const OmenSearch *search)
 static bool
 must_give_up(const OmenScan *scan)
 {
-	if (count_allowed(scan->search) < scan->wanted_rows)
+	if (scan->search->nfound < scan->wanted_rows)
 		return true;
 	return scan->search->nvisits >= scan->filter.max_visits &&
 		Min(exact_cost(scan), scan->ranges.n > 0 ? ranged_cost(scan) :
@@ -565,9 +556,9 @@ must_give_up(const OmenScan *scan)
 static void
 seed_near(OmenScan *scan)
 {
-	if (scan->entries)
+	if (scan->nseeds > 0)
 	{
-		for (int i = 0; i < OMEN_SCAN_SEEDS; i++)
+		for (int i = 0; i < scan->nseeds; i++)
 			omen_search_seed(scan->search, scan->seeds[i].link,
 							 scan->seeds[i].estimate);
 		return;

@@ -58,7 +58,7 @@ typedef struct RangeScores
 	Size		code_size;
 
 	Size		nbest;			/* a heap, the farthest first: */
-	OmenPoolEntry *best;		/* with negative estimates, numbers as links */
+	OmenHeard *best;		/* with negative estimates, numbers as links */
 	int			keep;
 } RangeScores;
 
@@ -90,7 +90,7 @@ omen_scan_find_ranges(OmenScan *scan)
 	omen_query_block(scan->query, hnsw->range_centres,
 					 omen_range_stride(&hnsw->meta), n, estimates);
 	scan->counts.distances += n;
-	ranges->heap = palloc(n * sizeof(OmenPoolEntry));
+	ranges->heap = palloc(n * sizeof(OmenHeard));
 	for (uint32 i = 0; i < n; i++)
 	{
 		ranges->heap[i].estimate = isnan(estimates[i]) ?
@@ -108,12 +108,12 @@ uint32
 omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate)
 {
 	OmenScanRanges *ranges = &scan->ranges;
-	const OmenPoolEntry *entry = &ranges->heap[ranges->n - 1 - n];
+	const OmenHeard *entry = &ranges->heap[ranges->n - 1 - n];
 
 	Assert(n < ranges->n);
 	while (ranges->n - ranges->nheap <= n)
 	{
-		OmenPoolEntry nearest = omen_pool_heap_pop(ranges->heap,
+		OmenHeard nearest = omen_pool_heap_pop(ranges->heap,
 												   &ranges->nheap);
 
 		ranges->heap[ranges->nheap] = nearest;
@@ -292,7 +292,7 @@ create_scores(OmenScan *scan)
 	scores->code_size = hnsw->range_quant.shape.link_size;
 	scores->codes = palloc(OMEN_NUMBER_BLOCK * scores->code_size);
 	scores->keep = scan->verify;
-	scores->best = palloc(scores->keep * sizeof(OmenPoolEntry));
+	scores->best = palloc(scores->keep * sizeof(OmenHeard));
 	return scores;
 }
 
@@ -369,21 +369,14 @@ score_codes(OmenScan *scan, RangeScores *scores)
 static void
 keep_best(RangeScores *scores, uint32 number, float estimate)
 {
-	OmenPoolEntry entry;
+	OmenHeard entry;
 
 	entry.estimate = isnan(estimate) ? -get_float4_infinity() : -estimate;
 	entry.link = number;
-	entry.visited = false;
 	if (scores->nbest < scores->keep)
-	{
-		scores->best[scores->nbest++] = entry;
-		omen_pool_heap_rise(scores->best, scores->nbest - 1);
-	}
+		omen_pool_heap_rise(scores->best, scores->nbest++, entry);
 	else if (entry.estimate > scores->best[0].estimate)
-	{
-		scores->best[0] = entry;
-		omen_pool_heap_sink(scores->best, scores->nbest, 0);
-	}
+		omen_pool_heap_sink(scores->best, scores->nbest, 0, entry);
 }
 
 static void

@@ -70,7 +70,7 @@ typedef struct OmenScanRanges
 {
 	uint32		n;				/* 0: there are none */
 	Size		nheap;
-	OmenPoolEntry *heap;		/* instead of links, numbers of ranges */
+	OmenHeard *heap;		/* instead of links, numbers of ranges */
 	OmenQuery  *query;			/* for range codes, NULL until needed */
 } OmenScanRanges;
 
@@ -110,8 +110,8 @@ struct OmenScan
 	double		allowed;		/* of them */
 	double		near_share;		/* of allowed ones near the query */
 	OmenSearchFilter filter;
-	OmenPoolEntry *entries;		/* scored, if they were looked at; */
-	OmenPoolEntry seeds[OMEN_SCAN_SEEDS];	/* the nearest */
+	int			nseeds;			/* of entries, if they were looked at */
+	OmenHeard	seeds[OMEN_SCAN_SEEDS];
 	OmenScanRanges ranges;
 	double		wanted;			/* allowed nodes of the ranges to look at */
 	double		nranges;		/* in so many ranges at most */
