@@ -67,6 +67,7 @@ CHECK_OFFSET(OmenHnswMetaPageData, key_kinds, 1009);
 CHECK_OFFSET(OmenHnswMetaPageData, key_start, 1024);
 CHECK_OFFSET(OmenHnswMetaPageData, key_first, 1028);
 CHECK_OFFSET(OmenHnswMetaPageData, map_start, 1032);
+CHECK_OFFSET(OmenHnswMetaPageData, nranges, 1036);
 CHECK_OFFSET(OmenHnswMetaPageData, range_size, 1040);
 CHECK_OFFSET(OmenHnswMetaPageData, code_start, 1052);
 CHECK_SIZE(OmenHnswMetaPageData, 1056);

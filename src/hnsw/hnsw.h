@@ -112,6 +112,7 @@ typedef struct OmenHnswIndex
 	Size		pair_stride;
 
 	uint8	   *range_centres;	/* NULL until omen_range_load() */
+	const uint32 *range_starts; /* behind them */
 	OmenQuantizer range_quant;	/* of range codes */
 	uint32		range_codes_per_page;
 } OmenHnswIndex;

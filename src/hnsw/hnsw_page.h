@@ -64,9 +64,10 @@
  *	+-------------------------+-------------------------------+
  *
  * Ranges.  The nodes that a bulk build has written fall into ranges of
- * range_size consecutive numbers, from range_first on.  DATA pages from
- * range_start on have the pair codes of their centres, each as long as a
- * multiple of 16 bytes; CODES pages from code_start on, before the key column,
+ * consecutive numbers, from range_first on: its coarse clusters, or equal parts
+ * of a large one, or several small ones.  DATA pages from range_start on have
+ * the pair codes of their centres, each as long as a multiple of 16 bytes, and
+ * then the first number of each range, less range_first; CODES pages from code_start on, before the key column,
  * the nodes' range codes (OmenRangeCodeData in hnsw_range.h), as many as fit a
  * page.
  *
@@ -85,7 +86,7 @@
 #include "storage/page.h"
 
 #define OMEN_HNSW_MAGIC		0x4F4D484E	/* "OMHN" */
-#define OMEN_HNSW_VERSION	4
+#define OMEN_HNSW_VERSION	5
 
 #define OMEN_HNSW_META_BLOCK	0
 
@@ -153,9 +154,9 @@ typedef struct OmenHnswMetaPageData
 	uint32		key_first;		/* its first number; has built_nodes */
 	BlockNumber map_start;		/* from here up to the end of the column, no
 								 * page ever holds nodes */
-	uint32		unused2;
+	uint32		nranges;
 
-	uint32		range_size;		/* nodes of a range, 0: no ranges */
+	uint32		range_size;		/* nodes of a range, about; 0: no ranges */
 	uint32		range_first;	/* number of the first one's first node */
 	BlockNumber range_start;	/* their centres */
 	BlockNumber code_start;	/* range codes; invalid: none */

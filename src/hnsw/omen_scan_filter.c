@@ -44,7 +44,7 @@
  */
 #define NODE_COST		0.2
 #define PAGEWISE_COST	0.12
-#define RANGES_COST		15
+#define RANGES_COST		40
 #define CODE_COST		0.016
 #define CODE_PAGE_COST	0.12
 
@@ -89,6 +89,7 @@ static double wanted_of_ranges(const OmenScan *scan);
 static double ranges_to_look_at(const OmenScan *scan);
 static int	verified_of_ranges(const OmenScan *scan);
 static bool is_elsewhere(const OmenScan *scan);
+static bool is_thick(const OmenScan *scan);
 static int	sweep_beyond(const OmenScan *scan);
 static int	seeded_breadth(const OmenScan *scan);
 static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
@@ -193,9 +194,12 @@ find_near_entries(OmenScan *scan, OmenHeard *near)
 static void
 look_at_ranges(OmenScan *scan)
 {
-	if (scan->params.strategy != OMEN_FILTER_EXACT &&
-		omen_scan_find_ranges(scan))
-		scan->near_share = omen_scan_near_share(scan);
+	if (scan->params.strategy == OMEN_FILTER_EXACT ||
+		!omen_scan_find_ranges(scan))
+		return;
+	scan->near_share = omen_scan_near_share(scan);
+	if (is_elsewhere(scan))
+		omen_scan_drop_empty_ranges(scan);
 }
 
 void
@@ -305,6 +309,13 @@ is_elsewhere(const OmenScan *scan)
 	return scan->near_share < scan->allowed / scan->nodes / 2;
 }
 
+/* Are they more here than on the average? */
+static bool
+is_thick(const OmenScan *scan)
+{
+	return scan->near_share > 1.5 * scan->allowed / scan->nodes;
+}
+
 static double
 exact_cost(const OmenScan *scan)
 {
@@ -350,8 +361,12 @@ tail_cost(const OmenScan *scan)
 static double
 sweep_cost(const OmenScan *scan)
 {
-	return 20 + sweep_beyond(scan) +
-		1.5 * scan->wanted_rows / scan->near_share;
+	double		share = scan->near_share;
+
+	/* near the query, a thick set is thicker still than in its ranges */
+	if (is_thick(scan))
+		share = pow(share, 0.7);
+	return 20 + sweep_beyond(scan) + 1.5 * scan->wanted_rows / share;
 }
 
 static double
@@ -362,17 +377,20 @@ seeded_cost(const OmenScan *scan)
 
 /*
  * So many nodes the nearest ranges must hold to have 95 % of the answer: of a
- * million, 98,000 for a tenth that is allowed, and the more the thinner the set.
+ * million, 58,000 for a tenth that is allowed, and the more the thinner the set.
  * Where a walk has to look farther for as much, so must this: word vectors that
  * need an ef of 100 have .98, and would have .80 if that did not count.
  */
 static double
 nodes_of_ranges(const OmenScan *scan)
 {
-	return 98000 * pow(scan->nodes / 1e6, 0.4) *
+	double		nodes = 58000 * pow(scan->nodes / 1e6, 0.4) *
 		pow(scan->params.ef / 40.0, 0.7) *
-		pow(0.1 / scan->near_share, 0.2) *
+		pow(0.1 / scan->near_share, 0.23) *
 		pow(scan->wanted_rows / 10.0, 0.25);
+
+	/* of a set that lies here, hardly anything lies elsewhere */
+	return is_thick(scan) ? nodes * 0.75 : nodes;
 }
 
 /*
@@ -385,7 +403,7 @@ wanted_of_ranges(const OmenScan *scan)
 	double		wanted = scan->near_share * nodes_of_ranges(scan);
 
 	if (is_elsewhere(scan))
-		wanted = Max(scan->allowed * 0.42, 15000);
+		wanted = Max(scan->allowed * 0.25, 15000);
 	return Min(Max(wanted, 3.0 * scan->wanted_rows), scan->allowed);
 }
 
@@ -398,7 +416,8 @@ ranges_to_look_at(const OmenScan *scan)
 {
 	if (is_elsewhere(scan))
 		return scan->ranges.n;
-	return 1.5 * nodes_of_ranges(scan) / scan->hnsw->meta.range_size;
+	return 1.5 * nodes_of_ranges(scan) *
+		scan->hnsw->meta.nranges / scan->hnsw->meta.built_nodes;
 }
 
 /*
@@ -408,13 +427,16 @@ ranges_to_look_at(const OmenScan *scan)
 static int
 verified_of_ranges(const OmenScan *scan)
 {
-	double		verify = (50 + 7.0 * scan->wanted_rows);
+	double		verify = (35 + 5.0 * scan->wanted_rows);
 
 	verify *= Max(128.0 / scan->hnsw->meta.shape.code_dims, 1);
 
+	if (is_thick(scan))
+		verify *= 0.8;
+
 	/* and little about nodes that are far and all equally so */
 	if (is_elsewhere(scan))
-		verify *= Min(Max(scan->allowed / 15000, 1.4), 4);
+		verify *= 1.4 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 4);
 	return (int) Min(Max(verify, scan->keep),
 					 Min(scan->allowed, PG_INT32_MAX / 4));
 }
@@ -436,8 +458,8 @@ sweep_beyond(const OmenScan *scan)
 static int
 seeded_breadth(const OmenScan *scan)
 {
-	double		breadth = 5.6 * scan->params.ef *
-		pow(scan->allowed / scan->nodes, -0.32);
+	double		breadth = 5.8 * scan->params.ef *
+		pow(scan->allowed / scan->nodes, -0.25);
 
 	return (int) Min(Max(breadth, 4.0 * scan->wanted_rows), PG_INT32_MAX / 4);
 }
@@ -587,7 +609,7 @@ seed_allowed(OmenScan *scan)
 		uint32		number;
 
 		if (scan->ranges.n > 0)
-			omen_range_bounds(&scan->hnsw->meta,
+			omen_range_bounds(scan->hnsw,
 							  omen_scan_nth_range(scan, i, &estimate), &from,
 							  &end);
 		number = omen_allow_next(allow, from, end);

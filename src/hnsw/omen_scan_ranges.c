@@ -81,7 +81,7 @@ omen_scan_find_ranges(OmenScan *scan)
 {
 	OmenHnswIndex *hnsw = scan->hnsw;
 	OmenScanRanges *ranges = &scan->ranges;
-	uint32		n = omen_range_count(&hnsw->meta);
+	uint32		n = hnsw->meta.nranges;
 	float	   *estimates;
 
 	if (!omen_range_load(scan->params.index, hnsw))
@@ -123,6 +123,30 @@ omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate)
 	return entry->link;
 }
 
+/* Forget those that have no allowed nodes: most, if a set lies together */
+void
+omen_scan_drop_empty_ranges(OmenScan *scan)
+{
+	OmenScanRanges *ranges = &scan->ranges;
+	uint32		ntaken = ranges->n - ranges->nheap;
+	Size		kept = 0;
+
+	for (Size i = 0; i < ranges->nheap; i++)
+	{
+		uint32		from;
+		uint32		end;
+
+		omen_range_bounds(scan->hnsw, ranges->heap[i].link, &from, &end);
+		if (omen_allow_next(scan->params.allow, from, end) < end)
+			ranges->heap[kept++] = ranges->heap[i];
+	}
+	memmove(ranges->heap + kept, ranges->heap + ranges->nheap,
+			ntaken * sizeof(OmenHeard));
+	ranges->n = kept + ntaken;
+	ranges->nheap = kept;
+	omen_pool_heap_form(ranges->heap, kept);
+}
+
 /* The share of allowed nodes in the nearest ranges */
 double
 omen_scan_near_share(OmenScan *scan)
@@ -135,7 +159,7 @@ omen_scan_near_share(OmenScan *scan)
 		uint32		from;
 		uint32		end;
 
-		omen_range_bounds(&scan->hnsw->meta,
+		omen_range_bounds(scan->hnsw,
 						  omen_scan_nth_range(scan, i, NULL), &from, &end);
 		allowed += omen_allow_count(scan->params.allow, from, end);
 		nodes += end - from;
@@ -182,7 +206,7 @@ pass_by_slots(OmenScan *scan, OmenPassItems *items)
 		uint32		from;
 		uint32		end;
 
-		omen_range_bounds(&scan->hnsw->meta,
+		omen_range_bounds(scan->hnsw,
 						  omen_scan_nth_range(scan, i, NULL), &from, &end);
 		while (from < end)
 		{
@@ -261,7 +285,7 @@ next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
 		if (walk->next >= Min(scan->ranges.n, scan->nranges) ||
 			walk->seen >= scan->wanted)
 			return false;
-		omen_range_bounds(&hnsw->meta,
+		omen_range_bounds(hnsw,
 						  omen_scan_nth_range(scan, walk->next++, &walk->base),
 						  &walk->from, &walk->end);
 		walk->seen += omen_allow_count(allow, walk->from, walk->end);

@@ -193,6 +193,7 @@ extern void omen_scan_extend_filtered(OmenScan *scan);
  */
 extern bool omen_scan_find_ranges(OmenScan *scan);
 extern uint32 omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate);
+extern void omen_scan_drop_empty_ranges(OmenScan *scan);
 extern double omen_scan_near_share(OmenScan *scan);
 extern void omen_scan_pass_ranges(OmenScan *scan);
 
