@@ -212,10 +212,11 @@ range_pages(const OmenHnswMetaPageData *meta, const OmenQuantizer *quant,
 	built.built_nodes = rows;
 	omen_range_choose(&built);
 	if (built.range_size > 0)
+	{
 		built.nranges = rows / built.range_size;
-	if (built.range_size > 0)
 		pages += ceil(omen_range_data_size(&built) /
 					  (double) OMEN_PAGE_CONTENT);
+	}
 	if (omen_range_has_codes(&built))
 	{
 		omen_range_quantizer(quant, &range_quant);

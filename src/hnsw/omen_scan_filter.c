@@ -548,7 +548,7 @@ walk_width(const OmenScan *scan)
 	return (int) Min(1.1 * allowed / share + 8, MAX_BREADTH);
 }
 
-/* Walk a bit to see how many nodes are allowed here, and plan the rest */
+/* Walk a bit to see how many nodes are allowed here, and what more it may cost */
 static void
 find_share(OmenScan *scan)
 {
