@@ -69,6 +69,7 @@ CHECK_OFFSET(OmenHnswMetaPageData, nkeys, 1008);
 CHECK_OFFSET(OmenHnswMetaPageData, key_kinds, 1009);
 CHECK_OFFSET(OmenHnswMetaPageData, list_start, 1024);
 CHECK_OFFSET(OmenHnswMetaPageData, list_heads, 1028);
+CHECK_OFFSET(OmenHnswMetaPageData, nranges, 1032);
 CHECK_OFFSET(OmenHnswMetaPageData, range_size, 1040);
 CHECK_OFFSET(OmenHnswMetaPageData, code_start, 1052);
 CHECK_SIZE(OmenHnswMetaPageData, 1056);

@@ -15,19 +15,36 @@
 
 #include "graph/graph_search.h"
 #include "graph/numberset.h"
+#include "graph/pool_heap.h"
+
+/* Of the nodes heard of, as many tell about the others */
+#define HEARD_SAMPLE	33
 
 static bool go_on(OmenSearch *search);
-static bool is_filter_done(const OmenSearch *search);
+static void run_filtered(OmenSearch *search);
+static bool is_filter_done(OmenSearch *search);
+static int	count_settled(const OmenSearch *search);
+static int	rank_of_allowed(const OmenSearch *search, int n);
+static void visit_nearest(OmenSearch *search);
+static void prefetch_heard(OmenSearch *search);
+static void keep_rank(OmenSearch *search);
+static void visit_in_pool(OmenSearch *search, int at);
+static bool visit_node(OmenSearch *search, OmenLink link);
 static bool may_visit(const OmenSearchFilter *filter, OmenLink link);
-static void visit_node(OmenSearch *search, int at);
 static void read_ahead(OmenSearch *search, int from, int n);
 static void apply_filter(const OmenSearchFilter *filter, OmenVisit *visit);
-static void refine_entry(OmenSearch *search, int at, float estimate);
+static void add_visited(OmenSearch *search, OmenLink link);
 static void remove_entry(OmenSearch *search, int at);
 static void add_found(OmenSearch *search, OmenLink link);
+static void hear_of(OmenSearch *search, int n, const OmenLink *links,
+					const float *estimates);
+static void part_heard(OmenSearch *search);
+static bool fetch_rest(OmenSearch *search);
 static void offer(OmenSearch *search, OmenLink link, float estimate);
 static void insert_entry(OmenSearch *search, OmenPoolEntry entry);
 static void add_rest(OmenSearch *search, OmenPoolEntry entry);
+static void make_room(OmenSearch *search);
+static void prefetch_node(OmenSearch *search, OmenLink link);
 static void mark_visited(OmenSearch *search, OmenLink link);
 static int	compare_entries(const void *a, const void *b);
 
@@ -49,6 +66,10 @@ omen_search_create(const OmenGraphOps *ops, void *store, int ef,
 											Max(ef * 2, 128), NULL);
 	search->rest_size = 512;
 	search->rest = palloc(search->rest_size * sizeof(OmenPoolEntry));
+	search->far = get_float4_infinity();
+	search->width = Max(ef, HEARD_SAMPLE);
+	search->heard_size = 512;
+	search->heard = palloc(search->heard_size * sizeof(OmenHeard));
 	search->found_size = ef + ef / 2 + 16;
 	search->found = palloc(search->found_size * sizeof(OmenFound));
 	return search;
@@ -57,7 +78,10 @@ omen_search_create(const OmenGraphOps *ops, void *store, int ef,
 void
 omen_search_seed(OmenSearch *search, OmenLink link, float estimate)
 {
-	offer(search, link, estimate);
+	if (search->filter)
+		hear_of(search, 1, &link, &estimate);
+	else
+		offer(search, link, estimate);
 }
 
 bool
@@ -66,49 +90,97 @@ omen_search_run(OmenSearch *search)
 	MemoryContext old = MemoryContextSwitchTo(search->context);
 
 	search->visit.stop = false;
-	do
+	if (search->filter)
+		run_filtered(search);
+	else
 	{
-		while (search->next < search->npool && !search->visit.stop)
+		do
 		{
-			if (search->pool[search->next].visited)
-				search->next++;
-			else if (search->filter && is_filter_done(search))
-				break;
-			else
-				visit_node(search, search->next);
-		}
-	} while (!search->visit.stop && go_on(search));
+			while (search->next < search->npool && !search->visit.stop)
+			{
+				if (search->pool[search->next].visited)
+					search->next++;
+				else
+					visit_in_pool(search, search->next);
+			}
+		} while (!search->visit.stop && go_on(search));
+	}
 	MemoryContextSwitchTo(old);
 	return search->visit.stop;
 }
 
-/* Take more nodes into the pool, if it is not as wide as it should be */
+/*
+ * Take more nodes into the pool, if it is not as wide as it should be: nodes
+ * without rows took no place.
+ */
 static bool
 go_on(OmenSearch *search)
 {
-	if (search->nrest == 0)
-		return false;
-	if (search->filter)
-		return search->next == search->npool &&
-			!is_filter_done(search) &&
-			omen_search_widen(search, search->ef * 2);
-
-	/* nodes without rows took no place: look further instead */
-	return search->npool < search->ef - search->ef / 4 &&
+	return search->nrest > 0 &&
+		search->npool < search->ef - search->ef / 4 &&
 		omen_search_widen(search, search->ef);
 }
 
-/* Have as many allowed nodes been found before the next one to visit? */
-static bool
-is_filter_done(const OmenSearch *search)
+static void
+run_filtered(OmenSearch *search)
 {
-	int			n = 0;
+	search->rank = 0;			/* another one may be wanted now */
+	while ((search->nheard > 0 || fetch_rest(search)) &&
+		   !is_filter_done(search))
+		visit_nearest(search);
+}
 
-	if (search->nvisits >= search->filter->max_visits)
+/*
+ * Have as many nodes been visited, before the next one to visit, as it takes to
+ * be sure of those wanted?  How many that are is counted from the last of them:
+ * so the thinner the set here, the farther a search looks, and no more than it
+ * has to, whatever the share elsewhere.
+ */
+static bool
+is_filter_done(OmenSearch *search)
+{
+	const OmenSearchFilter *filter = search->filter;
+
+	if (search->nvisits >= filter->max_visits)
 		return true;
-	for (int i = 0; i < search->next; i++)
-		n += search->pool[i].allowed;
-	return n >= search->filter->breadth;
+	if (search->nallowed < filter->breadth)
+		return false;
+	if (search->rank == 0)
+		search->rank = rank_of_allowed(search, filter->breadth);
+	return count_settled(search) >= search->rank + filter->beyond *
+		Min(1.0, (double) (filter->breadth + filter->beyond) / search->rank);
+}
+
+/* Visited nodes that are nearer than all that were not */
+static int
+count_settled(const OmenSearch *search)
+{
+	int			low = 0;
+	int			high = search->npool;
+
+	while (search->nheard > 0 && low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (search->pool[middle].estimate <= search->heard[0].estimate)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return high;
+}
+
+/* How many visited nodes are as near as the n-th that is allowed */
+static int
+rank_of_allowed(const OmenSearch *search, int n)
+{
+	int			at = 0;
+
+	Assert(search->nallowed >= n);
+
+	while (n > 0)
+		n -= search->pool[at++].allowed;
+	return at;
 }
 
 bool
@@ -143,14 +215,13 @@ float
 omen_search_horizon(const OmenSearch *search)
 {
 	if (search->nrest == 0 &&
-		(search->filter ? search->next == search->npool :
-		 search->npool < search->ef))
+		(search->filter ? search->nheard == 0 : search->npool < search->ef))
 		return get_float4_infinity();
 	if (search->npool == 0)
 		return -get_float4_infinity();
-	if (search->filter)
-		return search->pool[Min(search->npool - 1, search->next / 2)].estimate;
-	return search->pool[Min(search->npool - 1, search->ef / 2)].estimate;
+	return search->pool[Min(search->npool - 1, (search->filter ?
+												count_settled(search) :
+												search->ef) / 2)].estimate;
 }
 
 bool
@@ -159,15 +230,68 @@ omen_search_was_visited(const OmenSearch *search, uint32 number)
 	return omen_numberset_lookup(search->visited, number) != NULL;
 }
 
+/* The nearest of those heard of, and offer what it links to */
+static void
+visit_nearest(OmenSearch *search)
+{
+	OmenVisit  *visit = &search->visit;
+	OmenHeard	nearest = omen_pool_heap_pop(search->heard, &search->nheard);
+
+	/* heard of twice */
+	if (omen_search_was_visited(search, omen_link_number(nearest.link)))
+		return;
+	if (!visit_node(search, nearest.link))
+		return;
+	if (visit->live)
+	{
+		make_room(search);
+		keep_rank(search);
+		add_visited(search, nearest.link);
+		search->nallowed += visit->allowed;
+	}
+	if (search->filter->allowed_only)
+		apply_filter(search->filter, visit);
+	hear_of(search, visit->nlinks, visit->links, visit->estimates);
+	prefetch_heard(search);
+}
+
+/* The next one, and the one after it as far as is known now */
+static void
+prefetch_heard(OmenSearch *search)
+{
+	const OmenHeard *heard = search->heard;
+	int			second = 1;
+
+	if (search->nheard > 2 && heard[2].estimate < heard[1].estimate)
+		second = 2;
+	if (search->nheard > 0 && heard[0].link != search->under_way)
+		prefetch_node(search, heard[0].link);
+	if (search->nheard <= second)
+		return;
+	prefetch_node(search, heard[second].link);
+	search->under_way = heard[second].link;
+}
+
+/* The node that was visited comes into the pool */
+static void
+keep_rank(OmenSearch *search)
+{
+	if (search->rank == 0 || search->visit.own.estimate >=
+		search->pool[search->rank - 1].estimate)
+		return;
+	if (search->visit.allowed)
+		search->rank = 0;
+	else
+		search->rank++;
+}
+
 /* Visit the pool's entry at this place and offer what it links to */
 static void
-visit_node(OmenSearch *search, int at)
+visit_in_pool(OmenSearch *search, int at)
 {
 	OmenVisit  *visit = &search->visit;
 	OmenLink	link = search->pool[at].link;
 	int			ahead;
-
-	CHECK_FOR_INTERRUPTS();
 
 	/* heard of twice and visited already: the place is worth more */
 	if (omen_search_was_visited(search, omen_link_number(link)))
@@ -175,32 +299,17 @@ visit_node(OmenSearch *search, int at)
 		remove_entry(search, at);
 		return;
 	}
-
-	if (search->keep_pairs)
-		visit->pair = NULL;		/* the store allocates */
-	search->nvisits++;
 	ahead = search->ops->ahead(search->store);
 	if (unlikely(ahead > 0))
 		read_ahead(search, at + 1, ahead);
-	if (!search->ops->visit(search->store, link, visit))
+	if (!visit_node(search, link))
 	{
 		remove_entry(search, at);
 		return;
 	}
-
-	/* only now: a stale link must not hide the node that has its number */
-	mark_visited(search, link);
-
+	remove_entry(search, at);
 	if (visit->live)
-	{
-		add_found(search, link);
-		refine_entry(search, at, visit->own.estimate);
-	}
-	else
-		remove_entry(search, at);
-
-	if (search->filter && search->filter->allowed_only)
-		apply_filter(search->filter, visit);
+		add_visited(search, link);
 	for (int i = 0; i < visit->nlinks; i++)
 		offer(search, visit->links[i], visit->estimates[i]);
 
@@ -209,9 +318,37 @@ visit_node(OmenSearch *search, int at)
 		search->next++;
 	for (int i = search->next; i < Min(search->next + 2, search->npool); i++)
 	{
-		if (!search->pool[i].visited && search->ops->prefetch)
-			search->ops->prefetch(search->store, search->pool[i].link);
+		if (!search->pool[i].visited)
+			prefetch_node(search, search->pool[i].link);
 	}
+}
+
+/* Into search->visit; false if the link leads nowhere */
+static bool
+visit_node(OmenSearch *search, OmenLink link)
+{
+	OmenVisit  *visit = &search->visit;
+
+	CHECK_FOR_INTERRUPTS();
+
+	if (search->keep_pairs)
+		visit->pair = NULL;		/* the store allocates */
+	search->nvisits++;
+	if (!search->ops->visit(search->store, link, visit))
+		return false;
+
+	/* only now: a stale link must not hide the node that has its number */
+	mark_visited(search, link);
+	if (visit->live && visit->allowed)
+		add_found(search, link);
+	return true;
+}
+
+static void
+prefetch_node(OmenSearch *search, OmenLink link)
+{
+	if (search->ops->prefetch)
+		search->ops->prefetch(search->store, link);
 }
 
 /* Have the next n nodes read while the one before them is waited for */
@@ -243,17 +380,28 @@ apply_filter(const OmenSearchFilter *filter, OmenVisit *visit)
 	visit->nlinks = kept;
 }
 
-/* The entry was visited: give it its finer estimate and its new place */
+/* A node that was visited gets the place of its finer estimate */
 static void
-refine_entry(OmenSearch *search, int at, float estimate)
+add_visited(OmenSearch *search, OmenLink link)
 {
-	OmenPoolEntry entry = search->pool[at];
+	OmenPoolEntry entry;
 
-	remove_entry(search, at);
-	entry.estimate = estimate;
+	entry.estimate = search->visit.own.estimate;
+	entry.link = link;
 	entry.visited = true;
 	entry.allowed = search->visit.allowed;
 	insert_entry(search, entry);
+}
+
+/* Of a filtered search, the pool has all visited nodes */
+static void
+make_room(OmenSearch *search)
+{
+	if (search->npool < search->ef)
+		return;
+	search->ef *= 2;
+	search->pool = repalloc_huge(search->pool,
+								 (Size) search->ef * sizeof(OmenPoolEntry));
 }
 
 static void
@@ -280,7 +428,6 @@ add_found(OmenSearch *search, OmenLink link)
 	found->own = visit->own;
 	found->link = link;
 	found->more_tids = visit->more_tids;
-	found->allowed = visit->allowed;
 	found->recheck = visit->recheck;
 	found->level = visit->level;
 	found->ntids = visit->ntids;
@@ -302,11 +449,95 @@ offer(OmenSearch *search, OmenLink link, float estimate)
 	entry.visited = false;
 	entry.allowed = false;
 
-	if (search->npool == search->ef &&
+ if (search->npool == search->ef &&
 		estimate >= search->pool[search->npool - 1].estimate)
 		add_rest(search, entry);
 	else if (!omen_search_was_visited(search, omen_link_number(link)))
 		insert_entry(search, entry);
+}
+
+/*
+ * Into the heap, unless they have been visited.  What is so far that it will
+ * hardly be visited is kept aside, as it is.
+ */
+static void
+hear_of(OmenSearch *search, int n, const OmenLink *links,
+		const float *estimates)
+{
+	if (search->nheard + n > search->heard_size)
+	{
+		search->heard_size = search->heard_size * 2 + n;
+		search->heard = repalloc_huge(search->heard, search->heard_size *
+									  sizeof(OmenHeard));
+	}
+	for (int i = 0; i < n; i++)
+	{
+		OmenHeard	heard = {estimates[i], links[i]};
+
+		if (unlikely(isnan(heard.estimate)))
+			heard.estimate = get_float4_infinity();
+		if (heard.estimate > search->far)
+			add_rest(search, (OmenPoolEntry) {heard.estimate, heard.link});
+		else if (!omen_search_was_visited(search,
+										  omen_link_number(heard.link)))
+			omen_pool_heap_rise(search->heard, search->nheard++, heard);
+	}
+	if (search->nheard >= 2 * search->width)
+		part_heard(search);
+}
+
+/* Keep the farther half of the heap aside, as a sample tells where that begins */
+static void
+part_heard(OmenSearch *search)
+{
+	float		sample[HEARD_SAMPLE];
+	Size		kept = 0;
+
+	for (int i = 0; i < HEARD_SAMPLE; i++)
+	{
+		float		estimate = search->heard[i * search->nheard /
+											 HEARD_SAMPLE].estimate;
+		int			at = i;
+
+		for (; at > 0 && sample[at - 1] > estimate; at--)
+			sample[at] = sample[at - 1];
+		sample[at] = estimate;
+	}
+	search->far = sample[HEARD_SAMPLE / 2];
+	for (Size i = 0; i < search->nheard; i++)
+	{
+		const OmenHeard *heard = &search->heard[i];
+
+		if (heard->estimate > search->far)
+			add_rest(search, (OmenPoolEntry) {heard->estimate, heard->link});
+		else
+			search->heard[kept++] = *heard;
+	}
+	search->nheard = kept;
+	omen_pool_heap_form(search->heard, kept);
+}
+
+/* What was kept aside is wanted after all; false if there is nothing */
+static bool
+fetch_rest(OmenSearch *search)
+{
+	if (search->nrest == 0)
+		return false;
+	if (search->nrest > search->heard_size)
+	{
+		search->heard_size = search->nrest * 2;
+		search->heard = repalloc_huge(search->heard, search->heard_size *
+									  sizeof(OmenHeard));
+	}
+	for (Size i = 0; i < search->nrest; i++)
+		search->heard[i] = (OmenHeard) {search->rest[i].estimate,
+			search->rest[i].link};
+	search->nheard = search->nrest;
+	search->nrest = 0;
+	search->far = get_float4_infinity();
+	search->width = Max(search->width * 2, search->nheard);
+	omen_pool_heap_form(search->heard, search->nheard);
+	return true;
 }
 
 /* Into the pool, in order; the last one falls out of a full pool */

@@ -16,8 +16,10 @@
  * search can be widened and resumed at any time.
  *
  * A filtered search looks for nodes that a filter allows, and walks past
- * others.  Its pool is as large as there may be visits, and it ends when so many
- * allowed nodes have been visited that are nearer than all that were not.
+ * others.  How far it has to go is not known before: what it has heard of is in
+ * a heap, and the pool has all visited nodes.  It ends when so many of them are
+ * nearer than all that were not visited: up to the last allowed node that is
+ * wanted, and then as many more as a search without a filter visits.
  *
  *-------------------------------------------------------------------------
  */
@@ -63,13 +65,12 @@ typedef struct OmenGraphOps
 	void		(*read_ahead) (void *store, OmenLink link);
 } OmenGraphOps;
 
-/* A visited node that has rows */
+/* A visited node that is allowed and has rows */
 typedef struct OmenFound
 {
 	OmenBounds	own;
 	OmenLink	link;
 	OmenLink	more_tids;
-	bool		allowed;
 	bool		recheck;
 	uint8		level;
 	uint8		ntids;
@@ -86,12 +87,20 @@ typedef struct OmenPoolEntry
 	bool		allowed;		/* as its visit told */
 } OmenPoolEntry;
 
+/* A node heard of, which was not visited */
+typedef struct OmenHeard
+{
+	float		estimate;
+	OmenLink	link;
+} OmenHeard;
+
 struct omen_numberset_hash;
 
 /* The caller's, who may change it between runs */
 typedef struct OmenSearchFilter
 {
 	int			breadth;		/* allowed nodes to look for */
+	int			beyond;			/* and nodes to visit beyond them */
 	uint64		max_visits;		/* give up then */
 	const OmenAllowSet *allowed_only;	/* if not NULL: visit no others */
 } OmenSearchFilter;
@@ -115,6 +124,16 @@ typedef struct OmenSearch
 	Size		nrest;			/* heard of, but not in the pool */
 	Size		rest_size;
 	OmenPoolEntry *rest;
+
+	/* under a filter, instead: the pool is of visited nodes */
+	int			nallowed;		/* of the pool */
+	int			rank;			/* in it, of the last node wanted, or 0 */
+	Size		nheard;
+	Size		heard_size;
+	OmenHeard  *heard;			/* a heap, the nearest first */
+	Size		width;			/* nodes to be kept in it */
+	float		far;			/* what is farther goes to the rest */
+	OmenLink	under_way;		/* prefetched last */
 
 	Size		nfound;			/* in the order of visits */
 	Size		found_size;

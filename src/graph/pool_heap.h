@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * pool_heap.h
- *	  A binary heap of pool entries, the nearest first, in the caller's array.
+ *	  A binary heap of nodes heard of, the nearest first, in the caller's array.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,12 +10,10 @@
 
 #include "graph/graph_search.h"
 
-/* The entry at this place may be nearer than those above it */
+/* Put an entry at this place, or above if it is nearer than what is there */
 static inline void
-omen_pool_heap_rise(OmenPoolEntry *heap, Size at)
+omen_pool_heap_rise(OmenHeard *heap, Size at, OmenHeard entry)
 {
-	OmenPoolEntry entry = heap[at];
-
 	while (at > 0 && entry.estimate < heap[(at - 1) / 2].estimate)
 	{
 		heap[at] = heap[(at - 1) / 2];
@@ -24,16 +22,15 @@ omen_pool_heap_rise(OmenPoolEntry *heap, Size at)
 	heap[at] = entry;
 }
 
-/* The entry at this place may be farther than those below it */
+/* Put an entry at this place, or below if it is farther than what is there */
 static inline void
-omen_pool_heap_sink(OmenPoolEntry *heap, Size n, Size at)
+omen_pool_heap_sink(OmenHeard *heap, Size n, Size at, OmenHeard entry)
 {
-	OmenPoolEntry entry = heap[at];
-
 	for (Size child; (child = 2 * at + 1) < n; at = child)
 	{
-		if (child + 1 < n && heap[child + 1].estimate < heap[child].estimate)
-			child++;
+		/* no branch: nobody could predict it */
+		if (child + 1 < n)
+			child += heap[child + 1].estimate < heap[child].estimate;
 		if (heap[child].estimate >= entry.estimate)
 			break;
 		heap[at] = heap[child];
@@ -42,21 +39,21 @@ omen_pool_heap_sink(OmenPoolEntry *heap, Size n, Size at)
 }
 
 static inline void
-omen_pool_heap_form(OmenPoolEntry *heap, Size n)
+omen_pool_heap_form(OmenHeard *heap, Size n)
 {
 	for (Size at = n / 2; at > 0; at--)
-		omen_pool_heap_sink(heap, n, at - 1);
+		omen_pool_heap_sink(heap, n, at - 1, heap[at - 1]);
 }
 
 /* Take the nearest off a heap that is not empty */
-static inline OmenPoolEntry
-omen_pool_heap_pop(OmenPoolEntry *heap, Size *n)
+static inline OmenHeard
+omen_pool_heap_pop(OmenHeard *heap, Size *n)
 {
-	OmenPoolEntry nearest = heap[0];
+	OmenHeard	nearest = heap[0];
 
-	heap[0] = heap[--(*n)];
+	(*n)--;
 	if (*n > 0)
-		omen_pool_heap_sink(heap, *n, 0);
+		omen_pool_heap_sink(heap, *n, 0, heap[*n]);
 	return nearest;
 }
 

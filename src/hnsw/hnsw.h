@@ -122,6 +122,7 @@ typedef struct OmenHnswIndex
 	uint64	   *list_heads;		/* of key lists, NULL until needed */
 
 	uint8	   *range_centres;	/* NULL until omen_range_load() */
+	const uint32 *range_starts; /* behind them */
 	OmenQuantizer range_quant;	/* of range codes */
 	uint32		range_codes_per_page;
 } OmenHnswIndex;

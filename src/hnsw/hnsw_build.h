@@ -136,6 +136,7 @@ typedef struct OmenHnswBuildState
 	uint64		nrows;
 	uint8	   *own;			/* work areas */
 	Size		own_room;
+	uint32	   *range_starts;	/* first position of each range, or NULL */
 	float	   *scratch;
 
 	/* from fold on: everybody's files, mapped */
@@ -235,7 +236,7 @@ extern BlockNumber omen_range_build_plan(OmenHnswBuildState *state,
 extern BlockNumber omen_range_build_pages(const OmenHnswBuildState *state);
 extern void omen_range_build_page(OmenHnswBuildState *state,
 								  OmenBulkWriter *writer, BlockNumber n);
-extern uint8 *omen_range_build_centres(OmenHnswBuildState *state);
+extern uint8 *omen_range_build_data(OmenHnswBuildState *state);
 
 /* hnsw_parallel.c: workers */
 typedef struct OmenHnswWorkers OmenHnswWorkers;

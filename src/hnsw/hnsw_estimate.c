@@ -211,10 +211,13 @@ range_pages(const OmenHnswMetaPageData *meta, const OmenQuantizer *quant,
 	double		pages = 0;
 
 	built.built_nodes = rows;
-	omen_range_choose(&built, quant);
+	omen_range_choose(&built);
 	if (built.range_size > 0)
-		pages += ceil(omen_range_centres_size(&built) /
+	{
+		built.nranges = rows / built.range_size;
+		pages += ceil(omen_range_data_size(&built) /
 					  (double) OMEN_PAGE_CONTENT);
+	}
 	if (omen_range_has_codes(&built))
 	{
 		omen_range_quantizer(quant, &range_quant);

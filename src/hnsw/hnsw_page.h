@@ -82,9 +82,12 @@
  *	+-------------------------+-------------------------------+
  *
  * Ranges.  The nodes that a bulk build has written fall into ranges of
- * range_size consecutive numbers, from range_first on.  DATA pages from
- * range_start on have the pair codes of their centres, each as long as a
- * multiple of 16 bytes; CODES pages from code_start on the nodes' range codes (OmenRangeCodeData in hnsw_range.h), as many as fit a
+ * consecutive numbers, from range_first on: its coarse clusters, or equal parts
+ * of a large one, or several small ones.  DATA pages from range_start on have
+ * the pair codes of their centres, each as long as a multiple of 16 bytes, and
+ * then the first number of each range, less range_first; CODES pages from
+ * code_start on the nodes' range codes (OmenRangeCodeData in hnsw_range.h), as
+ * many as fit a
  * page.
  *
  * A reader of an older version: refuses an index whose metapage has another
@@ -179,9 +182,10 @@ typedef struct OmenHnswMetaPageData
 	uint8		unused[7];
 	BlockNumber list_start;		/* key lists, of built_nodes each; invalid: none */
 	BlockNumber list_heads;
-	uint32		unused2[2];
+	uint32		nranges;
+	uint32		unused2;
 
-	uint32		range_size;		/* nodes of a range, 0: no ranges */
+	uint32		range_size;		/* nodes of a range, about; 0: no ranges */
 	uint32		range_first;	/* number of the first one's first node */
 	BlockNumber range_start;	/* their centres */
 	BlockNumber code_start;	/* range codes; invalid: none */

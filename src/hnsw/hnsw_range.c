@@ -12,17 +12,18 @@
 #include "hnsw/hnsw_range.h"
 
 /*
- * Nodes of a range: a thousand where there are many, and whole pages of range
- * codes.  All centres are compared with a query, so there are not too many; of
- * a smaller index they may be finer.
+ * Nodes of a range: some hundred where there are many.  All centres are compared
+ * with a query, so there are not too many; of a smaller index they may be finer.
  */
-#define RANGE_SIZE		1000
+#define RANGE_SIZE		700
 #define MIN_RANGE_SIZE	128
 #define FEW_RANGES		1024
 #define MAX_RANGES		4096
 
+static void check_starts(Relation index, OmenHnswIndex *hnsw);
+
 void
-omen_range_choose(OmenHnswMetaPageData *meta, const OmenQuantizer *quant)
+omen_range_choose(OmenHnswMetaPageData *meta)
 {
 	uint64		n = meta->built_nodes;
 	uint64		size = Min(RANGE_SIZE, n / FEW_RANGES + 1);
@@ -35,15 +36,6 @@ omen_range_choose(OmenHnswMetaPageData *meta, const OmenQuantizer *quant)
 
 	size = Max(Max(size, MIN_RANGE_SIZE), n / MAX_RANGES + 1);
 	meta->range_size = (uint32) size;
-	if (omen_range_has_codes(meta))
-	{
-		OmenQuantizer range_quant;
-		uint32		per_page;
-
-		omen_range_quantizer(quant, &range_quant);
-		per_page = OMEN_PAGE_CONTENT / omen_range_code_size(&range_quant);
-		meta->range_size = per_page * Max((size + per_page / 2) / per_page, 1);
-	}
 	if (n < 2 * meta->range_size)
 		meta->range_size = 0;
 }
@@ -52,11 +44,12 @@ bool
 omen_range_is_valid(const OmenHnswMetaPageData *meta)
 {
 	return meta->range_size == 0 ||
-		(meta->shape.own_kind != OMEN_OWN_RAW &&
+		(meta->nranges > 0 &&
+		 meta->shape.own_kind != OMEN_OWN_RAW &&
 		 meta->entry_size > sizeof(OmenHnswEntryData) &&
 		 meta->built_nodes + meta->range_first <
 		 UINT64CONST(1) << OMEN_LINK_NUMBER_BITS &&
-		 omen_range_count(meta) <= 2 * MAX_RANGES);
+		 meta->nranges <= 4 * MAX_RANGES);
 }
 
 /* Where slots are small, reading them instead costs little */
@@ -89,10 +82,9 @@ bool
 omen_range_load(Relation index, OmenHnswIndex *hnsw)
 {
 	const OmenHnswMetaPageData *meta = &hnsw->meta;
-	uint32		n = omen_range_count(meta);
 	MemoryContext old;
 
-	if (n == 0)
+	if (meta->range_size == 0)
 		return false;
 	if (hnsw->range_centres != NULL)
 		return true;
@@ -105,9 +97,31 @@ omen_range_load(Relation index, OmenHnswIndex *hnsw)
 	}
 	hnsw->range_centres =
 		omen_hnsw_read_data(index, meta->range_start,
-							omen_range_centres_size(meta));
+							omen_range_data_size(meta));
+	hnsw->range_starts = (const uint32 *) (hnsw->range_centres +
+										   omen_range_centres_size(meta));
 	MemoryContextSwitchTo(old);
+	check_starts(index, hnsw);
 	return true;
+}
+
+/* Ascending, or else they are not what was written */
+static void
+check_starts(Relation index, OmenHnswIndex *hnsw)
+{
+	const OmenHnswMetaPageData *meta = &hnsw->meta;
+	bool		good = hnsw->range_starts[0] == 0;
+
+	for (uint32 i = 0; i < meta->nranges; i++)
+		good = good && hnsw->range_starts[i] <
+			(i + 1 < meta->nranges ? hnsw->range_starts[i + 1] :
+			 meta->built_nodes);
+	if (good)
+		return;
+	pfree(hnsw->range_centres);
+	hnsw->range_centres = NULL;
+	omen_page_report_corrupt(index, meta->range_start,
+							 "Ranges of nodes do not follow each other.");
 }
 
 Buffer
@@ -133,8 +147,11 @@ omen_range_set_code(Relation index, OmenHnswIndex *hnsw, uint32 number,
 	omen_range_load(index, hnsw);
 	code = palloc(omen_range_code_size(&hnsw->range_quant));
 	omen_range_encode(&hnsw->range_quant,
-					  omen_range_centre(hnsw, (number - meta->range_first) /
-										meta->range_size), pair, code);
+					  omen_range_centre(hnsw,
+										omen_range_find(hnsw->range_starts,
+														meta->nranges, number -
+														meta->range_first)),
+					  pair, code);
 	buffer = omen_range_read_code(index, hnsw, number, OMEN_LOCK_EXCLUSIVE);
 	omen_edit_begin(&edit, index);
 	memcpy(omen_range_page_code(hnsw, omen_edit_page(&edit, buffer), number),

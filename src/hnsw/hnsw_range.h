@@ -4,9 +4,9 @@
  *	  Ranges of node numbers, their centres, and codes of nodes relative to
  *	  them: what filtered scans look through instead of slots.
  *
- * A bulk build numbers its nodes cluster by cluster.  So the nodes of a range
- * of consecutive numbers are near each other, and its centre says how near they
- * are to a query.  The range code of a node is a link code (quant.h) of one bit
+ * A bulk build numbers its nodes cluster by cluster.  A range is such a cluster,
+ * or a part of it: its nodes are near each other, and its centre says how near
+ * they are to a query.  The range code of a node is a link code (quant.h) of one bit
  * a dimension from the centre to the node, and lies in an array by node number:
  * it estimates the node's distance for a hundredth of what its slot would be to
  * read.
@@ -53,29 +53,39 @@ omen_range_lengthen(uint16 upper)
 	return f;
 }
 
-static inline uint32
-omen_range_count(const OmenHnswMetaPageData *meta)
-{
-	return meta->range_size == 0 ? 0 :
-		(uint32) ((meta->built_nodes + meta->range_size - 1) /
-				  meta->range_size);
-}
-
 /* Numbers of range i: from *from on, below *end */
 static inline void
-omen_range_bounds(const OmenHnswMetaPageData *meta, uint32 i, uint32 *from,
+omen_range_bounds(const OmenHnswIndex *hnsw, uint32 i, uint32 *from,
 				  uint32 *end)
 {
-	uint64		last = Min((uint64) (i + 1) * meta->range_size,
-						   meta->built_nodes);
+	*from = hnsw->meta.range_first + hnsw->range_starts[i];
+	*end = hnsw->meta.range_first + (i + 1 < hnsw->meta.nranges ?
+									 hnsw->range_starts[i + 1] :
+									 (uint32) hnsw->meta.built_nodes);
+}
 
-	*from = meta->range_first + i * meta->range_size;
-	*end = meta->range_first + (uint32) last;
+/* Of ascending first positions, which range has this one? */
+static inline uint32
+omen_range_find(const uint32 *starts, uint32 nranges, uint32 position)
+{
+	uint32		low = 0;
+	uint32		high = nranges;
+
+	Assert(nranges > 0 && starts[0] <= position);
+	while (low + 1 < high)
+	{
+		uint32		middle = low + (high - low) / 2;
+
+		if (starts[middle] <= position)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 /* Choose meta->range_size from the nodes that are built; 0 for no ranges */
-extern void omen_range_choose(OmenHnswMetaPageData *meta,
-							  const OmenQuantizer *quant);
+extern void omen_range_choose(OmenHnswMetaPageData *meta);
 
 /* Could the metapage's numbers be what that has chosen? */
 extern bool omen_range_is_valid(const OmenHnswMetaPageData *meta);
@@ -108,10 +118,17 @@ omen_range_stride(const OmenHnswMetaPageData *meta)
 static inline Size
 omen_range_centres_size(const OmenHnswMetaPageData *meta)
 {
-	return omen_range_count(meta) * omen_range_stride(meta);
+	return meta->nranges * omen_range_stride(meta);
 }
 
-/* Load the centres, if there are any */
+/* With the first numbers behind them */
+static inline Size
+omen_range_data_size(const OmenHnswMetaPageData *meta)
+{
+	return omen_range_centres_size(meta) + meta->nranges * sizeof(uint32);
+}
+
+/* Load the centres and first numbers, if there are any */
 extern bool omen_range_load(Relation index, OmenHnswIndex *hnsw);
 
 static inline const uint8 *

@@ -161,8 +161,8 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 				   omen_pq_codebook_size(&state->shared->meta.shape));
 	if (state->shared->meta.range_size > 0)
 		omen_hnsw_write_data(writer, state->shared->meta.range_start,
-				   omen_range_build_centres(state),
-				   omen_range_centres_size(&state->shared->meta));
+							 omen_range_build_data(state),
+							 omen_range_data_size(&state->shared->meta));
 	write_entries(state, writer);
 
 	page = omen_bulk_page(writer, OMEN_HNSW_META_BLOCK);

@@ -44,7 +44,7 @@
  * of them.
  */
 #define NODE_COST		0.2
-#define RANGES_COST		15
+#define RANGES_COST		40
 #define CODE_COST		0.016
 #define CODE_PAGE_COST	0.12
 
@@ -54,8 +54,8 @@
 /* Visits beyond twice of those predicted, until a walk is given up */
 #define WALK_ALLOWANCE	100
 
-/* Keeping a larger pool in order costs more than to refill it */
-#define MAX_POOL		2048
+/* Visited nodes are kept in order: beyond this, a pass costs less */
+#define MAX_BREADTH		8192
 
 /* Entries that are the neighbourhood of a query, and an ample share of them */
 #define NEAR_ENTRIES	32
@@ -73,7 +73,7 @@
 
 static bool look_at_entries(OmenScan *scan);
 static bool is_usual(double share, int allowed);
-static OmenPoolEntry *score_entries(OmenScan *scan);
+static void find_near_entries(OmenScan *scan, OmenHeard *near);
 static void look_at_ranges(OmenScan *scan);
 static bool walk_further(OmenScan *scan);
 static bool look_further(OmenScan *scan);
@@ -92,12 +92,12 @@ static double wanted_of_ranges(const OmenScan *scan);
 static double ranges_to_look_at(const OmenScan *scan);
 static int	verified_of_ranges(const OmenScan *scan);
 static bool is_elsewhere(const OmenScan *scan);
-static int	sweep_breadth(const OmenScan *scan);
+static bool is_thick(const OmenScan *scan);
+static int	sweep_beyond(const OmenScan *scan);
 static int	seeded_breadth(const OmenScan *scan);
 static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
 static void begin_walk(OmenScan *scan, OmenFilterStrategy strategy);
-static int	walk_pool(const OmenScan *scan);
-static Size count_allowed(const OmenSearch *search);
+static int	walk_width(const OmenScan *scan);
 static void give_up_walk(OmenScan *scan);
 static bool must_give_up(const OmenScan *scan);
 static void seed_near(OmenScan *scan);
@@ -144,25 +144,23 @@ look_at_entries(OmenScan *scan)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	double		share = scan->near_share;
-	Size		n = hnsw->nentries;
-	uint32		near[NEAR_ENTRIES];
+	OmenHeard	entries[NEAR_ENTRIES];
 	int			allowed = 0;
 
-	if (hnsw->entry_pairs == NULL || n < NEAR_ENTRIES)
+	if (hnsw->entry_pairs == NULL || hnsw->nentries < NEAR_ENTRIES)
 		return false;
-	scan->entries = score_entries(scan);
+	find_near_entries(scan, entries);
 	for (int i = 0; i < NEAR_ENTRIES; i++)
-	{
-		OmenPoolEntry entry = omen_pool_heap_pop(scan->entries, &n);
+		omen_allow_prefetch(scan->params.allow,
+							omen_link_number(entries[i].link));
+	for (int i = 0; i < NEAR_ENTRIES; i++)
+		allowed += omen_allow_test(scan->params.allow,
+								   omen_link_number(entries[i].link));
+	memcpy(scan->seeds, entries, sizeof(scan->seeds));
+	scan->nseeds = OMEN_SCAN_SEEDS;
 
-		if (i < OMEN_SCAN_SEEDS)
-			scan->seeds[i] = entry;
-		near[i] = omen_link_number(entry.link);
-		omen_allow_prefetch(scan->params.allow, near[i]);
-	}
-	for (int i = 0; i < NEAR_ENTRIES; i++)
-		allowed += omen_allow_test(scan->params.allow, near[i]);
-	if (is_usual(share, allowed))
+	/* to see a set by ranges, its bits have to be there */
+	if (scan->params.allow->source != NULL && is_usual(share, allowed))
 		return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
 	if ((double) allowed / NEAR_ENTRIES < LARGE_SHARE)
 		return false;
@@ -187,32 +185,41 @@ is_usual(double share, int allowed)
 		1.5 * sqrt(expected * (1 - Min(share, 1)));
 }
 
-static OmenPoolEntry *
-score_entries(OmenScan *scan)
+/* The nearest of them, in order */
+static void
+find_near_entries(OmenScan *scan, OmenHeard *near)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
-	OmenPoolEntry *heap = palloc(hnsw->nentries * sizeof(OmenPoolEntry));
 	float	   *estimates = palloc(hnsw->nentries * sizeof(float));
+	int			n = 0;
 
 	omen_hnsw_score_entries(hnsw, scan->query, estimates);
 	scan->counts.distances += hnsw->nentries;
 	for (uint32 i = 0; i < hnsw->nentries; i++)
 	{
-		heap[i].estimate = isnan(estimates[i]) ? get_float4_infinity() :
+		float		estimate = isnan(estimates[i]) ? get_float4_infinity() :
 			estimates[i];
-		heap[i].link = hnsw->entry_links[i];
+		int			at;
+
+		if (n == NEAR_ENTRIES && estimate >= near[n - 1].estimate)
+			continue;
+		n = Min(n + 1, NEAR_ENTRIES);
+		for (at = n - 1; at > 0 && near[at - 1].estimate > estimate; at--)
+			near[at] = near[at - 1];
+		near[at] = (OmenHeard) {estimate, hnsw->entry_links[i]};
 	}
-	omen_pool_heap_form(heap, hnsw->nentries);
 	pfree(estimates);
-	return heap;
 }
 
 static void
 look_at_ranges(OmenScan *scan)
 {
-	if (scan->params.strategy != OMEN_FILTER_EXACT &&
-		omen_scan_find_ranges(scan))
-		scan->near_share = omen_scan_near_share(scan);
+	if (scan->params.strategy == OMEN_FILTER_EXACT ||
+		!omen_scan_find_ranges(scan))
+		return;
+	scan->near_share = omen_scan_near_share(scan);
+	if (is_elsewhere(scan))
+		omen_scan_drop_empty_ranges(scan);
 }
 
 void
@@ -243,7 +250,8 @@ walk_further(OmenScan *scan)
 {
 	Size		nfound = scan->search->nfound;
 
-	if (scan->search->nvisits >= exact_cost(scan))
+	if (scan->search->nvisits >= exact_cost(scan) ||
+		scan->filter.breadth > MAX_BREADTH)
 		return false;
 	scan->filter.breadth = grow(scan->filter.breadth, 2);
 	scan->filter.max_visits = scan->search->nvisits +
@@ -321,6 +329,13 @@ is_elsewhere(const OmenScan *scan)
 	return scan->near_share < scan->allowed / scan->nodes / 2;
 }
 
+/* Are they more here than on the average? */
+static bool
+is_thick(const OmenScan *scan)
+{
+	return scan->near_share > 1.5 * scan->allowed / scan->nodes;
+}
+
 static double
 exact_cost(const OmenScan *scan)
 {
@@ -376,7 +391,12 @@ tail_cost(const OmenScan *scan)
 static double
 sweep_cost(const OmenScan *scan)
 {
-	return 25 + 1.25 * sweep_breadth(scan) / scan->near_share;
+	double		share = scan->near_share;
+
+	/* near the query, a thick set is thicker still than in its ranges */
+	if (is_thick(scan))
+		share = pow(share, 0.7);
+	return 20 + sweep_beyond(scan) + 1.5 * scan->wanted_rows / share;
 }
 
 static double
@@ -387,17 +407,20 @@ seeded_cost(const OmenScan *scan)
 
 /*
  * So many nodes the nearest ranges must hold to have 95 % of the answer: of a
- * million, 98,000 for a tenth that is allowed, and the more the thinner the set.
+ * million, 58,000 for a tenth that is allowed, and the more the thinner the set.
  * Where a walk has to look farther for as much, so must this: word vectors that
  * need an ef of 100 have .98, and would have .80 if that did not count.
  */
 static double
 nodes_of_ranges(const OmenScan *scan)
 {
-	return 98000 * pow(scan->nodes / 1e6, 0.4) *
+	double		nodes = 58000 * pow(scan->nodes / 1e6, 0.4) *
 		pow(scan->params.ef / 40.0, 0.7) *
-		pow(0.1 / scan->near_share, 0.2) *
+		pow(0.1 / scan->near_share, 0.23) *
 		pow(scan->wanted_rows / 10.0, 0.25);
+
+	/* of a set that lies here, hardly anything lies elsewhere */
+	return is_thick(scan) ? nodes * 0.75 : nodes;
 }
 
 /*
@@ -410,7 +433,7 @@ wanted_of_ranges(const OmenScan *scan)
 	double		wanted = scan->near_share * nodes_of_ranges(scan);
 
 	if (is_elsewhere(scan))
-		wanted = Max(scan->allowed * 0.42, 15000);
+		wanted = Max(scan->allowed * 0.25, 15000);
 	return Min(Max(wanted, 3.0 * scan->wanted_rows), scan->allowed);
 }
 
@@ -423,7 +446,8 @@ ranges_to_look_at(const OmenScan *scan)
 {
 	if (is_elsewhere(scan))
 		return scan->ranges.n;
-	return 1.5 * nodes_of_ranges(scan) / scan->hnsw->meta.range_size;
+	return 1.5 * nodes_of_ranges(scan) *
+		scan->hnsw->meta.nranges / scan->hnsw->meta.built_nodes;
 }
 
 /*
@@ -433,38 +457,39 @@ ranges_to_look_at(const OmenScan *scan)
 static int
 verified_of_ranges(const OmenScan *scan)
 {
-	double		verify = 50 + 7.0 * scan->wanted_rows;
+	double		verify = (35 + 5.0 * scan->wanted_rows);
 
 	verify *= Max(128.0 / scan->hnsw->meta.shape.code_dims, 1);
 
+	if (is_thick(scan))
+		verify *= 0.8;
+
 	/* and little about nodes that are far and all equally so */
 	if (is_elsewhere(scan))
-		verify *= Min(Max(scan->allowed / 15000, 1.4), 4);
+		verify *= 1.4 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 4);
 	return (int) Min(Max(verify, scan->keep),
 					 Min(scan->allowed, PG_INT32_MAX / 4));
 }
 
 /*
- * Allowed nodes to look for.  A thin set needs fewer for the same recall: more
- * nodes are visited between them.
+ * Nodes to visit beyond the last row wanted: as many as a scan without a filter
+ * visits beyond its own.
  */
 static int
-sweep_breadth(const OmenScan *scan)
+sweep_beyond(const OmenScan *scan)
 {
-	double		breadth = scan->params.ef * pow(scan->near_share, 0.55);
+	double		breadth = Max(scan->params.ef,
+							  scan->wanted_rows * OMEN_BREADTH_PER_ROW);
 
-	/* a cluster: its border is near some queries, and the set thinner there */
-	if (scan->near_share > 1.5 * scan->allowed / scan->nodes)
-		breadth *= 1.15;
-	return (int) Max(ceil(breadth), scan->wanted_rows);
+	return (int) ceil((breadth - scan->wanted_rows));
 }
 
 /* The same for a walk that meets allowed nodes only, none of them near */
 static int
 seeded_breadth(const OmenScan *scan)
 {
-	double		breadth = 5.6 * scan->params.ef *
-		pow(scan->allowed / scan->nodes, -0.32);
+	double		breadth = 5.8 * scan->params.ef *
+		pow(scan->allowed / scan->nodes, -0.25);
 
 	return (int) Min(Max(breadth, 4.0 * scan->wanted_rows), PG_INT32_MAX / 4);
 }
@@ -507,11 +532,12 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	scan->promised = scan->wanted_rows;
 	scan->filter.allowed_only = seeded ? scan->params.allow : NULL;
 	scan->filter.breadth = seeded ? seeded_breadth(scan) :
-		sweep_breadth(scan);
+		scan->wanted_rows;
+	scan->filter.beyond = seeded ? 0 : sweep_beyond(scan);
 	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
 		(2 * (seeded ? seeded_cost(scan) : sweep_cost(scan)));
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
-									  walk_pool(scan), false);
+									  walk_width(scan), false);
 	scan->search->filter = &scan->filter;
 	if (seeded)
 		seed_allowed(scan);
@@ -537,28 +563,15 @@ give_up_walk(OmenScan *scan)
 	begin_strategy(scan, strategy);
 }
 
-/*
- * The pool holds what is nearer than the last allowed node to be found: by
- * chance these may be some more.  To refill it would cost as much as the walk.
- */
+/* Nodes that are about to be visited, by chance some more than expected */
 static int
-walk_pool(const OmenScan *scan)
+walk_width(const OmenScan *scan)
 {
 	double		share = scan->filter.allowed_only ? 1 : scan->near_share;
 	double		allowed = scan->filter.breadth +
 		3 * sqrt(scan->filter.breadth * (1 - Min(share, 1)));
 
-	return (int) Min(1.1 * allowed / share + 8, MAX_POOL);
-}
-
-static Size
-count_allowed(const OmenSearch *search)
-{
-	Size		n = 0;
-
-	for (Size i = 0; i < search->nfound; i++)
-		n += search->found[i].allowed;
-	return n;
+	return (int) Min(1.1 * allowed / share + 8, MAX_BREADTH);
 }
 
 /*
@@ -568,7 +581,7 @@ count_allowed(const OmenSearch *search)
 static bool
 must_give_up(const OmenScan *scan)
 {
-	if (count_allowed(scan->search) < scan->wanted_rows)
+	if (scan->search->nfound < scan->wanted_rows)
 		return true;
 	return scan->search->nvisits >= scan->filter.max_visits &&
 		Min(exact_cost(scan), scan->ranges.n > 0 ? ranged_cost(scan) :
@@ -578,9 +591,9 @@ must_give_up(const OmenScan *scan)
 static void
 seed_near(OmenScan *scan)
 {
-	if (scan->entries)
+	if (scan->nseeds > 0)
 	{
-		for (int i = 0; i < OMEN_SCAN_SEEDS; i++)
+		for (int i = 0; i < scan->nseeds; i++)
 			omen_search_seed(scan->search, scan->seeds[i].link,
 							 scan->seeds[i].estimate);
 		return;
@@ -609,7 +622,7 @@ seed_allowed(OmenScan *scan)
 		uint32		number;
 
 		if (scan->ranges.n > 0)
-			omen_range_bounds(&scan->hnsw->meta,
+			omen_range_bounds(scan->hnsw,
 							  omen_scan_nth_range(scan, i, &estimate), &from,
 							  &end);
 		number = omen_allow_next(allow, from, end);

@@ -58,7 +58,7 @@ typedef struct RangeScores
 	Size		code_size;
 
 	Size		nbest;			/* a heap, the farthest first: */
-	OmenPoolEntry *best;		/* with negative estimates, numbers as links */
+	OmenHeard *best;		/* with negative estimates, numbers as links */
 	int			keep;
 } RangeScores;
 
@@ -81,7 +81,7 @@ omen_scan_find_ranges(OmenScan *scan)
 {
 	OmenHnswIndex *hnsw = scan->hnsw;
 	OmenScanRanges *ranges = &scan->ranges;
-	uint32		n = omen_range_count(&hnsw->meta);
+	uint32		n = hnsw->meta.nranges;
 	float	   *estimates;
 
 	if (!omen_range_load(scan->params.index, hnsw))
@@ -90,7 +90,7 @@ omen_scan_find_ranges(OmenScan *scan)
 	omen_query_block(scan->query, hnsw->range_centres,
 					 omen_range_stride(&hnsw->meta), n, estimates);
 	scan->counts.distances += n;
-	ranges->heap = palloc(n * sizeof(OmenPoolEntry));
+	ranges->heap = palloc(n * sizeof(OmenHeard));
 	for (uint32 i = 0; i < n; i++)
 	{
 		ranges->heap[i].estimate = isnan(estimates[i]) ?
@@ -108,12 +108,12 @@ uint32
 omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate)
 {
 	OmenScanRanges *ranges = &scan->ranges;
-	const OmenPoolEntry *entry = &ranges->heap[ranges->n - 1 - n];
+	const OmenHeard *entry = &ranges->heap[ranges->n - 1 - n];
 
 	Assert(n < ranges->n);
 	while (ranges->n - ranges->nheap <= n)
 	{
-		OmenPoolEntry nearest = omen_pool_heap_pop(ranges->heap,
+		OmenHeard nearest = omen_pool_heap_pop(ranges->heap,
 												   &ranges->nheap);
 
 		ranges->heap[ranges->nheap] = nearest;
@@ -121,6 +121,30 @@ omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate)
 	if (estimate)
 		*estimate = entry->estimate;
 	return entry->link;
+}
+
+/* Forget those that have no allowed nodes: most, if a set lies together */
+void
+omen_scan_drop_empty_ranges(OmenScan *scan)
+{
+	OmenScanRanges *ranges = &scan->ranges;
+	uint32		ntaken = ranges->n - ranges->nheap;
+	Size		kept = 0;
+
+	for (Size i = 0; i < ranges->nheap; i++)
+	{
+		uint32		from;
+		uint32		end;
+
+		omen_range_bounds(scan->hnsw, ranges->heap[i].link, &from, &end);
+		if (omen_allow_next(scan->params.allow, from, end) < end)
+			ranges->heap[kept++] = ranges->heap[i];
+	}
+	memmove(ranges->heap + kept, ranges->heap + ranges->nheap,
+			ntaken * sizeof(OmenHeard));
+	ranges->n = kept + ntaken;
+	ranges->nheap = kept;
+	omen_pool_heap_form(ranges->heap, kept);
 }
 
 /* The share of allowed nodes in the nearest ranges */
@@ -135,7 +159,7 @@ omen_scan_near_share(OmenScan *scan)
 		uint32		from;
 		uint32		end;
 
-		omen_range_bounds(&scan->hnsw->meta,
+		omen_range_bounds(scan->hnsw,
 						  omen_scan_nth_range(scan, i, NULL), &from, &end);
 		allowed += omen_allow_count(scan->params.allow, from, end);
 		nodes += end - from;
@@ -182,7 +206,7 @@ pass_by_slots(OmenScan *scan, OmenPassItems *items)
 		uint32		from;
 		uint32		end;
 
-		omen_range_bounds(&scan->hnsw->meta,
+		omen_range_bounds(scan->hnsw,
 						  omen_scan_nth_range(scan, i, NULL), &from, &end);
 		while (from < end)
 		{
@@ -261,7 +285,7 @@ next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
 		if (walk->next >= Min(scan->ranges.n, scan->nranges) ||
 			walk->seen >= scan->wanted)
 			return false;
-		omen_range_bounds(&hnsw->meta,
+		omen_range_bounds(hnsw,
 						  omen_scan_nth_range(scan, walk->next++, &walk->base),
 						  &walk->from, &walk->end);
 		walk->seen += omen_allow_count(allow, walk->from, walk->end);
@@ -292,7 +316,7 @@ create_scores(OmenScan *scan)
 	scores->code_size = hnsw->range_quant.shape.link_size;
 	scores->codes = palloc(OMEN_NUMBER_BLOCK * scores->code_size);
 	scores->keep = scan->verify;
-	scores->best = palloc(scores->keep * sizeof(OmenPoolEntry));
+	scores->best = palloc(scores->keep * sizeof(OmenHeard));
 	return scores;
 }
 
@@ -369,21 +393,14 @@ score_codes(OmenScan *scan, RangeScores *scores)
 static void
 keep_best(RangeScores *scores, uint32 number, float estimate)
 {
-	OmenPoolEntry entry;
+	OmenHeard entry;
 
 	entry.estimate = isnan(estimate) ? -get_float4_infinity() : -estimate;
 	entry.link = number;
-	entry.visited = false;
 	if (scores->nbest < scores->keep)
-	{
-		scores->best[scores->nbest++] = entry;
-		omen_pool_heap_rise(scores->best, scores->nbest - 1);
-	}
+		omen_pool_heap_rise(scores->best, scores->nbest++, entry);
 	else if (entry.estimate > scores->best[0].estimate)
-	{
-		scores->best[0] = entry;
-		omen_pool_heap_sink(scores->best, scores->nbest, 0);
-	}
+		omen_pool_heap_sink(scores->best, scores->nbest, 0, entry);
 }
 
 static void

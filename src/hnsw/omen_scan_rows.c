@@ -30,7 +30,7 @@ omen_scan_find_rows_soon(OmenScan *scan, Size first)
 	{
 		const OmenFound *found = &search->found[i];
 
-		if (found->own.estimate <= far && found->ntids > 0 && found->allowed)
+		if (found->own.estimate <= far && found->ntids > 0)
 			omen_scan_add_soon(scan, found->own.estimate, &found->tids[0]);
 	}
 	omen_scan_fetch_soon(scan);

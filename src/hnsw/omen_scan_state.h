@@ -70,7 +70,7 @@ typedef struct OmenScanRanges
 {
 	uint32		n;				/* 0: there are none */
 	Size		nheap;
-	OmenPoolEntry *heap;		/* instead of links, numbers of ranges */
+	OmenHeard *heap;		/* instead of links, numbers of ranges */
 	OmenQuery  *query;			/* for range codes, NULL until needed */
 } OmenScanRanges;
 
@@ -110,8 +110,8 @@ struct OmenScan
 	double		allowed;		/* of them */
 	double		near_share;		/* of allowed ones near the query */
 	OmenSearchFilter filter;
-	OmenPoolEntry *entries;		/* scored, if they were looked at; */
-	OmenPoolEntry seeds[OMEN_SCAN_SEEDS];	/* the nearest */
+	int			nseeds;			/* of entries, if they were looked at */
+	OmenHeard	seeds[OMEN_SCAN_SEEDS];
 	OmenScanRanges ranges;
 	double		wanted;			/* allowed nodes of the ranges to look at */
 	double		nranges;		/* in so many ranges at most */
@@ -193,6 +193,7 @@ extern void omen_scan_extend_filtered(OmenScan *scan);
  */
 extern bool omen_scan_find_ranges(OmenScan *scan);
 extern uint32 omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate);
+extern void omen_scan_drop_empty_ranges(OmenScan *scan);
 extern double omen_scan_near_share(OmenScan *scan);
 extern void omen_scan_pass_ranges(OmenScan *scan);
 

@@ -91,8 +91,6 @@ omen_scan_consume_found(OmenScan *scan)
 		const OmenFound *found = &search->found[scan->nconsumed + i];
 		OmenScanItem *item = &items[i];
 
-		if (!found->allowed)
-			continue;
 		item->key = found->own.lower;
 		item->upper = found->own.upper;
 		item->exact = false;
