@@ -65,6 +65,17 @@ INSERT INTO churn SELECT i, ('a:1 b1:1 d' || i)::tsvector FROM generate_series(9
 SELECT bm25_merge('churn_idx');
 INSERT INTO churn SELECT i, ('a:1 b1:1 d' || i)::tsvector FROM generate_series(3001, 6000) AS i;
 SELECT bm25_merge('churn_idx');
+-- so often that what the cursor has read of the index is used again, though its
+-- transaction is still there
+DO $$
+BEGIN
+	FOR i IN 6001 .. 6060 LOOP
+		INSERT INTO churn VALUES (i, 'a:1 b1:1');
+		PERFORM bm25_merge('churn_idx');
+	END LOOP;
+END
+$$;
+SELECT pages < 60 * 40 AS used_again FROM bm25_stats('churn_idx');
 FETCH 3 FROM c;
 MOVE 890 FROM c;
 FETCH ALL FROM c;
