@@ -1875,7 +1875,7 @@ COMMENT ON FUNCTION omen_estimate_build(integer, bigint, text, text, integer, in
 
 CREATE FUNCTION omen_fuse_support(internal) RETURNS internal
 	AS 'MODULE_PATHNAME', 'omen_fuse_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION omen_fuse_support(internal) IS 'tells the planner that ranks need a scan that computes them';
+COMMENT ON FUNCTION omen_fuse_support(internal) IS 'tells the planner what a fused score costs';
 
 CREATE FUNCTION rrf(branch1 float8, branch2 float8,
 	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8

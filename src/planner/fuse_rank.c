@@ -48,7 +48,7 @@ typedef struct RowEntry
 {
 	ItemPointerData tid;
 	char		status;
-	OmenFuseRow *row;
+	OmenFuseRow *row;			/* NULL: it does not pass */
 } RowEntry;
 
 static inline uint32
@@ -119,6 +119,7 @@ static bool start_rest(OmenFuseScanState *state, OmenFuseBranch *branch);
 static bool pull_all(OmenFuseScanState *state);
 static void pull(OmenFuseScanState *state, int n);
 static OmenFuseRow *pull_row(OmenFuseScanState *state, int n, bool *found);
+static OmenFuseRow *make_row(const ItemPointerData *tid);
 static void add_row(OmenFuseRanking *ranking, OmenFuseRow *row);
 static void queue_row(OmenFuseRanking *ranking, OmenFuseRow *row);
 static void score_ranks(const OmenFuseScanState *state, OmenFuseRow *row);
@@ -296,7 +297,7 @@ next_of_rest(OmenFuseScanState *state)
 			bool		found;
 			OmenFuseRow *row = pull_row(state, ranking->rest, &found);
 
-			if (row == NULL || found || !row->passes)
+			if (row == NULL || found)
 				continue;
 			score_unranked(state, row);
 			return row;
@@ -357,7 +358,7 @@ pull(OmenFuseScanState *state, int n)
 
 		if (branch->stop == OMEN_FUSE_EXHAUSTED)
 			return;
-		if (!row->passes || row->ranks[n] > 0)
+		if (row == NULL || row->ranks[n] > 0)
 			continue;
 
 		row->ranks[n] = ++branch->rank;
@@ -384,8 +385,8 @@ pull(OmenFuseScanState *state, int n)
 }
 
 /*
- * Whatever row a stream brings, noted down; NULL, and the branch has stopped,
- * if it brings none
+ * The row that a stream brings, noted down; NULL if it does not pass, or if
+ * there is none, and the branch has stopped
  */
 static OmenFuseRow *
 pull_row(OmenFuseScanState *state, int n, bool *found)
@@ -405,17 +406,23 @@ pull_row(OmenFuseScanState *state, int n, bool *found)
 	branch->npulled++;
 	entry = rowtable_insert(ranking->table, tid, found);
 	if (!*found)
-	{
-		entry->row = palloc0(sizeof(OmenFuseRow));
-		entry->row->tid = tid;
-		entry->row->passes = omen_fuse_test_row(state, n, &tid);
-	}
-	if (stream->has_value)
+		entry->row = omen_fuse_test_row(state, n, &tid) ?
+			make_row(&tid) : NULL;
+	if (entry->row && stream->has_value)
 	{
 		entry->row->known[n] = true;
 		entry->row->values[n] = stream->value;
 	}
 	return entry->row;
+}
+
+static OmenFuseRow *
+make_row(const ItemPointerData *tid)
+{
+	OmenFuseRow *row = palloc0(sizeof(OmenFuseRow));
+
+	row->tid = *tid;
+	return row;
 }
 
 static void
