@@ -500,4 +500,7 @@ extern bool omen_bm25_gettuple(IndexScanDesc scan, ScanDirection direction);
 extern int64 omen_bm25_getbitmap(IndexScanDesc scan, TIDBitmap *bitmap);
 extern void omen_bm25_endscan(IndexScanDesc scan);
 
+/* Set by the layer above: rows that a query wants of a scan, 0 if unknown */
+extern int	(*omen_bm25_rows_wanted) (IndexScanDesc scan);
+
 #endif							/* OMEN_BM25_H */
