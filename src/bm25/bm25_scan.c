@@ -25,6 +25,8 @@ typedef struct OmenBm25ScanState
 	BlockNumber heap_blocks;	/* that the table has at least */
 } OmenBm25ScanState;
 
+int			(*omen_bm25_rows_wanted) (IndexScanDesc scan) = NULL;
+
 static void check_tid(IndexScanDesc scan);
 static void start_scan(IndexScanDesc scan, bool ranked);
 static TSQuery get_filter(IndexScanDesc scan, bool *nothing);
@@ -135,6 +137,8 @@ start_scan(IndexScanDesc scan, bool ranked)
 	if (ranked)
 		params.query = get_query(scan);
 	params.with_unranked = true;
+	if (omen_bm25_rows_wanted)
+		params.k_hint = omen_bm25_rows_wanted(scan);
 	state->scan = omen_text_scan_begin(&params);
 	MemoryContextSwitchTo(old);
 }

@@ -33,6 +33,9 @@
 #define LARGEST_BATCH	(64 * 1024)
 #define BATCH_GROWTH	4
 
+/* Rows of the first batch for each one that is wanted: some may not be visible */
+#define SPARE_ROWS		1.125
+
 /* A scan tries no more often to go on: then something else is wrong */
 #define MOST_TRIES		100
 
@@ -117,6 +120,7 @@ static bool allows_row(const OmenTextAllow *allow, uint64 row);
 static void make_topk(OmenTextScan *scan);
 static int	compare_pending(const void *a, const void *b);
 static bool next_batch(OmenTextScan *scan, void *arg);
+static int	most_hits(const OmenTextScan *scan);
 static void offer_pending(OmenTextScan *scan);
 static bool take_hit(OmenTextScan *scan, ItemPointer tid, double *score);
 static bool next_unranked(OmenTextScan *scan, void *arg);
@@ -141,8 +145,9 @@ omen_text_scan_begin(const OmenTextScanParams *params)
 	scan->view_context = AllocSetContextCreate(context, "omenbm25 view",
 											   ALLOCSET_DEFAULT_SIZES);
 	scan->params = *params;
-	scan->k = params->k_hint > 0 ? Min(params->k_hint, LARGEST_BATCH) :
-		FIRST_BATCH;
+	scan->k = FIRST_BATCH;
+	if (params->k_hint > 0)
+		scan->k = Min(params->k_hint, LARGEST_BATCH / 2) * SPARE_ROWS + 1;
 	scan->phase = params->query != NULL ? PHASE_HITS : PHASE_UNRANKED;
 	return scan;
 }
@@ -535,6 +540,7 @@ next_batch(OmenTextScan *scan, void *arg)
 	}
 	if (scan->has_last)
 		scan->k = Min(scan->k * BATCH_GROWTH, LARGEST_BATCH);
+	scan->k = Min(scan->k, most_hits(scan));
 	scan->nhits = scan->at = 0;
 	if (scan->hits)
 	{
@@ -554,6 +560,17 @@ next_batch(OmenTextScan *scan, void *arg)
 			scan->segments[scan->hits[i].segment].recheck;
 	scan->counts.passes++;
 	return true;
+}
+
+/* No more documents have any of the terms; at least 1 */
+static int
+most_hits(const OmenTextScan *scan)
+{
+	double		sum = 1;
+
+	for (int t = 0; t < scan->ranking->nterms; t++)
+		sum += scan->view->df[t];
+	return (int) Min(sum, LARGEST_BATCH);
 }
 
 static void

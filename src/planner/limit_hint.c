@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
+#include "bm25/bm25.h"
 #include "hnsw/hnsw.h"
 #include "planner/fuse.h"
 #include "planner/planner.h"
@@ -56,6 +57,8 @@ static bool takes_all_rows(const PlanState *state);
 static bool is_ours(PlanState *state);
 static void forget_scan(void *arg);
 static int	rows_wanted(IndexScanDesc scan, int ef);
+static int	text_rows_wanted(IndexScanDesc scan);
+static const LimitedScan *find_limited(IndexScanDesc scan);
 static int	rows_under_filter(int limit, int ef);
 static int	rows_of_limit(const LimitedScan *limited);
 
@@ -67,6 +70,7 @@ omen_planner_init(void)
 	next_executor_run = ExecutorRun_hook;
 	ExecutorRun_hook = run_executor;
 	omen_hnsw_rows_wanted = rows_wanted;
+	omen_bm25_rows_wanted = text_rows_wanted;
 }
 
 static void
@@ -162,7 +166,8 @@ is_ours(PlanState *state)
 	if (!IsA(state, IndexScanState))
 		return omen_filter_is_state(state) || omen_fuse_is_state(state);
 	return scan->iss_RelationDesc != NULL &&
-		scan->iss_RelationDesc->rd_indam->amgettuple == omen_hnsw_gettuple;
+		(scan->iss_RelationDesc->rd_indam->amgettuple == omen_hnsw_gettuple ||
+		 scan->iss_RelationDesc->rd_indam->amgettuple == omen_bm25_gettuple);
 }
 
 static void
@@ -175,20 +180,39 @@ forget_scan(void *arg)
 static int
 rows_wanted(IndexScanDesc scan, int ef)
 {
+	const LimitedScan *limited = find_limited(scan);
+
+	if (limited == NULL)
+		return 0;
+	return limited->scan->qual == NULL || scan->numberOfKeys > 0 ?
+		rows_of_limit(limited) :
+		rows_under_filter(rows_of_limit(limited), ef);
+}
+
+/* How many a filter above a ranking will let through nobody knows */
+static int
+text_rows_wanted(IndexScanDesc scan)
+{
+	const LimitedScan *limited = find_limited(scan);
+
+	return limited != NULL && limited->scan->qual == NULL ?
+		rows_of_limit(limited) : 0;
+}
+
+static const LimitedScan *
+find_limited(IndexScanDesc scan)
+{
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &limited_scans)
 	{
 		LimitedScan *limited = dlist_container(LimitedScan, node, iter.cur);
 
-		if (!IsA(limited->scan, IndexScanState) ||
-			((IndexScanState *) limited->scan)->iss_ScanDesc != scan)
-			continue;
-		return limited->scan->qual == NULL || scan->numberOfKeys > 0 ?
-			rows_of_limit(limited) :
-			rows_under_filter(rows_of_limit(limited), ef);
+		if (IsA(limited->scan, IndexScanState) &&
+			((IndexScanState *) limited->scan)->iss_ScanDesc == scan)
+			return limited;
 	}
-	return 0;
+	return NULL;
 }
 
 /*
