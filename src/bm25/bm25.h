@@ -457,13 +457,14 @@ extern int	omen_bm25_level(uint32 npages);
 extern void omen_bm25_merge_all(Relation index, Relation heap);
 
 /*
- * Put a new segment into the directory in place of others, and what this leaves
+ * Put new segments into the directory in place of others, and what this leaves
  * into the list of extents, by one record.
  */
 typedef struct OmenBm25Publish
 {
 	OmenBm25Space *space;
-	const OmenBm25SegmentEntryData *segment;	/* NULL: none */
+	const OmenBm25SegmentEntryData *segments;
+	int			nsegments;
 	int			nreplaced;
 	const OmenBm25Segment *const *replaced;
 	const OmenBm25LaneData *rest;	/* what is left of the lanes, or NULL */
