@@ -643,7 +643,9 @@ measure_window(OmenFuseScanState *state, int n)
 			squares += (row->values[n] - scale->mean) *
 				(row->values[n] - scale->mean);
 	}
-	scale->deviation = sqrt(squares / count);
+
+	/* of equal values, the mean may be off by a rounding error */
+	scale->deviation = scale->worst > scale->best ? sqrt(squares / count) : 0;
 }
 
 /* --- order --- */

@@ -46,7 +46,7 @@ BEGIN
 		selects := selects || format(', %s AS d%s', branches[i], i);
 		windows := windows || format(', w%1$s AS (SELECT place, d%1$s AS d, row_number() OVER (ORDER BY d%1$s, place) AS r FROM base
 			WHERE d%1$s IS NOT NULL %2$s ORDER BY 3 LIMIT %3$s),
-			s%1$s AS (SELECT min(d) AS best, max(d) AS worst, avg(d) AS mean, nullif(stddev_pop(d), 0) AS deviation FROM w%1$s)',
+			s%1$s AS (SELECT min(d) AS best, max(d) AS worst, avg(d) AS mean, CASE WHEN max(d) > min(d) THEN stddev_pop(d) END AS deviation FROM w%1$s)',
 			i, CASE WHEN branches[i] ~ '<@>' THEN format('AND d%s < 0', i) END, win);
 		joins := joins || format(' LEFT JOIN w%1$s ON w%1$s.place = base.place CROSS JOIN s%1$s', i);
 		ranked := ranked || format('w%s.r IS NOT NULL', i);
