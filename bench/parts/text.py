@@ -1,0 +1,189 @@
+"""Full-text search: ours by BM25 beside GIN with ts_rank."""
+import random
+from statistics import median
+
+import measure
+import pg
+import report
+import texts
+
+TITLE = "full-text search: omenbm25 beside GIN and ts_rank"
+ROWS = 1_000_000
+SHORT_ROWS = 50_000
+TERMS = (1, 2, 3, 4, 5, 6, 8)
+QUERIES = 50
+INSERTS = 5000
+# lexemes of queries: such as people would search for
+RAREST, COMMONEST = 20, 0.1
+METHODS = {"omendb": "omenbm25", "pgvector": "gin"}
+NAMES = {"omendb": "omenbm25", "pgvector": "GIN, ts_rank"}
+# with $1 a tsquery as text
+STATEMENTS = {
+    "omendb": "SELECT id FROM texts {where} "
+              "ORDER BY body <@> $1::text::tsquery LIMIT 10",
+    "pgvector": "SELECT id FROM texts WHERE body @@ $1::text::tsquery {more} "
+                "ORDER BY ts_rank(body, $1::text::tsquery) DESC LIMIT 10"}
+FILTER = "chance < 10"
+
+
+def run(comparison):
+    rows = comparison.rows or (ROWS if comparison.mode == "full"
+                               else SHORT_ROWS)
+    result = {"rows": rows, "build": {}, "insert": {}, "search": []}
+    for peer in comparison.servers:
+        ensure(comparison, peer, rows)
+        result["build"][peer.name] = build(comparison, peer)
+    measure.pin(comparison.core)
+    sessions = {peer.name: Session(peer, comparison.core)
+                for peer in comparison.servers}
+    lists = next(iter(sessions.values())).lexemes(rows)
+    for terms in TERMS:
+        queries = [as_tsquery(one)
+                   for one in texts.queries(lists, terms, QUERIES)]
+        for filtered in (False, True):
+            result["search"].append({
+                "terms": terms, "filtered": filtered, **{
+                    name: cost for name, cost in searches(
+                        sessions, queries, filtered,
+                        comparison.repeats).items()}})
+    for peer in comparison.servers:
+        sessions[peer.name].close()
+        result["insert"][peer.name] = insert(comparison, peer, rows)
+    measure.pin(None)
+    return result
+
+
+def as_tsquery(lexemes):
+    return " | ".join("'" + one.replace("\\", "\\\\").replace("'", "''") + "'"
+                      for one in lexemes)
+
+
+def ensure(comparison, peer, rows):
+    """The table; both peers have the same rows."""
+    db = peer.connect()
+    if peer.has_table(db, "texts"):
+        if int(db.value("SELECT count(*) FROM texts")) == rows:
+            db.close()
+            return
+        db.query("DROP TABLE texts")
+    chance = random.Random(2)
+    folder = comparison.server.folder
+    db.query("DROP TABLE IF EXISTS source; "
+             "CREATE UNLOGGED TABLE source (id int, chance int, body text)")
+    db.copy_binary("source", (
+        [pg.int4(number), pg.int4(chance.randrange(1000)), text.encode()]
+        for number, text in enumerate(texts.documents(folder, rows))))
+    db.query("CREATE TABLE texts AS SELECT id, chance, "
+             "to_tsvector('english', body) AS body FROM source; "
+             "DROP TABLE source; CREATE INDEX ON texts (chance)")
+    db.query("VACUUM ANALYZE texts")
+    db.close()
+
+
+def build(comparison, peer):
+    db = peer.connect()
+    db.query("DROP INDEX IF EXISTS texts_body; "
+             "SET max_parallel_maintenance_workers = 0")
+    cost = measure.cost(db, comparison.server, lambda: db.query(
+        f"CREATE INDEX texts_body ON texts USING {METHODS[peer.name]} (body)"))
+    cost["bytes"] = int(db.value("SELECT pg_relation_size('texts_body')"))
+    db.query("VACUUM ANALYZE texts")
+    db.close()
+    return cost
+
+
+class Session:
+    """A backend with the statements of a peer."""
+
+    def __init__(self, peer, core):
+        self._db = peer.connect(core)
+        self._db.query("SET plan_cache_mode = force_generic_plan")
+        statement = STATEMENTS[peer.name]
+        self._db.prepare("plain", statement.format(where="", more=""))
+        self._db.prepare("filtered", statement.format(
+            where=f"WHERE {FILTER}", more=f"AND {FILTER}"))
+
+    def lexemes(self, rows):
+        """For some rows, their lexemes that queries may have."""
+        counts = {row[0]: int(row[1]) for row in self._db.query(
+            "SELECT word, ndoc FROM ts_stat('SELECT body FROM texts "
+            f"WHERE id % {max(1, rows // 100000)} = 0')")}
+        total = min(rows, 100000)
+        usual = {word for word, count in counts.items()
+                 if count * rows / total >= RAREST and
+                 count <= COMMONEST * total and word.isalpha()}
+        return [[word for word in row[0].split("\n") if word in usual]
+                for row in self._db.query(
+                    "SELECT array_to_string(tsvector_to_array(body), E'\\n') "
+                    "FROM texts WHERE id < 2000 ORDER BY id")]
+
+    def search(self, name, queries):
+        """Mean CPU time in us."""
+        cpu = self._db.cpu_ns()
+        for query in queries:
+            self._db.ids(name, query.encode())
+        return (self._db.cpu_ns() - cpu) / len(queries) / 1e3
+
+    def close(self):
+        self._db.close()
+
+
+def searches(sessions, queries, filtered, repeats):
+    name = "filtered" if filtered else "plain"
+    samples = {peer: [] for peer in sessions}
+    for number in range(-1, repeats):
+        for peer, session in sessions.items():
+            cost = session.search(name, queries)
+            if number >= 0:
+                samples[peer].append(cost)
+    return {peer: median(of) for peer, of in samples.items()}
+
+
+def insert(comparison, peer, rows):
+    """Rows one by one, in one transaction, from a copy."""
+    db = peer.connect(comparison.core)
+    db.query(f"CREATE TEMP TABLE more AS SELECT * FROM texts WHERE id < "
+             f"{INSERTS}")
+    db.prepare("add", "INSERT INTO texts SELECT id + $2, chance, body "
+               "FROM more WHERE id = $1")
+    db.query("CREATE INDEX ON more (id); ANALYZE more")
+
+    def add():
+        db.query("BEGIN")
+        for number in range(min(INSERTS, rows)):
+            db.execute("add", pg.int4(number), pg.int4(rows))
+        db.query("COMMIT")
+
+    cost = measure.cost(db, comparison.server, add)
+    db.query(f"DELETE FROM texts WHERE id >= {rows}")
+    db.query("VACUUM texts")
+    db.close()
+    count = min(INSERTS, rows)
+    return {"cpu_us": cost["cpu_s"] * 1e6 / count,
+            "wal_bytes": cost["wal_bytes"] / count}
+
+
+def make_report(result, folder):
+    ours, theirs = (result["build"][name] for name in METHODS)
+    lines = [f"{result['rows']:,} documents of Debian's package descriptions "
+             "(bench/texts.py). CPU of the backend; queries are an OR of "
+             f"lexemes of one document, each in at most {COMMONEST:.0%} of "
+             "all; the filter lets 1 % of them through. Times are GIN's CPU "
+             "divided by ours.", ""]
+    lines += report.table(
+        ["", *NAMES.values(), "ours / GIN"],
+        [("index MB", ours["bytes"] / 1e6, theirs["bytes"] / 1e6,
+          f"{ours['bytes'] / theirs['bytes']:.2f}"),
+         ("build CPU s", ours["cpu_s"], theirs["cpu_s"],
+          f"{ours['cpu_s'] / theirs['cpu_s']:.2f}")] +
+        [(f"INSERT {unit}", *(result["insert"][name][unit]
+                              for name in METHODS),
+          f"{result['insert']['omendb'][unit] / result['insert']['pgvector'][unit]:.2f}")
+         for unit in ("cpu_us", "wal_bytes")])
+    return lines + report.table(
+        ["terms", "filter", *(f"{name}, us" for name in NAMES.values()),
+         "times"],
+        [(one["terms"], "1 %" if one["filtered"] else "",
+          one["omendb"], one["pgvector"],
+          f"{one['pgvector'] / one['omendb']:.1f}")
+         for one in result["search"]])
