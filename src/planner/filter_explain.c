@@ -90,18 +90,17 @@ explain_strategy(const OmenFilterScanState *state,
 		ExplainPropertyInteger("Switches", NULL, counts->switches, es);
 	}
 	if (state->usable)
-		omen_filter_explain_allowed(&state->allow, state->index, es);
-	if (state->allow.lossy_pages > 0 || es->format != EXPLAIN_FORMAT_TEXT)
-		ExplainPropertyUInteger("Lossy Pages", NULL,
-								state->allow.lossy_pages, es);
+		omen_filter_explain_allowed("Allowed Nodes",
+									state->allow.set.cardinality,
+									state->index, es);
+	omen_filter_explain_lossy(state->allow.lossy_pages, es);
 }
 
-/* Its nodes, beside the rows of the index at its last count */
+/* So many, beside the rows of the index at its last count */
 void
-omen_filter_explain_allowed(const OmenFilterAllow *allow, Relation index,
+omen_filter_explain_allowed(const char *label, double allowed, Relation index,
 							ExplainState *es)
 {
-	double		allowed = allow->set.cardinality;
 	double		tuples = Max(index->rd_rel->reltuples, allowed);
 
 	if (es->format == EXPLAIN_FORMAT_TEXT)
@@ -109,7 +108,14 @@ omen_filter_explain_allowed(const OmenFilterAllow *allow, Relation index,
 												tuples), es);
 	else
 	{
-		ExplainPropertyFloat("Allowed Nodes", NULL, allowed, 0, es);
+		ExplainPropertyFloat(label, NULL, allowed, 0, es);
 		ExplainPropertyFloat("Index Tuples", NULL, tuples, 0, es);
 	}
+}
+
+void
+omen_filter_explain_lossy(uint64 pages, ExplainState *es)
+{
+	if (pages > 0 || es->format != EXPLAIN_FORMAT_TEXT)
+		ExplainPropertyUInteger("Lossy Pages", NULL, pages, es);
 }
