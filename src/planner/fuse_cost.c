@@ -3,8 +3,8 @@
  * fuse_cost.c
  *	  Estimated cost of Omen Fused Scan.
  *
- * Before the first row: the bitmap, and for each branch the set of nodes made
- * of it, a search, and as many rows as will be pulled.  If only windows are
+ * Before the first row: the bitmap, and for each branch the set of nodes or rows
+ * made of it, a search, and as many rows as will be pulled.  If only windows are
  * ranked, that is the window; else what Fagin's algorithm expects of n branches
  * that have nothing to do with each other, N^((n-1)/n) k^(1/n).  A single
  * branch is pulled row by row, and no further than LIMIT says.
@@ -96,7 +96,8 @@ cost_branch(PlannerInfo *root, const RelOptInfo *rel, const OmenFusePath *path,
 	if (match->index == NULL)
 		return 0;
 	if (!omen_hnsw_is_ours(match->index))
-		return cost_text(root, match);
+		return cost_text(root, match) +
+			(path->custom.custom_paths == NIL ? 0 : allowed * OMEN_ALLOW_COST);
 	omen_hnsw_get_costs(match->index, &costs);
 	if (path->custom.custom_paths == NIL)
 		return Min(Max(costs.breadth, wanted * OMEN_BREADTH_PER_ROW),
