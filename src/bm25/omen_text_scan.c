@@ -114,6 +114,11 @@ static void check_units(Relation index, const OmenBm25Ranking *ranking);
 static void restrict_segment(OmenTextScan *scan, int i);
 static uint64 *allow_rows(const OmenTextAllow *allow,
 						  OmenBm25ViewSegment *segment, uint32 *n);
+static uint64 allow_rows_of_page(const OmenTextAllow *allow, uint64 next,
+								 OmenBm25Docs *docs, uint32 page,
+								 uint64 *bits);
+static int	find_row(const ItemPointerData *rows, int from, int n,
+					 uint64 wanted);
 static void allow_range(OmenBm25ViewSegment *segment, uint64 *bits,
 						uint64 from, uint64 to);
 static bool allows_row(const OmenTextAllow *allow, uint64 row);
@@ -424,24 +429,17 @@ allow_rows(const OmenTextAllow *allow, OmenBm25ViewSegment *segment, uint32 *n)
 	Size		words = (segment->entry.ndocs + 63) / 64;
 	uint64	   *bits = palloc_extended(words * sizeof(uint64),
 									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	uint32		ndocs = segment->entry.ndocs;
-	uint32		doc = 0;
 
-	for (uint64 i = 0; i < allow->nrows && doc < ndocs;)
+	for (uint64 i = 0; i < allow->nrows;)
 	{
-		uint64		wanted = omen_bm25_row(&allow->rows[i]);
-		uint64		row = omen_bm25_doc_ops.row(&segment->docs, doc);
+		uint32		doc = omen_bm25_docs_seek(&segment->docs,
+											  omen_bm25_row(&allow->rows[i]));
 
-		if (i % 1024 == 0)
-			CHECK_FOR_INTERRUPTS();
-		if (row == wanted)
-			bits[doc / 64] |= UINT64CONST(1) << (doc % 64);
-		if (row <= wanted)
-			doc++;
-		if (row >= wanted)
-			i++;
-		else if (row < wanted)
-			doc = omen_bm25_docs_seek(&segment->docs, wanted);
+		CHECK_FOR_INTERRUPTS();
+		if (doc >= segment->entry.ndocs)
+			break;
+		i = allow_rows_of_page(allow, i, &segment->docs,
+							   doc / OMEN_BM25_ROWS_PER_PAGE, bits);
 	}
 	for (uint32 i = 0; i < allow->nblocks; i++)
 		allow_range(segment, bits, (uint64) allow->blocks[i] << 16,
@@ -450,6 +448,60 @@ allow_rows(const OmenTextAllow *allow, OmenBm25ViewSegment *segment, uint32 *n)
 	for (Size i = 0; i < words; i++)
 		*n += pg_popcount64(bits[i]);
 	return bits;
+}
+
+/*
+ * Those of a page, of which the next allowed row is no further than the last;
+ * returns the first allowed row behind the page.
+ */
+static uint64
+allow_rows_of_page(const OmenTextAllow *allow, uint64 next, OmenBm25Docs *docs,
+				   uint32 page, uint64 *bits)
+{
+	int			n;
+	const ItemPointerData *rows = omen_bm25_docs_rows(docs, page, &n);
+	uint64		last = omen_bm25_row(&rows[n - 1]);
+	uint32		first = page * OMEN_BM25_ROWS_PER_PAGE;
+	int			at = 0;
+
+	for (; next < allow->nrows; next++)
+	{
+		uint64		wanted = omen_bm25_row(&allow->rows[next]);
+		uint32		doc;
+
+		if (wanted > last)
+			break;
+		at = find_row(rows, at, n, wanted);
+		doc = first + at;
+		if (omen_bm25_row(&rows[at]) == wanted)
+			bits[doc / 64] |= UINT64CONST(1) << (doc % 64);
+	}
+	return next;
+}
+
+/* The first of n ascending rows, from one on, that is not below another */
+static int
+find_row(const ItemPointerData *rows, int from, int n, uint64 wanted)
+{
+	int			step = 1;
+
+	/* most often it is not far */
+	while (step <= n - from && omen_bm25_row(&rows[from + step - 1]) < wanted)
+	{
+		from += step;
+		step *= 2;
+	}
+	n = Min(n, from + step - 1);
+	while (from < n)
+	{
+		int			middle = (from + n) / 2;
+
+		if (omen_bm25_row(&rows[middle]) < wanted)
+			from = middle + 1;
+		else
+			n = middle;
+	}
+	return from;
 }
 
 /* Rows from one on, below another */

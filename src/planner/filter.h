@@ -53,6 +53,11 @@ extern bool omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
 extern List *omen_match_bounds(PlannerInfo *root, List *clauses,
 							   const OmenDistanceMatch *match, List **bounds);
 
+/* Which of them are conditions on the index's column, and on what */
+extern List *omen_match_conditions(PlannerInfo *root, List *clauses,
+								   IndexOptInfo *index, int strategy,
+								   List **queries);
+
 /* filter_plan.c */
 typedef struct OmenFilterPath
 {
@@ -78,13 +83,21 @@ extern double omen_filter_plan_patience(const CustomScan *plan);
 extern List *omen_filter_plan_keys(const CustomScan *plan);
 extern List *omen_filter_plan_key_columns(const CustomScan *plan);
 extern List *omen_filter_plan_bounds(const CustomScan *plan);
-extern bool omen_filter_is_plan(const Plan *plan);
+extern bool omen_filter_is_plan(const Plan *plan);	/* for a vector */
 
 /* May a scan of this query use the index? */
 extern bool omen_filter_is_usable(const IndexOptInfo *index);
 
-/* The server's best bitmap for the restrictions, a BitmapHeapPath or NULL; */
-extern Path *omen_filter_find_bitmap(PlannerInfo *root, RelOptInfo *rel);
+/*
+ * The server's best bitmap for the restrictions, a BitmapHeapPath or NULL, by
+ * other indexes than "but", which may be NULL;
+ */
+extern Path *omen_filter_find_bitmap(PlannerInfo *root, RelOptInfo *rel,
+									 IndexOptInfo *but);
+
+/* that, and what it is the AND of; */
+extern List *omen_filter_find_bitmaps(PlannerInfo *root, RelOptInfo *rel,
+									  IndexOptInfo *but);
 
 /* of the plan for that, the bitmap, and what it leaves undecided */
 extern Plan *omen_filter_take_bitmap(Plan *plan, List **undecided);
@@ -95,6 +108,13 @@ extern void omen_filter_cost(PlannerInfo *root, RelOptInfo *rel,
 
 /* Of the table's rows, the share that the bitmap holds; all without one */
 extern double omen_filter_share_in_bitmap(const CustomPath *path, Cost *cost);
+
+/*
+ * Measured on 1M x 128: a row of a bitmap becomes a node in 20 ns, half of what
+ * the index scan took that put it there.  With texts it is the same, as both
+ * sort the bitmap's pages.
+ */
+#define OMEN_ALLOW_COST	(2 * cpu_operator_cost)
 
 /* From so many rows of a bitmap to the nodes that have them */
 extern Cost omen_filter_cost_allow_set(const RelOptInfo *rel,
@@ -189,7 +209,8 @@ extern bool omen_filter_try(OmenFilterScanState *state,
 /* filter_explain.c */
 extern void omen_filter_explain(CustomScanState *custom, List *ancestors,
 								ExplainState *es);
-extern void omen_filter_explain_allowed(double allowed, Relation index,
-										ExplainState *es);
+extern void omen_filter_explain_allowed(const char *label, double allowed,
+										Relation index, ExplainState *es);
+extern void omen_filter_explain_lossy(uint64 pages, ExplainState *es);
 
 #endif							/* OMEN_FILTER_H */

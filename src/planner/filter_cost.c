@@ -26,11 +26,8 @@
 #include "planner/filter.h"
 
 /*
- * Measured on 1M x 128: a row of a bitmap becomes a node in 20 ns, half of what
- * the index scan took that put it there, and each leaf of the TID map costs 0.8
- * us, half of a visit.
+ * Measured on 1M x 128: each leaf of the TID map costs 0.8 us, half of a visit.
  */
-#define CPU_ALLOW_COST	(2 * cpu_operator_cost)
 #define LEAF_VISITS		0.5
 
 /*
@@ -172,7 +169,7 @@ omen_filter_cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs,
 	double		leaves = ceil(rel->pages / (double) OMEN_TIDMAP_BLOCKS) *
 		ceil(rows_per_page / OMEN_TIDMAP_OFFSETS);
 
-	return rows * CPU_ALLOW_COST +
+	return rows * OMEN_ALLOW_COST +
 		Min(leaves, rows) * LEAF_VISITS * costs->visit;
 }
 

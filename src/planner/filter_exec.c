@@ -37,7 +37,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#include "planner/filter.h"
+#include "planner/fuse.h"
 #include "planner/planner.h"
 
 static Node *create_state(CustomScan *plan);
@@ -81,9 +81,12 @@ omen_filter_is_state(const PlanState *state)
 static Node *
 create_state(CustomScan *plan)
 {
-	OmenFilterScanState *state = (OmenFilterScanState *)
-		newNode(sizeof(OmenFilterScanState), T_CustomScanState);
+	OmenFilterScanState *state;
 
+	if (omen_fuse_plan_is_single(plan))
+		return omen_fuse_create_state(plan);
+	state = (OmenFilterScanState *) newNode(sizeof(OmenFilterScanState),
+											T_CustomScanState);
 	state->custom.methods = &exec_methods;
 	return (Node *) state;
 }

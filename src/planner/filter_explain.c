@@ -105,18 +105,17 @@ explain_strategy(const OmenFilterScanState *state,
 		ExplainPropertyInteger("Switches", NULL, counts->switches, es);
 	}
 	if (state->usable || state->keys)
-		omen_filter_explain_allowed(state->keys ?
+		omen_filter_explain_allowed("Allowed Nodes", state->keys ?
 									state->narrowed.cardinality :
 									state->allow.set.cardinality,
 									state->index, es);
-	if (state->allow.lossy_pages > 0 || es->format != EXPLAIN_FORMAT_TEXT)
-		ExplainPropertyUInteger("Lossy Pages", NULL,
-								state->allow.lossy_pages, es);
+	omen_filter_explain_lossy(state->allow.lossy_pages, es);
 }
 
-/* Its nodes, beside the rows of the index at its last count */
+/* So many, beside the rows of the index at its last count */
 void
-omen_filter_explain_allowed(double allowed, Relation index, ExplainState *es)
+omen_filter_explain_allowed(const char *label, double allowed, Relation index,
+							ExplainState *es)
 {
 	double		tuples = Max(index->rd_rel->reltuples, allowed);
 
@@ -125,7 +124,14 @@ omen_filter_explain_allowed(double allowed, Relation index, ExplainState *es)
 												tuples), es);
 	else
 	{
-		ExplainPropertyFloat("Allowed Nodes", NULL, allowed, 0, es);
+		ExplainPropertyFloat(label, NULL, allowed, 0, es);
 		ExplainPropertyFloat("Index Tuples", NULL, tuples, 0, es);
 	}
+}
+
+void
+omen_filter_explain_lossy(uint64 pages, ExplainState *es)
+{
+	if (pages > 0 || es->format != EXPLAIN_FORMAT_TEXT)
+		ExplainPropertyUInteger("Lossy Pages", NULL, pages, es);
 }

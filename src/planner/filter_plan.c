@@ -33,7 +33,7 @@
 #include "optimizer/restrictinfo.h"
 
 #include "hnsw/hnsw_cost.h"
-#include "planner/filter.h"
+#include "planner/fuse.h"
 #include "planner/planner.h"
 
 /* Bitmaps of a table, which are looked for once an index needs them */
@@ -56,7 +56,6 @@ static void add_filter_paths(PlannerInfo *root, RelOptInfo *rel,
 static const RestrictInfo *find_bound_clause(PlannerInfo *root, List *clauses,
 											 IndexOptInfo *index,
 											 OmenDistanceMatch *match);
-static List *find_bitmaps(PlannerInfo *root, RelOptInfo *rel);
 static void add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 							const OmenDistanceMatch *match, Relids outer,
 							List *pathkeys, Path *bitmap);
@@ -161,8 +160,8 @@ add_filter_paths(PlannerInfo *root, RelOptInfo *rel,
 {
 	ListCell   *cell;
 
-	if (!bitmaps->done && enable_bitmapscan && rel->baserestrictinfo != NIL)
-		bitmaps->paths = find_bitmaps(root, rel);
+	if (!bitmaps->done)
+		bitmaps->paths = omen_filter_find_bitmaps(root, rel, NULL);
 	bitmaps->done = true;
 	foreach(cell, bitmaps->paths)
 		add_filter_path(root, rel, match, outer, pathkeys, lfirst(cell));
@@ -191,10 +190,11 @@ find_bound_clause(PlannerInfo *root, List *clauses, IndexOptInfo *index,
  * it narrows down, the fewer rows the server has to fetch, but we fetch few in
  * any case.
  */
-static List *
-find_bitmaps(PlannerInfo *root, RelOptInfo *rel)
+List *
+omen_filter_find_bitmaps(PlannerInfo *root, RelOptInfo *rel,
+						 IndexOptInfo *but)
 {
-	Path	   *best = omen_filter_find_bitmap(root, rel);
+	Path	   *best = omen_filter_find_bitmap(root, rel, but);
 	List	   *paths = NIL;
 	Path	   *tree;
 	ListCell   *cell;
@@ -220,7 +220,8 @@ find_bitmaps(PlannerInfo *root, RelOptInfo *rel)
  * it that nothing is decided by an index that must not be for security.
  */
 Path *
-omen_filter_find_bitmap(PlannerInfo *root, RelOptInfo *rel)
+omen_filter_find_bitmap(PlannerInfo *root, RelOptInfo *rel,
+						IndexOptInfo *but)
 {
 	List	   *paths = rel->pathlist;
 	List	   *partial_paths = rel->partial_pathlist;
@@ -229,8 +230,12 @@ omen_filter_find_bitmap(PlannerInfo *root, RelOptInfo *rel)
 	Path	   *best = NULL;
 	ListCell   *cell;
 
+	if (!enable_bitmapscan || rel->baserestrictinfo == NIL)
+		return NULL;
 	rel->pathlist = rel->partial_pathlist = NIL;
 	rel->consider_parallel = false;
+	if (but)
+		but->amhasgetbitmap = false;
 	foreach(cell, rel->indexlist)
 	{
 		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
@@ -252,6 +257,8 @@ omen_filter_find_bitmap(PlannerInfo *root, RelOptInfo *rel)
 			(best == NULL || path->total_cost < best->total_cost))
 			best = path;
 	}
+	if (but)
+		but->amhasgetbitmap = true;
 	foreach(cell, hidden)
 		lfirst_node(IndexOptInfo, cell)->amhasgettuple = true;
 	rel->consider_parallel = parallel;
@@ -424,7 +431,8 @@ bool
 omen_filter_is_plan(const Plan *plan)
 {
 	return IsA(plan, CustomScan) &&
-		((const CustomScan *) plan)->methods == &omen_filter_scan_methods;
+		((const CustomScan *) plan)->methods == &omen_filter_scan_methods &&
+		!omen_fuse_plan_is_single((const CustomScan *) plan);
 }
 
 Oid

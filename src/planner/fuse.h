@@ -10,6 +10,16 @@
  *		  -> Omen Fused Scan		pulls two rankings, each out of its index
  *			   -> Bitmap Index Scan	what both are restricted to, made once
  *
+ * A ranking by text alone that a bitmap restricts is a fused scan of a single
+ * branch, which needs no fusion: its order is that of the branch's value.  It
+ * goes by the name of those for vectors (filter.h).
+ *
+ *		ORDER BY a <@> $1 LIMIT 10
+ *
+ *		Limit
+ *		  -> Omen Filtered Scan
+ *			   -> Bitmap Index Scan
+ *
  * fuse_function.c is what rrf() and fuse() are in SQL, fuse_score.c the
  * arithmetic.  fuse_match.c recognises them in ORDER BY, fuse_plan.c makes path
  * and plan, fuse_cost.c their cost.  fuse_exec.c runs it: fuse_rank.c merges
@@ -24,6 +34,8 @@
  */
 #ifndef OMEN_FUSE_H
 #define OMEN_FUSE_H
+
+#include "tsearch/ts_type.h"
 
 #include "planner/filter.h"
 
@@ -76,14 +88,17 @@ typedef struct OmenFuseScale
 	double		deviation;
 } OmenFuseScale;
 
-/* A call of rrf() or fuse() */
+/* A call of rrf() or fuse(), or the value of a single branch */
 typedef struct OmenFuseCall
 {
+	bool		is_single;
 	bool		by_rank;
 	bool		is_relative;	/* scores depend on the other rows, */
 	bool		needs_scan;		/* or on what only a scan knows */
 	int			nbranches;
-	FuncExpr   *expr;
+	Expr	   *score;
+	List	   *args;			/* the branches, then options; of a single
+								 * branch, queries that rows have to match */
 } OmenFuseCall;
 
 /* fuse_function.c */
@@ -118,6 +133,8 @@ typedef struct OmenFuseMatch
 
 	/* index is NULL if the branch is NULL for all rows */
 	OmenDistanceMatch branches[OMEN_FUSE_MAX_BRANCHES];
+	List	   *conditions;		/* RestrictInfos that the index of a single
+								 * branch decides */
 } OmenFuseMatch;
 
 /*
@@ -128,16 +145,24 @@ extern bool omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
 								  const RangeTblEntry *rte,
 								  OmenFuseMatch *match);
 
+/* Is it by a text, and are there restrictions that something may answer? */
+extern bool omen_fuse_match_text(PlannerInfo *root, RelOptInfo *rel,
+								 const RangeTblEntry *rte,
+								 OmenFuseMatch *match);
+
 /* fuse_plan.c */
 typedef struct OmenFusePath
 {
 	CustomPath	custom;
 	OmenFuseMatch match;
+	double		passing;		/* share of the rows that a stream may bring
+								 * which meet WHERE */
 } OmenFusePath;
 
 /*
- * What a plan carries.  Its scan tuple: the score, the value of each branch,
- * columns of the table.  In custom_exprs for each branch its query and its
+ * What a plan carries.  Its scan tuple: the value of each branch, the score,
+ * columns of the table.  The score of a single branch is never read: its value
+ * comes first, and is the same.  In custom_exprs for each branch its query and its
  * column, then the options.
  */
 typedef struct OmenFusePlanBranch
@@ -150,13 +175,15 @@ typedef struct OmenFusePlanBranch
 } OmenFusePlanBranch;
 
 extern int	omen_fuse_plan_nbranches(const CustomScan *plan);
+extern bool omen_fuse_plan_is_single(const CustomScan *plan);
 extern bool omen_fuse_plan_is_by_rank(const CustomScan *plan);
+extern double omen_fuse_plan_passing(const CustomScan *plan);
 extern void omen_fuse_plan_branch(const CustomScan *plan, int n,
 								  OmenFusePlanBranch *branch);
 extern List *omen_fuse_plan_options(const CustomScan *plan);
 
-#define OMEN_FUSE_SCORE_COLUMN		1
-#define omen_fuse_value_column(n)	(2 + (n))
+#define omen_fuse_value_column(n)	(1 + (n))
+#define omen_fuse_score_column(nbranches)	(1 + (nbranches))
 
 /* fuse_cost.c */
 extern void omen_fuse_cost(PlannerInfo *root, RelOptInfo *rel,
@@ -167,12 +194,6 @@ typedef struct OmenStream OmenStream;
 
 typedef struct OmenStreamOps
 {
-	/*
-	 * Are rows that it has brought all that have a value?  Else others are at
-	 * 0, the worst, and come if it is begun once more as the rest.
-	 */
-	bool		ranks_all;
-
 	/* Before the first row, in the memory of the scan */
 	void		(*begin) (OmenStream *stream, int wanted);
 
@@ -215,7 +236,14 @@ struct OmenStream
 	bool		has_query;
 	Datum		query;
 	Oid			query_type;
+	TSQuery		filter;			/* NULL, or what rows have to match */
 	bool		is_rest;		/* begun for the rows without a rank */
+
+	/*
+	 * Does it bring all rows that have a value?  Else others are at 0, the
+	 * worst, and come if it is begun once more as the rest.
+	 */
+	bool		brings_all;
 
 	bool		has_value;		/* of the row returned last */
 	double		value;
@@ -276,7 +304,8 @@ typedef struct OmenFuseScanState
 {
 	CustomScanState custom;
 	PlanState  *bitmap;			/* NULL: none */
-	List	   *option_exprs;	/* of ExprState */
+	List	   *option_exprs;	/* of ExprState: OmenFuseCall.args */
+	bool		is_single;
 	int			nbranches;
 	OmenFuseBranch branches[OMEN_FUSE_MAX_BRANCHES];
 	OmenFuseOptions options;
@@ -290,13 +319,14 @@ typedef struct OmenFuseScanState
 	MemoryContext context;		/* of one scan, reset by each rescan */
 	OmenFuseRanking *ranking;	/* NULL until the first row is asked for */
 	bool		loaded;			/* the bitmap has been run */
-	bool		nothing;		/* and is empty */
+	bool		nothing;		/* no stream has a row */
 	int			window;
 	uint64		nscans;
 	bool		stopped_early;	/* the last scan, by its bounds */
 } OmenFuseScanState;
 
 extern const CustomScanMethods omen_fuse_scan_methods;
+extern Node *omen_fuse_create_state(CustomScan *plan);
 extern bool omen_fuse_is_state(const PlanState *state);
 
 /* Has a scan of this branch any row to bring? */

@@ -3,10 +3,11 @@
  * fuse_cost.c
  *	  Estimated cost of Omen Fused Scan.
  *
- * Before the first row: the bitmap, and for each branch the set of nodes made
- * of it, a search, and as many rows as will be pulled.  If only windows are
+ * Before the first row: the bitmap, and for each branch the set of nodes or rows
+ * made of it, a search, and as many rows as will be pulled.  If only windows are
  * ranked, that is the window; else what Fagin's algorithm expects of n branches
- * that have nothing to do with each other, N^((n-1)/n) k^(1/n).
+ * that have nothing to do with each other, N^((n-1)/n) k^(1/n).  A single
+ * branch is pulled row by row, and no further than LIMIT says.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,25 +38,33 @@ omen_fuse_cost(PlannerInfo *root, RelOptInfo *rel, OmenFusePath *fuse)
 	double		rows = Max(rel->tuples, 1.0);
 	double		limit = omen_hnsw_limit(root);
 	double		allowed;
-	double		passing;		/* share of those that meet WHERE */
+	double		brought;		/* of those, rows that a stream may bring */
 	double		pulled;			/* rows of each branch */
 	Cost		search;
+	Cost		fetch;
 
 	allowed = clamp_row_est(rows * omen_filter_share_in_bitmap(&fuse->custom,
 															   &search));
-	passing = Min(Max(path->rows, 1.0) / allowed, 1.0);
-	pulled = Min(rows_to_pull(call, path->rows, limit) / passing, allowed);
+	brought = clamp_row_est(allowed *
+							clauselist_selectivity(root,
+												   fuse->match.conditions, 0,
+												   JOIN_INNER, NULL));
+	fuse->passing = Min(Max(path->rows, 1.0) / brought, 1.0);
+	pulled = Min(rows_to_pull(call, path->rows, limit) / fuse->passing,
+				 brought);
 	for (int i = 0; i < call->nbranches; i++)
 		search += cost_branch(root, rel, fuse, &fuse->match.branches[i],
 							  allowed, pulled);
-	search += call->nbranches * pulled *
+	if (call->is_single)
+		pulled = path->rows / fuse->passing;
+	fetch = call->nbranches * pulled *
 		(cpu_tuple_cost + rel->baserestrictcost.per_tuple) +
 		omen_filter_cost_rows(root, rel,
 							  Min(call->nbranches * pulled, rows));
 
-	path->startup_cost = search + rel->baserestrictcost.startup +
-		path->pathtarget->cost.startup;
-	path->total_cost = path->startup_cost +
+	path->startup_cost = search + (call->is_single ? 0 : fetch) +
+		rel->baserestrictcost.startup + path->pathtarget->cost.startup;
+	path->total_cost = path->startup_cost + (call->is_single ? fetch : 0) +
 		path->rows * (cpu_tuple_cost + path->pathtarget->cost.per_tuple);
 }
 
@@ -65,6 +74,8 @@ rows_to_pull(const OmenFuseCall *call, double rows, double limit)
 	double		n = call->nbranches;
 	double		window;
 
+	if (call->is_single)
+		return limit > 0 ? Min(limit, rows) : rows;
 	if (limit <= 0)
 		return call->is_relative ? Min(OMEN_FUSE_WINDOW_LEAST, rows) : rows;
 	window = Max(Max(OMEN_FUSE_WINDOW_LEAST, limit),
@@ -85,7 +96,8 @@ cost_branch(PlannerInfo *root, const RelOptInfo *rel, const OmenFusePath *path,
 	if (match->index == NULL)
 		return 0;
 	if (!omen_hnsw_is_ours(match->index))
-		return cost_text(root, match);
+		return cost_text(root, match) +
+			(path->custom.custom_paths == NIL ? 0 : allowed * OMEN_ALLOW_COST);
 	omen_hnsw_get_costs(match->index, &costs);
 	if (path->custom.custom_paths == NIL)
 		return Min(Max(costs.breadth, wanted * OMEN_BREADTH_PER_ROW),

@@ -14,6 +14,10 @@
  * WHERE is evaluated when a stream brings a row, for only rows that meet it
  * have ranks; once for each row, in the order that security demands.
  *
+ * A single branch has no options, but conditions that its index decides while it
+ * ranks; they are evaluated on rows all the same, for the index may leave them
+ * to be checked.
+ *
  * A row that another transaction has changed meanwhile, and that is to be
  * locked, is looked at again in its new version (EvalPlanQual).  That has no
  * place in the ranking: its score is NULL, unless no other rows matter to it.
@@ -21,6 +25,8 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/genam.h"
 #include "access/heapam.h"
@@ -35,6 +41,8 @@
 #include "parser/parsetree.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
+#include "tsearch/ts_utils.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -42,7 +50,6 @@
 #include "planner/fuse.h"
 #include "planner/planner.h"
 
-static Node *create_state(CustomScan *plan);
 static void begin_node(CustomScanState *custom, EState *estate, int eflags);
 static void init_columns(OmenFuseScanState *state, const CustomScan *plan);
 static void init_branch(OmenFuseScanState *state, const CustomScan *plan,
@@ -56,6 +63,7 @@ static bool is_rechecked(const ScanState *scan);
 static bool find_changed_row(const ScanState *scan, TupleTableSlot **slot);
 static void start_scan(OmenFuseScanState *state);
 static void eval_options(OmenFuseScanState *state);
+static bool eval_filter(OmenFuseScanState *state, OmenStream *stream);
 static void eval_query(OmenFuseScanState *state, OmenFuseBranch *branch);
 static int	choose_window(const OmenFuseScanState *state);
 static void run_bitmap(OmenFuseScanState *state);
@@ -74,7 +82,7 @@ static void rescan_node(CustomScanState *custom);
 
 const CustomScanMethods omen_fuse_scan_methods = {
 	.CustomName = OMEN_FUSE_NAME,
-	.CreateCustomScanState = create_state,
+	.CreateCustomScanState = omen_fuse_create_state,
 };
 
 static const CustomExecMethods exec_methods = {
@@ -93,8 +101,8 @@ omen_fuse_is_state(const PlanState *state)
 		((const CustomScanState *) state)->methods == &exec_methods;
 }
 
-static Node *
-create_state(CustomScan *plan)
+Node *
+omen_fuse_create_state(CustomScan *plan)
 {
 	OmenFuseScanState *state = (OmenFuseScanState *)
 		newNode(sizeof(OmenFuseScanState), T_CustomScanState);
@@ -109,6 +117,7 @@ begin_node(CustomScanState *custom, EState *estate, int eflags)
 	OmenFuseScanState *state = (OmenFuseScanState *) custom;
 	CustomScan *plan = (CustomScan *) custom->ss.ps.plan;
 
+	state->is_single = omen_fuse_plan_is_single(plan);
 	state->nbranches = omen_fuse_plan_nbranches(plan);
 	state->option_exprs = ExecInitExprList(omen_fuse_plan_options(plan),
 										   &custom->ss.ps);
@@ -216,6 +225,7 @@ open_indexes(OmenFuseScanState *state, const CustomScan *plan, EState *estate)
 		stream->heap = table;
 		stream->snapshot = estate->es_snapshot;
 		stream->restrict_context = restrict_context;
+		stream->brings_all |= state->is_single;
 		state->branches[i].stream = stream;
 	}
 	state->fetch = table_index_fetch_begin(table);
@@ -257,7 +267,8 @@ form_scan_tuple(OmenFuseScanState *state, OmenFuseRow *row)
 			omen_fuse_read_value(state, i, row);
 	}
 	form_columns(state, state->row);
-	store_value(state, OMEN_FUSE_SCORE_COLUMN, row->score, row->isnull);
+	store_value(state, omen_fuse_score_column(state->nbranches), row->score,
+				row->isnull);
 	for (int i = 0; i < state->nbranches; i++)
 		store_value(state, omen_fuse_value_column(i), row->values[i],
 					!row->known[i] || row->absent[i]);
@@ -289,7 +300,8 @@ recheck_row(OmenFuseScanState *state)
 	has_score = !state->options.by_rank &&
 		!omen_fuse_norm_needs_window(state->options.norm) &&
 		omen_fuse_score(&state->options, scales, values, absent, &score);
-	store_value(state, OMEN_FUSE_SCORE_COLUMN, score, !has_score);
+	store_value(state, omen_fuse_score_column(state->nbranches), score,
+				!has_score);
 	if (!ExecQual(scan->ps.qual, scan->ps.ps_ExprContext))
 		return ExecClearTuple(scan->ss_ScanTupleSlot);
 	return project(state);
@@ -335,6 +347,11 @@ start_scan(OmenFuseScanState *state)
 	MemoryContext old;
 
 	eval_options(state);
+	if (state->is_single && !eval_filter(state, state->branches[0].stream))
+	{
+		state->nothing = true;
+		return;
+	}
 	for (int i = 0; i < state->nbranches; i++)
 	{
 		OmenFuseBranch *branch = &state->branches[i];
@@ -348,6 +365,10 @@ start_scan(OmenFuseScanState *state)
 	state->window = choose_window(state);
 	if (state->bitmap && !state->loaded)
 		run_bitmap(state);
+	state->nothing = true;
+	for (int i = 0; i < state->nbranches; i++)
+		state->nothing = state->nothing &&
+			!omen_fuse_has_rows(&state->branches[i]);
 
 	old = MemoryContextSwitchTo(state->context);
 	state->ranking = omen_fuse_ranking_begin(state);
@@ -366,6 +387,13 @@ eval_options(OmenFuseScanState *state)
 	int			n = 0;
 	ListCell   *cell;
 
+	memset(&state->options, 0, sizeof(state->options));
+	state->options.nbranches = state->nbranches;
+	if (state->is_single)
+	{
+		state->options.weights[0] = 1;
+		return;
+	}
 	old = MemoryContextSwitchTo(context->ecxt_per_tuple_memory);
 	foreach(cell, state->option_exprs)
 	{
@@ -373,11 +401,36 @@ eval_options(OmenFuseScanState *state)
 								 &isnull[n]);
 		n++;
 	}
-	memset(&state->options, 0, sizeof(state->options));
 	state->options.by_rank = omen_fuse_plan_is_by_rank(plan);
-	state->options.nbranches = state->nbranches;
 	omen_fuse_read_options(&state->options, values, isnull);
 	MemoryContextSwitchTo(old);
+}
+
+/* Conditions of a single branch, all together; false if one is NULL */
+static bool
+eval_filter(OmenFuseScanState *state, OmenStream *stream)
+{
+	ExprContext *context = state->custom.ss.ps.ps_ExprContext;
+	MemoryContext old;
+	Datum		filter = (Datum) 0;
+	ListCell   *cell;
+
+	foreach(cell, state->option_exprs)
+	{
+		bool		isnull;
+		Datum		query = ExecEvalExprSwitchContext(lfirst(cell), context,
+													  &isnull);
+
+		if (isnull)
+			return false;
+		old = MemoryContextSwitchTo(state->context);
+		filter = filter == (Datum) 0 ?
+			PointerGetDatum(PG_DETOAST_DATUM_COPY(query)) :
+			DirectFunctionCall2(tsquery_and, filter, query);
+		MemoryContextSwitchTo(old);
+	}
+	stream->filter = (TSQuery) DatumGetPointer(filter);
+	return true;
 }
 
 /* In the memory of the scan, and not out of line */
@@ -408,12 +461,19 @@ eval_query(OmenFuseScanState *state, OmenFuseBranch *branch)
 	branch->stream->is_rest = false;
 }
 
-/* Rows of each branch that are ranked, or expected to be */
+/*
+ * Rows of each branch that are ranked, or expected to be; 0 if that is not known
+ */
 static int
 choose_window(const OmenFuseScanState *state)
 {
-	int			limit = omen_limit_rows_wanted(&state->custom.ss.ps);
+	const PlanState *ps = &state->custom.ss.ps;
+	int			limit = omen_limit_rows_wanted(ps);
 
+	if (state->is_single)
+		return (int) Min(ceil(limit / omen_fuse_plan_passing((CustomScan *)
+															 ps->plan)),
+						 INT_MAX / 2);
 	if (state->options.window > 0)
 		return state->options.window;
 	if (limit == INT_MAX)
@@ -430,15 +490,12 @@ run_bitmap(OmenFuseScanState *state)
 
 	if (bitmap == NULL || !IsA(bitmap, TIDBitmap))
 		elog(ERROR, "unrecognized result from subplan");
-	state->nothing = true;
 	for (int i = 0; i < state->nbranches; i++)
 	{
-		OmenFuseBranch *branch = &state->branches[i];
+		OmenStream *stream = state->branches[i].stream;
 
-		if (branch->stream == NULL)
-			continue;
-		branch->stream->ops->restrict_to(branch->stream, bitmap);
-		state->nothing = state->nothing && !omen_fuse_has_rows(branch);
+		if (stream)
+			stream->ops->restrict_to(stream, bitmap);
 	}
 	tbm_free(bitmap);
 	state->loaded = true;
@@ -653,9 +710,6 @@ rescan_node(CustomScanState *custom)
 	if (state->bitmap && custom->ss.ps.chgParam)
 		UpdateChangedParamSet(state->bitmap, custom->ss.ps.chgParam);
 	if (state->bitmap && state->bitmap->chgParam)
-	{
 		state->loaded = false;
-		state->nothing = false;
-	}
 	ExecScanReScan(&custom->ss);
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * fuse_explain.c
- *	  What EXPLAIN tells of Omen Fused Scan.
+ *	  What EXPLAIN tells of Omen Fused Scan, and of Omen Filtered Scan for text.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +17,7 @@
 
 static char *deparse_column(const OmenFuseScanState *state, int column,
 							List *context, ExplainState *es);
+static void explain_single(const OmenFuseScanState *state, ExplainState *es);
 static void explain_fusion(const OmenFuseScanState *state, ExplainState *es);
 static void explain_branch(const OmenFuseScanState *state, int n,
 						   List *context, ExplainState *es);
@@ -34,8 +35,14 @@ omen_fuse_explain(CustomScanState *custom, List *ancestors, ExplainState *es)
 												   ancestors);
 
 	ExplainPropertyText("Order By",
-						deparse_column(state, OMEN_FUSE_SCORE_COLUMN, context,
-									   es), es);
+						deparse_column(state,
+									   omen_fuse_score_column(state->nbranches),
+									   context, es), es);
+	if (state->is_single)
+	{
+		explain_single(state, es);
+		return;
+	}
 	if (es->analyze && state->nscans > 0)
 		explain_fusion(state, es);
 	ExplainOpenGroup("Branches", "Branches", false, es);
@@ -53,6 +60,19 @@ deparse_column(const OmenFuseScanState *state, int column, List *context,
 
 	return deparse_expression((Node *) entry->expr, context, es->verbose,
 							  false);
+}
+
+static void
+explain_single(const OmenFuseScanState *state, ExplainState *es)
+{
+	const OmenStream *stream = state->branches[0].stream;
+	OmenFusePlanBranch planned;
+
+	omen_fuse_plan_branch((CustomScan *) state->custom.ss.ps.plan, 0,
+						  &planned);
+	ExplainPropertyText("Text Index", get_rel_name(planned.index), es);
+	if (es->analyze && state->nscans > 0)
+		stream->ops->explain(stream, es);
 }
 
 /* Of several scans, the last one's */

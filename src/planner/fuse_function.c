@@ -141,8 +141,10 @@ omen_fuse_read_call(Node *node, OmenFuseCall *call)
 		n++;
 	}
 	Assert(n >= 2 && n <= OMEN_FUSE_MAX_BRANCHES);
+	call->is_single = false;
 	call->nbranches = n;
-	call->expr = expr;
+	call->score = (Expr *) expr;
+	call->args = expr->args;
 	call->is_relative = call->by_rank || may_need_window(expr, n);
 	call->needs_scan = call->is_relative || may_need_ceiling(expr, n);
 	return true;

@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * fuse_match.c
- *	  Which orders by rrf() and fuse() indexes can answer.
+ *	  Which orders by rrf(), fuse() and a text indexes can answer.
  *
  *		ORDER BY rrf(a <-> $1, b <=> $2), perhaps followed by other keys
+ *		ORDER BY a <@> $1, likewise
  *
  * Where the function has no value for a row alone, no other plan can answer:
  * then the query fails while it is planned, with the reason why.
@@ -14,6 +15,7 @@
 
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
 #include "parser/parsetree.h"
@@ -42,6 +44,9 @@ static bool match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 static bool is_usable(const IndexOptInfo *index);
 static Oid	named_index(const OmenDistanceMatch *match);
 static bool is_table(const RelOptInfo *rel, const RangeTblEntry *rte);
+static bool match_text(PlannerInfo *root, RelOptInfo *rel,
+					   OmenDistanceMatch *match);
+static bool is_text(const IndexOptInfo *index);
 
 bool
 omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
@@ -62,7 +67,7 @@ omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
 	obstacle = find_obstacle(root, rel, rte, key, call, &hint);
 	for (int i = 0; obstacle == NULL && i < call->nbranches; i++)
 	{
-		if (match_branch(root, rel, list_nth(call->expr->args, i),
+		if (match_branch(root, rel, list_nth(call->args, i),
 						 &match->branches[i]))
 			continue;
 		obstacle = psprintf("No index ranks the rows of table \"%s\" by argument %d.",
@@ -225,7 +230,7 @@ is_in_where(const RelOptInfo *rel)
 static bool
 are_options_fixed(PlannerInfo *root, RelOptInfo *rel, const OmenFuseCall *call)
 {
-	List	   *options = list_copy_tail(call->expr->args, call->nbranches);
+	List	   *options = list_copy_tail(call->args, call->nbranches);
 
 	return !bms_overlap(pull_varnos(root, (Node *) options), rel->relids) &&
 		!contain_volatile_functions((Node *) options);
@@ -265,7 +270,7 @@ match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 static bool
 is_usable(const IndexOptInfo *index)
 {
-	if (index->amcostestimate == omen_bm25_costestimate)
+	if (is_text(index))
 		return !index->hypothetical &&
 			(index->indpred == NIL || index->predOK);
 	return omen_filter_is_usable(index);
@@ -278,7 +283,7 @@ named_index(const OmenDistanceMatch *match)
 	Node	   *query = list_nth(match->distance->args, match->query_arg);
 	const Const *value = (const Const *) query;
 
-	if (match->index->amcostestimate != omen_bm25_costestimate)
+	if (!is_text(match->index))
 		return InvalidOid;
 	if (IsA(query, FuncExpr) && list_length(((FuncExpr *) query)->args) == 2)
 	{
@@ -290,4 +295,61 @@ named_index(const OmenDistanceMatch *match)
 	return IsA(value, Const) && value->consttype != TSQUERYOID &&
 		!value->constisnull ?
 		DatumGetOmenBm25Query(value->constvalue)->index : InvalidOid;
+}
+
+/* --- by a text alone --- */
+
+bool
+omen_fuse_match_text(PlannerInfo *root, RelOptInfo *rel,
+					 const RangeTblEntry *rte, OmenFuseMatch *match)
+{
+	OmenFuseCall *call = &match->call;
+	List	   *queries;
+
+	if (!omen_guc_filtered_scan() || !enable_indexscan ||
+		rel->baserestrictinfo == NIL || IS_DUMMY_REL(rel) ||
+		rte->rtekind != RTE_RELATION || rte->inh || !is_table(rel, rte) ||
+		!match_text(root, rel, &match->branches[0]))
+		return false;
+
+	match->conditions = omen_match_conditions(root, rel->baserestrictinfo,
+											  match->branches[0].index,
+											  OMEN_BM25_SEARCH, &queries);
+	memset(call, 0, sizeof(*call));
+	call->is_single = true;
+	call->nbranches = 1;
+	call->score = (Expr *) match->branches[0].distance;
+	call->args = lcons(call->score, queries);
+	return true;
+}
+
+/* Is the order that of a text, first of all? */
+static bool
+match_text(PlannerInfo *root, RelOptInfo *rel, OmenDistanceMatch *match)
+{
+	const PathKey *key;
+	OmenCompatMembers members;
+	EquivalenceMember *member;
+
+	if (root->query_pathkeys == NIL)
+		return false;
+	key = linitial_node(PathKey, root->query_pathkeys);
+	if (!omen_compat_is_ascending(key) || key->pk_eclass->ec_has_volatile)
+		return false;
+	omen_compat_members_begin(&members, key->pk_eclass, rel->relids);
+	while ((member = omen_compat_members_next(&members)) != NULL)
+	{
+		if (bms_equal(member->em_relids, rel->relids) &&
+			match_branch(root, rel, member->em_expr, match) &&
+			match->index != NULL && is_text(match->index) &&
+			match->sortfamily == key->pk_opfamily)
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_text(const IndexOptInfo *index)
+{
+	return index->amcostestimate == omen_bm25_costestimate;
 }

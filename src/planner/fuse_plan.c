@@ -5,7 +5,8 @@
  *
  * With the best bitmap for WHERE, and without; the cost decides.  If the
  * function has no value for a row alone, what the server has found so far is
- * of no use, and is dropped.
+ * of no use, and is dropped.  By a text alone, only with a bitmap: without, an
+ * index scan does the same.
  *
  * The scan tuple holds, besides columns of the table, the call itself and each
  * of its branches: wherever the query has these expressions, the server takes
@@ -31,6 +32,10 @@ static set_rel_pathlist_hook_type next_set_rel_pathlist = NULL;
 
 static void set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 							 RangeTblEntry *rte);
+static void add_fuse_paths(PlannerInfo *root, RelOptInfo *rel,
+						   const OmenFuseMatch *match);
+static void add_single_paths(PlannerInfo *root, RelOptInfo *rel,
+							 const OmenFuseMatch *match);
 static void add_fuse_path(PlannerInfo *root, RelOptInfo *rel,
 						  const OmenFuseMatch *match, Path *bitmap);
 static Plan *plan_fuse_path(PlannerInfo *root, RelOptInfo *rel,
@@ -47,6 +52,11 @@ static const CustomPathMethods path_methods = {
 	.PlanCustomPath = plan_fuse_path,
 };
 
+static const CustomPathMethods single_path_methods = {
+	.CustomName = OMEN_FILTER_NAME,
+	.PlanCustomPath = plan_fuse_path,
+};
+
 void
 omen_fuse_init(void)
 {
@@ -59,21 +69,39 @@ static void
 set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 				 RangeTblEntry *rte)
 {
-	OmenFuseMatch match;
-	Path	   *bitmap = NULL;
+	OmenFuseMatch match = {0};
 
 	if (next_set_rel_pathlist)
 		next_set_rel_pathlist(root, rel, rti, rte);
 
-	if (!omen_fuse_match_order(root, rel, rte, &match))
-		return;
-	if (enable_bitmapscan && rel->baserestrictinfo != NIL)
-		bitmap = omen_filter_find_bitmap(root, rel);
-	if (match.call.needs_scan)
+	if (omen_fuse_match_order(root, rel, rte, &match))
+		add_fuse_paths(root, rel, &match);
+	else if (omen_fuse_match_text(root, rel, rte, &match))
+		add_single_paths(root, rel, &match);
+}
+
+static void
+add_fuse_paths(PlannerInfo *root, RelOptInfo *rel, const OmenFuseMatch *match)
+{
+	Path	   *bitmap = omen_filter_find_bitmap(root, rel, NULL);
+
+	if (match->call.needs_scan)
 		rel->pathlist = rel->partial_pathlist = NIL;
-	add_fuse_path(root, rel, &match, NULL);
+	add_fuse_path(root, rel, match, NULL);
 	if (bitmap)
-		add_fuse_path(root, rel, &match, bitmap);
+		add_fuse_path(root, rel, match, bitmap);
+}
+
+/* What the index itself can decide, it does while it ranks */
+static void
+add_single_paths(PlannerInfo *root, RelOptInfo *rel,
+				 const OmenFuseMatch *match)
+{
+	ListCell   *cell;
+
+	foreach(cell, omen_filter_find_bitmaps(root, rel,
+										   match->branches[0].index))
+		add_fuse_path(root, rel, match, lfirst(cell));
 }
 
 static void
@@ -87,7 +115,8 @@ add_fuse_path(PlannerInfo *root, RelOptInfo *rel, const OmenFuseMatch *match,
 	fuse->match = *match;
 	custom->path.type = T_CustomPath;
 	custom->flags = CUSTOMPATH_SUPPORT_PROJECTION;
-	custom->methods = &path_methods;
+	custom->methods = match->call.is_single ? &single_path_methods :
+		&path_methods;
 	if (bitmap)
 		custom->custom_paths = list_make1(bitmap);
 
@@ -98,7 +127,7 @@ add_fuse_path(PlannerInfo *root, RelOptInfo *rel, const OmenFuseMatch *match,
 												 rel->lateral_relids);
 	path->rows = path->param_info ? path->param_info->ppi_rows : rel->rows;
 
-	/* what follows the score is sorted by Incremental Sort */
+	/* what follows the first key is sorted by Incremental Sort */
 	path->pathkeys = list_make1(linitial(root->query_pathkeys));
 	omen_fuse_cost(root, rel, fuse);
 	add_path(rel, path);
@@ -108,7 +137,8 @@ static Plan *
 plan_fuse_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 			   List *tlist, List *clauses, List *custom_plans)
 {
-	const OmenFuseMatch *match = &((OmenFusePath *) custom)->match;
+	const OmenFusePath *path = (OmenFusePath *) custom;
+	const OmenFuseMatch *match = &path->match;
 	const OmenFuseCall *call = &match->call;
 	CustomScan *scan = makeNode(CustomScan);
 	List	   *quals = extract_actual_clauses(clauses, false);
@@ -154,30 +184,33 @@ plan_fuse_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 									 list_nth(args, 1 - branch->query_arg));
 	}
 	scan->custom_exprs = list_concat(scan->custom_exprs,
-									 list_copy_tail(call->expr->args,
+									 list_copy_tail(call->args,
 													call->nbranches));
-	scan->custom_private = list_make3(list_make1_int(call->by_rank), indexes,
-									  query_args);
-	scan->methods = &omen_fuse_scan_methods;
+	scan->custom_private =
+		list_make4(list_make1_int(call->by_rank), indexes, query_args,
+				   makeFloat(psprintf("%.17g", path->passing)));
+	scan->methods = call->is_single ? &omen_filter_scan_methods :
+		&omen_fuse_scan_methods;
 	return &scan->scan.plan;
 }
 
 /*
- * The score, the values of the branches, and the columns that are wanted of a
+ * The values of the branches, the score, and the columns that are wanted of a
  * row, by whoever is above, WHERE or a branch
  */
 static List *
 form_scan_tuple(RelOptInfo *rel, const OmenFuseMatch *match, List *clauses)
 {
 	const OmenFuseCall *call = &match->call;
-	List	   *tlist = add_column(NIL, (Expr *) call->expr);
+	List	   *tlist = NIL;
 	List	   *exprs;
 	ListCell   *cell;
 
 	for (int i = 0; i < call->nbranches; i++)
-		tlist = add_column(tlist, list_nth(call->expr->args, i));
+		tlist = add_column(tlist, list_nth(call->args, i));
+	tlist = add_column(tlist, call->score);
 
-	exprs = list_make3(rel->reltarget->exprs, clauses, call->expr->args);
+	exprs = list_make3(rel->reltarget->exprs, clauses, call->args);
 	foreach(cell, pull_var_clause((Node *) exprs,
 								  PVC_RECURSE_AGGREGATES |
 								  PVC_RECURSE_WINDOWFUNCS |
@@ -230,10 +263,24 @@ has_gate(List *clauses)
 
 /* --- what a plan carries --- */
 
+/* Filtered scans for vectors return rows of the table as they are */
+bool
+omen_fuse_plan_is_single(const CustomScan *plan)
+{
+	return plan->methods == &omen_filter_scan_methods &&
+		plan->custom_scan_tlist != NIL;
+}
+
 bool
 omen_fuse_plan_is_by_rank(const CustomScan *plan)
 {
 	return linitial_int(linitial(plan->custom_private)) != 0;
+}
+
+double
+omen_fuse_plan_passing(const CustomScan *plan)
+{
+	return floatVal(lfourth(plan->custom_private));
 }
 
 int

@@ -28,6 +28,8 @@
  * When all of those are returned, the others that any stream has follow,
  * without an order among them: they are equal.
  *
+ * A single stream needs none of this: its rows come as it brings them.
+ *
  * As far as a stream's own order is approximate, so is the result.
  *
  *-------------------------------------------------------------------------
@@ -92,7 +94,9 @@ typedef struct QueuedRow
 struct OmenFuseRanking
 {
 	MemoryContext context;
-	rowtable_hash *table;
+	rowtable_hash *table;		/* NULL: one stream, which brings each row
+								 * once, here: */
+	OmenFuseRow single;
 	Stage		stage;
 	OmenFuseRow **rows;			/* those that pass, of a window */
 	Size		nrows;
@@ -111,6 +115,7 @@ struct OmenFuseRanking
 static bool has_window(const OmenFuseScanState *state);
 static void start_branches(OmenFuseScanState *state);
 static void begin_branch(OmenFuseScanState *state, OmenFuseBranch *branch);
+static OmenFuseRow *next_single(OmenFuseScanState *state);
 static OmenFuseRow *next_by_window(OmenFuseScanState *state);
 static OmenFuseRow *next_by_value(OmenFuseScanState *state);
 static OmenFuseRow *next_of_rest(OmenFuseScanState *state);
@@ -119,7 +124,8 @@ static bool start_rest(OmenFuseScanState *state, OmenFuseBranch *branch);
 static bool pull_all(OmenFuseScanState *state);
 static void pull(OmenFuseScanState *state, int n);
 static OmenFuseRow *pull_row(OmenFuseScanState *state, int n, bool *found);
-static OmenFuseRow *make_row(const ItemPointerData *tid);
+static OmenFuseRow *note_row(OmenFuseScanState *state, int n,
+							 const ItemPointerData *tid, bool *found);
 static void add_row(OmenFuseRanking *ranking, OmenFuseRow *row);
 static void queue_row(OmenFuseRanking *ranking, OmenFuseRow *row);
 static void score_ranks(const OmenFuseScanState *state, OmenFuseRow *row);
@@ -143,9 +149,15 @@ omen_fuse_ranking_begin(OmenFuseScanState *state)
 	OmenFuseRanking *ranking = palloc0(sizeof(OmenFuseRanking));
 
 	ranking->context = CurrentMemoryContext;
+	ranking->next_check = FIRST_CHECK;
+	state->stopped_early = false;
+	if (state->is_single)
+	{
+		begin_branch(state, &state->branches[0]);
+		return ranking;
+	}
 	ranking->table = rowtable_create(CurrentMemoryContext,
 									 2 * OMEN_FUSE_WINDOW_LEAST, NULL);
-	ranking->next_check = FIRST_CHECK;
 	if (has_window(state))
 	{
 		ranking->maxrows = 2 * OMEN_FUSE_WINDOW_LEAST;
@@ -153,7 +165,6 @@ omen_fuse_ranking_begin(OmenFuseScanState *state)
 	}
 	else
 		ranking->queue = pairingheap_allocate(compare_queued, NULL);
-	state->stopped_early = false;
 	start_branches(state);
 	return ranking;
 }
@@ -174,7 +185,6 @@ start_branches(OmenFuseScanState *state)
 
 		branch->rank = 0;
 		branch->last = 0;
-		branch->stop = OMEN_FUSE_NOT_STOPPED;
 		if (!branch->has_query || state->options.weights[i] == 0)
 			branch->stop = OMEN_FUSE_NO_QUERY;
 		else if (!omen_fuse_has_rows(branch))
@@ -189,9 +199,10 @@ begin_branch(OmenFuseScanState *state, OmenFuseBranch *branch)
 {
 	OmenStream *stream = branch->stream;
 
+	branch->stop = OMEN_FUSE_NOT_STOPPED;
 	stream->ops->begin(stream, state->window);
-	branch->scale.ceiling = stream->ops->ceiling == NULL ? 0 :
-		stream->ops->ceiling(stream);
+	branch->scale.ceiling = stream->ops->ceiling == NULL || state->is_single ?
+		0 : stream->ops->ceiling(stream);
 }
 
 /* NULL if there is none */
@@ -202,14 +213,27 @@ omen_fuse_ranking_next(OmenFuseScanState *state)
 	MemoryContext old = MemoryContextSwitchTo(ranking->context);
 	OmenFuseRow *row = NULL;
 
-	if (ranking->stage != STAGE_REST)
+	if (state->is_single)
+		row = next_single(state);
+	else if (ranking->stage != STAGE_REST)
 		row = ranking->queue ? next_by_value(state) : next_by_window(state);
-	if (row == NULL)
+	if (row == NULL && !state->is_single)
 	{
 		ranking->stage = STAGE_REST;
 		row = next_of_rest(state);
 	}
 	MemoryContextSwitchTo(old);
+	return row;
+}
+
+static OmenFuseRow *
+next_single(OmenFuseScanState *state)
+{
+	OmenFuseRow *row = NULL;
+	bool		found;
+
+	while (row == NULL && state->branches[0].stop != OMEN_FUSE_EXHAUSTED)
+		row = pull_row(state, 0, &found);
 	return row;
 }
 
@@ -315,7 +339,7 @@ start_rest(OmenFuseScanState *state, OmenFuseBranch *branch)
 	if (!omen_fuse_has_rows(branch))
 		return false;
 	if (branch->stop == OMEN_FUSE_EXHAUSTED &&
-		(stream->ops->ranks_all || stream->is_rest))
+		(stream->brings_all || stream->is_rest))
 		return false;
 	if (branch->stop != OMEN_FUSE_WINDOW_FULL && !stream->is_rest)
 	{
@@ -391,11 +415,10 @@ pull(OmenFuseScanState *state, int n)
 static OmenFuseRow *
 pull_row(OmenFuseScanState *state, int n, bool *found)
 {
-	OmenFuseRanking *ranking = state->ranking;
 	OmenFuseBranch *branch = &state->branches[n];
 	OmenStream *stream = branch->stream;
 	ItemPointerData tid;
-	RowEntry   *entry;
+	OmenFuseRow *row;
 
 	CHECK_FOR_INTERRUPTS();
 	if (!stream->ops->next(stream, &tid))
@@ -404,23 +427,36 @@ pull_row(OmenFuseScanState *state, int n, bool *found)
 		return NULL;
 	}
 	branch->npulled++;
-	entry = rowtable_insert(ranking->table, tid, found);
-	if (!*found)
-		entry->row = omen_fuse_test_row(state, n, &tid) ?
-			make_row(&tid) : NULL;
-	if (entry->row && stream->has_value)
+	row = note_row(state, n, &tid, found);
+	if (row && stream->has_value)
 	{
-		entry->row->known[n] = true;
-		entry->row->values[n] = stream->value;
+		row->known[n] = true;
+		row->values[n] = stream->value;
 	}
-	return entry->row;
+	return row;
 }
 
 static OmenFuseRow *
-make_row(const ItemPointerData *tid)
+note_row(OmenFuseScanState *state, int n, const ItemPointerData *tid,
+		 bool *found)
 {
-	OmenFuseRow *row = palloc0(sizeof(OmenFuseRow));
+	OmenFuseRanking *ranking = state->ranking;
+	OmenFuseRow *row = &ranking->single;
+	RowEntry   *entry = NULL;
 
+	*found = false;
+	if (ranking->table)
+	{
+		entry = rowtable_insert(ranking->table, *tid, found);
+		if (*found)
+			return entry->row;
+		entry->row = NULL;
+	}
+	if (!omen_fuse_test_row(state, n, tid))
+		return NULL;
+	if (entry)
+		row = entry->row = palloc(sizeof(OmenFuseRow));
+	memset(row, 0, sizeof(*row));
 	row->tid = *tid;
 	return row;
 }

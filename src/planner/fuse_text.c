@@ -3,7 +3,8 @@
  * fuse_text.c
  *	  The stream of a branch by text: an OmenTextScan.
  *
- * It brings the rows that have any of the query's lexemes.  Others are at 0.
+ * It brings the rows that have any of the query's lexemes.  Others are at 0, and
+ * follow if it is to bring all.
  *
  *-------------------------------------------------------------------------
  */
@@ -81,13 +82,13 @@ begin_stream(OmenStream *base, int wanted)
 	OmenTextScanParams params = {
 		.index = base->index,
 		.allow = stream->restricted ? &stream->allow : NULL,
+		.filter = base->filter,
 		.k_hint = wanted,
 	};
 
 	if (base->has_query && !base->is_rest)
 		params.query = form_query(base);
-	else
-		params.with_unranked = true;
+	params.with_unranked = base->brings_all || params.query == NULL;
 	stream->scan = omen_text_scan_begin(&params);
 	stream->nscans++;
 }
@@ -243,6 +244,12 @@ explain_stream(const OmenStream *base, ExplainState *es)
 		return;
 	if (stream->scan)
 		add_counts(&counts, stream->scan);
+	if (stream->restricted)
+	{
+		omen_filter_explain_allowed("Allowed Rows", stream->allow.nrows,
+									base->index, es);
+		omen_filter_explain_lossy(stream->allow.nblocks, es);
+	}
 	if (es->format == EXPLAIN_FORMAT_TEXT)
 	{
 		ExplainPropertyText("Omen Text Scan",

@@ -33,7 +33,6 @@ static bool is_empty(const OmenStream *base);
 static void explain_stream(const OmenStream *base, ExplainState *es);
 
 static const OmenStreamOps ops = {
-	.ranks_all = true,
 	.begin = begin_stream,
 	.next = next_row,
 	.is_visible = is_visible,
@@ -50,6 +49,7 @@ omen_vector_stream_create(void)
 	VectorStream *stream = palloc0(sizeof(VectorStream));
 
 	stream->base.ops = &ops;
+	stream->base.brings_all = true;
 	return &stream->base;
 }
 
@@ -149,7 +149,8 @@ explain_stream(const OmenStream *base, ExplainState *es)
 	if (stream->scan)
 		omen_scan_add_counts(&report.counts, stream->scan);
 	if (stream->restricted)
-		omen_filter_explain_allowed(stream->allow.set.cardinality,
+		omen_filter_explain_allowed("Allowed Nodes",
+									stream->allow.set.cardinality,
 									base->index, es);
 	omen_explain_add_report(&report, es);
 }

@@ -13,6 +13,7 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
+#include "optimizer/restrictinfo.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
@@ -20,6 +21,8 @@
 
 static Expr *find_bound(PlannerInfo *root, const OmenDistanceMatch *match,
 						Expr *clause);
+static Node *find_query(PlannerInfo *root, IndexOptInfo *index, Expr *clause,
+						int strategy);
 static bool is_same_distance(PlannerInfo *root,
 							 const OmenDistanceMatch *match, Node *expr);
 static bool is_query(PlannerInfo *root, const IndexOptInfo *index,
@@ -162,6 +165,55 @@ find_bound(PlannerInfo *root, const OmenDistanceMatch *match, Expr *clause)
 		default:
 			return NULL;
 	}
+}
+
+/*
+ * Which of the clauses are column operator query, or the other way round, with
+ * the operator of this strategy; and their queries
+ */
+List *
+omen_match_conditions(PlannerInfo *root, List *clauses, IndexOptInfo *index,
+					  int strategy, List **queries)
+{
+	List	   *found = NIL;
+	ListCell   *cell;
+
+	*queries = NIL;
+	foreach(cell, clauses)
+	{
+		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
+		Node	   *query = find_query(root, index, info->clause, strategy);
+
+		/* the index must not decide before what security demands first */
+		if (query == NULL || !restriction_is_securely_promotable(info,
+																 index->rel))
+			continue;
+		found = lappend(found, info);
+		*queries = lappend(*queries, query);
+	}
+	return found;
+}
+
+static Node *
+find_query(PlannerInfo *root, IndexOptInfo *index, Expr *clause, int strategy)
+{
+	OpExpr	   *op = (OpExpr *) clause;
+
+	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
+		return NULL;
+	for (int arg = 0; arg < 2; arg++)
+	{
+		Node	   *query = list_nth(op->args, 1 - arg);
+		Oid			operator = arg == 0 ? op->opno : get_commutator(op->opno);
+
+		if (OidIsValid(operator) &&
+			match_index_to_operand(list_nth(op->args, arg), 0, index) &&
+			is_query(root, index, query) &&
+			get_op_opfamily_strategy(operator,
+									 index->opfamily[0]) == strategy)
+			return query;
+	}
+	return NULL;
 }
 
 /* The operands may stand in the other order: distances are symmetric */
