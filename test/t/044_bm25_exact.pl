@@ -416,7 +416,7 @@ sub change
 	my $merge = "SELECT bm25_merge('docs_idx') IS NULL";
 
 	return (fill($table, pick(1, 10, 200, 400)), $is_clean) if $which < 0.35;
-	return (join(";\n", map { fill($table, 1 + int(rand(150))) } 1 .. 10), $is_clean)
+	return (join(";\n", map { (fill($table, 50 + int(rand(100))), $vacuum) } 1 .. pick(3, 9)), $is_clean)
 	  if $which < 0.45;
 	return ("UPDATE docs SET body = $document WHERE id % 7 = $n", 0) if $which < 0.53;
 	return ("UPDATE docs SET a = a + 1 WHERE id % 7 = $n", 0) if $which < 0.57;
@@ -454,17 +454,18 @@ sub table_script
 		push @sql, 'BEGIN', fill($table, 50) if $in_transaction;
 		push @sql, "SELECT read_table('{$table->{weights}}') IS NULL";
 		push @sql, comparison($table, $is_clean) for 1 .. $queries_per_round;
+		push @sql, "SELECT 'shape', segments > 1, pending_documents > 0, dead_documents > 0, segments > 4 FROM bm25_stats('docs_idx')";
 		push @sql, 'ROLLBACK' if $in_transaction;
 		$is_clean = 0 if $in_transaction;
 	}
-	push @sql, "SELECT 'whole', coalesce(bm25_problems('docs_idx'), ''), segments > 1, pending_documents > 0, dead_documents > 0"
-	  . " FROM bm25_stats('docs_idx')";
+	push @sql, "SELECT 'problem', bm25_problems('docs_idx')";
 	return join(";\n", @sql);
 }
 
 my ($queries, $compared, $indexed) = (0, 0, 0);
 my ($tables, $problems) = (0, 0);
-my @shapes = (0, 0, 0);
+my @names = ('several segments', 'pending documents', 'dead documents', 'many segments');
+my @shapes = map { 0 } @names;
 
 while ($queries < $wanted)
 {
@@ -474,12 +475,17 @@ while ($queries < $wanted)
 	$tables++;
 	foreach my $line (lines($node, table_script($table)))
 	{
-		if ($line =~ /^whole\|(.*)\|([tf])\|([tf])\|([tf])$/)
+		if ($line =~ /^shape\|(.*)/)
+		{
+			my @has = split /\|/, $1;
+
+			$shapes[$_] += $has[$_] eq 't' for 0 .. $#has;
+			next;
+		}
+		if ($line =~ /^problem\|(.*)/)
 		{
 			$problems++ if $1 ne '';
 			diag("OMEN_SEED=$seed, table $tables: $1") if $1 ne '';
-			my @has = ($2, $3, $4);
-			$shapes[$_] += $has[$_] eq 't' for 0 .. 2;
 			next;
 		}
 
@@ -501,7 +507,8 @@ while ($queries < $wanted)
 
 is($problems, 0, "$compared statements with $queries queries on $tables tables return what SQL computes");
 cmp_ok($indexed, '>', 0.95 * $compared, "$indexed of them by the index");
-note("tables with several segments, pending and dead documents in the end: @shapes");
+cmp_ok($shapes[$_], '>', 0, "$shapes[$_] times it was asked while there were " . $names[$_])
+  for grep { $wanted >= 1000 } 0 .. $#names;
 
 $node->stop;
 done_testing();
