@@ -132,6 +132,15 @@ SELECT bm25_merge('docs_idx');
 SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> 'w3') s;
 SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> NULL::bm25query) s;
 
+-- a segment without any lexeme
+CREATE TABLE empty (body tsvector);
+CREATE INDEX empty_idx ON empty USING omenbm25 (body);
+INSERT INTO empty SELECT '' FROM generate_series(1, 3);
+SELECT bm25_merge('empty_idx');
+SELECT bm25_problems('empty_idx'), documents, segments FROM bm25_stats('empty_idx');
+SELECT ctid, body <@> 'w3 | w:*' AS distance FROM empty ORDER BY body <@> 'w3 | w:*';
+DROP TABLE empty;
+
 -- what stands under NOT does not count, positions and classes do not either
 SELECT id, body <@> 'w3 & !w4' = body <@> 'w3' AS same FROM docs WHERE id IN (3, 4, 22) ORDER BY id;
 SELECT id, body <@> 'w3:A <-> w4' = body <@> 'w3 | w4' AS same FROM docs WHERE id IN (3, 4, 22) ORDER BY id;

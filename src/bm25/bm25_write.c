@@ -428,7 +428,7 @@ begin_level(OmenBm25Writer *writer, Level *level)
 	reserve_page(writer, &level->page);
 	level->page.end = sizeof(OmenBm25TermsData);
 	level->nentries = level->nrestarts = 0;
-	level->last_len = 0;
+	level->first_len = level->last_len = 0;
 }
 
 /* Write the open page of a level; the one above it learns of it */
