@@ -13,9 +13,11 @@ my $node = new_node('vacuum');
 my %data = (type => 'vector', dim => 16, kind => 'clustered');
 my $nearest = 'v <-> (SELECT v FROM queries WHERE id = 1)';
 
+# A walk is trusted for as many nodes as rows are wanted.  If most of them turn out
+# to have dead rows, it goes on, and a row that it had missed so far comes late.
 sub check_recall
 {
-	my ($name, $floor) = @_;
+	my ($name, $floor, $late) = @_;
 	my ($recall, $lacking, $disorder) = recall(
 		$node,
 		table => 'items',
@@ -24,7 +26,8 @@ sub check_recall
 		settings => 'SET omenhnsw.ef_search = 100');
 
 	cmp_ok($recall, '>=', $floor, "$name: recall $recall");
-	is("$lacking $disorder", '0 0', "$name: complete and in order");
+	is($lacking, 0, "$name: complete");
+	cmp_ok($disorder, '<=', $late // 0, "$name: in order");
 	return;
 }
 
@@ -35,7 +38,7 @@ check_recall('built', 0.95);
 
 # three quarters deleted
 query($node, 'DELETE FROM items WHERE id % 4 <> 0');
-check_recall('three quarters deleted, before vacuum', 0.95);
+check_recall('three quarters deleted, before vacuum', 0.95, 1);
 query($node, 'VACUUM items');
 check_recall('after vacuum', 0.95);
 is(all_through_index($node, 'items', $nearest),
