@@ -12,7 +12,8 @@
  * words of a random document.
  *
  * Prints nanoseconds or microseconds of thread CPU time.  "all" scores every
- * posting with the same kernels, a term at a time into one array of sums.
+ * posting with the same kernels, a term at a time into one array of sums; AND
+ * and OR find all documents that have all, or any, of the terms.
  * From the top of the source tree, with "make" done:
  *
  *	cc -O2 -Isrc -Itest/unit -I$(pg_config --includedir-server) \
@@ -338,6 +339,33 @@ score_all(const TextIndex *index, const Query *query, int k, float *sums,
 	free(cursor);
 }
 
+/* Microseconds of finding the documents that have all, or any, of the terms */
+static double
+time_match(const TextIndex *index, const Query *query, OmenMatchKind kind,
+		   uint64 *bits)
+{
+	OmenMatchNode terms[MAX_TERMS];
+	OmenMatchNode *operands[MAX_TERMS];
+	OmenMatchNode top = {kind, false, NULL, query->nterms, operands};
+	double		best = 1;
+
+	for (int i = 0; i < query->nterms; i++)
+	{
+		terms[i] = (OmenMatchNode){OMEN_MATCH_TERM, false, &query->lists[i]};
+		operands[i] = &terms[i];
+	}
+	for (int repeat = 0; repeat < 3; repeat++)
+	{
+		double		start = now();
+		OmenMatch  *match = omen_match_create(&top, index->docs.ndocs, NULL);
+
+		omen_match_fill(match, bits);
+		omen_match_free(match);
+		best = Min(best, now() - start);
+	}
+	return best;
+}
+
 static int
 compare_times(const void *a, const void *b)
 {
@@ -359,6 +387,8 @@ time_queries(const TextIndex *index, int nterms, int nqueries, int k,
 	double		ours = 0;
 	double		all = 0;
 	double		df = 0;
+	double		and = 0;
+	double		or = 0;
 	OmenTopKStats sum = {0};
 	int			wrong = 0;
 
@@ -408,6 +438,8 @@ time_queries(const TextIndex *index, int nterms, int nqueries, int k,
 			df += query.lists[j].df;
 		if (one_of > 0)
 			continue;
+		and += time_match(index, &query, OMEN_MATCH_AND, allowed);
+		or += time_match(index, &query, OMEN_MATCH_OR, allowed);
 		start = now();
 		score_all(index, &query, k, sums, &worst);
 		all += now() - start;
@@ -416,14 +448,14 @@ time_queries(const TextIndex *index, int nterms, int nqueries, int k,
 	}
 	qsort(times, nqueries, sizeof(double), compare_times);
 	printf("%5d %8.0f %7.1f %7.1f %7.1f %9.1f %8.0f %7.0f %7.0f %9.0f %7.0f "
-		   "%6.0f%s\n",
+		   "%6.0f %8.1f %8.1f%s\n",
 		   nterms, df / nqueries, ours / nqueries * 1e6,
 		   times[nqueries / 2] * 1e6, times[nqueries * 95 / 100] * 1e6,
 		   all / nqueries * 1e6, (double) sum.windows / nqueries,
 		   (double) sum.blocks_total / nqueries,
 		   (double) sum.blocks / nqueries, (double) sum.postings / nqueries,
 		   (double) sum.candidates / nqueries, (double) sum.scored / nqueries,
-		   wrong > 0 ? " WRONG" : "");
+		   and / nqueries * 1e6, or / nqueries * 1e6, wrong > 0 ? " WRONG" : "");
 	free(sums);
 	free(times);
 	free(hits);
@@ -461,7 +493,7 @@ main(int argc, char **argv)
 	omen_text_kernels = omen_text_kernels_of(omen_simd_detect());
 	printf("%s: microseconds a query, k = %d\n"
 		   "terms       df    mean     50%%     95%%       all  windows  "
-		   "blocks decoded    scored  cands.  exact\n",
+		   "blocks decoded    scored  cands.  exact      AND       OR\n",
 		   omen_text_kernels->name, k);
 	for (int nterms = 1; nterms <= MAX_TERMS; nterms++)
 		time_queries(index, nterms, nqueries, k, one_of);

@@ -82,7 +82,7 @@ SELECT * FROM differences();
 -- dead rows in both
 DELETE FROM docs WHERE id % 7 = 3;
 SELECT * FROM differences();
-VACUUM docs;
+VACUUM (INDEX_CLEANUP ON) docs;
 SELECT * FROM differences();
 
 -- one segment, and one that was built

@@ -76,7 +76,7 @@ SELECT * FROM differences(10, 5, 0);
 DELETE FROM docs WHERE id % 9 = 0;
 UPDATE docs SET body = body || 'w3 w1000'::tsvector WHERE id % 25 = 1;
 SELECT add_docs(2501, 2600);
-VACUUM docs;
+VACUUM (INDEX_CLEANUP ON) docs;
 SELECT dead_documents > 0 AS dead FROM bm25_stats('docs_idx');
 SELECT bm25_merge('docs_idx');
 SELECT documents, dead_documents, segments,
@@ -108,7 +108,7 @@ UPDATE docs SET body = (SELECT string_agg('''long' || i || ''':' || p, ' ')
 	FROM generate_series(1, 300) AS i,
 	(SELECT string_agg(n::text, ',') AS p FROM generate_series(1, 255) AS n) AS s)::tsvector WHERE id = 7;
 SELECT id, bm25_doc_length(body) FROM docs ORDER BY id;
-VACUUM docs;
+VACUUM (INDEX_CLEANUP ON) docs;
 SET enable_seqscan = off;
 SELECT id, round((body <@> 'w1 | w3')::numeric, 9) FROM docs ORDER BY body <@> 'w1 | w3';
 SELECT id, round(score::numeric, 9) FROM sql_bm25('{w1,w3}', 1.2, 0.75);

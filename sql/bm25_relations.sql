@@ -65,6 +65,17 @@ INSERT INTO churn SELECT i, ('a:1 b1:1 d' || i)::tsvector FROM generate_series(9
 SELECT bm25_merge('churn_idx');
 INSERT INTO churn SELECT i, ('a:1 b1:1 d' || i)::tsvector FROM generate_series(3001, 6000) AS i;
 SELECT bm25_merge('churn_idx');
+-- so often that what the cursor has read of the index is used again, though its
+-- transaction is still there
+DO $$
+BEGIN
+	FOR i IN 6001 .. 6060 LOOP
+		INSERT INTO churn VALUES (i, 'a:1 b1:1');
+		PERFORM bm25_merge('churn_idx');
+	END LOOP;
+END
+$$;
+SELECT pages < 60 * 40 AS used_again FROM bm25_stats('churn_idx');
 FETCH 3 FROM c;
 MOVE 890 FROM c;
 FETCH ALL FROM c;
@@ -91,6 +102,23 @@ ALTER TABLE churn SET LOGGED;
 SELECT bm25_problems('churn_idx'), documents FROM bm25_stats('churn_idx');
 VACUUM FULL churn;
 SELECT bm25_problems('churn_idx'), documents FROM bm25_stats('churn_idx');
+-- by several processes, each of which leaves a segment
+ALTER TABLE churn SET (parallel_workers = 2);
+SET maintenance_work_mem = '128MB';
+SET max_parallel_maintenance_workers = 2;
+CREATE INDEX churn_parallel ON churn USING omenbm25 (body);
+SELECT bm25_problems('churn_parallel'), documents, segments <= 3 AS few FROM bm25_stats('churn_parallel');
+CREATE TABLE ranked AS SELECT row_number() OVER () AS n, id FROM
+	(SELECT id FROM churn ORDER BY body <@> 'a | b1 {index=churn_parallel}' LIMIT 700) s;
+DROP INDEX churn_idx;
+SET max_parallel_maintenance_workers = 0;
+CREATE INDEX churn_idx ON churn USING omenbm25 (body);
+DROP INDEX churn_parallel;
+SELECT count(*) AS different FROM ranked FULL JOIN (SELECT row_number() OVER () AS n, id FROM
+	(SELECT id FROM churn ORDER BY body <@> 'a | b1' LIMIT 700) s) s USING (n) WHERE ranked.id IS DISTINCT FROM s.id;
+DROP TABLE ranked;
+RESET max_parallel_maintenance_workers;
+RESET maintenance_work_mem;
 TRUNCATE churn;
 SELECT bm25_problems('churn_idx'), documents FROM bm25_stats('churn_idx');
 BEGIN;

@@ -109,6 +109,18 @@ SELECT bm25_score('fox:1', 'fox', (100, 0, '{fox}', '{20}'));
 SELECT bm25_score('fox:1', 'fox', (100, 10, '{fox}', '{20}'), b => 3);
 SELECT bm25_score('fox:1', 'fox', (NULL, 10, '{fox}', '{20}'));
 
+-- statistics of a table, for users of a GIN index
+CREATE TABLE plain AS SELECT * FROM docs;
+SELECT bm25_stats_for('plain', 'body', 'fox | cat');
+ANALYZE plain;
+SELECT bm25_stats_for('plain', 'body', 'fox | cat') = bm25_stats_for('docs_idx', 'fox | cat') AS same;
+SELECT bm25_stats_for('plain', 'body', '''it''''s'' & f:* & !dog');
+SELECT bm25_stats_for('plain', 'nothing', 'fox');
+SELECT id FROM plain ORDER BY bm25_score(body, 'fox', bm25_stats_for('plain', 'body', 'fox')) DESC LIMIT 2;
+CREATE TABLE empty (body tsvector);
+SELECT bm25_stats_for('empty', 'body', 'fox');
+DROP TABLE plain, empty;
+
 -- functions that take an index take none of another kind
 SELECT bm25_stats('docs');
 CREATE INDEX docs_gin ON docs USING gin (body);

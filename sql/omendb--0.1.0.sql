@@ -1765,6 +1765,12 @@ CREATE FUNCTION bm25_stats_for(index regclass, query tsquery) RETURNS bm25stats
 	AS 'MODULE_PATHNAME', 'omen_bm25_stats_for' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION bm25_stats_for(regclass, tsquery) IS 'what an index knows of the lexemes of a query';
 
+-- For tables without such an index.  It counts the rows with each lexeme, which is
+-- fast with a GIN index and rare lexemes.
+CREATE FUNCTION bm25_stats_for(relation regclass, attribute name, query tsquery) RETURNS bm25stats
+	AS 'MODULE_PATHNAME', 'omen_bm25_stats_for_column' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION bm25_stats_for(regclass, name, tsquery) IS 'what a table tells of the lexemes of a query';
+
 CREATE FUNCTION bm25_score(document tsvector, query tsquery, stats bm25stats,
 	k1 float8 DEFAULT 1.2, b float8 DEFAULT 0.75) RETURNS float8
 	AS 'MODULE_PATHNAME', 'omen_bm25_score' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -1869,7 +1875,7 @@ COMMENT ON FUNCTION omen_estimate_build(integer, bigint, text, text, integer, in
 
 CREATE FUNCTION omen_fuse_support(internal) RETURNS internal
 	AS 'MODULE_PATHNAME', 'omen_fuse_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION omen_fuse_support(internal) IS 'tells the planner that ranks need a scan that computes them';
+COMMENT ON FUNCTION omen_fuse_support(internal) IS 'tells the planner what a fused score costs';
 
 CREATE FUNCTION rrf(branch1 float8, branch2 float8,
 	weights float8[] DEFAULT NULL, k integer DEFAULT 60, window_size integer DEFAULT NULL) RETURNS float8

@@ -84,6 +84,22 @@ RESET plan_cache_mode;
 DEALLOCATE fused;
 SELECT fuse(v <-> '[500,500,500]', t <@> 'a3'::tsquery, 'theoretical') FROM docs LIMIT 1;
 
+-- a query beside the table: with a value it is a constant, and a plan for all
+-- values is considered, but not chosen
+PREPARE beside(text) AS SELECT id FROM docs, plainto_tsquery('simple', $1) q ORDER BY rrf(v <-> '[500,500,500]', t <@> q) LIMIT 1;
+EXECUTE beside('a3');
+EXECUTE beside('a3');
+EXECUTE beside('a3');
+EXECUTE beside('a3');
+EXECUTE beside('a3');
+EXECUTE beside('a3');
+EXECUTE beside('a3');
+SET plan_cache_mode = force_generic_plan;
+EXECUTE beside('a3');
+RESET plan_cache_mode;
+DEALLOCATE beside;
+SELECT id FROM docs, (SELECT plainto_tsquery('simple', body) AS q FROM docs WHERE id = 1 OFFSET 0) x ORDER BY rrf(v <-> '[500,500,500]', t <@> q) LIMIT 1;
+
 -- both branches in EXPLAIN
 CREATE FUNCTION explain_nodes(query text) RETURNS SETOF json LANGUAGE plpgsql AS $$
 DECLARE

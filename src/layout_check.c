@@ -15,6 +15,7 @@
 #include "hnsw/hnsw_range.h"
 #include "quant/quant.h"
 #include "storage/page.h"
+#include "text/posting.h"
 #include "types/halfvec.h"
 #include "types/sparsevec.h"
 #include "types/vector.h"
@@ -83,8 +84,6 @@ CHECK_OFFSET(OmenHnswSlotData, own_bytes, 28);
 
 /* omenbm25 */
 CHECK_SIZE(OmenTextUnits, 10);
-CHECK_SIZE(OmenBlockBound, 4);
-CHECK_SIZE(OmenSkipData, 14);
 CHECK_SIZE(OmenBm25LaneData, 24);
 CHECK_SIZE(OmenBm25SegmentEntryData, 32);
 CHECK_OFFSET(OmenBm25SegmentEntryData, level, 20);
@@ -150,3 +149,13 @@ StaticAssertDecl(OMEN_LINK_NUMBER_BITS + 4 == 32,
 				 "a link is a number and a version");
 StaticAssertDecl(OMEN_MAX_LINKS <= PG_UINT8_MAX,
 				 "number of links must fit a byte");
+
+/* Text: what the entries of blocks of postings hold */
+CHECK_SIZE(OmenBlockBound, 4);
+CHECK_OFFSET(OmenBlockBound, length, 2);
+CHECK_SIZE(OmenSkipData, 14);
+CHECK_OFFSET(OmenSkipData, page_low, 4);
+CHECK_OFFSET(OmenSkipData, offset, 8);
+CHECK_OFFSET(OmenSkipData, bound, 10);
+StaticAssertDecl(OMEN_POSTING_BLOCK == 128 && OMEN_POSTING_MIN_PATCHED == 16,
+				 "blocks of postings on disk have changed");

@@ -1,9 +1,9 @@
 #!/bin/bash
 #
 # Test the NEON kernels on a machine that has none: cross-compile the unit
-# tests of distances, codes and postings for arm64 and run them under emulation, each
-# kernel against the plain C one.  Needs a PostgreSQL with headers, and as root
-# installs Debian's cross compiler and emulator.
+# tests of distances, codes and postings for arm64 and run them under
+# emulation, each kernel against the plain C one.  Needs a PostgreSQL with
+# headers, and as root installs Debian's cross compiler and emulator.
 #
 #   bash test/check_neon.sh
 

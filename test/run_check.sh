@@ -265,8 +265,9 @@ omen_build
 wanted_part build && tap symbols check_symbols
 
 # the test user may not be able to read the source tree
-for part in sql expected test README.md; do
-	[ -e "$TOP/$part" ] && cp -r "$TOP/$part" "$WORK/tree/"
+for part in sql expected test README.md bench/data/scifact; do
+	mkdir -p "$WORK/tree/$(dirname "$part")"
+	[ -e "$TOP/$part" ] && cp -r "$TOP/$part" "$WORK/tree/$(dirname "$part")/"
 done
 [ "$(id -u)" != 0 ] || chown -R "$TEST_USER:$TEST_GROUP" "$WORK/tree"
 

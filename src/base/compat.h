@@ -126,7 +126,8 @@ omen_compat_extend_by(Relation rel, uint32 npages, uint32 *got)
 	for (uint32 i = 0; i < *got; i++)
 		ReleaseBuffer(buffers[i]);
 #else
-	bool		lock = !RELATION_IS_LOCAL(rel);
+	/* a new relation may be extended by several processes that build it */
+	bool		lock = !RelationUsesLocalBuffers(rel);
 
 	*got = Min(npages, 64);
 	if (lock)
@@ -296,15 +297,6 @@ omen_compat_set_am_flags(IndexAmRoutine *routine)
 	routine->amcanhash = false;
 	routine->amconsistentequality = false;
 	routine->amconsistentordering = false;
-#endif
-}
-
-/* An access method whose builds do not use parallel workers */
-static inline void
-omen_compat_set_serial_build(IndexAmRoutine *routine)
-{
-#if PG_VERSION_NUM >= 170000
-	routine->amcanbuildparallel = false;
 #endif
 }
 

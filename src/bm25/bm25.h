@@ -29,9 +29,6 @@
 #define OMEN_BM25_DEFAULT_PENDING	1024	/* kB */
 #define OMEN_BM25_MIN_PENDING		64
 
-/* Terms that a prefix stands for, at most */
-#define OMEN_BM25_MAX_EXPANSION	1000
-
 /* --- options --- */
 
 typedef struct OmenBm25Options
@@ -105,6 +102,14 @@ typedef struct OmenBm25Segment
 	OmenBm25SegmentHeaderData *data;	/* with all its runs */
 } OmenBm25Segment;
 
+/* The same as a backend keeps it, with what it has read of the lengths */
+typedef struct OmenBm25KeptSegment
+{
+	OmenBm25Segment segment;
+	uint16	   *lengths;		/* NULL: none */
+	bool	   *loaded;			/* of each page of them */
+} OmenBm25KeptSegment;
+
 /* Where a lane is thought to end */
 typedef struct OmenBm25Tail
 {
@@ -120,7 +125,9 @@ typedef struct OmenBm25Index
 	Oid			relnumber;		/* changes with the file */
 	OmenBufferHints hints;
 	int			nsegments;
-	OmenBm25Segment **segments; /* read so far */
+	OmenBm25KeptSegment *segments;	/* read so far */
+	Size		kept_lengths;	/* bytes of their lengths */
+	uint32		times_forgotten;	/* counts up when they are dropped */
 	OmenTextUnits units;		/* of the metapage; unit 0: not yet read */
 	OmenBm25Tail tail;			/* of the lane this backend appends to */
 } OmenBm25Index;
@@ -151,10 +158,15 @@ extern void omen_bm25_maintain(Relation index);
 extern void omen_bm25_end_maintain(Relation index);
 
 /*
- * A page or segment that was reached from a metapage is another one's now.
- * Callers start anew from the metapage; see omen_text_scan.c.
+ * A page of a segment, or of the pending area with this owner, is another one's
+ * now.  Raises an ERROR of SQLSTATE 40001 if the metapage does not refer to it
+ * any more: callers start anew from there, see omen_text_scan.c.  If it does,
+ * the index is broken, which is another ERROR.
  */
-extern void omen_bm25_report_recycled(Relation index) pg_attribute_noreturn();
+extern void omen_bm25_report_segment(Relation index, uint32 id,
+									 BlockNumber block) pg_attribute_noreturn();
+extern void omen_bm25_report_pending(Relation index, uint32 owner,
+									 BlockNumber block) pg_attribute_noreturn();
 
 /* --- pending area (bm25_pending.c) --- */
 
@@ -246,6 +258,8 @@ typedef struct OmenBm25Docs
 	OmenBm25Index *bm25;
 	const OmenBm25Segment *segment;
 	bool		has_dead;
+	uint32		times_forgotten;	/* for which kept is */
+	int			kept;			/* number among kept segments, or -1 */
 	uint32		length_slice;	/* that "lengths" is the copy of */
 	uint16	   *lengths;
 	uint32		row_page;
@@ -451,13 +465,14 @@ extern int	omen_bm25_level(uint32 npages);
 extern void omen_bm25_merge_all(Relation index, Relation heap);
 
 /*
- * Put a new segment into the directory in place of others, and what this leaves
+ * Put new segments into the directory in place of others, and what this leaves
  * into the list of extents, by one record.
  */
 typedef struct OmenBm25Publish
 {
 	OmenBm25Space *space;
-	const OmenBm25SegmentEntryData *segment;	/* NULL: none */
+	const OmenBm25SegmentEntryData *segments;
+	int			nsegments;
 	int			nreplaced;
 	const OmenBm25Segment *const *replaced;
 	const OmenBm25LaneData *rest;	/* what is left of the lanes, or NULL */

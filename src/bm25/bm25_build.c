@@ -13,6 +13,9 @@
  *
  *	  TIDs and lengths are in mapped temporary files, 10 bytes a row.
  *
+ *	  Several processes read different blocks, each those it gets in ascending
+ *	  order, and write a segment each; so nothing has to be merged.
+ *
  *	  run:	for each term: uint16 length, lexeme, then for each posting varint
  *			gap (1 or more), varint frequency; 0
  *
@@ -26,7 +29,7 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
-#include "bm25/bm25.h"
+#include "bm25/bm25_build.h"
 #include "bm25/bm25_varint.h"
 #include "storage/arena.h"
 
@@ -89,7 +92,10 @@ static void write_run(BuildState *state);
 static void put_term(void *arg, const char *lexeme, int len);
 static void put_posting(void *arg, uint32 doc, uint16 tf);
 static void end_term(BuildState *state);
-static void write_segment(BuildState *state);
+static double publish_segments(const OmenBm25BuildShared *shared,
+							   Relation index);
+static void write_segment(BuildState *state, uint32 id,
+						  OmenBm25SegmentEntryData *entry);
 static void give_term(void *arg, const char *lexeme, int len);
 static void give_posting(void *arg, uint32 doc, uint16 tf);
 static void merge_runs(BuildState *state);
@@ -106,17 +112,58 @@ omen_bm25_build(Relation heap, Relation index, IndexInfo *info)
 												  "omenbm25 build",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	BuildState *state = palloc0(sizeof(*state));
+	OmenBm25BuildShared *shared = palloc0(sizeof(*shared));
+	int			nworkers = Min(omen_compat_build_workers(heap, index, info),
+							   OMEN_BM25_MAX_PARTICIPANTS - 1);
+	OmenBm25Workers *workers = NULL;
+	TableScanDesc scan = NULL;
 	IndexBuildResult *result;
 	double		rows;
 	double		indexed;
 
 	omen_bm25_forget(index);
 	omen_bm25_write_empty(index, MAIN_FORKNUM);
+	shared->heap = RelationGetRelid(heap);
+	shared->index = RelationGetRelid(index);
+	shared->concurrent = info->ii_Concurrent;
+	shared->nparticipants = nworkers + 1;
+	shared->first_segment = 1;
+	SpinLockInit(&shared->mutex);
+	if (nworkers > 0)
+		workers = omen_bm25_start_workers(&shared, heap, nworkers, &scan);
+	if (workers == NULL)
+		shared->nparticipants = 1;
+	omen_bm25_build_participate(shared, heap, index, info, scan, 0);
+	if (workers)
+		omen_bm25_end_workers(workers, &shared);
+	indexed = publish_segments(shared, index);
+	rows = shared->rows;
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	result = palloc(sizeof(*result));
+	result->heap_tuples = rows;
+	result->index_tuples = indexed;
+	return result;
+}
+
+void
+omen_bm25_build_participate(OmenBm25BuildShared *shared, Relation heap,
+							Relation index, IndexInfo *info,
+							TableScanDesc scan, int participant)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "omenbm25 build participant",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	BuildState *state = palloc0(sizeof(*state));
+	OmenBm25SegmentEntryData entry = {0};
+	double		rows;
+
 	state->index = index;
 	state->units = omen_bm25_units(index);
-	state->budget = Max((Size) maintenance_work_mem * 1024 / 4 * 3,
-						LEAST_MEMORY);
+	state->budget = Max((Size) maintenance_work_mem * 1024 / 4 * 3 /
+						shared->nparticipants, LEAST_MEMORY);
 	state->block_context = AllocSetContextCreate(context,
 												 "omenbm25 build block",
 												 ALLOCSET_DEFAULT_SIZES);
@@ -131,21 +178,44 @@ omen_bm25_build(Relation heap, Relation index, IndexInfo *info)
 	MemoryContextSwitchTo(context);
 
 	/* from the first block on, so that numbers ascend with TIDs */
-	rows = table_index_build_scan(heap, index, info, false, true, add_row,
-								  state, NULL);
+	rows = table_index_build_scan(heap, index, info, false, participant == 0,
+								  add_row, state, scan);
 	end_block(state);
-	indexed = state->ndocs;
 	if (state->ndocs > 0)
-		write_segment(state);
+		write_segment(state, shared->first_segment + participant, &entry);
 	omen_arena_close(state->tids);
 	omen_arena_close(state->lengths);
 
+	SpinLockAcquire(&shared->mutex);
+	shared->rows += rows;
+	shared->entries[participant] = entry;
+	SpinLockRelease(&shared->mutex);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	result = palloc(sizeof(*result));
-	result->heap_tuples = rows;
-	result->index_tuples = indexed;
-	return result;
+}
+
+/* Put the participants' segments into the directory; returns their documents */
+static double
+publish_segments(const OmenBm25BuildShared *shared, Relation index)
+{
+	OmenBm25MetaPageData *meta = palloc(sizeof(*meta));
+	OmenBm25Space *space = palloc(sizeof(*space));
+	OmenBm25SegmentEntryData entries[OMEN_BM25_MAX_PARTICIPANTS];
+	OmenBm25Publish publish = {space, entries};
+	double		ndocs = 0;
+
+	for (int i = 0; i < shared->nparticipants; i++)
+	{
+		if (shared->entries[i].ndocs == 0)
+			continue;
+		entries[publish.nsegments++] = shared->entries[i];
+		ndocs += shared->entries[i].ndocs;
+	}
+	omen_bm25_read_meta(index, meta);
+	omen_bm25_space_begin(space, index, NULL, meta);
+	if (publish.nsegments > 0)
+		omen_bm25_publish(&publish);
+	return ndocs;
 }
 
 void
@@ -289,12 +359,10 @@ end_term(BuildState *state)
 /* --- the segment --- */
 
 static void
-write_segment(BuildState *state)
+write_segment(BuildState *state, uint32 id, OmenBm25SegmentEntryData *entry)
 {
 	OmenBm25MetaPageData *meta = palloc(sizeof(*meta));
 	OmenBm25Space *space = palloc(sizeof(*space));
-	OmenBm25SegmentEntryData entry;
-	OmenBm25Publish publish = {space, &entry};
 
 	if (state->nruns > 0)
 		write_run(state);
@@ -302,8 +370,7 @@ write_segment(BuildState *state)
 	omen_arena_flush(state->lengths);
 	omen_bm25_read_meta(state->index, meta);
 	omen_bm25_space_begin(space, state->index, NULL, meta);
-	state->writer = omen_bm25_writer_begin(space, meta->next_segment,
-										   state->ndocs,
+	state->writer = omen_bm25_writer_begin(space, id, state->ndocs,
 										   omen_arena_map(state->tids),
 										   omen_arena_map(state->lengths));
 	if (state->nruns > 0)
@@ -311,9 +378,9 @@ write_segment(BuildState *state)
 	else
 		omen_bm25_inverter_drain(state->inverter, give_term, give_posting,
 								 state);
-	omen_bm25_writer_finish(state->writer, &entry);
-	entry.level = omen_bm25_level(entry.npages);
-	omen_bm25_publish(&publish);
+	omen_bm25_writer_finish(state->writer, entry);
+	entry->level = omen_bm25_level(entry->npages);
+	omen_bm25_space_settle(space);
 }
 
 static void

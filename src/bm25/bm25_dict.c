@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "bm25/bm25.h"
 #include "bm25/bm25_varint.h"
 
@@ -35,6 +37,7 @@ typedef struct Entries
 	char		before[MAXSTRLEN + 1];
 } Entries;
 
+static void next_leaf(OmenBm25DictScan *scan);
 static Buffer lock_leaf(const Place *place, const char *lexeme, int len);
 static uint32 find_child(const Place *place, const char *content,
 						 const char *lexeme, int len);
@@ -97,14 +100,11 @@ omen_bm25_dict_next(OmenBm25DictScan *scan)
 {
 	const Place place = {scan->index, scan->bm25, scan->segment};
 
-	while (scan->left == 0)
+	if (scan->left == 0)
 	{
 		if (scan->next == PG_UINT32_MAX)
 			return false;
-		copy_leaf(scan, omen_bm25_segment_page(scan->index, scan->bm25,
-											   scan->segment, scan->next,
-											   OMEN_PAGE_TERMS,
-											   OMEN_LOCK_SHARE));
+		next_leaf(scan);
 	}
 	scan->at = read_key(scan->at, scan->end, scan->lexeme, &scan->len);
 	if (scan->at != NULL)
@@ -113,6 +113,26 @@ omen_bm25_dict_next(OmenBm25DictScan *scan)
 		report_entry(&place);
 	scan->left--;
 	return true;
+}
+
+/* It has an entry, and begins beyond the last one: so there is an end */
+static void
+next_leaf(OmenBm25DictScan *scan)
+{
+	const Place place = {scan->index, scan->bm25, scan->segment};
+	char		last[MAXSTRLEN + 1];
+	int			last_len = scan->len;
+	int			len = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	memcpy(last, scan->lexeme, last_len);
+	copy_leaf(scan, omen_bm25_segment_page(scan->index, scan->bm25,
+										   scan->segment, scan->next,
+										   OMEN_PAGE_TERMS, OMEN_LOCK_SHARE));
+	if (scan->left == 0 ||
+		read_key(scan->at, scan->end, scan->lexeme, &len) == NULL ||
+		omen_bm25_compare_lexemes(scan->lexeme, len, last, last_len) <= 0)
+		report_entry(&place);
 }
 
 /* The leaf that has the lexeme, if any has, locked */

@@ -87,7 +87,8 @@ flush_some(Relation index, Relation heap)
 		if (state->ndocs > 0)
 		{
 			write_segment(state, space);
-			publish.segment = &state->entry;
+			publish.segments = &state->entry;
+			publish.nsegments = 1;
 		}
 		omen_bm25_publish(&publish);
 		free_pages(index, state->scan.blocks, state->scan.npages);
@@ -273,13 +274,14 @@ replace_segments(OmenBm25MetaPage meta, const OmenBm25Publish *publish)
 		if (!replaced)
 			meta->segments[n++] = meta->segments[i];
 	}
-	if (publish->segment)
+	for (int i = 0; i < publish->nsegments; i++)
 	{
 		/* merges keep it far below that */
 		if (n == OMEN_BM25_MAX_SEGMENTS)
 			elog(ERROR, "too many segments");
-		meta->segments[n++] = *publish->segment;
-		meta->next_segment = publish->segment->id + 1;
+		meta->segments[n++] = publish->segments[i];
+		meta->next_segment = Max(meta->next_segment,
+								 publish->segments[i].id + 1);
 	}
 	memset(meta->segments + n, 0,
 		   (OMEN_BM25_MAX_SEGMENTS - n) * sizeof(OmenBm25SegmentEntryData));

@@ -52,7 +52,6 @@ omen_bm25_handler(PG_FUNCTION_ARGS)
 		VACUUM_OPTION_PARALLEL_CLEANUP;
 	routine->amkeytype = InvalidOid;
 	omen_compat_set_am_flags(routine);
-	omen_compat_set_serial_build(routine);
 
 	routine->ambuild = omen_bm25_build;
 	routine->ambuildempty = omen_bm25_buildempty;

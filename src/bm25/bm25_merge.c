@@ -239,7 +239,8 @@ merge_segments(Relation index, Relation heap, const OmenBm25MetaPageData *meta,
 		merge_terms(&state, writer);
 		omen_bm25_writer_finish(writer, &entry);
 		entry.level = level;
-		publish.segment = &entry;
+		publish.segments = &entry;
+		publish.nsegments = 1;
 	}
 	publish.replaced = replaced;
 	publish.nreplaced = n;

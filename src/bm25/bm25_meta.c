@@ -20,6 +20,7 @@
 
 static OmenBm25Index *find_kept(Relation index);
 static OmenBm25Index *make_kept(Relation index);
+static void report_replaced(Relation index) pg_attribute_noreturn();
 static void init_meta(OmenBm25MetaPage meta, Relation index);
 
 /*
@@ -149,8 +150,38 @@ omen_bm25_end_maintain(Relation index)
 	UnlockPage(index, OMEN_BM25_META_BLOCK, ExclusiveLock);
 }
 
+/* What replaces a page is published before the page gets another use */
 void
-omen_bm25_report_recycled(Relation index)
+omen_bm25_report_segment(Relation index, uint32 id, BlockNumber block)
+{
+	OmenBm25MetaPageData meta;
+
+	omen_bm25_read_meta(index, &meta);
+	for (int i = 0; i < meta.nsegments; i++)
+	{
+		if (meta.segments[i].id == id)
+			omen_page_report_corrupt(index, block,
+									 "The page is not the segment's that refers to it.");
+	}
+	report_replaced(index);
+}
+
+void
+omen_bm25_report_pending(Relation index, uint32 owner, BlockNumber block)
+{
+	OmenBm25MetaPageData meta;
+	uint32		head;
+
+	omen_bm25_read_meta(index, &meta);
+	head = meta.lanes[owner % OMEN_BM25_LANES].head_owner;
+	if ((int32) (owner - head) >= 0)
+		omen_page_report_corrupt(index, block,
+								 "The page is not the one of the pending area that is expected.");
+	report_replaced(index);
+}
+
+static void
+report_replaced(Relation index)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -172,6 +172,8 @@ pack_part(const OmenBm25Doc *doc, OmenBm25Term **terms, int n)
 static Buffer
 lock_tail(Relation index, OmenBm25Tail *tail)
 {
+	OmenBm25Tail asked = {.block = InvalidBlockNumber};
+
 	for (;;)
 	{
 		OmenPageKind kind;
@@ -180,7 +182,15 @@ lock_tail(Relation index, OmenBm25Tail *tail)
 
 		CHECK_FOR_INTERRUPTS();
 		if (!BlockNumberIsValid(tail->block))
+		{
 			ask_tail(index, tail);
+
+			/* if it is still that one, nobody has flushed it */
+			if (tail->block == asked.block && tail->owner == asked.owner)
+				omen_page_report_corrupt(index, tail->block,
+										 "The page is not the end of the pending area that it should be.");
+			asked = *tail;
+		}
 		buffer = omen_page_read_any(index, tail->block, OMEN_LOCK_EXCLUSIVE,
 									NULL, &kind);
 		if (!is_lane_page(buffer, kind, tail->owner))
@@ -374,7 +384,7 @@ load_page(OmenBm25PendingScan *scan)
 	if (!is_lane_page(buffer, kind, scan->owner))
 	{
 		omen_page_release(buffer);
-		omen_bm25_report_recycled(scan->index);
+		omen_bm25_report_pending(scan->index, scan->owner, scan->block);
 	}
 	page = BufferGetPage(buffer);
 	if (scan->closed_only && is_end(scan, page))

@@ -18,7 +18,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 
@@ -37,6 +36,7 @@ OMEN_FUNCTION(omen_bm25query_bind_tsquery);
 static char *find_options(char *text);
 static void parse_options(char *options, const char *input, Oid *index,
 						  float4 *k1, float4 *b);
+static double parse_number(const char *text);
 static void report_syntax(const char *input) pg_attribute_noreturn();
 static float4 check_parameter(double value, const char *name, double most);
 static void check_index(Oid index);
@@ -233,14 +233,19 @@ parse_options(char *options, const char *input, Oid *index, float4 *k1,
 			check_index(*index);
 		}
 		else if (strcmp(option, "k1") == 0)
-			*k1 = check_parameter(float8in_internal(value, NULL, "bm25query",
-													input), "k1", 100);
+			*k1 = check_parameter(parse_number(value), "k1", 100);
 		else if (strcmp(option, "b") == 0)
-			*b = check_parameter(float8in_internal(value, NULL, "bm25query",
-												   input), "b", 1);
+			*b = check_parameter(parse_number(value), "b", 1);
 		else
 			report_syntax(input);
 	}
+}
+
+static double
+parse_number(const char *text)
+{
+	return DatumGetFloat8(DirectFunctionCall1(float8in,
+											  CStringGetDatum(text)));
 }
 
 static void

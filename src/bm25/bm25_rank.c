@@ -22,12 +22,16 @@
 
 #include "bm25/bm25_view.h"
 
+/* Lexemes that prefixes stand for, before duplicates are dropped */
+#define ROOM	(4 * OMEN_TOPK_MAX_TERMS)
+
 static int	open_indexes(const OmenBm25Query *query, Relation index,
 						 Relation **indexes);
 static bool is_ours(Relation index);
 static OmenBm25Ranking *try_rank(const OmenBm25Query *query, Relation *indexes,
 								 int nindexes, OmenBm25Keep keep,
 								 TSQuery filter, OmenBm25View **view);
+static void check_number(int nterms);
 static void collect_terms(TSQuery query, int item, OmenBm25QueryTerm *terms,
 						  int *n);
 static int	compare_terms(const void *a, const void *b);
@@ -159,14 +163,12 @@ int
 omen_bm25_query_terms(TSQuery query, Relation *indexes, int nindexes,
 					  OmenBm25QueryTerm **terms)
 {
-	OmenBm25QueryTerm *found = palloc((query->size +
-									   OMEN_BM25_MAX_EXPANSION) *
+	OmenBm25QueryTerm *found = palloc(Max(query->size, 1) *
 									  sizeof(OmenBm25QueryTerm));
 	int			nfound = 0;
 	int			n = 0;
 
-	*terms = palloc((query->size + OMEN_BM25_MAX_EXPANSION) *
-					sizeof(OmenBm25QueryTerm));
+	*terms = palloc((query->size + ROOM) * sizeof(OmenBm25QueryTerm));
 	if (query->size > 0)
 		collect_terms(query, 0, found, &nfound);
 	for (int i = 0; i < nfound; i++)
@@ -178,12 +180,19 @@ omen_bm25_query_terms(TSQuery query, Relation *indexes, int nindexes,
 	}
 	qsort(*terms, n, sizeof(OmenBm25QueryTerm), compare_terms);
 	n = drop_duplicates(*terms, n);
-	if (n > OMEN_TOPK_MAX_TERMS)
+	check_number(n);
+	return n;
+}
+
+static void
+check_number(int nterms)
+{
+	if (nterms > OMEN_TOPK_MAX_TERMS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("cannot rank by more than %d lexemes",
-						OMEN_TOPK_MAX_TERMS)));
-	return n;
+						OMEN_TOPK_MAX_TERMS),
+				 errhint("Use longer prefixes, or fewer words.")));
 }
 
 static void
@@ -230,7 +239,7 @@ drop_duplicates(OmenBm25QueryTerm *terms, int n)
 	return kept;
 }
 
-/* The lexemes of an index that begin with a prefix, as long as there is room */
+/* The lexemes of an index that begin with a prefix */
 static void
 expand_prefix(const OmenBm25QueryTerm *prefix, Relation index,
 			  OmenBm25QueryTerm *terms, int *n)
@@ -262,29 +271,25 @@ expand_prefix(const OmenBm25QueryTerm *prefix, Relation index,
 			const char *lexeme = omen_bm25_doc_lexeme(part, i, &len);
 
 			if (len >= prefix->len &&
+				omen_bm25_doc_terms(part)[i + 1].offset <= part->size &&
 				memcmp(lexeme, prefix->lexeme, prefix->len) == 0)
 				add_term(lexeme, len, terms, n);
 		}
 	}
 }
 
-/* Duplicates go when there seems to be no more room */
+/* When there is no more room, duplicates go */
 static void
 add_term(const char *lexeme, int len, OmenBm25QueryTerm *terms, int *n)
 {
 	OmenBm25QueryTerm *term;
 	char	   *copy;
 
-	if (*n >= OMEN_BM25_MAX_EXPANSION)
+	if (*n >= ROOM)
 	{
 		qsort(terms, *n, sizeof(OmenBm25QueryTerm), compare_terms);
 		*n = drop_duplicates(terms, *n);
-		if (*n > OMEN_BM25_MAX_EXPANSION / 2)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("cannot rank by a prefix of more than %d lexemes",
-							OMEN_BM25_MAX_EXPANSION / 2),
-					 errhint("Use a longer prefix.")));
+		check_number(*n);
 	}
 	copy = palloc(Max(len, 1));
 	memcpy(copy, lexeme, len);

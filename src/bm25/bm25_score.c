@@ -122,31 +122,41 @@ omen_bm25_stats_for(PG_FUNCTION_ARGS)
 												OMEN_BM25_UNSET,
 												OMEN_BM25_UNSET);
 	OmenBm25Ranking *ranking = rank_for_rows(query);
-	int			n = ranking->nterms;
-	Datum	   *lexemes = palloc(Max(n, 1) * sizeof(Datum));
-	Datum	   *frequencies = palloc(Max(n, 1) * sizeof(Datum));
-	Datum		values[4];
-	bool		nulls[4] = {0};
 	TupleDesc	desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	for (int t = 0; t < n; t++)
+	return omen_bm25_form_stats(desc, ranking->ndocs,
+								ranking->bm25.avgdl / ranking->units.unit,
+								ranking->nterms, ranking->terms, ranking->df);
+}
+
+/* A value of type bm25stats */
+Datum
+omen_bm25_form_stats(TupleDesc desc, double ndocs, double length, int nterms,
+					 const OmenBm25QueryTerm *terms, const double *df)
+{
+	Datum	   *lexemes = palloc(Max(nterms, 1) * sizeof(Datum));
+	Datum	   *frequencies = palloc(Max(nterms, 1) * sizeof(Datum));
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	for (int t = 0; t < nterms; t++)
 	{
-		lexemes[t] = PointerGetDatum(cstring_to_text_with_len(ranking->terms[t].lexeme,
-															  ranking->terms[t].len));
-		frequencies[t] = Float8GetDatum(ranking->df[t]);
+		lexemes[t] = PointerGetDatum(cstring_to_text_with_len(terms[t].lexeme,
+															  terms[t].len));
+		frequencies[t] = Float8GetDatum(df[t]);
 	}
-	values[0] = Float8GetDatum(ranking->ndocs);
-	values[1] = Float8GetDatum(ranking->bm25.avgdl / ranking->units.unit);
-	values[2] = PointerGetDatum(construct_array(lexemes, n, TEXTOID, -1, false,
-												TYPALIGN_INT));
-	values[3] = PointerGetDatum(construct_array(frequencies, n, FLOAT8OID,
+	values[0] = Float8GetDatum(ndocs);
+	values[1] = Float8GetDatum(length);
+	values[2] = PointerGetDatum(construct_array(lexemes, nterms, TEXTOID, -1,
+												false, TYPALIGN_INT));
+	values[3] = PointerGetDatum(construct_array(frequencies, nterms, FLOAT8OID,
 												sizeof(float8),
 												FLOAT8PASSBYVAL,
 												TYPALIGN_DOUBLE));
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  values, nulls)));
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values,
+											 nulls));
 }
 
 /* --- the operator --- */

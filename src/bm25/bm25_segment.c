@@ -19,8 +19,9 @@
 
 static OmenBm25Segment *load_segment(Relation index, OmenBm25Index *bm25,
 									 const OmenBm25SegmentEntryData *entry);
-static OmenBm25Segment *copy_segment(const OmenBm25Segment *segment,
-									 MemoryContext context);
+static int	find_kept(const OmenBm25Index *bm25, uint32 id);
+static void copy_segment(OmenBm25Segment *to, const OmenBm25Segment *from,
+						 MemoryContext context);
 static OmenBm25SegmentHeaderData *read_header(Relation index,
 											  OmenBm25Index *bm25,
 											  const OmenBm25SegmentEntryData *entry);
@@ -29,6 +30,11 @@ static bool is_header_valid(const OmenBm25SegmentHeaderData *data,
 static void forget_segments(OmenBm25Index *bm25);
 static void copy_page(OmenBm25Docs *docs, uint32 page, OmenPageKind kind,
 					  void *to);
+static OmenBm25KeptSegment *keep_lengths(OmenBm25Docs *docs);
+static const uint16 *get_slice(OmenBm25Docs *docs, uint32 doc, uint32 *first,
+							   uint32 *end);
+static void copy_lengths(OmenBm25Docs *docs, uint32 first, uint32 end,
+						 uint16 *to);
 static const uint16 *get_lengths(void *docs, uint32 doc, uint32 *first,
 								 uint32 *end);
 static uint32 get_long_length(void *docs, uint32 doc);
@@ -44,7 +50,10 @@ const OmenDocOps omen_bm25_doc_ops = {
 	.row = get_row,
 };
 
-/* Lengths that are copied at a time */
+/* Lengths that a backend keeps of an index, in bytes: 8 million documents */
+#define MAX_KEPT_LENGTHS	((Size) 16 * 1024 * 1024)
+
+/* Of larger ones, lengths that are copied at a time */
 #define LENGTHS_PER_SLICE	509
 
 StaticAssertDecl(OMEN_BM25_LENGTHS_PER_PAGE % LENGTHS_PER_SLICE == 0,
@@ -57,12 +66,25 @@ OmenBm25Segment *
 omen_bm25_find_segment(Relation index, OmenBm25Index *bm25,
 					   const OmenBm25SegmentEntryData *entry)
 {
+	int			kept = find_kept(bm25, entry->id);
+	OmenBm25Segment *segment;
+
+	if (kept < 0)
+		return load_segment(index, bm25, entry);
+	segment = palloc(sizeof(*segment));
+	copy_segment(segment, &bm25->segments[kept].segment, CurrentMemoryContext);
+	return segment;
+}
+
+static int
+find_kept(const OmenBm25Index *bm25, uint32 id)
+{
 	for (int i = 0; i < bm25->nsegments; i++)
 	{
-		if (bm25->segments[i]->data->id == entry->id)
-			return copy_segment(bm25->segments[i], CurrentMemoryContext);
+		if (bm25->segments[i].segment.data->id == id)
+			return i;
 	}
-	return load_segment(index, bm25, entry);
+	return -1;
 }
 
 /* Read a segment's description, and keep it */
@@ -79,22 +101,23 @@ load_segment(Relation index, OmenBm25Index *bm25,
 											MAX_KEPT * sizeof(*bm25->segments));
 	if (bm25->nsegments == MAX_KEPT)
 		forget_segments(bm25);
-	bm25->segments[bm25->nsegments] = copy_segment(segment, bm25->context);
+	copy_segment(&bm25->segments[bm25->nsegments].segment, segment,
+				 bm25->context);
+	bm25->segments[bm25->nsegments].lengths = NULL;
 	bm25->nsegments++;
 	return segment;
 }
 
-static OmenBm25Segment *
-copy_segment(const OmenBm25Segment *segment, MemoryContext context)
+static void
+copy_segment(OmenBm25Segment *to, const OmenBm25Segment *from,
+			 MemoryContext context)
 {
 	Size		size = offsetof(OmenBm25SegmentHeaderData, runs) +
-		segment->data->nruns * sizeof(OmenBm25RunData);
-	OmenBm25Segment *copy = MemoryContextAlloc(context, sizeof(*copy));
+		from->data->nruns * sizeof(OmenBm25RunData);
 
-	copy->header = segment->header;
-	copy->data = MemoryContextAlloc(context, size);
-	memcpy(copy->data, segment->data, size);
-	return copy;
+	to->header = from->header;
+	to->data = MemoryContextAlloc(context, size);
+	memcpy(to->data, from->data, size);
 }
 
 /* The header with all its runs, palloc'd */
@@ -117,7 +140,7 @@ read_header(Relation index, OmenBm25Index *bm25,
 		uint32		n;
 
 		if (!BufferIsValid(buffer))
-			omen_bm25_report_recycled(index);
+			omen_bm25_report_segment(index, entry->id, block);
 		page = BufferGetPage(buffer);
 		part = (OmenBm25SegmentHeaderData *) omen_page_content(page);
 		if (data == NULL)
@@ -154,15 +177,23 @@ is_header_valid(const OmenBm25SegmentHeaderData *data,
 		data->rows < data->npages && data->alive < data->npages;
 }
 
+/* Whoever is at one of them sees it by times_forgotten */
 static void
 forget_segments(OmenBm25Index *bm25)
 {
 	for (int i = 0; i < bm25->nsegments; i++)
 	{
-		pfree(bm25->segments[i]->data);
-		pfree(bm25->segments[i]);
+		OmenBm25KeptSegment *kept = &bm25->segments[i];
+
+		pfree(kept->segment.data);
+		if (kept->lengths == NULL)
+			continue;
+		pfree(kept->lengths);
+		pfree(kept->loaded);
 	}
 	bm25->nsegments = 0;
+	bm25->kept_lengths = 0;
+	bm25->times_forgotten++;
 }
 
 BlockNumber
@@ -194,7 +225,7 @@ omen_bm25_segment_page(Relation index, OmenBm25Index *bm25,
 	buffer = omen_page_read_owned(index, block, kind, segment->data->id, mode,
 								  &bm25->hints);
 	if (!BufferIsValid(buffer))
-		omen_bm25_report_recycled(index);
+		omen_bm25_report_segment(index, segment->data->id, block);
 	return buffer;
 }
 
@@ -209,6 +240,8 @@ omen_bm25_docs_init(OmenBm25Docs *docs, Relation index, OmenBm25Index *bm25,
 	docs->bm25 = bm25;
 	docs->segment = segment;
 	docs->has_dead = has_dead;
+	docs->times_forgotten = bm25->times_forgotten;
+	docs->kept = find_kept(bm25, segment->data->id);
 	docs->length_slice = docs->row_page = docs->alive_page = PG_UINT32_MAX;
 }
 
@@ -376,39 +409,97 @@ copy_page(OmenBm25Docs *docs, uint32 page, OmenPageKind kind, void *to)
 }
 
 /*
- * A slice of a page: documents are asked for in ascending order where there are
- * many, and here and there where there are few.
+ * Of the lengths that the backend keeps, a page.  They are asked for again and
+ * again, and do not change.
  */
 static const uint16 *
 get_lengths(void *arg, uint32 doc, uint32 *first, uint32 *end)
 {
 	OmenBm25Docs *docs = arg;
 	uint32		ndocs = docs->segment->data->ndocs;
-	uint32		slice = doc / LENGTHS_PER_SLICE;
-	uint32		start = slice * LENGTHS_PER_SLICE;
-	Buffer		buffer;
+	uint32		page = doc / OMEN_BM25_LENGTHS_PER_PAGE;
+	OmenBm25KeptSegment *kept = keep_lengths(docs);
 
 	Assert(doc < ndocs);
 
-	*first = start;
-	*end = Min(start + LENGTHS_PER_SLICE, ndocs);
+	if (kept == NULL)
+		return get_slice(docs, doc, first, end);
+	*first = page * OMEN_BM25_LENGTHS_PER_PAGE;
+	*end = Min(*first + OMEN_BM25_LENGTHS_PER_PAGE, ndocs);
+	if (!kept->loaded[page])
+	{
+		copy_lengths(docs, *first, *end, kept->lengths + *first);
+		kept->loaded[page] = true;
+	}
+	return kept->lengths + *first;
+}
+
+/* NULL if the backend does not keep the lengths of this segment */
+static OmenBm25KeptSegment *
+keep_lengths(OmenBm25Docs *docs)
+{
+	OmenBm25Index *bm25 = docs->bm25;
+	uint32		ndocs = docs->segment->data->ndocs;
+	Size		size = (ndocs + 1) * sizeof(uint16);
+	OmenBm25KeptSegment *kept;
+
+	if (docs->kept < 0 || docs->times_forgotten != bm25->times_forgotten)
+		return NULL;
+	kept = &bm25->segments[docs->kept];
+	if (kept->lengths != NULL)
+		return kept;
+	if (bm25->kept_lengths + size > MAX_KEPT_LENGTHS)
+	{
+		/* of segments that are there no more, perhaps: the next scan sees */
+		if (size <= MAX_KEPT_LENGTHS)
+			forget_segments(bm25);
+		return NULL;
+	}
+	kept->lengths = MemoryContextAllocHuge(bm25->context, size);
+	kept->loaded = MemoryContextAllocZero(bm25->context, ndocs /
+										  OMEN_BM25_LENGTHS_PER_PAGE + 1);
+	bm25->kept_lengths += size;
+	return kept;
+}
+
+/*
+ * A slice of a page: documents are asked for in ascending order where there are
+ * many, and here and there where there are few.
+ */
+static const uint16 *
+get_slice(OmenBm25Docs *docs, uint32 doc, uint32 *first, uint32 *end)
+{
+	uint32		slice = doc / LENGTHS_PER_SLICE;
+
+	*first = slice * LENGTHS_PER_SLICE;
+	*end = Min(*first + LENGTHS_PER_SLICE, docs->segment->data->ndocs);
 	if (docs->length_slice == slice)
 		return docs->lengths;
 
 	if (docs->lengths == NULL)
 		docs->lengths = palloc((LENGTHS_PER_SLICE + 1) * sizeof(uint16));
 	docs->length_slice = PG_UINT32_MAX;
-	buffer = omen_bm25_segment_page(docs->index, docs->bm25, docs->segment,
-									docs->segment->data->lengths +
-									start / OMEN_BM25_LENGTHS_PER_PAGE,
-									OMEN_PAGE_LENGTHS, OMEN_LOCK_SHARE);
-	memcpy(docs->lengths, (const uint16 *)
-		   omen_page_content(BufferGetPage(buffer)) +
-		   start % OMEN_BM25_LENGTHS_PER_PAGE,
-		   (*end - start) * sizeof(uint16));
-	omen_page_release(buffer);
+	copy_lengths(docs, *first, *end, docs->lengths);
 	docs->length_slice = slice;
 	return docs->lengths;
+}
+
+/* All of them are on one page */
+static void
+copy_lengths(OmenBm25Docs *docs, uint32 first, uint32 end, uint16 *to)
+{
+	uint32		page = docs->segment->data->lengths +
+		first / OMEN_BM25_LENGTHS_PER_PAGE;
+	Buffer		buffer = omen_bm25_segment_page(docs->index, docs->bm25,
+												docs->segment, page,
+												OMEN_PAGE_LENGTHS,
+												OMEN_LOCK_SHARE);
+	const uint16 *lengths = (const uint16 *)
+		omen_page_content(BufferGetPage(buffer));
+
+	memcpy(to, lengths + first % OMEN_BM25_LENGTHS_PER_PAGE,
+		   (end - first) * sizeof(uint16));
+	omen_page_release(buffer);
 }
 
 /* Few documents are so long: their pages are read to the end */

@@ -181,7 +181,8 @@ has_prefix(OmenBm25DocData *part, const char *prefix, int len)
 		int			found;
 		const char *lexeme = omen_bm25_doc_lexeme(part, i, &found);
 
-		if (found >= len && memcmp(lexeme, prefix, len) == 0)
+		if (found >= len && omen_bm25_doc_terms(part)[i + 1].offset <= part->size &&
+			memcmp(lexeme, prefix, len) == 0)
 			return true;
 	}
 	return false;

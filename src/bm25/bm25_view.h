@@ -60,8 +60,8 @@ typedef struct OmenBm25View
 
 /*
  * Distinct lexemes of a query that do not stand under a NOT, in their order.
- * Prefixes are replaced by the lexemes that the indexes have, at most
- * OMEN_BM25_MAX_EXPANSION in all.  Everything in the current memory context.
+ * Prefixes are replaced by the lexemes that the indexes have.  Raises an ERROR
+ * if there are too many.  Without an index prefixes do not count.  Everything in the current memory context.
  */
 extern int	omen_bm25_query_terms(TSQuery query, Relation *indexes,
 								  int nindexes, OmenBm25QueryTerm **terms);
@@ -113,6 +113,11 @@ extern double omen_bm25_score_doc(const OmenBm25Ranking *ranking,
 /* The same of a row with these frequencies */
 extern double omen_bm25_score_tfs(const OmenBm25Ranking *ranking,
 								  const uint16 *tfs, uint32 length);
+
+/* A value of the SQL type bm25stats (bm25_score.c) */
+extern Datum omen_bm25_form_stats(TupleDesc desc, double ndocs, double length,
+								  int nterms, const OmenBm25QueryTerm *terms,
+								  const double *df);
 
 /* --- filters (bm25_filter.c) --- */
 

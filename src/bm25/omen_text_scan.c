@@ -18,12 +18,15 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
 #include "bm25/bm25_view.h"
 #include "bm25/omen_text_scan.h"
+#include "graph/allowset.h"
 
 /* Rows of the first batch, unless the caller knows better, and of the largest */
 #define FIRST_BATCH		64
@@ -97,6 +100,7 @@ typedef bool (*ScanStep) (OmenTextScan *scan, void *arg);
 typedef struct Fill
 {
 	TIDBitmap  *bitmap;
+	BlockNumber heap_blocks;	/* that the table has at least */
 	int64		nrows;
 } Fill;
 
@@ -143,7 +147,9 @@ static bool is_unranked(OmenTextScan *scan, int i, uint32 doc);
 static bool find_unranked(OmenTextScan *scan, int i, uint64 *row);
 static bool find_pending_unranked(OmenTextScan *scan, uint64 *row);
 static bool fill_bitmap(OmenTextScan *scan, void *arg);
-static int64 fill_segment(OmenTextScan *scan, int i, TIDBitmap *bitmap);
+static void check_tid(OmenTextScan *scan, const Fill *fill,
+					  const ItemPointerData *tid);
+static int64 fill_segment(OmenTextScan *scan, int i, const Fill *fill);
 static bool score_row(OmenTextScan *scan, void *arg);
 
 OmenTextScan *
@@ -193,7 +199,7 @@ omen_text_scan_next(OmenTextScan *scan, ItemPointer tid, double *score)
 int64
 omen_text_scan_bitmap(OmenTextScan *scan, TIDBitmap *bitmap)
 {
-	Fill		fill = {bitmap, 0};
+	Fill		fill = {bitmap};
 
 	retry(scan, fill_bitmap, &fill);
 	return fill.nrows;
@@ -824,7 +830,11 @@ static bool
 fill_bitmap(OmenTextScan *scan, void *arg)
 {
 	Fill	   *fill = arg;
+	Relation	heap = table_open(scan->params.index->rd_index->indrelid, NoLock);
 
+	/* read after the index, so it has all rows that the index refers to */
+	fill->heap_blocks = RelationGetNumberOfBlocks(heap);
+	table_close(heap, NoLock);
 	fill->nrows = 0;
 	for (uint32 i = 0; i < scan->view->npending; i++)
 	{
@@ -834,22 +844,46 @@ fill_bitmap(OmenTextScan *scan, void *arg)
 		if (!doc->matched || !allows_row(scan->params.allow, doc->row))
 			continue;
 		omen_bm25_set_tid(&tid, doc->row);
+		check_tid(scan, fill, &tid);
 		tbm_add_tuples(fill->bitmap, &tid, 1, doc->recheck);
 		fill->nrows++;
 	}
 	for (int i = 0; i < scan->view->nsegments; i++)
-		fill->nrows += fill_segment(scan, i, fill->bitmap);
+		fill->nrows += fill_segment(scan, i, fill);
 	return true;
 }
 
+/* Bitmaps have room for rows that a page may have, and are read ahead of */
+static void
+check_tid(OmenTextScan *scan, const Fill *fill, const ItemPointerData *tid)
+{
+	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
+
+	if (ItemPointerGetBlockNumberNoCheck(tid) >= fill->heap_blocks ||
+		offset == InvalidOffsetNumber || offset > MaxHeapTuplesPerPage)
+		omen_page_report_corrupt(scan->params.index, OMEN_BM25_META_BLOCK,
+								 "The index refers to a row that there cannot be.");
+}
+
+/* The first document from "from" on, below "end", or else end */
+static inline uint32
+next_allowed(const OmenAllowSet *set, uint32 from, uint32 end)
+{
+	return set->kind == OMEN_ALLOW_ALL ? from :
+		omen_allow_next(set, from, end);
+}
+
 static int64
-fill_segment(OmenTextScan *scan, int i, TIDBitmap *bitmap)
+fill_segment(OmenTextScan *scan, int i, const Fill *fill)
 {
 	OmenBm25ViewSegment *segment = &scan->view->segments[i];
 	const ScanSegment *mine = &scan->segments[i];
+	OmenAllowSet set = {.nbits = segment->entry.ndocs,.bits = mine->allowed};
 	uint32		ndocs = segment->entry.ndocs;
 	int64		nrows = 0;
 
+	if (mine->allowed)
+		set.kind = OMEN_ALLOW_BITSET;
 	for (uint32 first = 0; first < ndocs; first += OMEN_BM25_ROWS_PER_PAGE)
 	{
 		ItemPointerData tids[OMEN_BM25_ROWS_PER_PAGE];
@@ -859,20 +893,19 @@ fill_segment(OmenTextScan *scan, int i, TIDBitmap *bitmap)
 		int			nhere;
 
 		CHECK_FOR_INTERRUPTS();
-		for (uint32 doc = first; doc < end; doc++)
+		for (uint32 doc = next_allowed(&set, first, end); doc < end;
+			 doc = next_allowed(&set, doc + 1, end))
 		{
-			if (mine->allowed &&
-				(mine->allowed[doc / 64] >> (doc % 64) & 1) == 0)
-				continue;
 			if (omen_bm25_docs_is_dead(&segment->docs, doc))
 				continue;
 			if (rows == NULL)
 				rows = omen_bm25_docs_rows(&segment->docs, first /
 										   OMEN_BM25_ROWS_PER_PAGE, &nhere);
+			check_tid(scan, fill, &rows[doc - first]);
 			tids[n++] = rows[doc - first];
 		}
 		if (n > 0)
-			tbm_add_tuples(bitmap, tids, n, mine->recheck);
+			tbm_add_tuples(fill->bitmap, tids, n, mine->recheck);
 		nrows += n;
 	}
 	return nrows;

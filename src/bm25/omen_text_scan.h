@@ -41,14 +41,14 @@ typedef struct OmenTextScanParams
 	Relation	index;
 	const OmenBm25Query *query; /* NULL: all rows at score 0, by TID */
 	TSQuery		filter;			/* NULL, or what rows have to match (@@) */
-	const OmenTextAllow *allow; /* NULL: all; must outlive the scan */
+	const OmenTextAllow *allow; /* NULL: all */
 	int			k_hint;			/* rows that will be asked for, 0 unknown */
 	bool		with_unranked;	/* return rows at score 0, too */
 } OmenTextScanParams;
 
 /*
  * Everything lives in a child of the current memory context; no page is pinned
- * between calls.  May raise an ERROR if the query is bound to an index that
+ * between calls.  Query, filter and allowed rows must outlive the scan.  May raise an ERROR if the query is bound to an index that
  * weighs lexemes otherwise than this one.
  */
 extern OmenTextScan *omen_text_scan_begin(const OmenTextScanParams *params);

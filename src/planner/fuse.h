@@ -254,11 +254,10 @@ extern bool omen_text_stream_is_for(Relation index);
 extern OmenStream *omen_text_stream_create(void);
 extern OmenStream *omen_vector_stream_create(void);
 
-/* One row of the table */
+/* A row of the table that is visible, and meets WHERE */
 typedef struct OmenFuseRow
 {
 	ItemPointerData tid;
-	bool		passes;			/* it is visible, and meets WHERE */
 	bool		returned;
 	bool		isnull;			/* it has no score */
 	double		score;

@@ -59,7 +59,8 @@ static void open_indexes(OmenFuseScanState *state, const CustomScan *plan,
 static TupleTableSlot *exec_node(CustomScanState *custom);
 static void form_scan_tuple(OmenFuseScanState *state, OmenFuseRow *row);
 static TupleTableSlot *recheck_row(OmenFuseScanState *state);
-static bool find_changed_row(OmenFuseScanState *state, TupleTableSlot **slot);
+static bool is_rechecked(const ScanState *scan);
+static bool find_changed_row(const ScanState *scan, TupleTableSlot **slot);
 static void start_scan(OmenFuseScanState *state);
 static void eval_options(OmenFuseScanState *state);
 static bool eval_filter(OmenFuseScanState *state, OmenStream *stream);
@@ -240,7 +241,7 @@ exec_node(CustomScanState *custom)
 	OmenFuseRow *row;
 
 	ResetExprContext(custom->ss.ps.ps_ExprContext);
-	if (custom->ss.ps.state->es_epq_active)
+	if (is_rechecked(&custom->ss))
 		return recheck_row(state);
 
 	if (state->ranking == NULL)
@@ -285,7 +286,7 @@ recheck_row(OmenFuseScanState *state)
 	double		score = 0;
 	bool		has_score;
 
-	if (!find_changed_row(state, &row))
+	if (!find_changed_row(scan, &row))
 		return ExecClearTuple(scan->ss_ScanTupleSlot);
 	eval_options(state);
 	form_columns(state, row);
@@ -306,15 +307,25 @@ recheck_row(OmenFuseScanState *state)
 	return project(state);
 }
 
+/* False for a subquery that the statement has besides what is rechecked */
 static bool
-find_changed_row(OmenFuseScanState *state, TupleTableSlot **slot)
+is_rechecked(const ScanState *scan)
 {
-	ScanState  *scan = &state->custom.ss;
+	const EPQState *epq = scan->ps.state->es_epq_active;
+	Index		rti = ((Scan *) scan->ps.plan)->scanrelid;
+
+	return epq != NULL && (epq->relsubs_done[rti - 1] ||
+						   epq->relsubs_slot[rti - 1] != NULL);
+}
+
+static bool
+find_changed_row(const ScanState *scan, TupleTableSlot **slot)
+{
 	EPQState   *epq = scan->ps.state->es_epq_active;
 	Index		rti = ((Scan *) scan->ps.plan)->scanrelid;
 
 	*slot = epq->relsubs_slot[rti - 1];
-	if (epq->relsubs_done[rti - 1] || *slot == NULL || TupIsNull(*slot))
+	if (epq->relsubs_done[rti - 1] || TupIsNull(*slot))
 		return false;
 	epq->relsubs_done[rti - 1] = true;
 	return true;

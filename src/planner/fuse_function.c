@@ -31,9 +31,6 @@
 
 #include "planner/fuse.h"
 
-/* Operators that a plan without a fused scan should seem to cost */
-#define UNRANKED_OPERATORS	10000
-
 #define K_DEFAULT	60
 
 OMEN_FUNCTION(omen_rrf);
@@ -107,7 +104,7 @@ report_unranked(const char *function)
 					 function)));
 }
 
-/* For the server, that only a fused scan will do */
+/* Where a scan brings the score, nothing is computed: this is for a Sort */
 Datum
 omen_fuse_support(PG_FUNCTION_ARGS)
 {
@@ -118,8 +115,7 @@ omen_fuse_support(PG_FUNCTION_ARGS)
 		!omen_fuse_read_call(request->node, &call))
 		PG_RETURN_POINTER(NULL);
 	request->startup = 0;
-	request->per_tuple = cpu_operator_cost *
-		(call.needs_scan ? UNRANKED_OPERATORS : call.nbranches);
+	request->per_tuple = cpu_operator_cost * call.nbranches;
 	PG_RETURN_POINTER(request);
 }
 

@@ -24,6 +24,12 @@
 #include "bm25/bm25.h"
 #include "planner/fuse.h"
 
+/* As disable_cost of the server */
+#define USELESS_COST	1.0e10
+
+static bool has_open_parameters(PlannerInfo *root);
+static bool open_parameter_walker(Node *node, void *arg);
+static void discourage_paths(RelOptInfo *rel);
 static bool find_call(RelOptInfo *rel, const PathKey *key, OmenFuseCall *call);
 static const char *find_obstacle(PlannerInfo *root, RelOptInfo *rel,
 								 const RangeTblEntry *rte, const PathKey *key,
@@ -70,7 +76,9 @@ omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
 	}
 	if (obstacle == NULL)
 		return true;
-	if (call->needs_scan)
+	if (call->needs_scan && has_open_parameters(root))
+		discourage_paths(rel);
+	else if (call->needs_scan)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot order by %s()", omen_fuse_call_name(call)),
@@ -79,7 +87,48 @@ omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
 	return false;
 }
 
-/* What is ordered by first, if that is a call about this table */
+/*
+ * Is this a plan for all values of parameters?  With values, the query may be a
+ * simpler one: of "FROM docs, plainto_tsquery($1) q" a constant remains.  The
+ * server makes such a plan in any case, to compare its cost.
+ */
+static bool
+has_open_parameters(PlannerInfo *root)
+{
+	return root->glob->boundParams == NULL &&
+		open_parameter_walker((Node *) root->parse, NULL);
+}
+
+static bool
+open_parameter_walker(Node *node, void *arg)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param))
+		return ((Param *) node)->paramkind == PARAM_EXTERN;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, open_parameter_walker, arg,
+								 0);
+	return expression_tree_walker(node, open_parameter_walker, arg);
+}
+
+/* They would fail, so whatever else there is is better */
+static void
+discourage_paths(RelOptInfo *rel)
+{
+	ListCell   *cell;
+
+	foreach(cell, rel->pathlist)
+	{
+		Path	   *path = lfirst(cell);
+
+		path->startup_cost += USELESS_COST;
+		path->total_cost += USELESS_COST;
+	}
+	rel->partial_pathlist = NIL;
+}
+
+/* What is ordered by first, if that is a call about this table, and others */
 static bool
 find_call(RelOptInfo *rel, const PathKey *key, OmenFuseCall *call)
 {
@@ -89,7 +138,7 @@ find_call(RelOptInfo *rel, const PathKey *key, OmenFuseCall *call)
 	omen_compat_members_begin(&members, key->pk_eclass, rel->relids);
 	while ((member = omen_compat_members_next(&members)) != NULL)
 	{
-		if (bms_equal(member->em_relids, rel->relids) &&
+		if (bms_is_subset(rel->relids, member->em_relids) &&
 			omen_fuse_read_call((Node *) member->em_expr, call))
 			return true;
 	}

@@ -50,7 +50,7 @@ typedef struct RowEntry
 {
 	ItemPointerData tid;
 	char		status;
-	OmenFuseRow *row;
+	OmenFuseRow *row;			/* NULL: it does not pass */
 } RowEntry;
 
 static inline uint32
@@ -94,9 +94,8 @@ typedef struct QueuedRow
 struct OmenFuseRanking
 {
 	MemoryContext context;
-	rowtable_hash *table;		/* NULL: one stream, which brings each row
-								 * once, here: */
-	OmenFuseRow single;
+	rowtable_hash *table;
+	OmenFuseRow single;			/* instead, of a single stream the last */
 	Stage		stage;
 	OmenFuseRow **rows;			/* those that pass, of a window */
 	Size		nrows;
@@ -124,8 +123,9 @@ static bool start_rest(OmenFuseScanState *state, OmenFuseBranch *branch);
 static bool pull_all(OmenFuseScanState *state);
 static void pull(OmenFuseScanState *state, int n);
 static OmenFuseRow *pull_row(OmenFuseScanState *state, int n, bool *found);
-static OmenFuseRow *note_row(OmenFuseRanking *ranking, ItemPointerData tid,
-							 bool *found);
+static OmenFuseRow *note_row(OmenFuseScanState *state, int n,
+							 const ItemPointerData *tid, bool *found);
+static OmenFuseRow *make_row(OmenFuseRow *row, const ItemPointerData *tid);
 static void add_row(OmenFuseRanking *ranking, OmenFuseRow *row);
 static void queue_row(OmenFuseRanking *ranking, OmenFuseRow *row);
 static void score_ranks(const OmenFuseScanState *state, OmenFuseRow *row);
@@ -232,8 +232,9 @@ next_single(OmenFuseScanState *state)
 	bool		found;
 	OmenFuseRow *row;
 
-	while ((row = pull_row(state, 0, &found)) != NULL && !row->passes)
-		;
+	do
+		row = pull_row(state, 0, &found);
+	while (row == NULL && state->branches[0].stop != OMEN_FUSE_EXHAUSTED);
 	return row;
 }
 
@@ -321,7 +322,7 @@ next_of_rest(OmenFuseScanState *state)
 			bool		found;
 			OmenFuseRow *row = pull_row(state, ranking->rest, &found);
 
-			if (row == NULL || found || !row->passes)
+			if (row == NULL || found)
 				continue;
 			score_unranked(state, row);
 			return row;
@@ -382,7 +383,7 @@ pull(OmenFuseScanState *state, int n)
 
 		if (branch->stop == OMEN_FUSE_EXHAUSTED)
 			return;
-		if (!row->passes || row->ranks[n] > 0)
+		if (row == NULL || row->ranks[n] > 0)
 			continue;
 
 		row->ranks[n] = ++branch->rank;
@@ -409,13 +410,12 @@ pull(OmenFuseScanState *state, int n)
 }
 
 /*
- * Whatever row a stream brings, noted down; NULL, and the branch has stopped,
- * if it brings none
+ * The row that a stream brings, noted down; NULL if it does not pass, or if
+ * there is none, and the branch has stopped
  */
 static OmenFuseRow *
 pull_row(OmenFuseScanState *state, int n, bool *found)
 {
-	OmenFuseRanking *ranking = state->ranking;
 	OmenFuseBranch *branch = &state->branches[n];
 	OmenStream *stream = branch->stream;
 	ItemPointerData tid;
@@ -428,10 +428,8 @@ pull_row(OmenFuseScanState *state, int n, bool *found)
 		return NULL;
 	}
 	branch->npulled++;
-	row = note_row(ranking, tid, found);
-	if (!*found)
-		row->passes = omen_fuse_test_row(state, n, &tid);
-	if (stream->has_value)
+	row = note_row(state, n, &tid, found);
+	if (row && stream->has_value)
 	{
 		row->known[n] = true;
 		row->values[n] = stream->value;
@@ -439,22 +437,30 @@ pull_row(OmenFuseScanState *state, int n, bool *found)
 	return row;
 }
 
+/* Of a single stream, which brings each row once, there is only the last */
 static OmenFuseRow *
-note_row(OmenFuseRanking *ranking, ItemPointerData tid, bool *found)
+note_row(OmenFuseScanState *state, int n, const ItemPointerData *tid,
+		 bool *found)
 {
-	OmenFuseRow *row = &ranking->single;
+	OmenFuseRanking *ranking = state->ranking;
+	RowEntry   *entry;
 
 	*found = false;
-	if (ranking->table)
-	{
-		RowEntry   *entry = rowtable_insert(ranking->table, tid, found);
+	if (state->is_single)
+		return omen_fuse_test_row(state, n, tid) ?
+			make_row(&ranking->single, tid) : NULL;
+	entry = rowtable_insert(ranking->table, *tid, found);
+	if (!*found)
+		entry->row = omen_fuse_test_row(state, n, tid) ?
+			make_row(palloc(sizeof(OmenFuseRow)), tid) : NULL;
+	return entry->row;
+}
 
-		if (*found)
-			return entry->row;
-		row = entry->row = palloc(sizeof(OmenFuseRow));
-	}
+static OmenFuseRow *
+make_row(OmenFuseRow *row, const ItemPointerData *tid)
+{
 	memset(row, 0, sizeof(*row));
-	row->tid = tid;
+	row->tid = *tid;
 	return row;
 }
 
@@ -676,7 +682,9 @@ measure_window(OmenFuseScanState *state, int n)
 			squares += (row->values[n] - scale->mean) *
 				(row->values[n] - scale->mean);
 	}
-	scale->deviation = sqrt(squares / count);
+
+	/* of equal values, the mean may be off by a rounding error */
+	scale->deviation = scale->worst > scale->best ? sqrt(squares / count) : 0;
 }
 
 /* --- order --- */

@@ -65,14 +65,14 @@ omen_topk_create(const OmenBm25 *bm25, int nterms, const double *weights,
 	topk->slack = SLACK + TERM_SLACK * nterms;
 	topk->skips = MemoryContextAllocZero(
 		context, sizeof(OmenSkips *) * Max(nsegments, 1) * nterms);
-	topk->terms = MemoryContextAllocHuge(context, sizeof(TermState) * nterms);
-	topk->active = MemoryContextAlloc(context, sizeof(TermState *) * nterms);
+	topk->terms = MemoryContextAllocHuge(context, sizeof(OmenTermState) * nterms);
+	topk->active = MemoryContextAlloc(context, sizeof(OmenTermState *) * nterms);
 	topk->rest = MemoryContextAlloc(context, sizeof(float) * (nterms + 1));
 	topk->rest_by_length = MemoryContextAllocZero(
 		context, sizeof(float) * OMEN_LENGTHS * (nterms + 1));
 	for (int i = 0; i < nterms; i++)
 	{
-		TermState  *term = &topk->terms[i];
+		OmenTermState  *term = &topk->terms[i];
 
 		term->weight = weights[i];
 		term->form.weight = (float) omen_bm25_limit(bm25, weights[i]);
@@ -87,7 +87,7 @@ omen_topk_create(const OmenBm25 *bm25, int nterms, const double *weights,
 			(float) (constant + slope * omen_value_of_code((uint8) i));
 	}
 	for (int i = 0; i < OMEN_LENGTHS; i++)
-		topk->class_norms[i] = topk->norms[LENGTH_CODES * i];
+		topk->class_norms[i] = topk->norms[OMEN_LENGTH_CODES * i];
 	return topk;
 }
 
@@ -151,7 +151,7 @@ enter_segment(OmenTopK *topk, int segment)
 	topk->segment = &topk->segments[segment];
 	for (int i = 0; i < topk->nterms; i++)
 	{
-		TermState  *term = &topk->terms[i];
+		OmenTermState  *term = &topk->terms[i];
 
 		term->skips = skips_of(topk, segment, i);
 		term->scored = OMEN_NO_BLOCK;
@@ -169,13 +169,13 @@ enter_segment(OmenTopK *topk, int segment)
 double
 omen_topk_score_exactly(OmenTopK *topk, uint32 doc)
 {
-	double		length = length_of(topk, doc);
+	double		length = omen_topk_length(topk, doc);
 	double		score = 0;
 
 	topk->stats.scored++;
 	for (int i = 0; i < topk->nterms; i++)
 	{
-		TermState  *term = &topk->terms[i];
+		OmenTermState  *term = &topk->terms[i];
 		OmenCursor *cursor = &term->cursor;
 		int			place;
 
@@ -208,12 +208,14 @@ omen_topk_begin(OmenTopK *topk, int k, const OmenTopKHit *after)
 int
 omen_topk_run(OmenTopK *topk, OmenTopKHit *hits)
 {
+	topk->searched = 0;
 	for (int i = 0; i < topk->nsegments; i++)
 	{
 		enter_segment(topk, i);
 		topk->lengths_end = 0;
 		omen_topk_search_segment(topk);
 		omen_pool_settle(topk);
+		topk->searched += topk->segment->ndocs;
 	}
 	return omen_pool_finish(topk, hits);
 }

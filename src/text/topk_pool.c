@@ -64,7 +64,7 @@ omen_pool_begin(OmenTopK *topk)
 		topk->least = MemoryContextAllocHuge(topk->context,
 											 sizeof(float) * topk->k);
 		topk->pool = MemoryContextAllocHuge(
-			topk->context, sizeof(Scored) * pool_size(topk->k));
+			topk->context, sizeof(OmenScoredDoc) * pool_size(topk->k));
 	}
 	topk->nhits = 0;
 	topk->nleast = 0;
@@ -132,7 +132,7 @@ omen_pool_offer(OmenTopK *topk, uint32 doc, float score)
 		(topk->has_after && !is_after(topk, doc, score)) ||
 		!segment->ops->live(segment->docs, doc))
 		return;
-	topk->pool[topk->npool++] = (Scored){score, doc};
+	topk->pool[topk->npool++] = (OmenScoredDoc){score, doc};
 	push_least(topk, (float) (score * (1 - topk->slack)));
 	if (topk->npool < size)
 		return;
@@ -145,8 +145,8 @@ omen_pool_offer(OmenTopK *topk, uint32 doc, float score)
 static int
 compare_numbers(const void *a, const void *b)
 {
-	uint32		x = ((const Scored *) a)->number;
-	uint32		y = ((const Scored *) b)->number;
+	uint32		x = ((const OmenScoredDoc *) a)->number;
+	uint32		y = ((const OmenScoredDoc *) b)->number;
 
 	return x < y ? -1 : x > y;
 }
@@ -156,7 +156,7 @@ void
 omen_pool_settle(OmenTopK *topk)
 {
 	thin_out(topk);
-	qsort(topk->pool, topk->npool, sizeof(Scored), compare_numbers);
+	qsort(topk->pool, topk->npool, sizeof(OmenScoredDoc), compare_numbers);
 	for (int i = 0; i < topk->npool; i++)
 	{
 		OmenTopKHit hit;

@@ -16,15 +16,15 @@
 #include "text/topk_state.h"
 
 /* Beyond this, too many documents would have to be scored one by one */
-#define MAX_PRIME_K		256
+#define MAX_PRIME_K		64
 
 /* Blocks of a term that are looked into, and documents taken of them */
-#define PRIME_BLOCKS(k)			(8 + (k) / 16)
+#define PRIME_BLOCKS(k)			(4 + (k) / 16)
 #define PRIME_DOCS(k, nterms)	((k) / (nterms) + 8)
 
 /* Keep the best "room" of what comes; a heap, the least first */
 static void
-keep_best(Scored *heap, int *n, int room, Scored one)
+keep_best(OmenScoredDoc *heap, int *n, int room, OmenScoredDoc one)
 {
 	int			at;
 
@@ -56,23 +56,23 @@ keep_best(Scored *heap, int *n, int room, Scored one)
 
 /* The best documents of a term's best blocks */
 static void
-prime_term(OmenTopK *topk, TermState *term, int room)
+prime_term(OmenTopK *topk, OmenTermState *term, int room)
 {
-	Scored		blocks[PRIME_BLOCKS(MAX_PRIME_K)];
-	Scored		docs[PRIME_DOCS(MAX_PRIME_K, 1)];
+	OmenScoredDoc		blocks[PRIME_BLOCKS(MAX_PRIME_K)];
+	OmenScoredDoc		docs[PRIME_DOCS(MAX_PRIME_K, 1)];
 	int			nblocks = 0;
 	int			ndocs = 0;
 
 	for (uint32 i = 0; i < term->skips->nblocks; i++)
 		keep_best(blocks, &nblocks, PRIME_BLOCKS(topk->k),
-				  (Scored){omen_term_block_bound(topk, term, i), i});
+				  (OmenScoredDoc){omen_term_block_bound(topk, term, i), i});
 	for (int i = 0; i < nblocks; i++)
 	{
 		omen_term_score(topk, term, blocks[i].number);
 		for (int j = 0; j < term->cursor.n; j++)
-			if (is_allowed(topk->segment, term->cursor.docs[j]))
+			if (omen_topk_allows(topk->segment, term->cursor.docs[j]))
 				keep_best(docs, &ndocs, room,
-						  (Scored){term->scores[j], term->cursor.docs[j]});
+						  (OmenScoredDoc){term->scores[j], term->cursor.docs[j]});
 	}
 	for (int i = 0; i < ndocs; i++)
 		topk->primed[topk->nprimed++] = docs[i].number;
@@ -99,8 +99,12 @@ omen_topk_prime(OmenTopK *topk)
 	int			n = 0;
 
 	topk->nprimed = 0;
-	/* where few are allowed, few of the best are */
+	/*
+	 * Larger segments have brought a threshold that is good enough; where few
+	 * documents are allowed, few of the best are.
+	 */
 	if (topk->k > MAX_PRIME_K ||
+		(topk->nleast == topk->k && topk->searched >= segment->ndocs) ||
 		(segment->allowed != NULL && segment->nallowed < segment->ndocs / 8))
 		return;
 	if (topk->primed_size < room * topk->nactive)

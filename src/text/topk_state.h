@@ -22,11 +22,11 @@
  * Lengths that bounds are told apart by: four classes for a power of two, and
  * one for all from 1,792 on.
  */
-#define LENGTH_CODES			4
-#define CODE_CLASS(code)		Min((code) / LENGTH_CODES, OMEN_LENGTHS - 1)
+#define OMEN_LENGTH_CODES			4
+#define OMEN_CODE_CLASS(code)		Min((code) / OMEN_LENGTH_CODES, OMEN_LENGTHS - 1)
 
 /* A term in the segment that is searched */
-typedef struct TermState
+typedef struct OmenTermState
 {
 	double		weight;
 	OmenScoreForm form;
@@ -46,14 +46,14 @@ typedef struct TermState
 	uint32		bounds_from;
 	uint32		bounds_to;		/* 0: none yet */
 	float		bounds[OMEN_LENGTHS];
-} TermState;
+} OmenTermState;
 
 /* A document with a score that is right but for rounding (slack) */
-typedef struct Scored
+typedef struct OmenScoredDoc
 {
 	float		score;
 	uint32		number;			/* of the document, or a block */
-} Scored;
+} OmenScoredDoc;
 
 struct OmenTopK
 {
@@ -64,7 +64,7 @@ struct OmenTopK
 	const OmenTopKSegment *segments;
 	double		slack;
 	OmenSkips **skips;			/* [segment * nterms + term], made on use */
-	TermState  *terms;
+	OmenTermState  *terms;
 	OmenTopKStats stats;
 
 	/* values of the codes in bounds, and of the classes of lengths */
@@ -82,8 +82,9 @@ struct OmenTopK
 	int			nleast;
 	float	   *least;			/* the best k scores, rounded down: a heap */
 	int			npool;
-	Scored	   *pool;			/* documents of the segment to be settled */
+	OmenScoredDoc	   *pool;			/* documents of the segment to be settled */
 	float		low;			/* documents below need no look */
+	uint64		searched;		/* documents of the segments before */
 
 	/* this segment */
 	int			number;			/* that terms are open for, or -1 */
@@ -97,12 +98,13 @@ struct OmenTopK
 
 	/* this window */
 	int			nactive;		/* terms that have postings from here on */
-	TermState **active;			/* ascending by bound */
+	OmenTermState **active;			/* ascending by bound */
 	float	   *rest;			/* [i]: bounds before active[i], summed up */
 	float	  (*rest_by_length)[OMEN_LENGTHS];	/* the same by length */
 	uint32		start;
 	uint32		end;
 	uint32		window;			/* how many documents */
+	uint32		room;			/* for so many, in what follows */
 	float	   *sums;			/* by place in the window */
 	uint8	   *marks;			/* of lines of sums */
 	int			ncandidates;
@@ -114,7 +116,7 @@ struct OmenTopK
 };
 
 static inline bool
-is_allowed(const OmenTopKSegment *segment, uint32 doc)
+omen_topk_allows(const OmenTopKSegment *segment, uint32 doc)
 {
 	return segment->allowed == NULL ||
 		(segment->allowed[doc / 64] >> (doc % 64) & 1) != 0;
@@ -122,7 +124,7 @@ is_allowed(const OmenTopKSegment *segment, uint32 doc)
 
 /* Lengths of documents from lengths_first on; doc's is among them */
 static inline const uint16 *
-lengths_at(OmenTopK *topk, uint32 doc)
+omen_topk_lengths(OmenTopK *topk, uint32 doc)
 {
 	if (doc < topk->lengths_first || doc >= topk->lengths_end)
 		topk->lengths = topk->segment->ops->lengths(
@@ -133,9 +135,9 @@ lengths_at(OmenTopK *topk, uint32 doc)
 }
 
 static inline uint32
-length_of(OmenTopK *topk, uint32 doc)
+omen_topk_length(OmenTopK *topk, uint32 doc)
 {
-	uint32		length = lengths_at(topk, doc)[doc - topk->lengths_first];
+	uint32		length = omen_topk_lengths(topk, doc)[doc - topk->lengths_first];
 
 	if (length == OMEN_LONG_LENGTH)
 		length = topk->segment->ops->long_length(topk->segment->docs, doc);
@@ -152,13 +154,13 @@ extern void omen_pool_settle(OmenTopK *topk);
 extern int	omen_pool_finish(OmenTopK *topk, OmenTopKHit *hits);
 
 /* topk_terms.c */
-extern float omen_term_open(OmenTopK *topk, TermState *term);
-extern float omen_term_block_bound(OmenTopK *topk, TermState *term,
+extern float omen_term_open(OmenTopK *topk, OmenTermState *term);
+extern float omen_term_block_bound(OmenTopK *topk, OmenTermState *term,
 								   uint32 block);
-extern void omen_term_load(OmenTopK *topk, TermState *term, uint32 block);
-extern void omen_term_score(OmenTopK *topk, TermState *term, uint32 block);
-extern void omen_term_bound_window(OmenTopK *topk, TermState *term);
-extern void omen_term_bound_lengths(OmenTopK *topk, TermState *term);
+extern void omen_term_load(OmenTopK *topk, OmenTermState *term, uint32 block);
+extern void omen_term_score(OmenTopK *topk, OmenTermState *term, uint32 block);
+extern void omen_term_bound_window(OmenTopK *topk, OmenTermState *term);
+extern void omen_term_bound_lengths(OmenTopK *topk, OmenTermState *term);
 
 /* topk_prime.c */
 extern void omen_topk_prime(OmenTopK *topk);

@@ -12,7 +12,7 @@
 /* --- bounds and scores of blocks --- */
 
 static float
-corners_bound(const OmenTopK *topk, const TermState *term,
+corners_bound(const OmenTopK *topk, const OmenTermState *term,
 			  const OmenBlockBound *bound)
 {
 	float		tf0 = topk->tf_values[bound->tf[0]];
@@ -25,7 +25,7 @@ corners_bound(const OmenTopK *topk, const TermState *term,
 
 /* The entries of a chunk with what they make of the scores of this term */
 static OmenSkipChunk *
-bounds_of(OmenTopK *topk, TermState *term, uint32 block)
+bounds_of(OmenTopK *topk, OmenTermState *term, uint32 block)
 {
 	OmenSkipChunk *chunk = omen_skips_chunk(term->skips, block);
 	uint32		start = block - block % OMEN_SKIP_CHUNK;
@@ -40,7 +40,7 @@ bounds_of(OmenTopK *topk, TermState *term, uint32 block)
 }
 
 float
-omen_term_block_bound(OmenTopK *topk, TermState *term, uint32 block)
+omen_term_block_bound(OmenTopK *topk, OmenTermState *term, uint32 block)
 {
 	if (term->skips->chunks == NULL)
 		return term->most;
@@ -48,7 +48,7 @@ omen_term_block_bound(OmenTopK *topk, TermState *term, uint32 block)
 }
 
 void
-omen_term_load(OmenTopK *topk, TermState *term, uint32 block)
+omen_term_load(OmenTopK *topk, OmenTermState *term, uint32 block)
 {
 	if (term->cursor.block == block)
 		return;
@@ -58,13 +58,13 @@ omen_term_load(OmenTopK *topk, TermState *term, uint32 block)
 
 /* Score places from to end - 1 of the block at hand, by runs of lengths */
 static void
-score_places(OmenTopK *topk, TermState *term)
+score_places(OmenTopK *topk, OmenTermState *term)
 {
 	OmenCursor *cursor = &term->cursor;
 
 	for (int from = 0; from < cursor->n;)
 	{
-		const uint16 *lengths = lengths_at(topk, cursor->docs[from]);
+		const uint16 *lengths = omen_topk_lengths(topk, cursor->docs[from]);
 		int			end = cursor->n;
 
 		if (cursor->docs[end - 1] >= topk->lengths_end)
@@ -77,13 +77,13 @@ score_places(OmenTopK *topk, TermState *term)
 			for (int i = from; i < end; i++)
 				term->scores[i] = (float) omen_bm25_term(
 					&topk->bm25, term->weight, cursor->tfs[i],
-					length_of(topk, cursor->docs[i]));
+					omen_topk_length(topk, cursor->docs[i]));
 		from = end;
 	}
 }
 
 void
-omen_term_score(OmenTopK *topk, TermState *term, uint32 block)
+omen_term_score(OmenTopK *topk, OmenTermState *term, uint32 block)
 {
 	omen_term_load(topk, term, block);
 	if (term->scored == block)
@@ -98,7 +98,7 @@ omen_term_score(OmenTopK *topk, TermState *term, uint32 block)
 
 /* Start from the first document; returns the bound in the whole segment */
 float
-omen_term_open(OmenTopK *topk, TermState *term)
+omen_term_open(OmenTopK *topk, OmenTermState *term)
 {
 	term->block = 0;
 	term->bounds_to = 0;
@@ -116,7 +116,7 @@ omen_term_open(OmenTopK *topk, TermState *term)
  * that ends at start or later.
  */
 void
-omen_term_bound_window(OmenTopK *topk, TermState *term)
+omen_term_bound_window(OmenTopK *topk, OmenTermState *term)
 {
 	OmenSkips  *skips = term->skips;
 	uint32		block = term->block;
@@ -142,7 +142,7 @@ omen_term_bound_window(OmenTopK *topk, TermState *term)
 
 /* The bounds of a term in the window, by lengths of documents */
 void
-omen_term_bound_lengths(OmenTopK *topk, TermState *term)
+omen_term_bound_lengths(OmenTopK *topk, OmenTermState *term)
 {
 	OmenSkips  *skips = term->skips;
 	uint32		block = term->block;
@@ -170,7 +170,7 @@ omen_term_bound_lengths(OmenTopK *topk, TermState *term)
 		for (int i = 0; i < 2; i++)
 			omen_text_kernels->raise(topk->class_norms, term->form.weight,
 									 topk->tf_values[bound->tf[i]],
-									 CODE_CLASS(bound->length[i]),
+									 OMEN_CODE_CLASS(bound->length[i]),
 									 term->bounds);
 	}
 }

@@ -16,7 +16,7 @@ our @EXPORT = qw(
   index_ids exact_ids uses_index all_through_index is_same_rows
   map_problems
   kill_server start_after_kill psql_many index_scan
-  bm25_functions
+  bm25_functions mutate_pages
   %OPERATORS
 );
 
@@ -283,6 +283,107 @@ BEGIN
 END
 $$;
 SQL
+}
+
+# --- broken files ---
+
+my $page = 8192;
+my @interesting = (
+	0, 1, 2, 15, 16, 31, 255, 256, 1000, 8192, 65535, 65536, 0x0FFFFFFF,
+	0x10000000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF);
+
+sub random_number
+{
+	return $interesting[ rand @interesting ] if rand() < 0.7;
+	return int(rand(40)) if rand() < 0.6;
+	return int(rand(2**32));
+}
+
+sub random_bytes
+{
+	my ($n) = @_;
+
+	return join '', map { chr int rand 256 } 1 .. $n;
+}
+
+# One mutation of the contents of an index's file, as rand() has it; returns what
+# was done.
+sub mutate_pages
+{
+	my ($bytes) = @_;
+	my $npages = length($$bytes) / $page;
+	my $at = int(rand($npages)) * $page;
+	my $what = int(rand(12));
+
+	if ($what == 0)
+	{
+		my $offset = $at + int rand $page;
+		my $n = 1 + int rand 64;
+
+		$n = $at + $page - $offset if $offset + $n > $at + $page;
+		substr($$bytes, $offset, $n) = random_bytes($n);
+		return "$n random bytes at $offset";
+	}
+	if ($what == 1)
+	{
+		my $bit = int rand 8 * $page;
+
+		vec($$bytes, 8 * $at + $bit, 1) ^= 1;
+		return "bit $bit of page " . $at / $page;
+	}
+	if ($what == 2)
+	{
+		substr($$bytes, $at, $page) = "\0" x $page;
+		return 'zeroed page ' . $at / $page;
+	}
+	if ($what == 3)
+	{
+		my $other = int(rand($npages)) * $page;
+		my $copy = substr($$bytes, $other, $page);
+
+		substr($$bytes, $other, $page) = substr($$bytes, $at, $page);
+		substr($$bytes, $at, $page) = $copy;
+		return 'swapped pages ' . $at / $page . ' and ' . $other / $page;
+	}
+	if ($what == 4)
+	{
+		my $length = $at + (rand() < 0.5 ? 0 : int rand $page);
+
+		substr($$bytes, $length) = '';
+		return "cut to $length bytes";
+	}
+	if ($what == 5)
+	{
+		# the contents, under a header and a special area that are right
+		substr($$bytes, $at + 24, $page - 48) = random_bytes($page - 48);
+		return 'random contents of page ' . $at / $page;
+	}
+	if ($what == 6)
+	{
+		my $offset = $at + $page - 24 + 2 * int rand 12;
+
+		substr($$bytes, $offset, 2) = pack 'v', random_number() & 65535;
+		return "special area at $offset";
+	}
+	if ($what <= 8)
+	{
+		my $offset = 24 + 4 * int rand 120;
+		my $number = random_number();
+
+		substr($$bytes, $offset, 4) = pack 'V', $number;
+		return "metapage at $offset: $number";
+	}
+
+	# any number of a page; most often the first slot's header
+	my $offset = $at + ($what <= 10 ? 24 + 2 * int rand 20 : 2 * int rand $page / 2);
+	my $number = random_number();
+
+	substr($$bytes, $offset, 2) = pack 'v', $number & 65535;
+	$offset += 2;
+	substr($$bytes, $offset, 2) = pack 'v', $number >> 16
+	  if rand() < 0.5 && $offset % $page;
+	return 'page ' . int($offset / $page) . ", offset "
+	  . $offset % $page . ": $number";
 }
 
 # kill -9 the postmaster; its children notice and exit by themselves

@@ -36,12 +36,13 @@ sub check_index
 		),
 		query($node, 'SELECT count(*) FROM docs'),
 		"$name: every row is in the index");
-	query($node, 'VACUUM docs');
+	query($node, 'VACUUM (INDEX_CLEANUP ON) docs');
 	is(query($node, "SELECT bm25_problems('docs_idx')"),
 		'', "$name: and whole after vacuum");
 	query($node, "SELECT bm25_merge('docs_idx')");
 	is(query($node, 'SELECT count(*) FROM bm25_differences(6)'),
 		'0', "$name: it ranks as SQL does");
+	query($node, 'DELETE FROM docs WHERE id < (SELECT max(id) - 2000 FROM docs)');
 	return;
 }
 

@@ -49,7 +49,7 @@ BEGIN
 		selects := selects || format(', %s AS d%s', branches[i], i);
 		windows := windows || format(', w%1$s AS (SELECT place, d%1$s AS d, row_number() OVER (ORDER BY d%1$s, place) AS r FROM base
 			WHERE d%1$s IS NOT NULL %2$s ORDER BY 3 LIMIT %3$s),
-			s%1$s AS (SELECT min(d) AS best, max(d) AS worst, avg(d) AS mean, nullif(stddev_pop(d), 0) AS deviation FROM w%1$s)',
+			s%1$s AS (SELECT min(d) AS best, max(d) AS worst, avg(d) AS mean, CASE WHEN max(d) > min(d) THEN stddev_pop(d) END AS deviation FROM w%1$s)',
 			i, CASE WHEN branches[i] ~ '<@>' THEN format('AND d%s < 0', i) END, win);
 		joins := joins || format(' LEFT JOIN w%1$s ON w%1$s.place = base.place CROSS JOIN s%1$s', i);
 		ranked := ranked || format('w%s.r IS NOT NULL', i);
@@ -200,8 +200,8 @@ sub make_table
 	return;
 }
 
-# All of them change a column that is indexed, if only a: a row is where its index
-# entry is.
+# all of them change a column that is indexed, so that a row is where its index
+# entry is: ties come in that order
 sub change
 {
 	my $n = int(rand(7));
@@ -209,7 +209,7 @@ sub change
 	return pick(
 		"UPDATE items SET a = a + 1 WHERE id % 7 = $n",
 		"UPDATE items SET v = NULL, a = a + 1 WHERE id % 29 = $n",
-		"UPDATE items SET t = to_tsvector('simple', 'w1 w2 w' || id % 40), a = a - 1 WHERE id % 11 = $n",
+		"UPDATE items SET t = to_tsvector('simple', 'w1 w2 w' || id % 40), a = a + 1 WHERE id % 11 = $n",
 		"DELETE FROM items WHERE id % 13 = $n",
 		"INSERT INTO items SELECT $row FROM generate_series(100000, 100050) i WHERE NOT EXISTS (SELECT FROM items WHERE id = i)",
 		'VACUUM items');

@@ -209,6 +209,63 @@ test_score(const OmenTextKernels *kernels)
 	ok(same, name);
 }
 
+static void
+test_lower(const OmenTextKernels *kernels)
+{
+	bool		same = true;
+	char		name[80];
+
+	for (int repeat = 0; repeat < 3000; repeat++)
+	{
+		int			n = 1 + repeat % BLOCK;
+		uint32		docs[BLOCK];
+		uint16		tfs[BLOCK];
+		uint32		doc;
+		int			want = 0;
+
+		make_block(n, repeat % 25, 1, random_bits() % 1000, docs, tfs);
+		doc = repeat % 3 == 0 ? docs[random_bits() % n] :
+			repeat % 3 == 1 ? docs[random_bits() % n] + 1 : random_bits() >> 1;
+		for (int i = 0; i < n; i++)
+			want += docs[i] < doc;
+		if (kernels->lower(n, docs, doc) != want)
+			same = false;
+	}
+	snprintf(name, sizeof(name), "%s: documents before one are counted",
+			 kernels->name);
+	ok(same, name);
+}
+
+static void
+test_raise(const OmenTextKernels *kernels)
+{
+	bool		same = true;
+	char		name[80];
+	float		norms[OMEN_LENGTHS];
+
+	for (int i = 0; i < OMEN_LENGTHS; i++)
+		norms[i] = 0.3f + 0.1f * i;
+	for (int from = 0; from <= OMEN_LENGTHS; from++)
+	{
+		float		got[OMEN_LENGTHS];
+
+		for (int i = 0; i < OMEN_LENGTHS; i++)
+			got[i] = i % 3 == 0 ? 100 : 0;
+		kernels->raise(norms, 2, 3, from, got);
+		for (int i = 0; i < OMEN_LENGTHS; i++)
+		{
+			float		want = i % 3 == 0 ? 100 :
+				i < from ? 0 : 6 / (3 + norms[i]);
+
+			if (fabsf(got[i] - want) > 1e-6f * want)
+				same = false;
+		}
+	}
+	snprintf(name, sizeof(name), "%s: bounds are raised, for long enough ones",
+			 kernels->name);
+	ok(same, name);
+}
+
 #define LINES 64
 
 static void
@@ -370,6 +427,8 @@ main(void)
 		test_round_trip();
 		test_broken();
 		test_score(omen_text_kernels);
+		test_lower(omen_text_kernels);
+		test_raise(omen_text_kernels);
 		test_collect(omen_text_kernels);
 	}
 	printf("1..%d\n", ntests);

@@ -412,7 +412,7 @@ test_skipping(Corpus *corpus)
 {
 	Query		query;
 	OmenTopK   *topk;
-	OmenTopKHit hits[10];
+	OmenTopKHit hits[4];
 	const OmenTopKStats *stats;
 
 	make_query(corpus, 2, &query);
@@ -425,10 +425,11 @@ test_skipping(Corpus *corpus)
 	query.weights[0] = 0.1;
 	query.weights[1] = 8;
 	topk = start(corpus, &query);
-	omen_topk_begin(topk, 10, NULL);
+	/* fewer than have the rare term, even if some of these are dead */
+	omen_topk_begin(topk, 4, NULL);
 	omen_topk_run(topk, hits);
 	stats = omen_topk_stats(topk);
-	ok(stats->blocks > 0 && stats->blocks < stats->blocks_total / 2,
+	ok(stats->blocks > 0 && stats->blocks < stats->blocks_total / 4,
 	   "blocks that cannot matter are not decoded");
 	omen_topk_free(topk);
 }

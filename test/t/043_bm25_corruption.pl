@@ -1,0 +1,147 @@
+# Pages of omenbm25 that are not what they should be: whatever an index's file
+# holds, a scan, an insert, a merge or a vacuum ends in time with an answer or an
+# error that says what is broken, the server stays up, and REINDEX repairs it.
+#
+# OMEN_SEED and OMEN_MUTATIONS choose others than those of the everyday run.
+
+use strict;
+use warnings FATAL => 'all';
+
+use OmenTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $page = 8192;
+my $seed = $ENV{OMEN_SEED} // 1;
+my $mutations = $ENV{OMEN_MUTATIONS} // 100;
+
+my $node = new_node('bm25_corruption', conf => 'max_parallel_workers = 0');
+my $checksums = query($node, 'SHOW data_checksums') eq 'on';
+
+query($node, <<'SQL');
+SELECT setseed(0.5);
+CREATE TABLE docs (id int, body tsvector);
+INSERT INTO docs SELECT i, (SELECT to_tsvector('simple', string_agg('w' || floor(400 * power(random(), 3)) ||
+	CASE WHEN g % 10 = 0 THEN 'x' || i ELSE '' END, ' ')) FROM generate_series(1, 5 + i % 40) AS g) FROM generate_series(1, 1500) AS i;
+INSERT INTO docs SELECT i, to_tsvector('simple', string_agg('long' || g, ' '))
+	FROM generate_series(1501, 1503) AS i, generate_series(1, 1000) AS g GROUP BY i;
+SQL
+
+# of the documents, two in three are in a segment that was built, the others in
+# flushed ones, and pending; some are dead
+sub make_index
+{
+	my ($n) = @_;
+
+	return (
+		lines(
+			$node, <<"SQL"))[-1];
+CREATE TABLE t$n AS SELECT * FROM docs WHERE id % 3 < 2 ORDER BY id;
+CREATE INDEX i$n ON t$n USING omenbm25 (body) WITH (pending_list_limit = 64);
+INSERT INTO t$n SELECT * FROM docs WHERE id % 3 = 2;
+DELETE FROM t$n WHERE id % 17 = 0;
+SELECT pg_relation_filepath('i$n');
+SQL
+}
+
+# Everything that reads an index: returns the SQLSTATEs of its errors.
+sub exercise
+{
+	my ($n) = @_;
+	my ($out, $err) = ('', '');
+
+	$node->psql(
+		'postgres', <<"SQL",
+\\set VERBOSITY verbose
+SET statement_timeout = '20s';
+SET enable_seqscan = off;
+SET client_min_messages = warning;
+SELECT count(*) FROM (SELECT id FROM t$n ORDER BY body <@> 'w1 | w30 | w200' LIMIT 10) s;
+SELECT count(*) FROM (SELECT id FROM t$n ORDER BY body <@> 'w0 | long7 | w3x77') s;
+SELECT count(*) FROM t$n WHERE body @@ 'w1 & !w2 | long4:*';
+SELECT count(*) FROM (SELECT id FROM t$n WHERE body @@ 'w1' ORDER BY body <@> 'w111:* | w40') s;
+SELECT body <@> 'w3 | w4' FROM t$n LIMIT 3;
+SELECT bm25_stats('i$n');
+SELECT bm25_problems('i$n');
+INSERT INTO t$n SELECT id + 10000, body FROM docs WHERE id < 400 OR id > 1501;
+DELETE FROM t$n WHERE id % 3 = 0;
+VACUUM (PARALLEL 0, INDEX_CLEANUP ON) t$n;
+INSERT INTO t$n SELECT id + 20000, body FROM docs WHERE id < 200;
+SELECT bm25_merge('i$n');
+SELECT bm25_problems('i$n');
+SELECT count(*) FROM (SELECT id FROM t$n ORDER BY body <@> 'w1') s;
+SQL
+		on_error_stop => 0,
+		stdout => \$out,
+		stderr => \$err);
+	return ($err, $err =~ /ERROR:  (\w{5}):/g);
+}
+
+sub is_repaired
+{
+	my ($n) = @_;
+
+	return query($node, <<"SQL") eq 't';
+SET enable_seqscan = off;
+REINDEX INDEX i$n;
+SELECT (SELECT count(*) FROM (SELECT id FROM t$n ORDER BY body <@> 'w1') s) =
+	(SELECT count(*) FROM t$n) AND bm25_problems('i$n') IS NULL;
+SQL
+}
+
+my @files;
+
+srand $seed;
+$files[$_] = make_index($_) foreach 0 .. $mutations - 1;
+query($node, 'VACUUM t0');
+my $other_version = make_index('v');
+$node->stop;
+system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
+  if $checksums;
+
+my @done;
+foreach my $n (0 .. $mutations - 1)
+{
+	my $path = $node->data_dir . "/$files[$n]";
+	my $bytes = slurp_file($path, 0);
+
+	$done[$n] = mutate_pages(\$bytes);
+	open my $file, '>:raw', $path or die "$path: $!";
+	print $file $bytes;
+	close $file;
+}
+open my $file, '+<:raw', $node->data_dir . "/$other_version" or die $!;
+seek $file, 24 + 4, 0;
+print $file pack('V', 99);
+close $file;
+$node->start;
+
+my (@strange, @broken);
+my $noticed = 0;
+foreach my $n (0 .. $mutations - 1)
+{
+	my ($messages, @states) = exercise($n);
+	my $what = "$n ($done[$n])";
+
+	$noticed++ if @states;
+	if (grep { !/^XX00[12]$/ } @states or $messages =~ /server closed|FATAL|PANIC/)
+	{
+		push @strange, "$what: " . substr($messages, 0, 600);
+	}
+	push @broken, $what unless is_repaired($n);
+}
+is(join("\n", @strange), '',
+	"$mutations broken indexes of seed $seed: answers, or errors that say so");
+is(join("\n", @broken), '', 'REINDEX repairs them');
+cmp_ok($noticed, '>', $mutations / 5, "$noticed of them were noticed");
+unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC|TRAP/,
+	'no server process died');
+
+my ($messages, @states) = exercise('v');
+like($messages, qr/has format version 99, this version of omendb reads/,
+	'another version is named');
+ok(is_repaired('v'), 'and REINDEX repairs it');
+
+$node->stop;
+done_testing();
