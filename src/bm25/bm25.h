@@ -279,6 +279,14 @@ extern void omen_bm25_docs_init(OmenBm25Docs *docs, Relation index,
 extern const ItemPointerData *omen_bm25_docs_rows(OmenBm25Docs *docs,
 												  uint32 page, int *n);
 
+/* The same in place, on a page that the caller releases soon */
+extern const ItemPointerData *omen_bm25_docs_lock_rows(OmenBm25Docs *docs,
+													   uint32 page, int *n,
+													   Buffer *buffer);
+
+/* The row of the last document on such a page */
+extern uint64 omen_bm25_docs_last_row(OmenBm25Docs *docs, uint32 page);
+
 /* Number of the document with a TID, dead or not; false if there is none */
 extern bool omen_bm25_docs_find(OmenBm25Docs *docs, uint64 row, uint32 *doc);
 

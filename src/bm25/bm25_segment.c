@@ -264,6 +264,31 @@ omen_bm25_docs_rows(OmenBm25Docs *docs, uint32 page, int *n)
 	return docs->rows;
 }
 
+/* Not copied: the caller releases the page, soon */
+const ItemPointerData *
+omen_bm25_docs_lock_rows(OmenBm25Docs *docs, uint32 page, int *n,
+						 Buffer *buffer)
+{
+	uint32		left = docs->segment->data->ndocs -
+		page * OMEN_BM25_ROWS_PER_PAGE;
+
+	*buffer = omen_bm25_segment_page(docs->index, docs->bm25, docs->segment,
+									 docs->segment->data->rows + page,
+									 OMEN_PAGE_ROWS, OMEN_LOCK_SHARE);
+	*n = Min(left, OMEN_BM25_ROWS_PER_PAGE);
+	return (const ItemPointerData *)
+		omen_page_content(BufferGetPage(*buffer));
+}
+
+uint64
+omen_bm25_docs_last_row(OmenBm25Docs *docs, uint32 page)
+{
+	uint32		end = Min((page + 1) * OMEN_BM25_ROWS_PER_PAGE,
+						  docs->segment->data->ndocs);
+
+	return get_row(docs, end - 1);
+}
+
 bool
 omen_bm25_docs_find(OmenBm25Docs *docs, uint64 row, uint32 *doc)
 {
@@ -520,15 +545,11 @@ is_live(void *docs, uint32 doc)
 static uint64
 get_row(void *arg, uint32 doc)
 {
-	OmenBm25Docs *docs = arg;
-	Buffer		buffer = omen_bm25_segment_page(docs->index, docs->bm25,
-												docs->segment,
-												docs->segment->data->rows +
-												doc / OMEN_BM25_ROWS_PER_PAGE,
-												OMEN_PAGE_ROWS,
-												OMEN_LOCK_SHARE);
-	const ItemPointerData *rows = (const ItemPointerData *)
-		omen_page_content(BufferGetPage(buffer));
+	int			n;
+	Buffer		buffer;
+	const ItemPointerData *rows =
+		omen_bm25_docs_lock_rows(arg, doc / OMEN_BM25_ROWS_PER_PAGE, &n,
+								 &buffer);
 	uint64		row = omen_bm25_row(&rows[doc % OMEN_BM25_ROWS_PER_PAGE]);
 
 	omen_page_release(buffer);

@@ -36,6 +36,9 @@
 /* Rows of the first batch for each one that is wanted: some may not be visible */
 #define SPARE_ROWS		1.125
 
+/* Rows are read so far ahead of the one that is looked for */
+#define PREFETCH_ROWS	8
+
 /* A scan tries no more often to go on: then something else is wrong */
 #define MOST_TRIES		100
 
@@ -48,6 +51,17 @@ typedef struct ScanSegment
 	uint64	   *ranked;			/* those that have a term; NULL: not known */
 	uint32		next;			/* document of score 0 to be looked at next */
 } ScanSegment;
+
+/* A page of ROWS, locked */
+typedef struct RowPage
+{
+	Buffer		buffer;
+	const ItemPointerData *rows;
+	int			n;
+	uint64		last;			/* of them */
+	uint64		first_block;	/* of the table, that they are in */
+	double		per_block;		/* rows, on average */
+} RowPage;
 
 typedef enum ScanPhase
 {
@@ -114,11 +128,15 @@ static void check_units(Relation index, const OmenBm25Ranking *ranking);
 static void restrict_segment(OmenTextScan *scan, int i);
 static uint64 *allow_rows(const OmenTextAllow *allow,
 						  OmenBm25ViewSegment *segment, uint32 *n);
+static uint32 last_page_before(OmenBm25Docs *docs, uint32 page, uint32 npages,
+							   uint64 wanted);
 static uint64 allow_rows_of_page(const OmenTextAllow *allow, uint64 next,
 								 OmenBm25Docs *docs, uint32 page,
 								 uint64 *bits);
-static int	find_row(const ItemPointerData *rows, int from, int n,
-					 uint64 wanted);
+static void lock_rows(RowPage *page, OmenBm25Docs *docs, uint32 number);
+static void prefetch_row(const RowPage *page, const ItemPointerData *tid);
+static int	guess_place(const RowPage *page, uint64 row);
+static int	find_row(const RowPage *page, int from, uint64 wanted);
 static void allow_range(OmenBm25ViewSegment *segment, uint64 *bits,
 						uint64 from, uint64 to);
 static bool allows_row(const OmenTextAllow *allow, uint64 row);
@@ -429,17 +447,19 @@ allow_rows(const OmenTextAllow *allow, OmenBm25ViewSegment *segment, uint32 *n)
 	Size		words = (segment->entry.ndocs + 63) / 64;
 	uint64	   *bits = palloc_extended(words * sizeof(uint64),
 									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	uint32		npages = (segment->entry.ndocs - 1) /
+		OMEN_BM25_ROWS_PER_PAGE + 1;
+	uint64		next = 0;
 
-	for (uint64 i = 0; i < allow->nrows;)
+	for (uint32 page = 0; next < allow->nrows && page < npages; page++)
 	{
-		uint32		doc = omen_bm25_docs_seek(&segment->docs,
-											  omen_bm25_row(&allow->rows[i]));
+		uint64		before = next;
 
 		CHECK_FOR_INTERRUPTS();
-		if (doc >= segment->entry.ndocs)
-			break;
-		i = allow_rows_of_page(allow, i, &segment->docs,
-							   doc / OMEN_BM25_ROWS_PER_PAGE, bits);
+		next = allow_rows_of_page(allow, next, &segment->docs, page, bits);
+		if (next == before)
+			page = last_page_before(&segment->docs, page, npages,
+									omen_bm25_row(&allow->rows[next]));
 	}
 	for (uint32 i = 0; i < allow->nblocks; i++)
 		allow_range(segment, bits, (uint64) allow->blocks[i] << 16,
@@ -451,55 +471,132 @@ allow_rows(const OmenTextAllow *allow, OmenBm25ViewSegment *segment, uint32 *n)
 }
 
 /*
- * Those of a page, of which the next allowed row is no further than the last;
- * returns the first allowed row behind the page.
+ * Of pages whose rows ascend, from one on that does, the last that has no row
+ * as far as another
+ */
+static uint32
+last_page_before(OmenBm25Docs *docs, uint32 page, uint32 npages, uint64 wanted)
+{
+	uint32		step = 1;
+
+	/* most often it is the first */
+	while (step < npages - page &&
+		   omen_bm25_docs_last_row(docs, page + step) < wanted)
+	{
+		page += step;
+		step *= 2;
+	}
+	npages = Min(npages, page + step);
+	while (npages - page > 1)
+	{
+		uint32		middle = page + (npages - page) / 2;
+
+		if (omen_bm25_docs_last_row(docs, middle) < wanted)
+			page = middle;
+		else
+			npages = middle;
+	}
+	return page;
+}
+
+/*
+ * Those of a page; returns the first allowed row behind it.  Few rows of many
+ * pages are looked at, and seldom twice: pages are not copied, and what is going
+ * to be looked at is fetched into the cache.
  */
 static uint64
 allow_rows_of_page(const OmenTextAllow *allow, uint64 next, OmenBm25Docs *docs,
 				   uint32 page, uint64 *bits)
 {
-	int			n;
-	const ItemPointerData *rows = omen_bm25_docs_rows(docs, page, &n);
-	uint64		last = omen_bm25_row(&rows[n - 1]);
+	RowPage		rows;
 	uint32		first = page * OMEN_BM25_ROWS_PER_PAGE;
 	int			at = 0;
 
+	lock_rows(&rows, docs, page);
 	for (; next < allow->nrows; next++)
 	{
 		uint64		wanted = omen_bm25_row(&allow->rows[next]);
 		uint32		doc;
 
-		if (wanted > last)
+		if (wanted > rows.last)
 			break;
-		at = find_row(rows, at, n, wanted);
+		if (next + PREFETCH_ROWS < allow->nrows)
+			prefetch_row(&rows, &allow->rows[next + PREFETCH_ROWS]);
+		at = find_row(&rows, at, wanted);
 		doc = first + at;
-		if (omen_bm25_row(&rows[at]) == wanted)
+		if (omen_bm25_row(&rows.rows[at]) == wanted)
 			bits[doc / 64] |= UINT64CONST(1) << (doc % 64);
 	}
+	omen_page_release(rows.buffer);
 	return next;
 }
 
-/* The first of n ascending rows, from one on, that is not below another */
-static int
-find_row(const ItemPointerData *rows, int from, int n, uint64 wanted)
+static void
+lock_rows(RowPage *page, OmenBm25Docs *docs, uint32 number)
 {
+	uint64		last_block;
+
+	page->rows = omen_bm25_docs_lock_rows(docs, number, &page->n,
+										  &page->buffer);
+	page->last = omen_bm25_row(&page->rows[page->n - 1]);
+	page->first_block = omen_bm25_row(&page->rows[0]) >> 16;
+	last_block = page->last >> 16;
+	page->per_block = page->n / (1.0 + last_block - page->first_block);
+}
+
+static void
+prefetch_row(const RowPage *page, const ItemPointerData *tid)
+{
+	__builtin_prefetch(&page->rows[guess_place(page, omen_bm25_row(tid))]);
+}
+
+/* Where a row would be if all blocks of the table had as many */
+static int
+guess_place(const RowPage *page, uint64 row)
+{
+	double		blocks = (double) (int64) ((row >> 16) - page->first_block);
+
+	return (int) Min(Max(blocks * page->per_block, 0), page->n - 1);
+}
+
+/*
+ * The first row, from one on, that is not below another, which is no further
+ * than the last
+ */
+static int
+find_row(const RowPage *page, int from, uint64 wanted)
+{
+	const ItemPointerData *rows = page->rows;
+	int			guess = Max(guess_place(page, wanted), from);
+	int			end = guess;
 	int			step = 1;
 
-	/* most often it is not far */
-	while (step <= n - from && omen_bm25_row(&rows[from + step - 1]) < wanted)
+	if (omen_bm25_row(&rows[guess]) < wanted)
 	{
-		from += step;
-		step *= 2;
+		from = guess + 1;
+		end = Min(from + step, page->n) - 1;
+		while (omen_bm25_row(&rows[end]) < wanted)
+		{
+			from = end + 1;
+			step *= 2;
+			end = Min(from + step, page->n) - 1;
+		}
 	}
-	n = Min(n, from + step - 1);
-	while (from < n)
+	else
 	{
-		int			middle = (from + n) / 2;
+		for (; step <= end - from && omen_bm25_row(&rows[end - step]) >= wanted;
+			 step *= 2)
+			end -= step;
+		from = Max(from, end - step + 1);
+	}
+	while (from < end)
+	{
+		int			middle = (from + end) / 2;
 
 		if (omen_bm25_row(&rows[middle]) < wanted)
 			from = middle + 1;
 		else
-			n = middle;
+			end = middle;
 	}
 	return from;
 }

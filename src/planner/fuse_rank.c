@@ -94,9 +94,8 @@ typedef struct QueuedRow
 struct OmenFuseRanking
 {
 	MemoryContext context;
-	rowtable_hash *table;		/* NULL: one stream, which brings each row
-								 * once, here: */
-	OmenFuseRow single;
+	rowtable_hash *table;
+	OmenFuseRow single;			/* instead, of a single stream the last */
 	Stage		stage;
 	OmenFuseRow **rows;			/* those that pass, of a window */
 	Size		nrows;
@@ -126,6 +125,7 @@ static void pull(OmenFuseScanState *state, int n);
 static OmenFuseRow *pull_row(OmenFuseScanState *state, int n, bool *found);
 static OmenFuseRow *note_row(OmenFuseScanState *state, int n,
 							 const ItemPointerData *tid, bool *found);
+static OmenFuseRow *make_row(OmenFuseRow *row, const ItemPointerData *tid);
 static void add_row(OmenFuseRanking *ranking, OmenFuseRow *row);
 static void queue_row(OmenFuseRanking *ranking, OmenFuseRow *row);
 static void score_ranks(const OmenFuseScanState *state, OmenFuseRow *row);
@@ -229,11 +229,12 @@ omen_fuse_ranking_next(OmenFuseScanState *state)
 static OmenFuseRow *
 next_single(OmenFuseScanState *state)
 {
-	OmenFuseRow *row = NULL;
 	bool		found;
+	OmenFuseRow *row;
 
-	while (row == NULL && state->branches[0].stop != OMEN_FUSE_EXHAUSTED)
+	do
 		row = pull_row(state, 0, &found);
+	while (row == NULL && state->branches[0].stop != OMEN_FUSE_EXHAUSTED);
 	return row;
 }
 
@@ -436,26 +437,28 @@ pull_row(OmenFuseScanState *state, int n, bool *found)
 	return row;
 }
 
+/* Of a single stream, which brings each row once, there is only the last */
 static OmenFuseRow *
 note_row(OmenFuseScanState *state, int n, const ItemPointerData *tid,
 		 bool *found)
 {
 	OmenFuseRanking *ranking = state->ranking;
-	OmenFuseRow *row = &ranking->single;
-	RowEntry   *entry = NULL;
+	RowEntry   *entry;
 
 	*found = false;
-	if (ranking->table)
-	{
-		entry = rowtable_insert(ranking->table, *tid, found);
-		if (*found)
-			return entry->row;
-		entry->row = NULL;
-	}
-	if (!omen_fuse_test_row(state, n, tid))
-		return NULL;
-	if (entry)
-		row = entry->row = palloc(sizeof(OmenFuseRow));
+	if (state->is_single)
+		return omen_fuse_test_row(state, n, tid) ?
+			make_row(&ranking->single, tid) : NULL;
+	entry = rowtable_insert(ranking->table, *tid, found);
+	if (!*found)
+		entry->row = omen_fuse_test_row(state, n, tid) ?
+			make_row(palloc(sizeof(OmenFuseRow)), tid) : NULL;
+	return entry->row;
+}
+
+static OmenFuseRow *
+make_row(OmenFuseRow *row, const ItemPointerData *tid)
+{
 	memset(row, 0, sizeof(*row));
 	row->tid = *tid;
 	return row;

@@ -200,8 +200,8 @@ sub make_table
 	return;
 }
 
-# All of them change a column that is indexed, if only a: a row is where its index
-# entry is.
+# all of them change a column that is indexed, so that a row is where its index
+# entry is: ties come in that order
 sub change
 {
 	my $n = int(rand(7));
@@ -209,7 +209,7 @@ sub change
 	return pick(
 		"UPDATE items SET a = a + 1 WHERE id % 7 = $n",
 		"UPDATE items SET v = NULL, a = a + 1 WHERE id % 29 = $n",
-		"UPDATE items SET t = to_tsvector('simple', 'w1 w2 w' || id % 40), a = a - 1 WHERE id % 11 = $n",
+		"UPDATE items SET t = to_tsvector('simple', 'w1 w2 w' || id % 40), a = a + 1 WHERE id % 11 = $n",
 		"DELETE FROM items WHERE id % 13 = $n",
 		"INSERT INTO items SELECT $row FROM generate_series(100000, 100050) i WHERE NOT EXISTS (SELECT FROM items WHERE id = i)",
 		'VACUUM items');
