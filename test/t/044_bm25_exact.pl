@@ -365,8 +365,11 @@ sub comparison
 	my @steps = (1 + int(rand(20)), 1 + int(rand(50)), pick(1, 100, 10000));
 
 	# what changes the index, but not what queries have to return
-	my $meanwhile = pick('', "SELECT bm25_merge('docs_idx')",
-		$is_clean ? '' : "SELECT insert_nothing('$kind', $table->{most})");
+	my $meanwhile = '';
+
+	$meanwhile = "SELECT bm25_merge('docs_idx')" if rand() < 0.15;
+	$meanwhile = "SELECT insert_nothing('$kind', $table->{most})"
+	  if rand() < 0.3 && !$is_clean;
 
 	return join(
 		', ',
@@ -429,12 +432,12 @@ sub change
 	  if $which < 0.45;
 	return ("UPDATE docs SET a = a + 1, body = $document WHERE id % 7 = $n", 0) if $which < 0.53;
 	return ("UPDATE docs SET a = a + 1 WHERE id % 7 = $n", 0) if $which < 0.57;
-	return ("DELETE FROM docs WHERE id % 7 = $n", 0) if $which < 0.63;
-	return ("DELETE FROM docs WHERE a > $n", 0) if $which < 0.65;
+	return ("DELETE FROM docs WHERE id % 7 = $n" . (rand() < 0.7 ? ";\n$vacuum" : ''), 0)
+	  if $which < 0.66;
 	return (
 		"BEGIN;\n" . fill($table, 100) . ";\nDELETE FROM docs WHERE a = $n;\n"
 		  . "UPDATE docs SET a = a + 1, body = $document WHERE a = $n + 1;\nROLLBACK", 0)
-	  if $which < 0.70;
+	  if $which < 0.71;
 	return ($vacuum, $is_clean) if $which < 0.77;
 	return ($merge, $is_clean) if $which < 0.82;
 	return ('REINDEX INDEX docs_idx', 1) if $which < 0.87;
@@ -462,8 +465,8 @@ sub table_script
 		# what a transaction did itself, it sees
 		push @sql, 'BEGIN', fill($table, 50) if $in_transaction;
 		push @sql, "SELECT read_table('{$table->{weights}}') IS NULL";
-		push @sql, comparison($table, $is_clean) for 1 .. $queries_per_round;
 		push @sql, "SELECT 'shape', segments > 1, pending_documents > 0, dead_documents > 0, segments > 4 FROM bm25_stats('docs_idx')";
+		push @sql, comparison($table, $is_clean) for 1 .. $queries_per_round;
 		push @sql, 'ROLLBACK' if $in_transaction;
 		$is_clean = 0 if $in_transaction;
 	}
