@@ -13,6 +13,8 @@ import sets
 
 QUERIES = 200
 CLAIM = 51
+VECTOR = "$1::vector"
+WORDS = "plainto_tsquery('english', ${}::text)"
 SAMPLES = """
 -- the five digits most like digit 0, and what they show
 SELECT id, label, embedding <-> (SELECT embedding FROM digits WHERE id = 0) AS distance
@@ -21,6 +23,11 @@ FROM digits ORDER BY embedding <-> (SELECT embedding FROM digits WHERE id = 0) L
 -- the same by cosine distance over scientific abstracts
 SELECT left(title, 60) AS title, round((embedding <=> (SELECT embedding FROM abstracts WHERE id = 0))::numeric, 3) AS distance
 FROM abstracts ORDER BY embedding <=> (SELECT embedding FROM abstracts WHERE id = 0) LIMIT 5;
+
+-- words and meaning in one order, of some abstracts only
+SELECT left(title, 60) AS title, words <@> plainto_tsquery('english', 'stem cell aging') AS score
+FROM abstracts WHERE words @@ to_tsquery('english', 'cell')
+ORDER BY rrf(embedding <=> (SELECT embedding FROM abstracts WHERE id = 0), words <@> plainto_tsquery('english', 'stem cell aging')) LIMIT 5;
 
 -- more candidates: higher recall, slower
 SET omenhnsw.ef_search = 100;
@@ -65,8 +72,10 @@ def load_abstracts(db):
                    encoding="utf-8") as file:
         documents = [json.loads(line) for line in file]
     db.query("CREATE TABLE abstracts (id int PRIMARY KEY, name text, "
-             f"title text, body text, embedding vector({data.dim}))")
-    count = db.copy_binary("abstracts", (
+             f"title text, body text, embedding vector({data.dim}), "
+             "words tsvector GENERATED ALWAYS AS "
+             "(to_tsvector('english', title || ' ' || body)) STORED)")
+    count = db.copy_binary("abstracts (id, name, title, body, embedding)", (
         (pg.int4(i), document["_id"].encode(), document["title"].encode(),
          document["text"].encode(), pg.vector(values))
         for i, (document, values) in enumerate(zip(documents, data.base()))))
@@ -80,12 +89,20 @@ def show_claim(db, data):
     with open(os.path.join(data.folder, "queries.tsv"), encoding="utf-8",
               newline="") as file:
         claim = list(csv.reader(file, delimiter="\t"))[1 + CLAIM][1]
-    vector = next(itertools.islice(data.queries(), CLAIM, None))
-    db.prepare("claim", "SELECT title FROM abstracts "
-               "ORDER BY embedding <=> $1::vector LIMIT 3")
-    print(f'claim: "{claim}"\nnearest abstracts:')
-    for row in db.execute("claim", pg.vector(vector)):
-        print(f"  - {row[0][:90]}")
+    vector = pg.vector(next(itertools.islice(data.queries(), CLAIM, None)))
+    text = claim.encode()
+    print(f'claim: "{claim}"')
+    for name, order, parameters in (
+            ("by meaning", f"embedding <=> {VECTOR}", (vector,)),
+            ("by words", f"words <@> {WORDS.format(1)}", (text,)),
+            ("by both", f"rrf(embedding <=> {VECTOR}, "
+             f"words <@> {WORDS.format(2)}, weights => '{{0.5, 1}}')",
+             (vector, text))):
+        db.prepare(name, "SELECT title FROM abstracts "
+                   f"ORDER BY {order} LIMIT 3")
+        print(f"{name}:")
+        for row in db.execute(name, *parameters):
+            print(f"  - {row[0][:90]}")
 
 
 def measure(db, data, table):
@@ -127,6 +144,8 @@ def main():
         size = db.value("SELECT pg_size_pretty(pg_relation_size("
                         f"'{table}_embedding_idx'))")
         say(f"{sql}: {seconds:.1f} s, {size}")
+    sql = "CREATE INDEX ON abstracts USING omenbm25 (words)"
+    say(f"{sql}: {timed(db, sql):.1f} s")
     print()
     measure(db, digits, "digits")
     print()
