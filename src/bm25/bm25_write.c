@@ -54,7 +54,6 @@ struct OmenBm25Writer
 {
 	MemoryContext context;
 	OmenBm25Space *space;
-	OmenBm25SegmentHeaderData head; /* without runs */
 	OmenBm25RunData *runs;
 	uint32		maxruns;
 	const ItemPointerData *rows;
@@ -77,6 +76,8 @@ struct OmenBm25Writer
 	uint32		nskips;
 	uint32		maxskips;
 	OmenBlockBound bound;
+
+	OmenBm25SegmentHeaderData head; /* without runs */
 };
 
 static void reserve_page(OmenBm25Writer *writer, OpenPage *page);
