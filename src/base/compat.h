@@ -300,14 +300,20 @@ omen_compat_set_am_flags(IndexAmRoutine *routine)
 #endif
 }
 
-/* Read from a temporary file, up to its end; returns how many bytes */
-static inline size_t
-omen_compat_read_some(BufFile *file, void *to, size_t size)
+/* Read so many bytes from a temporary file; an error if it has fewer */
+static inline void
+omen_compat_read_file(BufFile *file, void *to, size_t size)
 {
 #if PG_VERSION_NUM >= 160000
-	return BufFileReadMaybeEOF(file, to, size, true);
+	BufFileReadExact(file, to, size);
 #else
-	return BufFileRead(file, to, size);
+	size_t		got = BufFileRead(file, to, size);
+
+	if (got != size)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read from temporary file: read only %zu of %zu bytes",
+						got, size)));
 #endif
 }
 

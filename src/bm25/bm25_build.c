@@ -45,10 +45,18 @@ typedef struct BuildRow
 	TSVector	tsvector;
 } BuildRow;
 
+/* Postings of some documents, sorted by lexeme, in a temporary file */
+typedef struct BuildRun
+{
+	BufFile    *file;
+	uint64		size;
+} BuildRun;
+
 /* A run that is read back */
 typedef struct RunReader
 {
 	BufFile    *file;
+	uint64		left;			/* bytes of it that were not read yet */
 	uint8	   *buffer;
 	Size		at;
 	Size		end;
@@ -77,7 +85,7 @@ typedef struct BuildState
 
 	int			nruns;
 	int			maxruns;
-	BufFile   **runs;
+	BuildRun   *runs;
 	uint32		last_doc;		/* of the run that is being written, plus one */
 	bool		in_term;
 	OmenBm25Writer *writer;
@@ -92,6 +100,7 @@ static void write_run(BuildState *state);
 static void put_term(void *arg, const char *lexeme, int len);
 static void put_posting(void *arg, uint32 doc, uint16 tf);
 static void end_term(BuildState *state);
+static void put_bytes(BuildState *state, void *bytes, Size n);
 static double publish_segments(const OmenBm25BuildShared *shared,
 							   Relation index);
 static void write_segment(BuildState *state, uint32 id,
@@ -99,7 +108,7 @@ static void write_segment(BuildState *state, uint32 id,
 static void give_term(void *arg, const char *lexeme, int len);
 static void give_posting(void *arg, uint32 doc, uint16 tf);
 static void merge_runs(BuildState *state);
-static void open_run(RunReader *reader, BufFile *file);
+static void open_run(RunReader *reader, const BuildRun *run);
 static void read_term(RunReader *reader);
 static void copy_postings(BuildState *state, RunReader *reader);
 static void fill_reader(RunReader *reader, Size need);
@@ -307,10 +316,11 @@ write_run(BuildState *state)
 	{
 		state->maxruns = Max(2 * state->maxruns, 16);
 		state->runs = state->runs == NULL ?
-			palloc(state->maxruns * sizeof(BufFile *)) :
-			repalloc(state->runs, state->maxruns * sizeof(BufFile *));
+			palloc(state->maxruns * sizeof(BuildRun)) :
+			repalloc(state->runs, state->maxruns * sizeof(BuildRun));
 	}
-	state->runs[state->nruns++] = BufFileCreateTemp(false);
+	state->runs[state->nruns].file = BufFileCreateTemp(false);
+	state->runs[state->nruns++].size = 0;
 	state->in_term = false;
 	omen_bm25_inverter_drain(state->inverter, put_term, put_posting, state);
 	end_term(state);
@@ -327,9 +337,8 @@ put_term(void *arg, const char *lexeme, int len)
 	uint16		length = len;
 
 	end_term(state);
-	BufFileWrite(state->runs[state->nruns - 1], &length, sizeof(length));
-	BufFileWrite(state->runs[state->nruns - 1], unconstify(char *, lexeme),
-				 len);
+	put_bytes(state, &length, sizeof(length));
+	put_bytes(state, unconstify(char *, lexeme), len);
 	state->in_term = true;
 	state->last_doc = 0;
 }
@@ -343,7 +352,7 @@ put_posting(void *arg, uint32 doc, uint16 tf)
 
 	end = omen_varint_put(omen_varint_put(bytes, doc + 1 - state->last_doc),
 						  tf);
-	BufFileWrite(state->runs[state->nruns - 1], bytes, end - bytes);
+	put_bytes(state, bytes, end - bytes);
 	state->last_doc = doc + 1;
 }
 
@@ -353,7 +362,16 @@ end_term(BuildState *state)
 	uint8		zero = 0;
 
 	if (state->in_term)
-		BufFileWrite(state->runs[state->nruns - 1], &zero, 1);
+		put_bytes(state, &zero, 1);
+}
+
+static void
+put_bytes(BuildState *state, void *bytes, Size n)
+{
+	BuildRun   *run = &state->runs[state->nruns - 1];
+
+	BufFileWrite(run->file, bytes, n);
+	run->size += n;
 }
 
 /* --- the segment --- */
@@ -401,7 +419,7 @@ merge_runs(BuildState *state)
 	RunReader  *readers = palloc0(state->nruns * sizeof(RunReader));
 
 	for (int i = 0; i < state->nruns; i++)
-		open_run(&readers[i], state->runs[i]);
+		open_run(&readers[i], &state->runs[i]);
 	for (;;)
 	{
 		RunReader  *least = NULL;
@@ -434,15 +452,16 @@ merge_runs(BuildState *state)
 		read_term(least);
 	}
 	for (int i = 0; i < state->nruns; i++)
-		BufFileClose(state->runs[i]);
+		BufFileClose(state->runs[i].file);
 }
 
 static void
-open_run(RunReader *reader, BufFile *file)
+open_run(RunReader *reader, const BuildRun *run)
 {
-	reader->file = file;
+	reader->file = run->file;
+	reader->left = run->size;
 	reader->buffer = palloc(READ_BUFFER);
-	if (BufFileSeek(file, 0, 0, SEEK_SET) != 0)
+	if (BufFileSeek(run->file, 0, 0, SEEK_SET) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not rewind a temporary file: %m")));
@@ -495,13 +514,16 @@ read_number(RunReader *reader)
 static void
 fill_reader(RunReader *reader, Size need)
 {
+	Size		n;
+
 	if (reader->end - reader->at >= need)
 		return;
 	memmove(reader->buffer, reader->buffer + reader->at,
 			reader->end - reader->at);
 	reader->end -= reader->at;
 	reader->at = 0;
-	reader->end += omen_compat_read_some(reader->file,
-										 reader->buffer + reader->end,
-										 READ_BUFFER - reader->end);
+	n = Min(reader->left, READ_BUFFER - reader->end);
+	omen_compat_read_file(reader->file, reader->buffer + reader->end, n);
+	reader->end += n;
+	reader->left -= n;
 }
