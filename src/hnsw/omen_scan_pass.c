@@ -46,7 +46,7 @@ omen_scan_pass(OmenScan *scan)
 	OmenPassItems items;
 
 	omen_scan_begin_pass(scan, &items, scan->keep);
-	if (omen_scan_has_bitset(scan))
+	if (omen_scan_is_filtered(scan))
 		pass_over_allowed(scan, &items);
 	else
 		pass_over_pages(scan, &items);

@@ -203,12 +203,4 @@ omen_scan_is_filtered(const OmenScan *scan)
 	return scan->params.allow != NULL;
 }
 
-/* Is the set of allowed nodes at hand?  Else the nodes themselves tell. */
-static inline bool
-omen_scan_has_bitset(const OmenScan *scan)
-{
-	return omen_scan_is_filtered(scan) &&
-		scan->params.allow->kind == OMEN_ALLOW_BITSET;
-}
-
 #endif							/* OMEN_SCAN_STATE_H */

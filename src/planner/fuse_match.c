@@ -46,6 +46,7 @@ static Oid	named_index(const OmenDistanceMatch *match);
 static bool is_table(const RelOptInfo *rel, const RangeTblEntry *rte);
 static bool match_text(PlannerInfo *root, RelOptInfo *rel,
 					   OmenDistanceMatch *match);
+static bool prefer(OmenDistanceMatch *match, const OmenDistanceMatch *other);
 static bool is_text(const IndexOptInfo *index);
 
 bool
@@ -253,18 +254,24 @@ match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
 		OmenDistanceMatch other;
 
-		if (!is_usable(index) ||
-			!omen_match_distance(root, index, branch, &other))
-			continue;
-		if (index->indexoid == named_index(&other))
-		{
-			*match = other;
+		if (is_usable(index) &&
+			omen_match_distance(root, index, branch, &other) &&
+			prefer(match, &other))
 			return true;
-		}
-		if (match->index == NULL || index->pages < match->index->pages)
-			*match = other;
 	}
 	return match->index != NULL;
+}
+
+/* Keep the other if it is better; true if no third one can be */
+static bool
+prefer(OmenDistanceMatch *match, const OmenDistanceMatch *other)
+{
+	bool		named = other->index->indexoid == named_index(other);
+
+	if (named || match->index == NULL ||
+		other->index->pages < match->index->pages)
+		*match = *other;
+	return named;
 }
 
 static bool
@@ -327,25 +334,20 @@ omen_fuse_match_text(PlannerInfo *root, RelOptInfo *rel,
 static bool
 match_text(PlannerInfo *root, RelOptInfo *rel, OmenDistanceMatch *match)
 {
-	const PathKey *key;
-	OmenCompatMembers members;
-	EquivalenceMember *member;
+	ListCell   *cell;
 
-	if (root->query_pathkeys == NIL)
-		return false;
-	key = linitial_node(PathKey, root->query_pathkeys);
-	if (!omen_compat_is_ascending(key) || key->pk_eclass->ec_has_volatile)
-		return false;
-	omen_compat_members_begin(&members, key->pk_eclass, rel->relids);
-	while ((member = omen_compat_members_next(&members)) != NULL)
+	match->index = NULL;
+	foreach(cell, rel->indexlist)
 	{
-		if (bms_equal(member->em_relids, rel->relids) &&
-			match_branch(root, rel, member->em_expr, match) &&
-			match->index != NULL && is_text(match->index) &&
-			match->sortfamily == key->pk_opfamily)
+		IndexOptInfo *index = lfirst_node(IndexOptInfo, cell);
+		OmenDistanceMatch other;
+
+		if (is_text(index) && is_usable(index) &&
+			omen_match_order(root, rel, index, &other) &&
+			prefer(match, &other))
 			return true;
 	}
-	return false;
+	return match->index != NULL;
 }
 
 static bool
