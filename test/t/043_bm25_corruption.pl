@@ -125,7 +125,8 @@ foreach my $n (0 .. $mutations - 1)
 	my $what = "$n ($done[$n])";
 
 	$noticed++ if @states;
-	if (grep { !/^XX00[12]$/ } @states or $messages =~ /server closed|FATAL|PANIC/)
+	# 40001: another owner of a page means that its segment was merged, to a reader
+	if (grep { !/^(?:XX00[12]|40001)$/ } @states or $messages =~ /server closed|FATAL|PANIC/)
 	{
 		push @strange, "$what: " . substr($messages, 0, 600);
 	}
