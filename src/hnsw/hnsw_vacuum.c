@@ -9,8 +9,9 @@
  *	  anywhere: the next vacuum takes up what the pages show.
  *
  *	  1. clean	 remove dead TIDs from slots and TID lists;
- *	  2. empty	 a node whose slot and lists have no TID left is marked DELETED:
- *				 scans no longer return it but still walk through it;
+ *	  2. empty	 lists that have no TID left are cut off; a node whose slot has
+ *				 none either is marked DELETED: scans no longer return it but
+ *				 still walk through it;
  *	  3. repair	 in every other node, replace links to DELETED nodes by the
  *				 nearest nodes that those linked to; and entries likewise;
  *	  4. free	 DELETED nodes, to which nothing leads now, and their chains
@@ -79,7 +80,10 @@ static void check_slots(VacuumState *state, Buffer buffer);
 static int	clean_tids(VacuumState *state, ItemPointerData *tids, int ntids);
 static void empty_page(VacuumState *state, Buffer buffer,
 					   OmenPageKind kind);
+static void take_off_lists(VacuumState *state, Buffer buffer,
+						   const OmenLink *heads, bool *empty);
 static bool close_empty_lists(VacuumState *state, OmenLink list);
+static void mark_listed(VacuumState *state, OmenLink list);
 static bool close_list_slot(VacuumState *state, OmenLink *link);
 static OmenLink next_list_slot(VacuumState *state, OmenLink link);
 static OmenHnswSlot lock_list_slot(VacuumState *state, OmenLink link,
@@ -260,10 +264,12 @@ clean_tids(VacuumState *state, ItemPointerData *tids, int ntids)
 }
 
 /*
- * Pass 2: mark nodes without TIDs.  Their lists are looked at, and closed,
- * without the node's own lock.  A closed list takes no more TIDs, and a new
- * list slot changes the node's more_tids: so if that is as it was when the
- * node is locked again, there are no TIDs.
+ * Pass 2: mark nodes without TIDs, and cut off lists without TIDs, so that pass
+ * 4 frees no slot that a list still leads to: its version would come round again
+ * one day.  Lists are looked at, and closed, without the node's own lock.  A
+ * closed list takes no more TIDs, and a new list slot changes the node's
+ * more_tids: so if that is as it was when the node is locked again, there are no
+ * TIDs; if not, the new slot leads to the old ones.
  */
 static void
 empty_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
@@ -293,21 +299,20 @@ empty_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 		if ((slot->flags & (OMEN_SLOT_USED | OMEN_SLOT_TIDLIST)) !=
 			OMEN_SLOT_USED)
 			continue;
-		heads[i] = slot->more_tids;
 		if ((slot->flags & OMEN_SLOT_DELETED) != 0)
 		{
 			set_bit(state, state->deleted, first + i);
 			state->ndeleted++;
+			continue;
 		}
-		else
-			empty[i] = slot->ntids == 0;
+		heads[i] = slot->more_tids;
+		empty[i] = slot->ntids == 0 || heads[i] != OMEN_LINK_INVALID;
 	}
 	omen_page_unlock(buffer);
 
 	for (int i = 0; i < layout->slots_per_page; i++)
 	{
 		if (heads[i] != OMEN_LINK_INVALID &&
-			!get_bit(state, state->deleted, first + i) &&
 			!close_empty_lists(state, heads[i]))
 			empty[i] = false;
 		nempty += empty[i];
@@ -315,25 +320,46 @@ empty_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 
 	omen_page_lock(buffer, OMEN_LOCK_EXCLUSIVE);
 	if (nempty > 0)
-	{
-		OmenPageEdit edit;
-		Page		page;
-
-		omen_edit_begin(&edit, state->index);
-		page = omen_edit_page(&edit, buffer);
-		for (int i = 0; i < layout->slots_per_page; i++)
-		{
-			OmenHnswSlot slot = omen_hnsw_page_slot(layout, page, i);
-
-			if (!empty[i] || slot->ntids > 0 || slot->more_tids != heads[i])
-				continue;
-			slot->flags |= OMEN_SLOT_DELETED;
-			set_bit(state, state->deleted, first + i);
-			state->ndeleted++;
-		}
-		omen_edit_finish(&edit);
-	}
+		take_off_lists(state, buffer, heads, empty);
 	omen_page_release(buffer);
+
+	for (int i = 0; i < layout->slots_per_page; i++)
+	{
+		if (empty[i] && heads[i] != OMEN_LINK_INVALID)
+			mark_listed(state, heads[i]);
+	}
+}
+
+/*
+ * Of nodes whose lists have no TID: without their lists, and DELETED if they
+ * have none of their own.  What is still empty[] then has got a new list slot.
+ */
+static void
+take_off_lists(VacuumState *state, Buffer buffer, const OmenLink *heads,
+			   bool *empty)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	uint32		first = BufferGetBlockNumber(buffer) * layout->slots_per_page;
+	OmenPageEdit edit;
+	Page		page;
+
+	omen_edit_begin(&edit, state->index);
+	page = omen_edit_page(&edit, buffer);
+	for (int i = 0; i < layout->slots_per_page; i++)
+	{
+		OmenHnswSlot slot = omen_hnsw_page_slot(layout, page, i);
+
+		if (!empty[i] || slot->more_tids != heads[i])
+			continue;
+		empty[i] = false;
+		slot->more_tids = OMEN_LINK_INVALID;
+		if (slot->ntids > 0)
+			continue;
+		slot->flags |= OMEN_SLOT_DELETED;
+		set_bit(state, state->deleted, first + i);
+		state->ndeleted++;
+	}
+	omen_edit_finish(&edit);
 }
 
 /*
@@ -344,7 +370,6 @@ static bool
 close_empty_lists(VacuumState *state, OmenLink list)
 {
 	OmenListGuard closed = OMEN_LIST_GUARD;
-	OmenListGuard listed = OMEN_LIST_GUARD;
 	OmenLink	link = list;
 
 	while (link != OMEN_LINK_INVALID)
@@ -355,15 +380,22 @@ close_empty_lists(VacuumState *state, OmenLink list)
 	}
 	if (link == OMEN_LINK_INVALID)
 		return true;
+	mark_listed(state, list);
+	return false;
+}
 
-	link = list;
+static void
+mark_listed(VacuumState *state, OmenLink list)
+{
+	OmenListGuard guard = OMEN_LIST_GUARD;
+	OmenLink	link = list;
+
 	while (link != OMEN_LINK_INVALID)
 	{
-		omen_hnsw_guard_list(state->index, state->hnsw, &listed, link);
+		omen_hnsw_guard_list(state->index, state->hnsw, &guard, link);
 		set_bit(state, state->listed, omen_link_number(link));
 		link = next_list_slot(state, link);
 	}
-	return false;
 }
 
 /* Returns false if the slot has TIDs; else closes it and moves *link on */

@@ -72,6 +72,28 @@ foreach my $round (1 .. 3)
 		'<=', 1.05 * $size, "round $round: the index did not grow");
 }
 
+# Slots of TID lists change hands: the list of a node is emptied, and its slot
+# taken for another node's as often as there are versions of a slot. The first
+# node must not come to that list again.
+query($node, <<'SQL');
+CREATE TABLE lists (id serial, v vector(3));
+CREATE INDEX lists_idx ON lists USING omenhnsw (v vector_l2_ops);
+INSERT INTO lists (v) SELECT '[5,5,5]' FROM generate_series(1, 2);
+INSERT INTO lists (v) SELECT '[1,1,1]' FROM generate_series(1, 8);
+DELETE FROM lists WHERE id > 4;
+SQL
+query($node, 'VACUUM lists');
+my $wrong = 0;
+foreach my $round (1 .. 20)
+{
+	query($node, "INSERT INTO lists (v) SELECT '[5,5,5]' FROM generate_series(1, 5)");
+	$wrong++ if all_through_index($node, 'lists', "v <-> '[1,1,1]'") ne '9 9';
+	query($node,
+		'DELETE FROM lists WHERE id IN (SELECT id FROM lists ORDER BY id DESC LIMIT 5)');
+	query($node, 'VACUUM lists');
+}
+is($wrong, 0, 'no node finds the rows of another one in its list');
+
 # variable-size values: small ones deleted, large ones inserted
 query($node, <<'SQL');
 CREATE TABLE sparse (id int, v sparsevec(2000));

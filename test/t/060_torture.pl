@@ -53,7 +53,11 @@ wal_level = replica
 CONF
 $node->start;
 query($node, 'CREATE EXTENSION omendb');
-query($node, "CREATE TABLESPACE small LOCATION '$disk'") if $disk;
+if ($disk)
+{
+	mkdir "$disk/space$$" or die "$disk: $!";
+	query($node, "CREATE TABLESPACE small LOCATION '$disk/space$$'");
+}
 torture_schema($node, $disk);
 
 my %counts;
