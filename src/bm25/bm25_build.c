@@ -130,6 +130,7 @@ omen_bm25_build(Relation heap, Relation index, IndexInfo *info)
 	double		rows;
 	double		indexed;
 
+	omen_lock_toast(heap, info);
 	omen_bm25_forget(index);
 	omen_bm25_write_empty(index, MAIN_FORKNUM);
 	shared->heap = RelationGetRelid(heap);

@@ -92,6 +92,7 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 		elog(ERROR, "index \"%s\" already contains data",
 			 RelationGetRelationName(index));
 
+	omen_lock_toast(heap, info);
 	state.heap = heap;
 	state.index = index;
 	state.info = info;

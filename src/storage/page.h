@@ -21,6 +21,7 @@
 #ifndef OMEN_PAGE_H
 #define OMEN_PAGE_H
 
+#include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "utils/rel.h"
@@ -198,6 +199,14 @@ extern void omen_page_stream_begin(OmenPageStream *stream, Relation index,
 extern Buffer omen_page_stream_next(OmenPageStream *stream, OmenLockMode mode,
 									OmenPageKind *kind);
 extern void omen_page_stream_end(OmenPageStream *stream);
+
+/*
+ * Keep VACUUM off the long values of a table whose rows an index is built of, to
+ * the end of the transaction.  The builder indexes rows that died lately; but
+ * autovacuum comes to the TOAST table without a lock of the table, and with a
+ * later idea of what is dead.  See make_new_heap(), which does so for CLUSTER.
+ */
+extern void omen_lock_toast(Relation heap, const IndexInfo *info);
 
 /* Report a broken index */
 extern void omen_page_report_corrupt(Relation index, BlockNumber block,

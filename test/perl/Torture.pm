@@ -16,7 +16,7 @@ use OmenTest;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(torture_schema start_clients stop_clients client_findings
+our @EXPORT = qw(torture_schema logged_tables table_differences start_clients stop_clients client_findings
   disturb server_processes limit_process backends settle_prepared table_findings);
 
 # Tables, and what of each the others do not have. "value" makes a vector of
@@ -70,6 +70,12 @@ my %expected = map { $_ => 1 } (
 	'57P01',    # admin_shutdown
 	'57P02',    # crash_shutdown
 	'57P03');   # cannot_connect_now
+
+# the tables that standbys have, too
+sub logged_tables
+{
+	return grep { !$tables{$_}{unlogged} } @names;
+}
 
 sub torture_schema
 {
@@ -558,7 +564,19 @@ sub settle_prepared
 	return scalar @gids;
 }
 
-# All that differs between tables and indexes, or in indexes, and rows compared
+# What differs between a table and its indexes, on a standby as well
+sub table_differences
+{
+	my ($node, $t) = @_;
+
+	return (
+		lines($node,
+			"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT differences('$t', false); COMMIT"),
+		map { "${t}_body: $_" }
+		  lines($node, "SELECT p FROM bm25_problems('${t}_body') p WHERE p <> ''"));
+}
+
+# The same of all tables, before and after a vacuum, and rows compared
 sub table_findings
 {
 	my ($node, $committed) = @_;
@@ -576,10 +594,7 @@ sub table_findings
 		  if $plan !~ /using ${t}_v\b/ || $plan !~ /using ${t}_body\b/;
 		foreach my $step ('before', 'after')
 		{
-			push @findings, map { "$step vacuum: $_" } lines($node,
-				"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT differences('$t', false); COMMIT");
-			push @findings, map { "$step vacuum: ${t}_body $_" } lines($node,
-				"SELECT p FROM bm25_problems('${t}_body') p WHERE p <> ''");
+			push @findings, map { "$step vacuum: $_" } table_differences($node, $t);
 			query($node, "VACUUM (INDEX_CLEANUP ON) $t") if $step eq 'before';
 		}
 		$rows += query($node, "SELECT count(*) FROM $t");

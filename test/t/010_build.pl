@@ -169,5 +169,22 @@ psql_many($node, 4, 30,
 is(all_through_index($node, 'items', 'v <-> (SELECT v FROM queries WHERE id = 1)'),
 	'2000 2000', 'concurrent builds beside updates');
 
+# a build keeps VACUUM off the TOAST table, whose rows would be gone before those
+# of the table that died lately and are indexed all the same
+query($node, <<'SQL');
+CREATE TABLE toasted (id int, v vector(3), body tsvector);
+INSERT INTO toasted VALUES (1, '[1,2,3]', 'a');
+SQL
+foreach my $index ('omenhnsw (v vector_l2_ops)', 'omenbm25 (body)')
+{
+	is( query($node, <<"SQL"), 'ShareLock', "$index: locks the TOAST table");
+BEGIN;
+CREATE INDEX ON toasted USING $index;
+SELECT mode FROM pg_locks WHERE pid = pg_backend_pid()
+	AND relation = (SELECT reltoastrelid FROM pg_class WHERE relname = 'toasted');
+COMMIT;
+SQL
+}
+
 $node->stop;
 done_testing();

@@ -47,7 +47,6 @@ max_prepared_transactions = 20
 min_parallel_table_scan_size = 0
 restart_after_crash = on
 log_statement = none
-log_min_error_statement = panic
 jit = off
 wal_level = replica
 CONF
