@@ -1798,16 +1798,28 @@ COMMENT ON OPERATOR CLASS tsvector_bm25_ops USING omenbm25 IS 'lexemes of tsvect
 -- analytics: checks of an index
 -- ----------------------------------------------------------------------
 
-CREATE FUNCTION omen_tid_map_problems(regclass) RETURNS int8
-	AS 'MODULE_PATHNAME', 'omen_tid_map_problems' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
-COMMENT ON FUNCTION omen_tid_map_problems(regclass) IS 'number of rows that the index does not find by their place in the table; 0 if it is whole';
+-- of both access methods; broken pages are passed over by subtransactions
+CREATE FUNCTION omen_verify_index(index regclass, heapallindexed boolean DEFAULT false,
+	OUT block bigint, OUT "offset" integer, OUT severity text, OUT invariant text, OUT detail text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'omen_verify_index' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION omen_verify_index(regclass, boolean) IS 'what is wrong with an omenhnsw or omenbm25 index; no rows if nothing is';
+REVOKE ALL ON FUNCTION omen_verify_index(regclass, boolean) FROM PUBLIC;
 
-CREATE FUNCTION omen_key_problems(regclass) RETURNS int8
-	AS 'MODULE_PATHNAME', 'omen_key_problems' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
-COMMENT ON FUNCTION omen_key_problems(regclass) IS 'number of rows that the index has under other keys than they have; 0 if it is whole';
+-- of one kind each, for scripts; the bodies find their function whatever the path
+CREATE FUNCTION omen_tid_map_problems(index regclass) RETURNS bigint
+	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+	RETURN (SELECT count(*) FROM omen_verify_index(index) WHERE invariant IN ('H9', 'H10', 'H11'));
+COMMENT ON FUNCTION omen_tid_map_problems(regclass) IS 'number of findings about the map from rows to nodes';
+
+CREATE FUNCTION omen_key_problems(index regclass) RETURNS bigint
+	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+	RETURN (SELECT count(*) FROM omen_verify_index(index, true) WHERE invariant IN ('H5', 'H12', 'H13'));
+COMMENT ON FUNCTION omen_key_problems(regclass) IS 'number of findings about the keys of nodes';
 
 CREATE FUNCTION bm25_problems(index regclass) RETURNS text
-	AS 'MODULE_PATHNAME', 'omen_bm25_problems' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+	LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+	RETURN (SELECT string_agg(detail, E'\n') FROM omen_verify_index(index));
 COMMENT ON FUNCTION bm25_problems(regclass) IS 'what is wrong with an omenbm25 index; NULL if nothing is';
 
 -- ----------------------------------------------------------------------

@@ -13,11 +13,12 @@
 /*
  * An index that a user named, and its table, under share locks that last to
  * the end of the transaction unless omen_close_index() gives them back.
- * Raises an ERROR if it is not a valid index of omenhnsw, or omenbm25, that
- * this session can read.
+ * Raises an ERROR if it is not a valid index of omenhnsw, or omenbm25, or of
+ * any of them, that this session can read.
  */
 extern Relation omen_open_index(Oid oid, Relation *heap);
 extern Relation omen_open_text_index(Oid oid, Relation *heap);
+extern Relation omen_open_any_index(Oid oid, Relation *heap);
 extern void omen_close_index(Relation index, Relation heap);
 
 /* Privileges, as pgstattuple wants them for statistics, and SELECT */

@@ -40,6 +40,13 @@ omen_open_text_index(Oid oid, Relation *heap)
 	return open_index(oid, omen_bm25_build, "omenbm25", heap);
 }
 
+/* Of either access method */
+Relation
+omen_open_any_index(Oid oid, Relation *heap)
+{
+	return open_index(oid, NULL, NULL, heap);
+}
+
 static Relation
 open_index(Oid oid, ambuild_function build, const char *method, Relation *heap)
 {
@@ -52,7 +59,9 @@ open_index(Oid oid, ambuild_function build, const char *method, Relation *heap)
 	/* the table first, as everybody locks them */
 	*heap = table_open(heap_oid, AccessShareLock);
 	index = index_open(oid, AccessShareLock);
-	if (index->rd_indam->ambuild != build)
+	if (build == NULL ? index->rd_indam->ambuild != omen_hnsw_build &&
+		index->rd_indam->ambuild != omen_bm25_build :
+		index->rd_indam->ambuild != build)
 		report_strange_relation(oid, method);
 	if (!index->rd_index->indisvalid)
 		ereport(ERROR,
@@ -150,6 +159,10 @@ report_strange_relation(Oid oid, const char *method)
 				 errmsg("\"%s\" is a partitioned index", name),
 				 errhint("Name the index of a partition; pg_partition_tree('%s') lists them.",
 						 name)));
+	if (method == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not an omenhnsw or omenbm25 index", name)));
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("\"%s\" is not an %s index", name, method),

@@ -1,310 +1,701 @@
 /*-------------------------------------------------------------------------
  *
  * verify_bm25.c
- *	  Checks the structure of omenbm25 indexes, see src/bm25/README.md.
+ *	  Checks of omenbm25 indexes for omen_verify_index(): the invariants of
+ *	  src/bm25/README.md, but for dictionaries and postings
+ *	  (verify_bm25_terms.c).
+ *
+ * NOTES
+ *	  Flushes, merges and vacuum wait until the check is done: all of the index
+ *	  but the ends of the pending area stays as it is.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "analytics/analytics.h"
+#include "analytics/verify_bm25.h"
 #include "base/compat.h"
-#include "bm25/bm25_view.h"
 
-OMEN_FUNCTION(omen_bm25_problems);
+/* Place of a row, for findings: a document of a segment, or a pending one */
+#define PLACE_SEGMENT(i, doc)	(UINT64CONST(1) << 63 | (uint64) (i) << 32 | (doc))
+#define PLACE_PENDING(block)	((uint64) (block))
 
-/* Longest list of problems that is told */
-#define MOST_TOLD	20
+/* A segment is at most that many merges away from a flush */
+#define MOST_LEVELS		32
 
-typedef struct CheckState
+/* A pending document, as far as its parts have come by */
+typedef struct PendingDoc
 {
-	Relation	index;
-	OmenBm25Index *bm25;
-	OmenBm25MetaPageData meta;
-	BlockNumber nblocks;
-	uint64	   *used;			/* a bit for each block */
-	uint64	   *rows;			/* of living documents */
-	uint64		nrows;
-	uint64		maxrows;
-	int			nproblems;
-	StringInfoData problems;
-} CheckState;
+	bool		open;
+	bool		dead;
+	uint64		row;
+	BlockNumber block;			/* of its first part */
+	uint32		length;
+	uint64		tfs;			/* added up */
+	uint64		hash;
+} PendingDoc;
 
-static void use_blocks(CheckState *state, BlockNumber start, uint32 n,
-					   const char *what);
-static void check_pending(CheckState *state);
-static void check_segment(CheckState *state,
-						  const OmenBm25SegmentEntryData *entry);
-static void check_docs(CheckState *state,
-					   const OmenBm25SegmentEntryData *entry,
-					   OmenBm25Docs *docs);
-static void check_terms(CheckState *state, const OmenBm25Segment *segment,
-						OmenBm25Docs *docs);
-static void check_lengths(CheckState *state, const OmenBm25Segment *segment,
-						  OmenBm25Docs *docs, const uint64 *lengths);
-static void add_row(CheckState *state, uint64 row);
-static void check_rows(CheckState *state);
-static int	compare_rows(const void *a, const void *b);
-static void note(CheckState *state, const char *format,...)
-			pg_attribute_printf(2, 3);
+static void check_all(void *arg);
+static void check_meta(OmenVerifyBm25 *state);
+static bool is_zero(const void *data, Size size);
+static void check_kinds(OmenVerifyBm25 *state);
+static void check_lanes(void *arg);
+static uint32 walk_lane(OmenVerifyBm25 *state, int lane, bool *has_tail);
+static int	check_pending_page(OmenVerifyBm25 *state, BlockNumber block,
+							   Page page, PendingDoc *open);
+static const char *find_doc_fault(OmenBm25DocData *doc, Size room);
+static void add_part(PendingDoc *open, OmenBm25DocData *doc,
+					 BlockNumber block);
+static void end_doc(OmenVerifyBm25 *state, PendingDoc *open);
+static void check_segment(void *arg);
+static void check_header(OmenVerifyBm25 *state, const OmenBm25Segment *segment);
+static void check_runs(OmenVerifyBm25 *state, const OmenBm25Segment *segment);
+static OmenPageKind expected_kind(const OmenBm25SegmentHeaderData *data,
+								  uint32 page, uint32 nheaders);
+static void check_docs(OmenVerifyBm25 *state, OmenBm25Docs *docs);
+static void check_long_lengths(OmenVerifyBm25 *state,
+							   const OmenBm25Segment *segment, uint32 nlong);
+static void check_alive(OmenVerifyBm25 *state, const OmenBm25Segment *segment,
+						uint32 ndead);
+static void check_extents(OmenVerifyBm25 *state);
+static bool hash_row(void *arg, const Datum *values, const bool *isnull,
+					 uint64 *hash);
+static bool is_there(void *arg, uint64 row, uint64 place);
+static void locate(void *arg, uint64 place, BlockNumber *block, int *offset);
 
-/*
- * What is wrong with an index, one problem a line; NULL if nothing is.  Holds
- * off flushes, merges and vacuum meanwhile.  Corrupt pages raise an ERROR.
- */
-Datum
-omen_bm25_problems(PG_FUNCTION_ARGS)
+static const OmenVerifyRows rows = {
+	.invariant = "B5",
+	.hash_invariant = "B9",
+	.hash_fault = "has other lexemes or frequencies than the index has of it",
+	.always_once = true,
+	.hash = hash_row,
+	.is_there = is_there,
+	.locate = locate,
+};
+
+void
+omen_verify_bm25(OmenVerify *verify)
 {
-	Relation	heap;
-	CheckState *state = palloc0(sizeof(*state));
+	OmenVerifyBm25 *state = palloc0(sizeof(*state));
 
-	state->index = omen_open_text_index(PG_GETARG_OID(0), &heap);
-	omen_check_stat_privilege(state->index);
-	state->bm25 = omen_bm25_open(state->index);
-	initStringInfo(&state->problems);
-	omen_bm25_maintain(state->index);
-	omen_bm25_read_meta(state->index, &state->meta);
-	state->nblocks = RelationGetNumberOfBlocks(state->index);
-	state->used = palloc0((state->nblocks / 64 + 1) * sizeof(uint64));
-	use_blocks(state, OMEN_BM25_META_BLOCK, 1, "the metapage");
-	check_pending(state);
-	for (int i = 0; i < state->meta.nsegments; i++)
-		check_segment(state, &state->meta.segments[i]);
+	state->verify = verify;
+	omen_bm25_maintain(verify->index);
+	if (omen_verify_try(verify, "B0", check_all, state))
+		omen_verify_compare_rows(verify, &rows, state);
+	omen_bm25_end_maintain(verify->index);
+}
+
+/* What nothing can be checked without */
+static void
+check_all(void *arg)
+{
+	OmenVerifyBm25 *state = arg;
+	OmenVerify *verify = state->verify;
+
+	omen_bm25_read_meta(verify->index, &state->meta);
+	state->bm25 = omen_bm25_open(verify->index);
+	omen_verify_refer(verify, "B7", 0, OMEN_BM25_META_BLOCK, OMEN_PAGE_META,
+					  "the index");
+	check_kinds(state);
+	check_meta(state);
+	omen_verify_try(verify, "B2", check_lanes, state);
+	for (state->number = 0; state->number < state->meta.nsegments;
+		 state->number++)
+	{
+		state->entry = &state->meta.segments[state->number];
+		omen_verify_try(verify, "B1", check_segment, state);
+	}
+	check_extents(state);
+}
+
+/* --- the metapage --- */
+
+static void
+check_meta(OmenVerifyBm25 *state)
+{
+	const OmenBm25MetaPageData *meta = &state->meta;
+	OmenTextUnits units = omen_bm25_units(state->verify->index);
+
+	if (meta->unused != 0 ||
+		!is_zero(meta->segments + meta->nsegments,
+				 (OMEN_BM25_MAX_SEGMENTS - meta->nsegments) *
+				 sizeof(OmenBm25SegmentEntryData)) ||
+		!is_zero(meta->extents + meta->nextents,
+				 (OMEN_BM25_MAX_EXTENTS - meta->nextents) *
+				 sizeof(OmenBm25ExtentData)))
+		omen_verify_note(state->verify, "B0", OMEN_BM25_META_BLOCK,
+						 OMEN_VERIFY_NO_OFFSET,
+						 "Fields of the metapage that are not in use are not zero.");
+	for (int i = 0; i < meta->nsegments; i++)
+	{
+		const OmenBm25SegmentEntryData *entry = &meta->segments[i];
+		bool		repeated = false;
+
+		for (int j = 0; j < i; j++)
+			repeated |= meta->segments[j].id == entry->id;
+		if (repeated || entry->id >= meta->next_segment)
+			omen_verify_note(state->verify, "B1", OMEN_BM25_META_BLOCK, i,
+							 "Segment %u is there twice, or has a number that is yet to come.",
+							 entry->id);
+		if (entry->ndead > entry->ndocs || entry->level > MOST_LEVELS ||
+			entry->unused != 0)
+			omen_verify_note(state->verify, "B0", OMEN_BM25_META_BLOCK, i,
+							 "The entry of segment %u is impossible.",
+							 entry->id);
+	}
+	if (memcmp(&units, &meta->units, sizeof(units)) != 0)
+		omen_verify_warn(state->verify, "B6", OMEN_BM25_META_BLOCK,
+						 "Positions are counted otherwise than the index's options say: REINDEX, if they were changed.");
+}
+
+static bool
+is_zero(const void *data, Size size)
+{
+	const char *bytes = data;
+
+	return size == 0 ||
+		(bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+/* Pages of the other access method do not belong here */
+static void
+check_kinds(OmenVerifyBm25 *state)
+{
+	for (BlockNumber block = 0; block < state->verify->nblocks; block++)
+	{
+		uint8		kind = state->verify->kinds[block];
+
+		if (kind != OMEN_PAGE_FREE && kind != OMEN_PAGE_META &&
+			kind < OMEN_PAGE_PENDING)
+			omen_verify_note(state->verify, "B7", block,
+							 OMEN_VERIFY_NO_OFFSET,
+							 "The page is of kind %u, which text indexes do not have.",
+							 kind);
+	}
+}
+
+static void
+check_extents(OmenVerifyBm25 *state)
+{
+	OmenVerify *verify = state->verify;
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+
 	for (int i = 0; i < state->meta.nextents; i++)
-		use_blocks(state, state->meta.extents[i].start,
-				   state->meta.extents[i].npages, "the extents");
-	check_rows(state);
-	omen_bm25_end_maintain(state->index);
-	omen_close_index(state->index, heap);
-	if (state->nproblems == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(state->problems.data));
-}
-
-/* B7: each block is in one place */
-static void
-use_blocks(CheckState *state, BlockNumber start, uint32 n, const char *what)
-{
-	for (BlockNumber block = start; block < start + n; block++)
 	{
-		uint64		bit = UINT64CONST(1) << (block % 64);
-
-		if (block >= state->nblocks)
-		{
-			/* the pending area may have grown */
-			if (block >= RelationGetNumberOfBlocks(state->index))
-				note(state, "block %u of %s is beyond the end", block, what);
-			continue;
-		}
-		if ((state->used[block / 64] & bit) != 0)
-			note(state, "block %u of %s is in use elsewhere, too", block,
-				 what);
-		state->used[block / 64] |= bit;
-	}
-}
-
-static void
-check_pending(CheckState *state)
-{
-	OmenBm25PendingScan *scan = palloc(sizeof(*scan));
-	OmenBm25DocData *doc;
-	BlockNumber last = InvalidBlockNumber;
-
-	omen_bm25_pending_begin(scan, state->index, &state->meta);
-	while ((doc = omen_bm25_pending_next(scan)) != NULL)
-	{
-		OmenBm25DocTermData *terms = omen_bm25_doc_terms(doc);
-
-		if (scan->current != last)
-			use_blocks(state, scan->current, 1, "the pending area");
-		last = scan->current;
-		for (int i = 1; i < doc->nterms; i++)
-		{
-			if (terms[i].hash < terms[i - 1].hash)
-				note(state, "terms of a pending document in block %u are out of order",
-					 scan->current);
-		}
-		if ((doc->flags & (OMEN_BM25_DOC_DEAD | OMEN_BM25_DOC_PART)) == 0)
-			add_row(state, omen_bm25_row(&doc->tid));
-	}
-}
-
-static void
-check_segment(CheckState *state, const OmenBm25SegmentEntryData *entry)
-{
-	OmenBm25Segment *segment = omen_bm25_find_segment(state->index,
-													  state->bm25, entry);
-	OmenBm25Docs docs;
-	uint64		npages = 0;
-
-	for (uint32 i = 0; i < segment->data->nruns; i++)
-	{
-		use_blocks(state, segment->data->runs[i].start,
-				   segment->data->runs[i].npages, "a segment");
-		npages += segment->data->runs[i].npages;
-	}
-	if (npages != entry->npages || npages != segment->data->npages)
-		note(state, "segment %u has " UINT64_FORMAT " pages, expected %u",
-			 entry->id, npages, entry->npages);
-	omen_bm25_docs_init(&docs, state->index, state->bm25, segment, true);
-	check_docs(state, entry, &docs);
-	check_terms(state, segment, &docs);
-}
-
-static void
-check_docs(CheckState *state, const OmenBm25SegmentEntryData *entry,
-		   OmenBm25Docs *docs)
-{
-	uint32		dead = 0;
-	uint64		length = 0;
-	uint64		last = 0;
-
-	for (uint32 doc = 0; doc < entry->ndocs; doc++)
-	{
-		uint64		row = omen_bm25_doc_ops.row(docs, doc);
-
-		if (doc % 1024 == 0)
-			CHECK_FOR_INTERRUPTS();
-		if (doc > 0 && row <= last)
-			note(state, "rows of segment %u are out of order", entry->id);
-		last = row;
-		length += omen_bm25_docs_length(docs, doc);
-		if (omen_bm25_docs_is_dead(docs, doc))
-			dead++;
-		else
-			add_row(state, row);
-	}
-
-	/* a crash may come between the two records */
-	if (dead < entry->ndead)
-		note(state, "segment %u has %u dead documents, expected %u", entry->id,
-			 dead, entry->ndead);
-	if (length != entry->length)
-		note(state, "documents of segment %u are not as long as expected",
-			 entry->id);
-}
-
-static void
-check_terms(CheckState *state, const OmenBm25Segment *segment,
-			OmenBm25Docs *docs)
-{
-	OmenBm25DictScan *dict = palloc(sizeof(*dict));
-	uint64	   *lengths = palloc_extended(segment->data->ndocs *
-										  sizeof(uint64),
-										  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	char		last[MAXSTRLEN + 1];
-	int			last_len = 0;
-	uint32		nterms = 0;
-	uint64		npostings = 0;
-
-	omen_bm25_dict_begin(dict, state->index, state->bm25, segment, "", 0);
-	while (omen_bm25_dict_next(dict))
-	{
-		OmenBm25Postings postings;
-		uint32		doc;
-		uint16		tf;
+		const OmenBm25ExtentData *extent = &state->meta.extents[i];
 
 		CHECK_FOR_INTERRUPTS();
-		if (nterms++ > 0 &&
-			omen_bm25_compare_lexemes(last, last_len, dict->lexeme,
-									  dict->len) >= 0)
-			note(state, "lexemes of segment %u are out of order",
-				 segment->data->id);
-		memcpy(last, dict->lexeme, dict->len);
-		last_len = dict->len;
-		omen_bm25_postings_begin(&postings, state->index, state->bm25, segment,
-								 &dict->entry);
-		while (omen_bm25_postings_next(&postings, &doc, &tf))
+		if (extent->npages == 0 || extent->since > next ||
+			(uint64) extent->start + extent->npages > verify->nblocks)
 		{
-			lengths[doc] += tf;
-			npostings++;
+			omen_verify_note(verify, "B7", OMEN_BM25_META_BLOCK, i,
+							 "An extent is empty, lies beyond the end, or has yet to come.");
+			continue;
+		}
+		for (uint32 j = 0; j < extent->npages; j++)
+		{
+			if (omen_verify_is_referred(verify, extent->start + j))
+				omen_verify_note(verify, "B7", extent->start + j, i,
+								 "The block is in an extent, and in use.");
+			verify->referred[(extent->start + j) / 64] |=
+				UINT64CONST(1) << ((extent->start + j) % 64);
 		}
 	}
-	if (nterms != segment->data->nterms ||
-		npostings != segment->data->postings)
-		note(state, "segment %u has %u lexemes and " UINT64_FORMAT
-			 " postings, expected %u and " UINT64_FORMAT, segment->data->id,
-			 nterms, npostings, segment->data->nterms,
-			 segment->data->postings);
-	check_lengths(state, segment, docs, lengths);
-	pfree(lengths);
+}
+
+/* --- pending documents --- */
+
+/*
+ * Documents come at the ends of lanes meanwhile: what the metapage said when
+ * the walk began must have been there.
+ */
+static void
+check_lanes(void *arg)
+{
+	OmenVerifyBm25 *state = arg;
+
+	for (int lane = 0; lane < OMEN_BM25_LANES; lane++)
+	{
+		const OmenBm25LaneData *data = &state->meta.lanes[lane];
+		OmenBm25MetaPageData now;
+		bool		has_tail = false;
+		uint32		npages = walk_lane(state, lane, &has_tail);
+
+		if (data->head_owner % OMEN_BM25_LANES != lane || data->unused != 0 ||
+			npages < data->npages || !has_tail)
+			omen_verify_note(state->verify, "B2", OMEN_BM25_META_BLOCK, lane,
+							 "Lane %d of the pending area has %u pages, expected %u, or lacks its tail.",
+							 lane, npages, data->npages);
+		omen_bm25_read_meta(state->verify->index, &now);
+		if (npages > now.lanes[lane].npages)
+			omen_verify_note(state->verify, "B2", OMEN_BM25_META_BLOCK, lane,
+							 "Lane %d of the pending area has %u pages, expected %u.",
+							 lane, npages, now.lanes[lane].npages);
+	}
+}
+
+/* Returns how many pages it has */
+static uint32
+walk_lane(OmenVerifyBm25 *state, int lane, bool *has_tail)
+{
+	OmenVerify *verify = state->verify;
+	const OmenBm25LaneData *data = &state->meta.lanes[lane];
+	BlockNumber block = data->head;
+	BlockNumber from = OMEN_BM25_META_BLOCK;
+	uint32		owner = data->head_owner;
+	PendingDoc	open = {0};
+	uint32		npages = 0;
+
+	while (BlockNumberIsValid(block))
+	{
+		PGAlignedBlock copy;
+		Page		page = copy.data;
+		OmenPageOpaque opaque;
+		int			ndocs;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!omen_verify_refer(verify, "B7", from, block, OMEN_PAGE_PENDING,
+							   "the pending area") ||
+			omen_verify_copy(verify, block, &copy) != OMEN_PAGE_PENDING)
+			break;
+		opaque = omen_page_opaque(page);
+		if (opaque->owner != owner)
+		{
+			omen_verify_note(verify, "B2", block, OMEN_VERIFY_NO_OFFSET,
+							 "The page has place %u of the pending area, expected %u.",
+							 opaque->owner, owner);
+			break;
+		}
+		*has_tail |= block == data->tail && owner == data->tail_owner;
+		ndocs = check_pending_page(state, block, page, &open);
+		if (ndocs >= 0 && opaque->used != ndocs)
+			omen_verify_note(verify, "B8", block, OMEN_VERIFY_NO_OFFSET,
+							 "The page has %d documents, expected %u.", ndocs,
+							 opaque->used);
+		npages++;
+		from = block;
+		block = opaque->next;
+		owner += OMEN_BM25_OWNER_STEP;
+	}
+	end_doc(state, &open);
+	return npages;
+}
+
+/* Returns how many documents begin on it, -1 if that cannot be told */
+static int
+check_pending_page(OmenVerifyBm25 *state, BlockNumber block, Page page,
+				   PendingDoc *open)
+{
+	Size		at = MAXALIGN(SizeOfPageHeaderData);
+	Size		end = ((PageHeader) page)->pd_lower;
+	int			ndocs = 0;
+
+	while (at < end)
+	{
+		OmenBm25DocData *doc = (OmenBm25DocData *) ((char *) page + at);
+		const char *fault = find_doc_fault(doc, end - at);
+
+		if (fault != NULL)
+		{
+			omen_verify_note(state->verify, "B8", block, (int) at, "%s",
+							 fault);
+			return -1;
+		}
+		if ((doc->flags & OMEN_BM25_DOC_PART) == 0)
+		{
+			end_doc(state, open);
+			ndocs++;
+		}
+		else if (!open->open || open->row != omen_bm25_row(&doc->tid) ||
+				 open->length != doc->length)
+			omen_verify_note(state->verify, "B8", block, (int) at,
+							 "A part of a document does not follow the one before it.");
+		if (BlockNumberIsValid(omen_page_opaque(page)->next) == false &&
+			(doc->flags & OMEN_BM25_DOC_PART) != 0)
+			omen_verify_note(state->verify, "B8", block, (int) at,
+							 "A part of a document is on a page that is not closed.");
+		add_part(open, doc, block);
+		at += doc->size;
+	}
+	return ndocs;
+}
+
+static const char *
+find_doc_fault(OmenBm25DocData *doc, Size room)
+{
+	OmenBm25DocTermData *terms = omen_bm25_doc_terms(doc);
+	Size		head = sizeof(OmenBm25DocData) +
+		(Size) (doc->nterms + 1) * sizeof(OmenBm25DocTermData);
+
+	if (room < sizeof(OmenBm25DocData) || doc->size > room ||
+		doc->size % 4 != 0 || doc->size < head)
+		return "A document has an impossible size.";
+	if ((doc->flags & ~(OMEN_BM25_DOC_DEAD | OMEN_BM25_DOC_PART)) != 0)
+		return "A document has unknown flags.";
+	if (!ItemPointerIsValid(&doc->tid))
+		return "A document has an invalid TID.";
+	if (terms[0].offset != head || terms[doc->nterms].offset > doc->size ||
+		terms[doc->nterms].offset + 4 <= doc->size)
+		return "A document's lexemes are not where they should be.";
+	for (int i = 0; i < doc->nterms; i++)
+	{
+		int			len = terms[i + 1].offset - terms[i].offset;
+
+		if (len < 0 || terms[i + 1].offset > doc->size ||
+			(i > 0 && terms[i].hash < terms[i - 1].hash))
+			return "Terms of a document are out of order.";
+		if (omen_bm25_hash((char *) doc + terms[i].offset, len) !=
+			terms[i].hash)
+			return "A term of a document has the hash of another lexeme.";
+	}
+	return NULL;
+}
+
+static void
+add_part(PendingDoc *open, OmenBm25DocData *doc, BlockNumber block)
+{
+	OmenBm25DocTermData *terms = omen_bm25_doc_terms(doc);
+
+	if (!open->open)
+	{
+		memset(open, 0, sizeof(*open));
+		open->open = true;
+		open->row = omen_bm25_row(&doc->tid);
+		open->block = block;
+		open->length = doc->length;
+	}
+	open->dead |= (doc->flags & OMEN_BM25_DOC_DEAD) != 0;
+	for (int i = 0; i < doc->nterms; i++)
+	{
+		int			len;
+		const char *lexeme = omen_bm25_doc_lexeme(doc, i, &len);
+
+		open->tfs += terms[i].tf;
+		open->hash += omen_verify_bm25_hash(lexeme, len, terms[i].tf);
+	}
+}
+
+static void
+end_doc(OmenVerifyBm25 *state, PendingDoc *open)
+{
+	if (open->open && !open->dead)
+	{
+		omen_verify_bm25_length(state, open->block, OMEN_VERIFY_NO_OFFSET,
+								open->length, open->tfs);
+		omen_verify_add_row(state->verify, open->row,
+							open->hash + open->length,
+							PLACE_PENDING(open->block));
+	}
+	open->open = false;
 }
 
 /*
  * B5: a document is as long as its terms are frequent, unless a frequency was
  * too great to be stored
  */
-static void
-check_lengths(CheckState *state, const OmenBm25Segment *segment,
-			  OmenBm25Docs *docs, const uint64 *lengths)
+void
+omen_verify_bm25_length(OmenVerifyBm25 *state, BlockNumber block, int offset,
+						uint32 length, uint64 tfs)
 {
-	for (uint32 doc = 0; doc < segment->data->ndocs; doc++)
-	{
-		uint32		length = omen_bm25_docs_length(docs, doc);
+	if (tfs > length || (tfs < length && length < PG_UINT16_MAX))
+		omen_verify_note(state->verify, "B5", block, offset,
+						 "A document has length %u, its terms " UINT64_FORMAT ".",
+						 length, tfs);
+}
 
-		if (lengths[doc] > length ||
-			(lengths[doc] < length && length < PG_UINT16_MAX))
-			note(state, "document %u of segment %u has length %u, its terms "
-				 UINT64_FORMAT, doc, segment->data->id, length, lengths[doc]);
+/* --- segments --- */
+
+static void
+check_segment(void *arg)
+{
+	OmenVerifyBm25 *state = arg;
+	OmenVerify *verify = state->verify;
+	OmenBm25Segment *segment = omen_bm25_find_segment(verify->index,
+													  state->bm25,
+													  state->entry);
+	OmenBm25Docs docs;
+
+	check_header(state, segment);
+	check_runs(state, segment);
+	omen_bm25_docs_init(&docs, verify->index, state->bm25, segment, true);
+
+	/* what the pages have, not what this backend has read before */
+	docs.kept = -1;
+	state->hashes = palloc_extended(segment->data->ndocs * sizeof(uint64),
+									MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	state->tfs = palloc_extended(segment->data->ndocs * sizeof(uint64),
+								 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	omen_verify_bm25_terms(state, segment, &docs);
+	check_docs(state, &docs);
+	pfree(state->hashes);
+	pfree(state->tfs);
+}
+
+/* What this backend keeps of the segment is what its first page has */
+static void
+check_header(OmenVerifyBm25 *state, const OmenBm25Segment *segment)
+{
+	OmenBm25SegmentHeaderData *data = segment->data;
+	uint32		done = 0;
+	BlockNumber block = state->entry->header;
+	bool		good = segment->header == state->entry->header &&
+		data->npages == state->entry->npages &&
+		data->length == state->entry->length &&
+		data->ndocs == state->entry->ndocs;
+
+	while (good && done < data->nruns && BlockNumberIsValid(block))
+	{
+		uint32		n = Min(data->nruns - done, OMEN_BM25_RUNS_PER_PAGE);
+		PGAlignedBlock copy;
+		OmenBm25SegmentHeaderData *part = (OmenBm25SegmentHeaderData *)
+			omen_page_content(copy.data);
+
+		CHECK_FOR_INTERRUPTS();
+		good = omen_verify_copy(state->verify, block, &copy) ==
+			OMEN_PAGE_SEGMENT &&
+			memcmp(part, data, offsetof(OmenBm25SegmentHeaderData, runs)) == 0 &&
+			memcmp(part->runs, data->runs + done,
+				   n * sizeof(OmenBm25RunData)) == 0;
+		block = omen_page_opaque(copy.data)->next;
+		done += n;
+	}
+	if (!good || done < data->nruns || BlockNumberIsValid(block))
+		omen_verify_note(state->verify, "B1", state->entry->header,
+						 OMEN_VERIFY_NO_OFFSET,
+						 "The description of segment %u is not what its entry says.",
+						 state->entry->id);
+}
+
+/* B1, B7: its pages are its own, and of the kinds that its sections have */
+static void
+check_runs(OmenVerifyBm25 *state, const OmenBm25Segment *segment)
+{
+	const OmenBm25SegmentHeaderData *data = segment->data;
+	uint32		nheaders = (data->nruns + OMEN_BM25_RUNS_PER_PAGE - 1) /
+		OMEN_BM25_RUNS_PER_PAGE;
+	uint32		page = 0;
+
+	for (uint32 i = 0; i < data->nruns; i++)
+	{
+		for (uint32 j = 0; j < data->runs[i].npages; j++, page++)
+		{
+			BlockNumber block = data->runs[i].start + j;
+			PGAlignedBlock copy;
+			OmenPageKind kind = expected_kind(data, page, nheaders);
+
+			CHECK_FOR_INTERRUPTS();
+			if (kind == OMEN_PAGE_POSTINGS &&
+				block < state->verify->nblocks &&
+				state->verify->kinds[block] == OMEN_PAGE_TERMS)
+				kind = OMEN_PAGE_TERMS;
+			if (!omen_verify_refer(state->verify, "B7", state->entry->header,
+								   block, kind, "a segment"))
+			{
+				/* a wrong length is not to be told page by page */
+				if (block >= state->verify->nblocks)
+					break;
+				continue;
+			}
+			if (omen_verify_copy(state->verify, block, &copy) != kind ||
+				omen_page_opaque(copy.data)->owner != data->id)
+				omen_verify_note(state->verify, "B1", block,
+								 OMEN_VERIFY_NO_OFFSET,
+								 "The page is not one of segment %u.",
+								 data->id);
+			else if (kind != OMEN_PAGE_TERMS && kind != OMEN_PAGE_SEGMENT &&
+					 BlockNumberIsValid(omen_page_opaque(copy.data)->next))
+				omen_verify_note(state->verify, "B1", block,
+								 OMEN_VERIFY_NO_OFFSET,
+								 "The page has a next one.");
+		}
+	}
+	if (page != data->npages)
+		omen_verify_note(state->verify, "B1", state->entry->header,
+						 OMEN_VERIFY_NO_OFFSET,
+						 "Segment %u has %u pages, expected %u.", data->id,
+						 page, data->npages);
+}
+
+/* Sections follow each other; TERMS and POSTINGS come first, in any order */
+static OmenPageKind
+expected_kind(const OmenBm25SegmentHeaderData *data, uint32 page,
+			  uint32 nheaders)
+{
+	if (page + nheaders >= data->npages)
+		return OMEN_PAGE_SEGMENT;
+	if (page >= data->alive)
+		return OMEN_PAGE_ALIVE;
+	if (page >= data->rows)
+		return OMEN_PAGE_ROWS;
+	if (page >= data->lengths)
+		return OMEN_PAGE_LENGTHS;
+	return OMEN_PAGE_POSTINGS;
+}
+
+static void
+check_docs(OmenVerifyBm25 *state, OmenBm25Docs *docs)
+{
+	const OmenBm25Segment *segment = docs->segment;
+	uint32		ndocs = segment->data->ndocs;
+	uint32		ndead = 0;
+	uint32		nlong = 0;
+	uint64		sum = 0;
+	uint64		last = 0;
+
+	for (uint32 doc = 0; doc < ndocs; doc++)
+	{
+		int			n;
+		const ItemPointerData *tids =
+			omen_bm25_docs_rows(docs, doc / OMEN_BM25_ROWS_PER_PAGE, &n);
+		uint64		row = omen_bm25_row(&tids[doc % OMEN_BM25_ROWS_PER_PAGE]);
+		uint32		length = omen_bm25_docs_length(docs, doc);
+		BlockNumber block = omen_bm25_segment_block(segment,
+													segment->data->rows + doc /
+													OMEN_BM25_ROWS_PER_PAGE);
+		int			offset = doc % OMEN_BM25_ROWS_PER_PAGE;
+
+		if (doc % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+		if ((doc > 0 && row <= last) || (row & 0xFFFF) == 0)
+			omen_verify_note(state->verify, "B5", block, offset,
+							 "Rows of segment %u are out of order.",
+							 segment->data->id);
+		last = row;
+		sum += length;
+		nlong += length >= OMEN_LONG_LENGTH;
+		omen_verify_bm25_length(state, block, offset, length, state->tfs[doc]);
+		if (omen_bm25_docs_is_dead(docs, doc))
+			ndead++;
+		else
+			omen_verify_add_row(state->verify, row,
+								state->hashes[doc] + length,
+								PLACE_SEGMENT(state->number, doc));
+	}
+	if (sum != state->entry->length)
+		omen_verify_note(state->verify, "B6", OMEN_BM25_META_BLOCK,
+						 state->number,
+						 "Documents of segment %u have length " UINT64_FORMAT
+						 ", expected " UINT64_FORMAT ".", segment->data->id,
+						 sum, state->entry->length);
+	check_long_lengths(state, segment, nlong);
+	check_alive(state, segment, ndead);
+}
+
+static void
+check_long_lengths(OmenVerifyBm25 *state, const OmenBm25Segment *segment,
+				   uint32 nlong)
+{
+	const OmenBm25SegmentHeaderData *data = segment->data;
+	uint32		last = 0;
+
+	if (nlong != data->nlong)
+		omen_verify_note(state->verify, "B5", state->entry->header,
+						 OMEN_VERIFY_NO_OFFSET,
+						 "Segment %u has %u long documents, expected %u.",
+						 data->id, nlong, data->nlong);
+	for (uint32 i = 0; i < Min(nlong, data->nlong); i++)
+	{
+		PGAlignedBlock copy;
+		uint32		at = i % OMEN_BM25_LONGS_PER_PAGE;
+		BlockNumber block = omen_bm25_segment_block(segment,
+													data->long_lengths + i /
+													OMEN_BM25_LONGS_PER_PAGE);
+		const uint32 *pair;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!BlockNumberIsValid(block) ||
+			omen_verify_copy(state->verify, block, &copy) !=
+			OMEN_PAGE_LENGTHS)
+			return;
+		pair = (const uint32 *) omen_page_content(copy.data) + 2 * at;
+		if (pair[0] >= data->ndocs || (i > 0 && pair[0] <= last) ||
+			pair[1] < OMEN_LONG_LENGTH)
+			omen_verify_note(state->verify, "B5", block, at,
+							 "Lengths of long documents are out of order.");
+		last = pair[0];
+	}
+}
+
+/*
+ * Bits beyond the last document are not set.  A crash may come between the
+ * record that sets bits and the one that counts them.
+ */
+static void
+check_alive(OmenVerifyBm25 *state, const OmenBm25Segment *segment,
+			uint32 ndead)
+{
+	const OmenBm25SegmentHeaderData *data = segment->data;
+	uint32		page = (data->ndocs - 1) / OMEN_BM25_BITS_PER_PAGE;
+	uint32		bit = (data->ndocs - 1) % OMEN_BM25_BITS_PER_PAGE + 1;
+	BlockNumber block = omen_bm25_segment_block(segment, data->alive + page);
+	PGAlignedBlock copy;
+
+	if (ndead < state->entry->ndead)
+		omen_verify_note(state->verify, "B6", OMEN_BM25_META_BLOCK,
+						 state->number,
+						 "Segment %u has %u dead documents, expected %u.",
+						 data->id, ndead, state->entry->ndead);
+	if (!BlockNumberIsValid(block) ||
+		omen_verify_copy(state->verify, block, &copy) != OMEN_PAGE_ALIVE)
+		return;
+	for (; bit < OMEN_BM25_BITS_PER_PAGE; bit++)
+	{
+		if ((omen_page_content(copy.data)[bit / 8] >> (bit % 8) & 1) != 0)
+		{
+			omen_verify_note(state->verify, "B6", block, (int) bit,
+							 "A document is dead that segment %u does not have.",
+							 data->id);
+			return;
+		}
 	}
 }
 
 /* --- rows --- */
 
-static void
-add_row(CheckState *state, uint64 row)
+/* Sums of these are what a document has, in whichever order */
+uint64
+omen_verify_bm25_hash(const char *lexeme, int len, uint16 tf)
 {
-	if (state->nrows == state->maxrows)
+	return hash_bytes_extended((const unsigned char *) lexeme, len, tf);
+}
+
+static bool
+hash_row(void *arg, const Datum *values, const bool *isnull, uint64 *hash)
+{
+	OmenVerifyBm25 *state = arg;
+	OmenBm25Doc doc;
+
+	if (isnull[0])
+		return false;
+	omen_bm25_read_doc(DatumGetTSVector(values[0]), &state->meta.units, &doc);
+	*hash = doc.length;
+	for (int i = 0; i < doc.nterms; i++)
+		*hash += omen_verify_bm25_hash(doc.terms[i].lexeme, doc.terms[i].len,
+									   doc.terms[i].tf);
+	return true;
+}
+
+/* Nothing goes while this process may maintain the index */
+static bool
+is_there(void *arg, uint64 row, uint64 place)
+{
+	return true;
+}
+
+static void
+locate(void *arg, uint64 place, BlockNumber *block, int *offset)
+{
+	OmenVerifyBm25 *state = arg;
+
+	if ((place >> 63) == 0)
 	{
-		state->maxrows = Max(2 * state->maxrows, 1024);
-		state->rows = state->rows == NULL ?
-			palloc(state->maxrows * sizeof(uint64)) :
-			repalloc_huge(state->rows, state->maxrows * sizeof(uint64));
-	}
-	state->rows[state->nrows++] = row;
-}
-
-/* B5: a row has one living document */
-static void
-check_rows(CheckState *state)
-{
-	if (state->nrows == 0)
+		*block = (BlockNumber) place;
 		return;
-	qsort(state->rows, state->nrows, sizeof(uint64), compare_rows);
-	for (uint64 i = 1; i < state->nrows; i++)
-	{
-		if (state->rows[i] == state->rows[i - 1])
-			note(state, "row (%u,%u) is there twice",
-				 (uint32) (state->rows[i] >> 16),
-				 (uint32) (state->rows[i] & 0xFFFF));
 	}
-}
-
-static int
-compare_rows(const void *a, const void *b)
-{
-	uint64		x = *(const uint64 *) a;
-	uint64		y = *(const uint64 *) b;
-
-	return (x > y) - (x < y);
-}
-
-static void
-note(CheckState *state, const char *format,...)
-{
-	va_list		arguments;
-	char		text[256];
-
-	if (state->nproblems++ >= MOST_TOLD)
-		return;
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	appendStringInfo(&state->problems, "%s%s",
-					 state->nproblems > 1 ? "\n" : "", text);
+	*block = state->meta.segments[place >> 32 & 0x7FFFFFFF].header;
+	*offset = (int) (uint32) place;
 }

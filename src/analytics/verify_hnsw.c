@@ -1,254 +1,315 @@
 /*-------------------------------------------------------------------------
  *
  * verify_hnsw.c
- *	  Checks of omenhnsw indexes that users can call.
+ *	  Checks of omenhnsw indexes for omen_verify_index(): the invariants of
+ *	  src/hnsw/README.md.
  *
- * Each takes the locks of a scan, and so also runs on a standby.
+ * NOTES
+ *	  Inserts and vacuum go on.  What is compared across pages therefore either
+ *	  never changes (codes, keys and levels of a node, H4; places of the map and
+ *	  the key column, H9, H12), or is looked at once more under the lock of the
+ *	  node, or concerns rows that the snapshot sees, which were in the index
+ *	  before the check began and stay until it has ended.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-#include "utils/acl.h"
-#include "utils/guc.h"
-#include "utils/memutils.h"
-#include "utils/snapmgr.h"
+#include <math.h>
 
-#include "analytics/analytics.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "analytics/verify_hnsw.h"
 #include "base/compat.h"
 #include "hnsw/hnsw_column.h"
-#include "hnsw/hnsw_rows.h"
-#include "hnsw/hnsw_tidmap.h"
+#include "hnsw/hnsw_range.h"
 
-OMEN_FUNCTION(omen_tid_map_problems);
-OMEN_FUNCTION(omen_key_problems);
+static void open_index(void *arg);
+static void check_meta(OmenVerifyHnsw *state);
+static void mask_variable(OmenHnswMetaPageData *meta);
+static bool is_shape_chosen(const OmenHnswMetaPageData *meta);
+static bool is_layout_chosen(const OmenHnswMetaPageData *meta);
+static void check_kinds(OmenVerifyHnsw *state);
+static void check_unreferred(OmenVerifyHnsw *state);
+static bool hash_row(void *arg, const Datum *values, const bool *isnull,
+					 uint64 *hash);
+static bool is_there(void *arg, uint64 row, uint64 place);
+static bool has_tid(const ItemPointerData *tids, int n, uint64 row);
+static void locate(void *arg, uint64 place, BlockNumber *block, int *offset);
 
-typedef struct VerifyState
+static const OmenVerifyRows rows = {
+	.invariant = "H5",
+	.hash_invariant = "H5",
+	.hash_fault = "has another code or other keys than its node",
+	.hash = hash_row,
+	.is_there = is_there,
+	.locate = locate,
+};
+
+void
+omen_verify_hnsw(OmenVerify *verify)
 {
-	Relation	index;
-	OmenHnswIndex *hnsw;
-	OmenHnswStore store;
-	OmenTidMapCursor *cursor;	/* to look for TIDs in, or */
-	OmenRowReader *rows;		/* to compare keys with */
-	MemoryContext page_context; /* reset for each page */
-	int64		problems;
-} VerifyState;
+	OmenVerifyHnsw *state = palloc0(sizeof(*state));
 
-/* What a node's slot says of its TIDs, and their keys */
-typedef struct NodeTids
-{
-	OmenLink	link;
-	OmenHnswKeys keys;
-	int			ntids;
-	ItemPointerData tids[OMEN_SLOT_TIDS];
-	OmenLink	more_tids;
-} NodeTids;
-
-static void open_index(VerifyState *state, Oid relid, Relation *heap);
-static void check_pages(VerifyState *state);
-static void check_page_tids(VerifyState *state, Buffer buffer);
-static int	copy_nodes(VerifyState *state, Buffer buffer, NodeTids *nodes);
-static void check_column(VerifyState *state, uint32 number,
-						 const OmenHnswKeys *keys);
-static void check_tids(VerifyState *state, const NodeTids *node,
-					   const ItemPointerData *tids, int ntids);
-static bool has_keys(VerifyState *state, const ItemPointerData *tid,
-					 const OmenHnswKeys *keys);
-static bool is_mapped(VerifyState *state, const ItemPointerData *tid,
-					  OmenLink link);
-
-/*
- * Number of TIDs that the TID map does not lead to the node from that has
- * them (H10).  Rows whose insertion is under way count, and so do those of an
- * insertion that was broken off, until vacuum has removed them.
- */
-Datum
-omen_tid_map_problems(PG_FUNCTION_ARGS)
-{
-	VerifyState state = {0};
-	Relation	heap;
-
-	open_index(&state, PG_GETARG_OID(0), &heap);
-	state.cursor = omen_tidmap_begin(state.index, state.hnsw);
-	check_pages(&state);
-	omen_close_index(state.index, heap);
-	PG_RETURN_INT64(state.problems);
+	state->verify = verify;
+	if (!omen_verify_try(verify, "H0", open_index, state))
+		return;
+	check_kinds(state);
+	omen_verify_hnsw_parts(state);
+	omen_verify_hnsw_nodes(state);
+	omen_verify_hnsw_walk(state);
+	check_unreferred(state);
+	if (verify->heapallindexed)
+		omen_verify_compare_rows(verify, &rows, state);
 }
 
-/*
- * Number of rows that are in a node of other keys (H5), of those that the
- * query sees, of nodes that have other keys in the key column (H12), and of
- * entries of key lists that are wrong (H13).
- */
-Datum
-omen_key_problems(PG_FUNCTION_ARGS)
-{
-	VerifyState state = {0};
-	Relation	heap;
-	Oid			user;
-	int			context;
-	int			settings = NewGUCNestLevel();
-
-	open_index(&state, PG_GETARG_OID(0), &heap);
-
-	/* keys may be expressions: they are the owner's, not the caller's */
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(heap->rd_rel->relowner,
-						   context | SECURITY_RESTRICTED_OPERATION);
-	state.rows = omen_rows_open(heap, state.index, GetActiveSnapshot(),
-								state.hnsw, NULL);
-	check_pages(&state);
-	state.problems += omen_keylist_problems(state.index, state.hnsw);
-	omen_rows_close(state.rows);
-	AtEOXact_GUC(false, settings);
-	SetUserIdAndSecContext(user, context);
-	omen_close_index(state.index, heap);
-	PG_RETURN_INT64(state.problems);
-}
-
+/* Without the metapage, the mean and the codebook, nothing can be checked */
 static void
-open_index(VerifyState *state, Oid relid, Relation *heap)
+open_index(void *arg)
 {
-	state->index = omen_open_index(relid, heap);
-	if (!omen_compat_owns_relation(RelationGetRelid(state->index),
-								   GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX,
-					   RelationGetRelationName(state->index));
-	state->hnsw = omen_hnsw_open(state->index);
-	omen_hnsw_store_init(&state->store, state->index, state->hnsw, NULL);
+	OmenVerifyHnsw *state = arg;
+	OmenVerify *verify = state->verify;
+	uint64		nnumbers;
+
+	omen_hnsw_read_meta(verify->index, &state->meta);
+	state->hnsw = omen_hnsw_open(verify->index);
+	check_meta(state);
+	omen_hnsw_store_init(&state->store, verify->index, state->hnsw, NULL);
 	state->page_context = AllocSetContextCreate(CurrentMemoryContext,
 												"omenhnsw verify page",
 												ALLOCSET_DEFAULT_SIZES);
+	nnumbers = (uint64) verify->nblocks * state->hnsw->layout.slots_per_page;
+	state->nnumbers = (uint32) Min(nnumbers, UINT64CONST(1) <<
+								   OMEN_LINK_NUMBER_BITS);
+	state->seen = palloc_extended(state->nnumbers + 1,
+								  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	state->scratch = palloc((OMEN_QUANT_SCRATCH(&state->meta.shape) + 1) *
+							sizeof(float));
+	state->link_code = palloc(Max(state->hnsw->layout.link_size, 1));
 }
 
+/* --- the metapage --- */
+
 static void
-check_pages(VerifyState *state)
+check_meta(OmenVerifyHnsw *state)
 {
-	OmenPageStream pages;
-	OmenPageKind kind;
+	const OmenHnswMetaPageData *meta = &state->meta;
+	OmenHnswMetaPageData *ours = palloc(sizeof(*ours));
+	OmenHnswMetaPageData *theirs = palloc(sizeof(*theirs));
+	static const uint8 nothing[sizeof(meta->unused)] = {0};
+
+	*ours = state->hnsw->meta;
+	*theirs = *meta;
+	mask_variable(ours);
+	mask_variable(theirs);
+	if (memcmp(ours, theirs, sizeof(*ours)) != 0)
+		omen_page_report_corrupt(state->verify->index, OMEN_HNSW_META_BLOCK,
+								 "The metapage has changed where it never does.");
+	if (!is_shape_chosen(meta) || !is_layout_chosen(meta) ||
+		meta->entry_capacity != omen_hnsw_entry_capacity(meta))
+		omen_verify_note(state->verify, "H0", OMEN_HNSW_META_BLOCK,
+						 OMEN_VERIFY_NO_OFFSET,
+						 "The layout is not the one that follows from the column and the options.");
+	if ((meta->flags & ~OMEN_META_TIDS_UNMAPPED) != 0 || meta->unused2 != 0 ||
+		meta->built_visits != 0 ||
+		memcmp(meta->unused, nothing, sizeof(nothing)) != 0)
+		omen_verify_note(state->verify, "H0", OMEN_HNSW_META_BLOCK,
+						 OMEN_VERIFY_NO_OFFSET,
+						 "Unused fields of the metapage are not zero.");
+	if (!(meta->max_norm2 >= 0) || isinf(meta->max_norm2))
+		omen_verify_note(state->verify, "H0", OMEN_HNSW_META_BLOCK,
+						 OMEN_VERIFY_NO_OFFSET,
+						 "The largest norm is no number.");
+	if (meta->built_nodes > (uint64) state->verify->nblocks *
+		meta->slots_per_page)
+		omen_verify_note(state->verify, "H0", OMEN_HNSW_META_BLOCK,
+						 OMEN_VERIFY_NO_OFFSET,
+						 "The index was built with more nodes than it has room for.");
+	pfree(ours);
+	pfree(theirs);
+}
+
+/* What inserts and vacuum change */
+static void
+mask_variable(OmenHnswMetaPageData *meta)
+{
+	meta->max_norm2 = 0;
+	meta->flags = 0;
+	memset(meta->entry_blocks, 0, sizeof(meta->entry_blocks));
+	meta->nentries = 0;
+	meta->entry_epoch = 0;
+	memset(meta->tidmap_roots, 0, sizeof(meta->tidmap_roots));
+}
+
+static bool
+is_shape_chosen(const OmenHnswMetaPageData *meta)
+{
+	OmenCodeShape shape = {0};
+
+	if (!omen_quant_choose_shape(meta->shape.element, meta->shape.metric,
+								 meta->shape.dims, meta->quantizer, &shape))
+		return false;
+	shape.seed = meta->shape.seed;
+	return shape.own_kind == meta->shape.own_kind &&
+		shape.link_kind == meta->shape.link_kind &&
+		shape.code_dims == meta->shape.code_dims &&
+		shape.link_dims == meta->shape.link_dims &&
+		shape.own_size == meta->shape.own_size &&
+		shape.pair_size == meta->shape.pair_size &&
+		shape.link_size == meta->shape.link_size;
+}
+
+/* Of sparse vectors, the room for own codes followed from the data */
+static bool
+is_layout_chosen(const OmenHnswMetaPageData *meta)
+{
+	OmenHnswMetaPageData chosen = *meta;
+
+	omen_hnsw_choose_layout(&chosen, meta->own_inline);
+	return chosen.max_links == meta->max_links &&
+		chosen.slots_per_page == meta->slots_per_page &&
+		chosen.slot_size == meta->slot_size &&
+		chosen.own_inline == meta->own_inline &&
+		chosen.entry_size == meta->entry_size;
+}
+
+/* --- pages --- */
+
+static void
+check_kinds(OmenVerifyHnsw *state)
+{
+	OmenVerify *verify = state->verify;
+
+	omen_verify_refer(verify, "H14", 0, OMEN_HNSW_META_BLOCK, OMEN_PAGE_META,
+					  "the index");
+	for (BlockNumber block = 0; block < verify->nblocks; block++)
+	{
+		uint8		kind = verify->kinds[block];
+
+		if (kind != OMEN_VERIFY_BROKEN && kind >= OMEN_PAGE_PENDING)
+			omen_verify_note(verify, "H14", block, OMEN_VERIFY_NO_OFFSET,
+							 "The page is of kind %u, which vector indexes do not have.",
+							 kind);
+	}
+}
+
+/*
+ * A page comes into being together with what refers to it, but for those of
+ * chains, which a crash may leave behind.
+ */
+static void
+check_unreferred(OmenVerifyHnsw *state)
+{
+	OmenVerify *verify = state->verify;
+
+	for (BlockNumber block = 0; block < verify->nblocks; block++)
+	{
+		uint8		kind = verify->kinds[block];
+
+		if (kind == OMEN_VERIFY_BROKEN || kind == OMEN_PAGE_FREE ||
+			kind == OMEN_PAGE_NODE || kind == OMEN_PAGE_CHAIN ||
+			kind >= OMEN_PAGE_PENDING || omen_verify_is_referred(verify, block))
+			continue;
+		omen_verify_note(verify, "H14", block, OMEN_VERIFY_NO_OFFSET,
+						 "Nothing refers to this page of kind %u.", kind);
+	}
+}
+
+bool
+omen_verify_is_link(OmenVerifyHnsw *state, OmenLink link)
+{
+	BlockNumber block = omen_verify_number_block(state,
+												 omen_link_number(link));
+
+	if (block == OMEN_HNSW_META_BLOCK)
+		return false;
+	if (block < state->verify->nblocks &&
+		state->verify->kinds[block] == OMEN_PAGE_NODE)
+		return true;
+	return omen_verify_kind_now(state->verify, block) == OMEN_PAGE_NODE;
+}
+
+/* --- rows --- */
+
+/* As an insert would encode it */
+static bool
+hash_row(void *arg, const Datum *values, const bool *isnull, uint64 *hash)
+{
+	OmenVerifyHnsw *state = arg;
+	const OmenHnswIndex *hnsw = state->hnsw;
+	OmenHnswValue value;
+	OmenHnswKeys keys;
+	uint8	   *own;
+	Size		size;
+
+	if (isnull[0] || !omen_hnsw_form_value(hnsw->opclass,
+										   hnsw->meta.shape.dims, values[0],
+										   &value))
+		return false;
+	own = palloc(Max(hnsw->meta.shape.own_size, value.size));
+	size = omen_quant_encode_own(hnsw->quant, value.payload, own,
+								 state->scratch);
+	omen_hnsw_form_keys(&hnsw->meta, values, isnull, &keys);
+	*hash = omen_verify_hnsw_hash(&hnsw->layout, own, size, &keys);
+	return true;
+}
+
+uint64
+omen_verify_hnsw_hash(const OmenHnswLayout *layout, const uint8 *own,
+					  Size own_bytes, const OmenHnswKeys *keys)
+{
+	uint64		hash = hash_bytes_extended(own, (int) own_bytes, keys->nulls);
+
+	return hash_bytes_extended((const unsigned char *) keys->codes,
+							   layout->nkeys * sizeof(uint64), hash);
+}
+
+static bool
+is_there(void *arg, uint64 row, uint64 place)
+{
+	OmenVerifyHnsw *state = arg;
+	OmenLink	link = omen_hnsw_find_link(&state->store, (uint32) place);
+	OmenHnswSlot slot;
 	Buffer		buffer;
+	OmenLink	list;
+	ItemPointerData *tids;
+	bool		there;
+	int			n;
 
-	omen_page_stream_begin(&pages, state->index,
-						   RelationGetNumberOfBlocks(state->index),
-						   GetAccessStrategy(BAS_BULKREAD));
-	while ((buffer = omen_page_stream_next(&pages, OMEN_LOCK_SHARE, &kind)) !=
-		   InvalidBuffer)
-	{
-		MemoryContext old = MemoryContextSwitchTo(state->page_context);
-
-		if (kind == OMEN_PAGE_NODE)
-			check_page_tids(state, buffer);
-		else
-			omen_page_release(buffer);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(state->page_context);
-		CHECK_FOR_INTERRUPTS();
-	}
-	omen_page_stream_end(&pages);
-}
-
-/* Takes a locked NODE page and releases it */
-static void
-check_page_tids(VerifyState *state, Buffer buffer)
-{
-	NodeTids   *nodes = palloc(state->hnsw->layout.slots_per_page *
-							   sizeof(NodeTids));
-	int			nnodes = copy_nodes(state, buffer, nodes);
-
-	for (int i = 0; i < nnodes; i++)
-	{
-		ItemPointerData *more;
-		int			nmore;
-
-		check_tids(state, &nodes[i], nodes[i].tids, nodes[i].ntids);
-		if (nodes[i].more_tids == OMEN_LINK_INVALID)
-			continue;
-		nmore = omen_hnsw_read_tids(&state->store, nodes[i].more_tids, &more);
-		check_tids(state, &nodes[i], more, nmore);
-	}
-}
-
-/* The TIDs of the live nodes of a page, which is released */
-static int
-copy_nodes(VerifyState *state, Buffer buffer, NodeTids *nodes)
-{
-	const OmenHnswLayout *layout = &state->hnsw->layout;
-	BlockNumber block = BufferGetBlockNumber(buffer);
-	int			n = 0;
-
-	for (int i = 0; i < layout->slots_per_page; i++)
-	{
-		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
-												i);
-
-		omen_hnsw_check_slot(state->index, state->hnsw, buffer, slot);
-		if (slot->flags != OMEN_SLOT_USED)
-			continue;
-		nodes[n].link = omen_link_form(block * layout->slots_per_page + i,
-									   slot->version);
-		nodes[n].keys.nulls = slot->key_nulls;
-		memcpy(nodes[n].keys.codes, omen_slot_keys(slot),
-			   layout->nkeys * sizeof(uint64));
-		if (state->rows != NULL)
-			check_column(state, block * layout->slots_per_page + i,
-						 &nodes[n].keys);
-		nodes[n].ntids = slot->ntids;
-		memcpy(nodes[n].tids, slot->tids, sizeof(slot->tids));
-		nodes[n++].more_tids = slot->more_tids;
-	}
+	if (link == OMEN_LINK_INVALID)
+		return false;
+	buffer = omen_hnsw_read_slot(&state->store, link, OMEN_LOCK_SHARE, &slot);
+	if (!BufferIsValid(buffer))
+		return false;
+	there = has_tid(slot->tids, slot->ntids, row);
+	list = slot->more_tids;
 	omen_page_release(buffer);
-	return n;
+	if (there || list == OMEN_LINK_INVALID)
+		return there;
+	n = omen_hnsw_read_tids(&state->store, list, &tids);
+	there = has_tid(tids, n, row);
+	pfree(tids);
+	return there;
 }
 
-/* As long as the slot is locked, nobody changes its keys in the column */
-static void
-check_column(VerifyState *state, uint32 number, const OmenHnswKeys *keys)
+static bool
+has_tid(const ItemPointerData *tids, int n, uint64 row)
 {
-	if (!omen_column_has(state->index, state->hnsw, number, keys))
-		state->problems++;
-}
-
-static void
-check_tids(VerifyState *state, const NodeTids *node,
-		   const ItemPointerData *tids, int ntids)
-{
-	for (int i = 0; i < ntids; i++)
+	for (int i = 0; i < n; i++)
 	{
-		if (state->rows != NULL)
-		{
-			state->problems += !has_keys(state, &tids[i], &node->keys);
-			continue;
-		}
-		if (is_mapped(state, &tids[i], node->link))
-			continue;
-
-		/* the row may have come after the leaf was copied */
-		omen_tidmap_reset(state->cursor);
-		state->problems += !is_mapped(state, &tids[i], node->link);
+		if (omen_verify_row(&tids[i]) == row)
+			return true;
 	}
+	return false;
 }
 
-/* Of a row that the query does not see, nothing is known */
-static bool
-has_keys(VerifyState *state, const ItemPointerData *tid,
-		 const OmenHnswKeys *keys)
+static void
+locate(void *arg, uint64 place, BlockNumber *block, int *offset)
 {
-	OmenHnswKeys row;
+	OmenVerifyHnsw *state = arg;
 
-	return !omen_rows_keys(state->rows, tid, &row) ||
-		(row.nulls == keys->nulls &&
-		 memcmp(row.codes, keys->codes,
-				state->hnsw->layout.nkeys * sizeof(uint64)) == 0);
-}
-
-/* TIDs that the map has no room for are right to lack, once it says so */
-static bool
-is_mapped(VerifyState *state, const ItemPointerData *tid, OmenLink link)
-{
-	OmenTidMapCell cell;
-
-	if (!omen_tidmap_find_cell(tid, &cell))
-		return !state->cursor->complete;
-	return omen_tidmap_lookup(state->cursor, tid) == link;
+	*block = omen_verify_number_block(state, (uint32) place);
+	*offset = (uint32) place % state->hnsw->layout.slots_per_page;
 }

@@ -215,6 +215,8 @@ extern bool omen_hnsw_allows(const OmenHnswStore *store, uint32 number,
 							 OmenHnswSlot slot, bool *recheck);
 extern void omen_hnsw_check_slot(Relation index, const OmenHnswIndex *hnsw,
 								 Buffer buffer, OmenHnswSlot slot);
+extern const char *omen_hnsw_find_slot_fault(const OmenHnswIndex *hnsw,
+											 Page page, OmenHnswSlot slot);
 extern OmenHnswSlot omen_hnsw_page_slot(const OmenHnswLayout *layout,
 										Page page, int position);
 extern const uint8 *omen_hnsw_slot_own(OmenHnswStore *store, Buffer buffer,

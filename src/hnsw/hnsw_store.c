@@ -157,23 +157,34 @@ void
 omen_hnsw_check_slot(Relation index, const OmenHnswIndex *hnsw, Buffer buffer,
 					 OmenHnswSlot slot)
 {
+	const char *fault = omen_hnsw_find_slot_fault(hnsw, BufferGetPage(buffer),
+												  slot);
+
+	if (unlikely(fault != NULL))
+		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer), fault);
+}
+
+/* What that is, of a slot of a page or of a copy of it; NULL if nothing is */
+const char *
+omen_hnsw_find_slot_fault(const OmenHnswIndex *hnsw, Page page,
+						  OmenHnswSlot slot)
+{
 	const OmenHnswLayout *layout = &hnsw->layout;
-	PageHeader	header = (PageHeader) BufferGetPage(buffer);
+	PageHeader	header = (PageHeader) page;
 	Size		end = (char *) slot - (char *) header + layout->slot_size;
 	bool		list = (slot->flags & OMEN_SLOT_TIDLIST) != 0;
 	const char *fault = NULL;
 
 	if (unlikely(slot->version > 15 || (slot->flags & ~OMEN_SLOT_ALL) != 0 ||
 				 (slot->flags != 0 && (slot->flags & OMEN_SLOT_USED) == 0)))
-		fault = "A slot has unknown flags.";
-	else if (slot->flags == 0)
-		return;
-	else if (unlikely(end > header->pd_lower))
-		fault = "A slot in use lies beyond the end of the page's contents.";
-	else if (unlikely(slot->ntids > (list ? layout->list_tids :
-									 OMEN_SLOT_TIDS)))
-		fault = "A slot has too many TIDs.";
-	else if (!list)
+		return "A slot has unknown flags.";
+	if (slot->flags == 0)
+		return NULL;
+	if (unlikely(end > header->pd_lower))
+		return "A slot in use lies beyond the end of the page's contents.";
+	if (unlikely(slot->ntids > (list ? layout->list_tids : OMEN_SLOT_TIDS)))
+		return "A slot has too many TIDs.";
+	if (!list)
 		fault = find_node_fault(hnsw, slot);
 
 	for (int i = 0; fault == NULL && i < slot->ntids; i++)
@@ -185,8 +196,7 @@ omen_hnsw_check_slot(Relation index, const OmenHnswIndex *hnsw, Buffer buffer,
 					 !BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(tid))))
 			fault = "A slot has an invalid TID.";
 	}
-	if (unlikely(fault != NULL))
-		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer), fault);
+	return fault;
 }
 
 /* What is impossible about a node's own numbers; NULL if nothing is */

@@ -152,6 +152,21 @@ omen_page_read_any(Relation index, BlockNumber block, OmenLockMode mode,
 }
 
 void
+omen_page_copy(Relation index, BlockNumber block,
+			   BufferAccessStrategy strategy, Page copy)
+{
+	Buffer		buffer;
+
+	omen_page_reads++;
+	check_block(index, block);
+	buffer = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL,
+								strategy);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	memcpy(copy, BufferGetPage(buffer), BLCKSZ);
+	UnlockReleaseBuffer(buffer);
+}
+
+void
 omen_page_stream_begin(OmenPageStream *stream, Relation index,
 					   BlockNumber nblocks, BufferAccessStrategy strategy)
 {
@@ -442,21 +457,18 @@ check_block(Relation index, BlockNumber block)
 }
 
 /*
- * Is it one of our pages, and of the kind wanted (OMEN_PAGE_FREE = any)?  Also
- * checks what generic WAL relies on: that the hole does not reach beyond
- * pd_upper.
+ * Is it one of our pages?  Also checks what generic WAL relies on: that the
+ * hole does not reach beyond pd_upper.
  */
-static void
-check_page(Relation index, Buffer buffer, OmenPageKind kind)
+const char *
+omen_page_find_fault(Page page)
 {
-	Page		page = BufferGetPage(buffer);
 	PageHeader	header = (PageHeader) page;
 	OmenPageOpaque opaque = (OmenPageOpaque)
 		((char *) page + BLCKSZ - MAXALIGN(sizeof(OmenPageOpaqueData)));
 
 	if (unlikely(PageIsNew(page)))
-		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
-								 "The page is empty.");
+		return NULL;
 	if (unlikely(header->pd_special !=
 				 BLCKSZ - MAXALIGN(sizeof(OmenPageOpaqueData)) ||
 				 header->pd_upper != header->pd_special ||
@@ -464,8 +476,23 @@ check_page(Relation index, Buffer buffer, OmenPageKind kind)
 				 header->pd_lower < SizeOfPageHeaderData ||
 				 opaque->page_id != OMEN_PAGE_ID ||
 				 opaque->kind > OMEN_PAGE_LAST_KIND))
-		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
-								 "The page is not one of this access method.");
+		return "The page is not one of this access method.";
+	return NULL;
+}
+
+/* Is it of the kind wanted (OMEN_PAGE_FREE = any)? */
+static void
+check_page(Relation index, Buffer buffer, OmenPageKind kind)
+{
+	Page		page = BufferGetPage(buffer);
+	OmenPageOpaque opaque;
+	const char *fault = omen_page_find_fault(page);
+
+	if (unlikely(PageIsNew(page)))
+		fault = "The page is empty.";
+	if (unlikely(fault != NULL))
+		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer), fault);
+	opaque = omen_page_opaque(page);
 	if (unlikely(opaque->format != OMEN_PAGE_FORMAT))
 		ereport(ERROR,
 				(errcode(ERRCODE_INDEX_CORRUPTED),

@@ -146,6 +146,15 @@ extern Buffer omen_page_read_any(Relation index, BlockNumber block,
 								 OmenPageKind *kind);
 
 /*
+ * A copy of a page as it is, whatever it holds; the server may raise an ERROR
+ * if it cannot read it.  omen_page_find_fault() says what is wrong with its
+ * header and special area, NULL if nothing is; a page of zeros is a FREE one.
+ */
+extern void omen_page_copy(Relation index, BlockNumber block,
+						   BufferAccessStrategy strategy, Page copy);
+extern const char *omen_page_find_fault(Page page);
+
+/*
  * The page exclusively locked, if it is FREE or of zeros and nobody else holds
  * a lock on it; else InvalidBuffer.  Does not wait: the caller may hold locks
  * of other pages, and the page may be one of them.
