@@ -37,6 +37,7 @@ static void verify_as_owner(OmenVerify *verify);
 static void verify_pages(OmenVerify *verify);
 static void check_pages(void *arg);
 static void check_page(OmenVerify *verify, BlockNumber block, Page page);
+static bool is_special_area(OmenPageOpaque opaque);
 static void add_finding(OmenVerify *verify, const char *invariant,
 						BlockNumber block, int offset, const char *severity,
 						const char *detail);
@@ -167,14 +168,69 @@ check_page(OmenVerify *verify, BlockNumber block, Page page)
 						 opaque->format, OMEN_PAGE_FORMAT);
 		return;
 	}
-	if (opaque->unused != 0 || opaque->unused2 != 0)
+	if (!is_special_area(opaque) || ((PageHeader) page)->pd_flags != 0 ||
+		((PageHeader) page)->pd_prune_xid != 0 ||
+		PageGetPageSize(page) != BLCKSZ ||
+		PageGetPageLayoutVersion(page) != PG_PAGE_LAYOUT_VERSION)
 		omen_verify_note(verify, "P1", block, OMEN_VERIFY_NO_OFFSET,
-						 "Unused fields of the special area are not zero.");
+						 "The page has fields that pages of kind %u do not have.",
+						 opaque->kind);
 	if ((opaque->kind == OMEN_PAGE_META) != (block == 0))
 		omen_verify_note(verify, "P1", block, OMEN_VERIFY_NO_OFFSET,
 						 "The page is of kind %u, which does not belong here.",
 						 opaque->kind);
 	verify->kinds[block] = opaque->kind;
+}
+
+/*
+ * What a kind of pages has no use for is as omen_page_init() has left it; of
+ * FREE pages it may be what was there before.
+ */
+static bool
+is_special_area(OmenPageOpaque opaque)
+{
+	bool		has_next = false;
+	bool		has_owner = true;
+	bool		has_used = false;
+
+	switch ((OmenPageKind) opaque->kind)
+	{
+		case OMEN_PAGE_FREE:
+			return opaque->unused == 0 && opaque->unused2 == 0;
+		case OMEN_PAGE_META:
+		case OMEN_PAGE_DATA:
+		case OMEN_PAGE_ENTRY:
+		case OMEN_PAGE_CODES:
+		case OMEN_PAGE_KEYLIST:
+			has_owner = false;
+			break;
+		case OMEN_PAGE_NODE:
+			has_owner = false;
+			has_used = true;
+			break;
+		case OMEN_PAGE_PENDING:
+			has_next = has_used = true;
+			break;
+		case OMEN_PAGE_CHAIN:
+		case OMEN_PAGE_SEGMENT:
+		case OMEN_PAGE_TERMS:
+			has_next = true;
+			break;
+		case OMEN_PAGE_TIDMAP:
+		case OMEN_PAGE_TIDDIR:
+		case OMEN_PAGE_TIDROOT:
+		case OMEN_PAGE_KEYS:
+		case OMEN_PAGE_KEYDIR:
+		case OMEN_PAGE_POSTINGS:
+		case OMEN_PAGE_LENGTHS:
+		case OMEN_PAGE_ROWS:
+		case OMEN_PAGE_ALIVE:
+			break;
+	}
+	return opaque->unused == 0 && opaque->unused2 == 0 &&
+		(has_next || !BlockNumberIsValid(opaque->next)) &&
+		(has_owner || opaque->owner == 0) &&
+		(has_used || opaque->used == 0);
 }
 
 int

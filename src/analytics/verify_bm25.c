@@ -27,6 +27,9 @@
 /* A segment is at most that many merges away from a flush */
 #define MOST_LEVELS		32
 
+/* Of a dictionary: more than 2^32 pages make */
+#define MOST_TREE_LEVELS	32
+
 /* A pending document, as far as its parts have come by */
 typedef struct PendingDoc
 {
@@ -54,6 +57,8 @@ static void end_doc(OmenVerifyBm25 *state, PendingDoc *open);
 static void check_segment(void *arg);
 static void check_header(OmenVerifyBm25 *state, const OmenBm25Segment *segment);
 static void check_runs(OmenVerifyBm25 *state, const OmenBm25Segment *segment);
+static void check_terms_page(OmenVerifyBm25 *state, BlockNumber block,
+							 uint32 number, Page page, uint32 *next);
 static OmenPageKind expected_kind(const OmenBm25SegmentHeaderData *data,
 								  uint32 page, uint32 nheaders);
 static void check_docs(OmenVerifyBm25 *state, OmenBm25Docs *docs);
@@ -314,7 +319,7 @@ check_pending_page(OmenVerifyBm25 *state, BlockNumber block, Page page,
 				 open->length != doc->length)
 			omen_verify_note(state->verify, "B8", block, (int) at,
 							 "A part of a document does not follow the one before it.");
-		if (BlockNumberIsValid(omen_page_opaque(page)->next) == false &&
+		if (!BlockNumberIsValid(omen_page_opaque(page)->next) &&
 			(doc->flags & OMEN_BM25_DOC_PART) != 0)
 			omen_verify_note(state->verify, "B8", block, (int) at,
 							 "A part of a document is on a page that is not closed.");
@@ -374,7 +379,7 @@ add_part(PendingDoc *open, OmenBm25DocData *doc, BlockNumber block)
 		int			len;
 		const char *lexeme = omen_bm25_doc_lexeme(doc, i, &len);
 
-		open->tfs += terms[i].tf;
+		omen_verify_bm25_add_tf(&open->tfs, terms[i].tf);
 		open->hash += omen_verify_bm25_hash(lexeme, len, terms[i].tf);
 	}
 }
@@ -401,7 +406,10 @@ void
 omen_verify_bm25_length(OmenVerifyBm25 *state, BlockNumber block, int offset,
 						uint32 length, uint64 tfs)
 {
-	if (tfs > length || (tfs < length && length < PG_UINT16_MAX))
+	bool		saturated = (tfs & OMEN_VERIFY_SATURATED) != 0;
+
+	tfs &= ~OMEN_VERIFY_SATURATED;
+	if (tfs > length || (tfs < length && !saturated))
 		omen_verify_note(state->verify, "B5", block, offset,
 						 "A document has length %u, its terms " UINT64_FORMAT ".",
 						 length, tfs);
@@ -470,7 +478,10 @@ check_header(OmenVerifyBm25 *state, const OmenBm25Segment *segment)
 						 state->entry->id);
 }
 
-/* B1, B7: its pages are its own, and of the kinds that its sections have */
+/*
+ * B1, B7: its pages are its own, and of the kinds that its sections have.  Pages
+ * of a level of the dictionary follow each other.
+ */
 static void
 check_runs(OmenVerifyBm25 *state, const OmenBm25Segment *segment)
 {
@@ -478,9 +489,16 @@ check_runs(OmenVerifyBm25 *state, const OmenBm25Segment *segment)
 	uint32		nheaders = (data->nruns + OMEN_BM25_RUNS_PER_PAGE - 1) /
 		OMEN_BM25_RUNS_PER_PAGE;
 	uint32		page = 0;
+	uint32		next[MOST_TREE_LEVELS];
 
+	for (int i = 0; i < MOST_TREE_LEVELS; i++)
+		next[i] = PG_UINT32_MAX;
 	for (uint32 i = 0; i < data->nruns; i++)
 	{
+		if (data->runs[i].npages == 0)
+			omen_verify_note(state->verify, "B1", state->entry->header,
+							 (int) i, "A run of segment %u has no pages.",
+							 data->id);
 		for (uint32 j = 0; j < data->runs[i].npages; j++, page++)
 		{
 			BlockNumber block = data->runs[i].start + j;
@@ -506,11 +524,8 @@ check_runs(OmenVerifyBm25 *state, const OmenBm25Segment *segment)
 								 OMEN_VERIFY_NO_OFFSET,
 								 "The page is not one of segment %u.",
 								 data->id);
-			else if (kind != OMEN_PAGE_TERMS && kind != OMEN_PAGE_SEGMENT &&
-					 BlockNumberIsValid(omen_page_opaque(copy.data)->next))
-				omen_verify_note(state->verify, "B1", block,
-								 OMEN_VERIFY_NO_OFFSET,
-								 "The page has a next one.");
+			else if (kind == OMEN_PAGE_TERMS)
+				check_terms_page(state, block, page, copy.data, next);
 		}
 	}
 	if (page != data->npages)
@@ -518,6 +533,31 @@ check_runs(OmenVerifyBm25 *state, const OmenBm25Segment *segment)
 						 OMEN_VERIFY_NO_OFFSET,
 						 "Segment %u has %u pages, expected %u.", data->id,
 						 page, data->npages);
+	for (int i = 0; i < MOST_TREE_LEVELS; i++)
+	{
+		if (next[i] != PG_UINT32_MAX)
+			omen_verify_note(state->verify, "B10", state->entry->header,
+							 OMEN_VERIFY_NO_OFFSET,
+							 "Level %d of the dictionary of segment %u has no end.",
+							 i, data->id);
+	}
+}
+
+/* next[]: of each level, the page that the last one leads to */
+static void
+check_terms_page(OmenVerifyBm25 *state, BlockNumber block, uint32 number,
+				 Page page, uint32 *next)
+{
+	const OmenBm25TermsData *terms = (const OmenBm25TermsData *)
+		omen_page_content(page);
+
+	if (terms->level >= MOST_TREE_LEVELS ||
+		(next[terms->level] != PG_UINT32_MAX &&
+		 next[terms->level] != number))
+		omen_verify_note(state->verify, "B10", block, OMEN_VERIFY_NO_OFFSET,
+						 "The page is not the next one of its level of the dictionary.");
+	else
+		next[terms->level] = omen_page_opaque(page)->next;
 }
 
 /* Sections follow each other; TERMS and POSTINGS come first, in any order */

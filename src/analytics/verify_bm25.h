@@ -21,8 +21,19 @@ typedef struct OmenVerifyBm25
 	int			number;			/* of its entry */
 	const OmenBm25SegmentEntryData *entry;
 	uint64	   *hashes;			/* of what each document has, added up */
-	uint64	   *tfs;			/* its frequencies, added up */
+	uint64	   *tfs;			/* its frequencies, added up; and SATURATED */
 } OmenVerifyBm25;
+
+/* One of the frequencies of a sum is the greatest that can be stored */
+#define OMEN_VERIFY_SATURATED	(UINT64CONST(1) << 63)
+
+static inline void
+omen_verify_bm25_add_tf(uint64 *sum, uint16 tf)
+{
+	*sum += tf;
+	if (tf == PG_UINT16_MAX)
+		*sum |= OMEN_VERIFY_SATURATED;
+}
 
 /* What a document has of a lexeme */
 extern uint64 omen_verify_bm25_hash(const char *lexeme, int len, uint16 tf);

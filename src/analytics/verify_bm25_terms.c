@@ -134,7 +134,7 @@ check_postings(TermWalk *walk)
 	{
 		if (postings.at == 1 && good)
 			good = check_block(walk, &postings);
-		state->tfs[doc] += tf;
+		omen_verify_bm25_add_tf(&state->tfs[doc], tf);
 		state->hashes[doc] += omen_verify_bm25_hash(dict->lexeme, dict->len,
 													tf);
 		walk->npostings++;

@@ -28,6 +28,7 @@
 
 static void open_index(void *arg);
 static void check_meta(OmenVerifyHnsw *state);
+static bool has_unused_blocks(const OmenHnswMetaPageData *meta);
 static void mask_variable(OmenHnswMetaPageData *meta);
 static bool is_shape_chosen(const OmenHnswMetaPageData *meta);
 static bool is_layout_chosen(const OmenHnswMetaPageData *meta);
@@ -96,9 +97,10 @@ static void
 check_meta(OmenVerifyHnsw *state)
 {
 	const OmenHnswMetaPageData *meta = &state->meta;
+	OmenHnswOptions options = omen_hnsw_get_options(state->verify->index);
 	OmenHnswMetaPageData *ours = palloc(sizeof(*ours));
 	OmenHnswMetaPageData *theirs = palloc(sizeof(*theirs));
-	static const uint8 nothing[sizeof(meta->unused)] = {0};
+	static const uint8 nothing[OMEN_HNSW_MAX_KEYS] = {0};
 
 	*ours = state->hnsw->meta;
 	*theirs = *meta;
@@ -113,15 +115,23 @@ check_meta(OmenVerifyHnsw *state)
 						 OMEN_VERIFY_NO_OFFSET,
 						 "The layout is not the one that follows from the column and the options.");
 	if ((meta->flags & ~OMEN_META_TIDS_UNMAPPED) != 0 || meta->unused2 != 0 ||
-		meta->built_visits != 0 ||
-		memcmp(meta->unused, nothing, sizeof(nothing)) != 0)
+		meta->built_visits != 0 || has_unused_blocks(meta) ||
+		memcmp(meta->key_kinds + meta->nkeys, nothing,
+			   OMEN_HNSW_MAX_KEYS - meta->nkeys) != 0 ||
+		memcmp(meta->unused, nothing, sizeof(meta->unused)) != 0)
 		omen_verify_note(state->verify, "H0", OMEN_HNSW_META_BLOCK,
 						 OMEN_VERIFY_NO_OFFSET,
 						 "Unused fields of the metapage are not zero.");
-	if (!(meta->max_norm2 >= 0) || isinf(meta->max_norm2))
+	if (!(meta->max_norm2 >= 0) || isinf(meta->max_norm2) ||
+		(meta->max_norm2 > 0 && meta->shape.metric != OMEN_METRIC_IP))
 		omen_verify_note(state->verify, "H0", OMEN_HNSW_META_BLOCK,
 						 OMEN_VERIFY_NO_OFFSET,
-						 "The largest norm is no number.");
+						 "The largest norm is impossible.");
+	if (meta->m != options.m ||
+		meta->ef_construction != options.ef_construction ||
+		meta->quantizer != options.quantizer)
+		omen_verify_warn(state->verify, "H0", OMEN_HNSW_META_BLOCK,
+						 "The index was built with other options than it has: REINDEX, if they were changed.");
 	if (meta->built_nodes > (uint64) state->verify->nblocks *
 		meta->slots_per_page)
 		omen_verify_note(state->verify, "H0", OMEN_HNSW_META_BLOCK,
@@ -129,6 +139,16 @@ check_meta(OmenVerifyHnsw *state)
 						 "The index was built with more nodes than it has room for.");
 	pfree(ours);
 	pfree(theirs);
+}
+
+/* Blocks of parts that the index does not have */
+static bool
+has_unused_blocks(const OmenHnswMetaPageData *meta)
+{
+	return (!omen_keylist_exists(meta) &&
+			BlockNumberIsValid(meta->list_heads)) ||
+		(meta->range_size == 0 && BlockNumberIsValid(meta->range_start)) ||
+		(!omen_range_has_codes(meta) && BlockNumberIsValid(meta->code_start));
 }
 
 /* What inserts and vacuum change */
@@ -151,8 +171,8 @@ is_shape_chosen(const OmenHnswMetaPageData *meta)
 	if (!omen_quant_choose_shape(meta->shape.element, meta->shape.metric,
 								 meta->shape.dims, meta->quantizer, &shape))
 		return false;
-	shape.seed = meta->shape.seed;
-	return shape.own_kind == meta->shape.own_kind &&
+	return shape.seed == meta->shape.seed &&
+		shape.own_kind == meta->shape.own_kind &&
 		shape.link_kind == meta->shape.link_kind &&
 		shape.code_dims == meta->shape.code_dims &&
 		shape.link_dims == meta->shape.link_dims &&

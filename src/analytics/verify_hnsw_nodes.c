@@ -129,8 +129,7 @@ check_page(OmenVerifyHnsw *state, BlockNumber block, Page page)
 		else
 			check_node(&node);
 	}
-	if (opaque->used != used || BlockNumberIsValid(opaque->next) ||
-		opaque->owner != 0 ||
+	if (opaque->used != used ||
 		!is_page_end(layout, ((PageHeader) page)->pd_lower))
 		omen_verify_note(state->verify, "H1", block, OMEN_VERIFY_NO_OFFSET,
 						 "The page has %d slots in use, expected %u, or an impossible end.",
@@ -375,6 +374,15 @@ check_links(NodeCheck *node)
 											node->slot);
 	bool		live = (node->slot->flags & OMEN_SLOT_DELETED) == 0;
 
+	for (int i = node->slot->nlinks;
+		 i < node->state->hnsw->layout.max_links; i++)
+	{
+		if (links[i] == 0)
+			continue;
+		note(node, "H3", "There is something behind the last of %u links.",
+			 node->slot->nlinks);
+		break;
+	}
 	for (int i = 0; i < node->slot->nlinks; i++)
 	{
 		bool		good = omen_verify_is_link(node->state, links[i]);

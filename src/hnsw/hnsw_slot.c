@@ -108,4 +108,7 @@ omen_slot_remove_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int at)
 		slot->nscale--;
 	omen_slot_move_edge(layout, slot, slot->nlinks - 1, at);
 	slot->nlinks--;
+
+	/* what is behind the last link leads nowhere */
+	omen_slot_links(layout, slot)[slot->nlinks] = 0;
 }

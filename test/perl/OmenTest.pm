@@ -16,7 +16,7 @@ our @EXPORT = qw(
   index_ids exact_ids uses_index all_through_index is_same_rows
   map_problems
   kill_server start_after_kill psql_many index_scan
-  bm25_functions mutate_pages
+  bm25_functions mutate_pages patch_file find_kind
   %OPERATORS
 );
 
@@ -384,6 +384,31 @@ sub mutate_pages
 	  if rand() < 0.5 && $offset % $page;
 	return 'page ' . int($offset / $page) . ", offset "
 	  . $offset % $page . ": $number";
+}
+
+# Put bytes into a file of a stopped server, named relative to its data
+sub patch_file
+{
+	my ($node, $path, $offset, $value) = @_;
+
+	open my $file, '+<:raw', $node->data_dir . "/$path" or die "$path: $!";
+	seek $file, $offset, 0;
+	print $file $value;
+	close $file;
+	return;
+}
+
+# blocks with pages of a kind in the contents of an index's file; the first one,
+# if a scalar is wanted
+sub find_kind
+{
+	my ($bytes, $kind) = @_;
+	my @blocks = grep {
+		substr($$bytes, $_ * $page, $page) =~ /[^\0]/
+		  && unpack('v', substr($$bytes, ($_ + 1) * $page - 24, 2)) == $kind
+	} 0 .. length($$bytes) / $page - 1;
+
+	return wantarray ? @blocks : $blocks[0];
 }
 
 # kill -9 the postmaster; its children notice and exit by themselves

@@ -204,13 +204,7 @@ foreach my $n (0 .. $mutations - 1)
 }
 sub patch
 {
-	my ($path, $offset, $value) = @_;
-
-	open my $file, '+<:raw', $node->data_dir . "/$path" or die "$path: $!";
-	seek $file, $offset, 0;
-	print $file $value;
-	close $file;
-	return;
+	return patch_file($node, @_);
 }
 patch($other_version, 24 + 4, pack('V', 99));
 patch($other_format, 2 * $page - 24 + 2, pack('v', 7));
@@ -219,19 +213,8 @@ patch($other_format, 2 * $page - 24 + 2, pack('v', 7));
 patch($other_codebook, 6 * $page + 1000, 'x');
 
 # the TID map: the first block of each level, by the kind of its page
-sub find_kind
-{
-	my ($path, $kind) = @_;
-	my $bytes = slurp_file($node->data_dir . "/$path", 0);
-
-	foreach my $block (0 .. length($bytes) / $page - 1)
-	{
-		return $block
-		  if unpack('v', substr($bytes, ($block + 1) * $page - 24, 2)) == $kind;
-	}
-	die "no page of kind $kind in $path";
-}
-my ($leaf, $directory) = map { find_kind($map{leaf}, $_) } 6, 7;
+my $map_bytes = slurp_file($node->data_dir . "/$map{leaf}", 0);
+my ($leaf, $directory) = map { scalar find_kind(\$map_bytes, $_) } 6, 7;
 my $roots = 24 + 360;
 
 patch($map{leaf}, $leaf * $page + 24, pack('V', 77));

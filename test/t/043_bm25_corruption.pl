@@ -111,10 +111,7 @@ foreach my $n (0 .. $mutations - 1)
 	print $file $bytes;
 	close $file;
 }
-open my $file, '+<:raw', $node->data_dir . "/$other_version" or die $!;
-seek $file, 24 + 4, 0;
-print $file pack('V', 99);
-close $file;
+patch_file($node, $other_version, 24 + 4, pack('V', 99));
 $node->start;
 
 my (@strange, @broken);
