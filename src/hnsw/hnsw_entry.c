@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/float.h"
 
+#include "graph/numberset.h"
 #include "hnsw/hnsw.h"
 
 /* How many entry nodes a walk starts from */
@@ -33,6 +34,7 @@ static bool find_entry(Relation index, const OmenHnswIndex *hnsw,
 					   const OmenHnswMetaPageData *meta, OmenLink link,
 					   uint32 *at);
 static OmenLink find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
+						  omen_numberset_hash *known,
 						  bool (*is_dead) (void *arg, OmenLink), void *arg);
 
 /*
@@ -155,14 +157,19 @@ omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 
 /*
  * Vacuum: replace entries whose nodes have no rows any more by a neighbour
- * that has, so that the slots can be freed.
+ * that has, so that the slots can be freed.  A neighbour that is an entry
+ * already is no heir: the list would come to have the same few nodes again and
+ * again, which lead to the same part of the graph, while the rest has none.
+ * Without an heir the list has room for the next nodes to be inserted.
  */
 void
 omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 						  bool (*is_dead) (void *arg, OmenLink), void *arg)
 {
+	omen_numberset_hash *known;
 	uint32		n;
 	OmenLink   *links;
+	bool		found;
 
 	/* a copy: reading the list anew in between must not confuse the loop */
 	omen_hnsw_refresh_entries(index, hnsw);
@@ -170,6 +177,9 @@ omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 	links = palloc(Max(n, 1) * sizeof(OmenLink));
 	if (n > 0)
 		memcpy(links, hnsw->entry_links, n * sizeof(OmenLink));
+	known = omen_numberset_create(CurrentMemoryContext, Max(n, 1), NULL);
+	for (uint32 i = 0; i < n; i++)
+		omen_numberset_insert(known, omen_link_number(links[i]), &found);
 
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -181,15 +191,18 @@ omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 		CHECK_FOR_INTERRUPTS();
 		if (!is_dead(arg, links[i]))
 			continue;
-		heir = find_heir(index, hnsw, links[i], is_dead, arg);
+		heir = find_heir(index, hnsw, links[i], known, is_dead, arg);
 		omen_hnsw_store_init(&store, index, hnsw, NULL);
 		if (heir != OMEN_LINK_INVALID && hnsw->entry_pairs != NULL &&
 			!omen_hnsw_read_pair(&store, heir, &pair, &size))
 			heir = OMEN_LINK_INVALID;
 		replace_entry(index, hnsw, links[i], heir, pair);
+		if (heir != OMEN_LINK_INVALID)
+			omen_numberset_insert(known, omen_link_number(heir), &found);
 		if (pair)
 			pfree(pair);
 	}
+	omen_numberset_destroy(known);
 	pfree(links);
 }
 
@@ -297,9 +310,10 @@ find_entry(Relation index, const OmenHnswIndex *hnsw,
 	return false;
 }
 
-/* A neighbour of a dead node that has rows itself */
+/* A neighbour of a dead node that has rows itself, and is not known */
 static OmenLink
 find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
+		  omen_numberset_hash *known,
 		  bool (*is_dead) (void *arg, OmenLink), void *arg)
 {
 	OmenHnswStore store;
@@ -315,7 +329,8 @@ find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
 	{
 		OmenLink	link = omen_slot_links(&hnsw->layout, slot)[i];
 
-		if (!is_dead(arg, link))
+		if (!is_dead(arg, link) &&
+			omen_numberset_lookup(known, omen_link_number(link)) == NULL)
 			heir = link;
 	}
 	omen_page_release(buffer);

@@ -211,7 +211,7 @@ sub run_round
 
 	# what a build concurrently left behind when it was cut off
 	my @invalid = lines($node, 'SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid');
-	@invalid = (@invalid, lines($node, "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname ~ '_(more|text)\$'"));
+	@invalid = (@invalid, lines($node, "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname ~ '_(more|text|ccnew[0-9]*|ccold[0-9]*)\$'"));
 	query($node, "DROP INDEX IF EXISTS $_") foreach @invalid;
 
 	my ($reported, $committed, $states) = client_findings($dir, $clients);
