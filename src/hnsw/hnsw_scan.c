@@ -76,6 +76,10 @@ omen_hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 	if (state->scan == NULL && !start_scan(scan))
 		return false;
 
+	/* only the server knows, and says so when it wants the next one */
+	if (scan->kill_prior_tuple)
+		omen_scan_was_dead(state->scan);
+
 	scan->xs_recheckorderby = false;
 	if (!omen_scan_next(state->scan, &scan->xs_heaptid, &distance))
 		return false;

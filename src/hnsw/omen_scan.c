@@ -22,6 +22,10 @@
  *	  queue with that.  So rows come in exact order as far as the stages have
  *	  looked, no row is lost, and few rows are read that are not returned.
  *
+ *	  Where many rows are dead and not vacuumed, the walk is widened as soon as
+ *	  the first nodes tell so, not when it has nothing left: a row that it had
+ *	  missed until then comes late.
+ *
  *	  Product codes have no upper bound: each row is looked up before it is
  *	  returned.  Their lower bound fails for one or two rows of a thousand,
  *	  which come late then.
@@ -36,10 +40,18 @@
 
 #include "hnsw/omen_scan_state.h"
 
+/*
+ * From so many nodes on, the share of dead ones among them tells how broad the
+ * walk should be: so many times the rank that the last row wanted will have.
+ */
+#define NARROW_SAMPLE	4
+#define NARROW_BREADTH	3
+
 static int	compare_items(const pairingheap_node *a,
 						  const pairingheap_node *b, void *arg);
 static bool extend(OmenScan *scan);
 static float settled_up_to(const OmenScan *scan);
+static bool is_too_narrow(const OmenScan *scan);
 static bool is_certain(const OmenScan *scan, const OmenScanItem *item);
 static bool current_next(OmenScan *scan, ItemPointer tid);
 
@@ -111,6 +123,8 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 			break;
 		}
 
+		if (is_too_narrow(scan))
+			scan->broad = !omen_scan_widen_walk(scan);
 		if (pairingheap_is_empty(scan->queue) ||
 			((OmenScanItem *) pairingheap_first(scan->queue))->key >
 			settled_up_to(scan))
@@ -132,10 +146,18 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		}
 		else if (omen_scan_verify(scan, item))
 			pairingheap_add(scan->queue, &item->node);
+		else
+			scan->ngone++;
 	}
 	scan->counts.pages += omen_page_reads - reads;
 	MemoryContextSwitchTo(old);
 	return found;
+}
+
+void
+omen_scan_was_dead(OmenScan *scan)
+{
+	scan->ndead++;
 }
 
 bool
@@ -245,6 +267,25 @@ settled_up_to(const OmenScan *scan)
 {
 	return scan->nreturned < scan->promised ? get_float4_infinity() :
 		scan->horizon;
+}
+
+/*
+ * Are so many of the nodes dead that were looked at first, that the rows wanted
+ * will not all be in the half of the pool that is settled?  Then the walk is
+ * widened at once: what it finds later may lie before rows that were returned.
+ */
+static bool
+is_too_narrow(const OmenScan *scan)
+{
+	int64		looked = scan->nreturned + scan->ngone;
+	int64		dead = scan->ndead + scan->ngone;
+
+	if (scan->broad || looked < NARROW_SAMPLE || dead * 2 < looked ||
+		scan->promised == 0 || scan->stage != OMEN_STAGE_WALK ||
+		!scan->params.exhaustive || omen_scan_is_filtered(scan))
+		return false;
+	return scan->promised * looked * NARROW_BREADTH >
+		Max(looked - dead, 1) * scan->search->ef;
 }
 
 /* No other node can be nearer than this one */

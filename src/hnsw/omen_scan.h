@@ -54,6 +54,9 @@ extern void omen_scan_end(OmenScan *scan);
 /* Is the allow-set not certain of the row returned last? */
 extern bool omen_scan_recheck(const OmenScan *scan);
 
+/* The row returned last is dead to everybody */
+extern void omen_scan_was_dead(OmenScan *scan);
+
 /*
  * Has the row returned last been looked up, so that the snapshot is known to
  * see it?

@@ -97,6 +97,9 @@ struct OmenScan
 	float		horizon;		/* keys beyond are not settled yet */
 	int			promised;		/* nodes that the first stage is good for */
 	int64		nreturned;		/* nodes with rows */
+	int64		ndead;			/* of them, dead ones */
+	int64		ngone;			/* nodes not returned: nobody would see them */
+	bool		broad;			/* the walk is as broad as they ask for */
 	bool		complete;		/* nothing can come any more */
 
 	/* passes */
