@@ -162,7 +162,8 @@ report_strange_relation(Oid oid, const char *method)
 	if (method == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not an omenhnsw or omenbm25 index", name)));
+				 errmsg("\"%s\" is not an omenhnsw or omenbm25 index", name),
+				 errhint("Name an index that was made with USING omenhnsw or USING omenbm25.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("\"%s\" is not an %s index", name, method),

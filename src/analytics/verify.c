@@ -66,7 +66,6 @@ omen_verify_index(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(verify->snapshot);
 	verify->strategy = GetAccessStrategy(BAS_BULKREAD);
 	verify->owner = CurrentResourceOwner;
-	verify->nblocks = RelationGetNumberOfBlocks(verify->index);
 	verify_as_owner(verify);
 	report_unlisted(verify);
 	FreeAccessStrategy(verify->strategy);
@@ -76,10 +75,14 @@ omen_verify_index(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Columns may be expressions: they are the owner's, not the caller's */
+/*
+ * Columns may be expressions: they are the owner's, not the caller's.  Flushes,
+ * merges and vacuum of a text index wait from before its pages are looked at.
+ */
 static void
 verify_as_owner(OmenVerify *verify)
 {
+	bool		text = verify->index->rd_indam->ambuild == omen_bm25_build;
 	Oid			user;
 	int			context;
 	int			settings = NewGUCNestLevel();
@@ -88,13 +91,18 @@ verify_as_owner(OmenVerify *verify)
 	SetUserIdAndSecContext(verify->heap->rd_rel->relowner,
 						   context | SECURITY_RESTRICTED_OPERATION);
 	omen_compat_restrict_search_path();
+	if (text)
+		omen_bm25_maintain(verify->index);
+	verify->nblocks = RelationGetNumberOfBlocks(verify->index);
 	verify_pages(verify);
 	omen_verify_begin_rows(verify);
-	if (verify->index->rd_indam->ambuild == omen_bm25_build)
+	if (text)
 		omen_verify_bm25(verify);
 	else
 		omen_verify_hnsw(verify);
 	omen_verify_end_rows(verify);
+	if (text)
+		omen_bm25_end_maintain(verify->index);
 	AtEOXact_GUC(false, settings);
 	SetUserIdAndSecContext(user, context);
 }

@@ -12,6 +12,7 @@
 #include "access/relscan.h"
 #include "funcapi.h"
 #include "nodes/execnodes.h"
+#include "utils/resowner.h"
 #include "utils/snapshot.h"
 #include "utils/tuplesort.h"
 

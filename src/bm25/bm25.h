@@ -168,6 +168,9 @@ extern void omen_bm25_report_segment(Relation index, uint32 id,
 extern void omen_bm25_report_pending(Relation index, uint32 owner,
 									 BlockNumber block) pg_attribute_noreturn();
 
+/* The same of whatever it was */
+extern void omen_bm25_report_replaced(Relation index) pg_attribute_noreturn();
+
 /* --- pending area (bm25_pending.c) --- */
 
 /*

@@ -20,7 +20,6 @@
 
 static OmenBm25Index *find_kept(Relation index);
 static OmenBm25Index *make_kept(Relation index);
-static void report_replaced(Relation index) pg_attribute_noreturn();
 static void init_meta(OmenBm25MetaPage meta, Relation index);
 
 /*
@@ -163,7 +162,7 @@ omen_bm25_report_segment(Relation index, uint32 id, BlockNumber block)
 			omen_page_report_corrupt(index, block,
 									 "The page is not the segment's that refers to it.");
 	}
-	report_replaced(index);
+	omen_bm25_report_replaced(index);
 }
 
 void
@@ -177,11 +176,11 @@ omen_bm25_report_pending(Relation index, uint32 owner, BlockNumber block)
 	if ((int32) (owner - head) >= 0)
 		omen_page_report_corrupt(index, block,
 								 "The page is not the one of the pending area that is expected.");
-	report_replaced(index);
+	omen_bm25_report_replaced(index);
 }
 
-static void
-report_replaced(Relation index)
+void
+omen_bm25_report_replaced(Relation index)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -155,8 +155,15 @@ page_problems(Relation index, OmenHnswIndex *hnsw, int key, uint32 page)
 	memcpy(copy, lock_page(index, hnsw, key, page, &buffer), sizeof(*copy));
 	omen_page_release(buffer);
 	problems += key_heads(hnsw, key)[1 + page] != copy->codes[0];
+	for (uint32 i = n; i < OMEN_KEYLIST_ENTRIES; i++)
+		problems += copy->codes[i] != 0 || copy->numbers[i] != 0;
 	for (uint32 i = 0; i < n; i++)
 	{
+		/* of what was built, the first node has number range_first */
+		problems += copy->numbers[i] < hnsw->meta.range_first ||
+			copy->numbers[i] - hnsw->meta.range_first >=
+			hnsw->meta.built_nodes;
+
 		/* by code, then by number; NULLs are all 0, and begin anew */
 		problems += i > 0 && first + i != nvalues &&
 			(copy->codes[i - 1] > copy->codes[i] ||
