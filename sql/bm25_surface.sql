@@ -141,6 +141,10 @@ GRANT SELECT (id) ON docs TO bm25_stranger;
 SET ROLE bm25_stranger;
 SELECT to_bm25query('fox', 'docs_idx');
 RESET ROLE;
+GRANT SELECT (body) ON docs TO bm25_stranger;
+SET ROLE bm25_stranger;
+SELECT to_bm25query('fox', 'docs_idx');
+RESET ROLE;
 REVOKE ALL ON docs FROM bm25_stranger;
 DROP ROLE bm25_stranger;
 
