@@ -159,7 +159,8 @@ SELECT oid::regprocedure AS "is not for everybody" FROM functions WHERE proacl I
 SELECT trusted, superuser FROM pg_available_extension_versions WHERE name = 'omendb';
 SELECT name, context FROM pg_settings WHERE name ~ '^(omendb|omenhnsw)\.' AND context <> 'user' ORDER BY 1;
 
-DROP TABLE vault, kept CASCADE;
+DROP VIEW window_of_vault;
+DROP TABLE vault, kept;
 DROP VIEW functions, attempts;
 DROP TABLE mine;
 DROP FUNCTION attempt_all, sample;
