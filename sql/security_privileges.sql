@@ -84,6 +84,13 @@ SELECT t, t <@> 'secret1' < 0 AS scored FROM mine ORDER BY t <@> 'secret1';
 RESET enable_seqscan;
 RESET ROLE;
 
+-- nor by what somebody else has ranked by in the same statement
+CREATE FUNCTION best() RETURNS int LANGUAGE sql SECURITY DEFINER AS $$ SELECT id FROM vault ORDER BY t <@> 'secret1' LIMIT 1 $$;
+SET ROLE omen_nobody;
+SELECT best(), 'secret1:1'::tsvector <@> bm25query_bind('secret1'::tsquery, 'vault_t');
+RESET ROLE;
+DROP FUNCTION best;
+
 -- a query that somebody else has formed, and kept, opens nothing
 CREATE TABLE kept AS SELECT to_bm25query('secret1', 'vault_t') AS q;
 GRANT SELECT ON kept TO omen_nobody;
@@ -155,7 +162,6 @@ SELECT f.oid::regprocedure AS "finds names by the caller's search path" FROM fun
 SELECT oid::regprocedure AS "takes a pointer from anybody" FROM functions WHERE 'internal'::regtype = ANY (proargtypes) AND
 	NOT EXISTS (SELECT FROM pg_type WHERE typreceive = functions.oid) AND prorettype NOT IN ('internal'::regtype, 'index_am_handler'::regtype);
 SELECT oid::regprocedure AS "reads tables, but is said not to" FROM functions WHERE 'regclass'::regtype = ANY (proargtypes) AND provolatile = 'i' AND proname <> 'bm25query_bind';
-SELECT oid::regprocedure AS "is not for everybody" FROM functions WHERE proacl IS NOT NULL;
 SELECT trusted, superuser FROM pg_available_extension_versions WHERE name = 'omendb';
 SELECT name, context FROM pg_settings WHERE name ~ '^(omendb|omenhnsw)\.' AND context <> 'user' ORDER BY 1;
 

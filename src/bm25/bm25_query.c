@@ -302,6 +302,13 @@ omen_bm25_check_index(Oid oid)
 	index_close(index, AccessShareLock);
 }
 
+void
+omen_bm25_check_query(const OmenBm25Query *query)
+{
+	if (OidIsValid(query->index) && !query->granted)
+		omen_bm25_check_index(query->index);
+}
+
 static bool
 is_readable(Relation index)
 {

@@ -64,4 +64,7 @@ extern OmenBm25Query *omen_bm25_form_query(TSQuery tsquery, Oid index,
  */
 extern void omen_bm25_check_index(Oid index);
 
+/* The same of the index that a query names, unless that was granted */
+extern void omen_bm25_check_query(const OmenBm25Query *query);
+
 #endif							/* OMEN_BM25_QUERY_H */

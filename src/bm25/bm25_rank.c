@@ -83,8 +83,6 @@ open_indexes(const OmenBm25Query *query, Relation index, Relation **indexes)
 				 errdetail("The score of a document depends on how often the query's lexemes occur in all documents, which such an index knows."),
 				 errhint("Create one with CREATE INDEX ... USING omenbm25 on the ranked expression, name one by to_bm25query(query, 'index'), or give the statistics to bm25_score().")));
 
-	if (!query->granted)
-		omen_bm25_check_index(query->index);
 	oids = get_rel_relkind(query->index) == RELKIND_PARTITIONED_INDEX ?
 		find_all_inheritors(query->index, AccessShareLock, NULL) :
 		list_make1_oid(query->index);

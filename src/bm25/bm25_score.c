@@ -36,6 +36,7 @@ typedef struct KeptRanking
 {
 	MemoryContext context;		/* of all but this struct */
 	OmenBm25Query *query;
+	Oid			user;			/* who may rank by it */
 	TransactionId xmin;			/* of the snapshot that it is for */
 	TransactionId xmax;
 	CommandId	curcid;
@@ -212,6 +213,7 @@ keep_ranking(FunctionCallInfo fcinfo, OmenBm25Query *query)
 	memcpy(kept->query, query, VARSIZE(query));
 	kept->ranking = rank_for_rows(kept->query);
 	MemoryContextSwitchTo(old);
+	kept->user = GetUserId();
 	kept->xmin = snapshot->xmin;
 	kept->xmax = snapshot->xmax;
 	kept->curcid = snapshot->curcid;
@@ -222,8 +224,9 @@ keep_ranking(FunctionCallInfo fcinfo, OmenBm25Query *query)
 static bool
 is_kept(const KeptRanking *kept, const OmenBm25Query *query, Snapshot snapshot)
 {
-	return kept->ranking != NULL && kept->xmin == snapshot->xmin &&
-		kept->xmax == snapshot->xmax && kept->curcid == snapshot->curcid &&
+	return kept->ranking != NULL && kept->user == GetUserId() &&
+		kept->xmin == snapshot->xmin && kept->xmax == snapshot->xmax &&
+		kept->curcid == snapshot->curcid &&
 		VARSIZE(kept->query) == VARSIZE(query) &&
 		memcmp(kept->query, query, VARSIZE(query)) == 0;
 }
@@ -234,6 +237,7 @@ rank_for_rows(const OmenBm25Query *query)
 {
 	OmenBm25Ranking *ranking;
 
+	omen_bm25_check_query(query);
 	for (int tries = 1; !try_rank(query, tries < MOST_RETRIES, &ranking);
 		 tries++)
 		CHECK_FOR_INTERRUPTS();
