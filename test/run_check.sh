@@ -262,6 +262,7 @@ mkdir -p "$WORK/log" "$WORK/tree"
 
 wanted_part layers && tap layers bash "$TOP/test/check_layers.sh"
 wanted_part layers && tap messages perl "$TOP/test/check_messages.pl"
+wanted_part layers && tap inherited perl "$TOP/test/check_inherited.pl"
 omen_build
 wanted_part build && tap symbols check_symbols
 
