@@ -91,6 +91,23 @@ SET enable_sort = off;
 SELECT problems[1:5], statements > 200 AS many, filtered > 30 AS filtered, fused > 30 AS fused FROM attempt_all('notes');
 EXPLAIN (COSTS off) SELECT id FROM notes WHERE sees(tenant) AND v <-> '[500,500,500]' < 300 ORDER BY v <-> '[500,500,500]';
 EXPLAIN (COSTS off) SELECT id FROM notes WHERE w <=> '[1,2,3]' < 0.1 ORDER BY w <=> '[1,2,3]';
+
+-- then no scan meets rows of others, so that none are counted and none cost time
+CREATE FUNCTION pg_temp.removed(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+	plan text := '';
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) ' || statement LOOP
+		plan := plan || line;
+	END LOOP;
+	RETURN substring(plan FROM 'Omen (?:Filtered|Fused) Scan|Index Scan using notes_[vwt]') || coalesce(': ' || substring(plan FROM 'Rows Removed by Filter: \d+'), '');
+END $$;
+SELECT pg_temp.removed('SELECT id FROM notes ORDER BY v <-> ''[500,500,500]'' LIMIT 50');
+SELECT pg_temp.removed('SELECT id FROM notes ORDER BY w <=> ''[1,2,3]'' LIMIT 50');
+SELECT pg_temp.removed('SELECT id FROM notes ORDER BY t <@> ''word1'' LIMIT 50');
+SELECT pg_temp.removed('SELECT id FROM notes ORDER BY rrf(v <-> ''[500,500,500]'', t <@> ''word1'') LIMIT 50');
+DROP FUNCTION pg_temp.removed;
 RESET ROLE;
 ALTER POLICY own ON notes USING (tenant IN (SELECT 3) AND kind >= 0);
 SET ROLE omen_tenant3;

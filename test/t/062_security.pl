@@ -183,6 +183,9 @@ BEGIN
   IF current_user <> 'mallory' THEN
     RAISE WARNING 'runs as %', current_user;
   END IF;
+  IF current_setting('own.fails', true) = 'on' THEN
+    RAISE EXCEPTION 'fails';
+  END IF;
 END $$;
 CREATE FUNCTION spied(v ext.vector) RETURNS ext.vector LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
@@ -220,6 +223,22 @@ foreach my $statement (
 
 	($status, $out, $err) = $node->psql('postgres', join(";\n", @parts));
 	is($status . $err, '0', "as the owner: $parts[-1]");
+}
+
+# an error in them leaves nobody as the owner
+foreach my $function ('omen_recall', 'omen_key_problems')
+{
+	is( $node->safe_psql('postgres', <<"SQL"), 'caught|t', "an error in $function() ends its role");
+SET own.fails = on;
+CREATE TEMP TABLE seen (what text);
+DO \$\$
+BEGIN
+  PERFORM ext.$function('own.items_v');
+EXCEPTION WHEN raise_exception THEN
+  INSERT INTO seen VALUES ('caught');
+END \$\$;
+SELECT what, current_user = session_user FROM seen;
+SQL
 }
 
 # --- what the planner binds a query to is good for parallel workers, too ---
