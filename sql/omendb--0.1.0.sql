@@ -2008,7 +2008,7 @@ BEGIN
 			HINT = 'As in {"tenant_id": 7, "lang": ["en", "de"]}.';
 	END IF;
 
-	FOR col IN SELECT name, format_type(atttypid, NULL) AS type, filter -> name AS value
+	FOR col IN SELECT name, format_type(atttypid, -1) AS type, filter -> name AS value
 		FROM (SELECT unnest(ARRAY[key_column, vector_column, text_column]::text[]) AS name
 			UNION SELECT jsonb_object_keys(filter)) AS names
 			LEFT JOIN pg_attribute ON attrelid = rel AND attname = name AND attnum > 0 AND NOT attisdropped

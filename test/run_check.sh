@@ -174,7 +174,7 @@ run_server_tests()
 	local pgxs tests
 
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
-	omen_start "jit = off" "max_prepared_transactions = 10" "timezone = 'UTC'" \
+	omen_start "jit = off" "autovacuum = off" "max_prepared_transactions = 10" "timezone = 'UTC'" \
 		"max_parallel_maintenance_workers = 2"
 	if wanted_part regress; then
 		# shellcheck disable=SC2207

@@ -128,7 +128,7 @@ $node->safe_psql('postgres', <<"SQL");
 SET search_path = public, ext;
 CREATE SCHEMA $id{schema};
 CREATE DOMAIN $id{schema}.$id{type} AS int;
-CREATE TABLE $id{schema}.$id{table} ($id{key} int, $id{filter} $id{schema}.$id{type}, $id{vector} vector(3), $id{text} tsvector, $id{note} text);
+CREATE TABLE $id{schema}.$id{table} ($id{key} int, $id{filter} $id{schema}.$id{type}, $id{vector} vector(3), $id{text} tsvector, $id{note} char(100));
 INSERT INTO $id{schema}.$id{table} SELECT id, tenant, v, t, $literal{note} FROM docs;
 CREATE INDEX $id{hnsw} ON $id{schema}.$id{table} USING omenhnsw ($id{vector} vector_l2_ops, $id{filter});
 CREATE INDEX $id{bm25} ON $id{schema}.$id{table} USING omenbm25 ($id{text});
