@@ -96,7 +96,6 @@ omen_key_problems(PG_FUNCTION_ARGS)
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(heap->rd_rel->relowner,
 						   context | SECURITY_RESTRICTED_OPERATION);
-	omen_compat_restrict_search_path();
 	state.rows = omen_rows_open(heap, state.index, GetActiveSnapshot(),
 								state.hnsw, NULL);
 	check_pages(&state);
