@@ -129,6 +129,22 @@ SELECT bm25_merge('docs_gin');
 SELECT body <@> to_bm25query('fox', 'docs_gin') FROM docs;
 SELECT * FROM bm25_stats('docs_idx');
 
+-- nor of an index whose build failed; one without rows is an index
+CREATE TABLE broken AS SELECT id, CASE id WHEN 3 THEN '0' ELSE '1' END AS n, body FROM docs;
+CREATE INDEX CONCURRENTLY broken_idx ON broken USING omenbm25 (setweight(body, CASE WHEN 1 / n::int > 0 THEN 'A'::"char" END));
+SELECT indisvalid FROM pg_index WHERE indexrelid = 'broken_idx'::regclass;
+SELECT bm25_stats('broken_idx');
+SELECT bm25_problems('broken_idx');
+SELECT bm25_merge('broken_idx');
+DROP TABLE broken;
+CREATE TABLE empty (body tsvector);
+CREATE INDEX empty_idx ON empty USING omenbm25 (body);
+SELECT documents, average_length, segments, postings FROM bm25_stats('empty_idx');
+SELECT bm25_problems('empty_idx') AS problems, bm25_stats_for('empty_idx', 'fox');
+SELECT bm25_merge('empty_idx');
+SELECT count(*) FROM (SELECT FROM empty ORDER BY body <@> 'fox') x;
+DROP TABLE empty;
+
 -- only the owner reorganizes it; what words occur is told to those who may read
 CREATE ROLE bm25_stranger;
 SET ROLE bm25_stranger;
@@ -138,6 +154,10 @@ SELECT to_bm25query('fox', 'docs_idx');
 SELECT 'fox {index=docs_idx}'::bm25query;
 RESET ROLE;
 GRANT SELECT (id) ON docs TO bm25_stranger;
+SET ROLE bm25_stranger;
+SELECT to_bm25query('fox', 'docs_idx');
+RESET ROLE;
+GRANT SELECT (body) ON docs TO bm25_stranger;
 SET ROLE bm25_stranger;
 SELECT to_bm25query('fox', 'docs_idx');
 RESET ROLE;

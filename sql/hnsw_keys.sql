@@ -128,6 +128,22 @@ SELECT key, count(*), string_agg(nullif(fault('keys_4', format('%I %s %L', key, 
 		unnest('{&&,@>}'::text[]) operator
 	GROUP BY key ORDER BY key;
 
+-- labels at the ends of their type, arrays without any, without all, and none
+CREATE TABLE labels (id int, l int2[], v vector(2));
+INSERT INTO labels SELECT i, (ARRAY['{-32768,32767}', '{32767}', '{-32768}', '{}', '{NULL}', NULL, '{0,-1}', '{-32767,32766}']::text[])[i % 8 + 1]::int2[],
+	ARRAY[i, i % 7]::vector FROM generate_series(1, 800) i;
+CREATE INDEX labels_v ON labels USING omenhnsw (v vector_l2_ops, l);
+SET enable_seqscan = off;
+SELECT wanted, (SELECT count(*) FROM (SELECT FROM labels WHERE l && wanted::int2[] ORDER BY v <-> '[1,1]') x) AS overlap,
+	(SELECT count(*) FROM (SELECT FROM labels WHERE l @> wanted::int2[] ORDER BY v <-> '[1,1]') x) AS contain
+FROM unnest(ARRAY['{-32768}', '{32767}', '{-32768,32767}', '{}', '{NULL}', '{0}', '{-1,32766}', NULL]) wanted;
+EXPLAIN (COSTS OFF) SELECT id FROM labels WHERE l && '{-32768}' ORDER BY v <-> '[1,1]' LIMIT 5;
+SELECT count(*) FROM (SELECT FROM labels WHERE l IS NULL ORDER BY v <-> '[1,1]') x;
+RESET enable_seqscan;
+SELECT wanted, (SELECT count(*) FROM labels WHERE l && wanted::int2[]) AS overlap, (SELECT count(*) FROM labels WHERE l @> wanted::int2[]) AS contain
+FROM unnest(ARRAY['{-32768}', '{32767}', '{-32768,32767}', '{}', '{NULL}', '{0}', '{-1,32766}', NULL]) wanted;
+DROP TABLE labels;
+
 -- NULL vectors are not in the index, and not looked for there
 INSERT INTO keys (id, i4) VALUES (-1, 1), (-2, 2);
 EXPLAIN (COSTS OFF) SELECT id FROM keys WHERE v IS NULL AND i4 = 1 ORDER BY v <-> '[1,1,1]';

@@ -1995,7 +1995,8 @@ COMMENT ON FUNCTION fuse_score(float8, float8, float8, float8, float8, text, flo
 
 -- They put names into statements by quoting them, and values by parameters.
 -- They run as who calls them, and find what they name in pg_catalog and in this
--- extension's schema, wherever that is, whatever the search path.
+-- extension's schema, wherever that is, whatever the search path.  Calls have all
+-- arguments, of the very types: nothing that others add there fits better.
 
 CREATE FUNCTION omen_hybrid_statement(rel regclass, key_column name, vector_column name,
 	operator text, text_column name, filter jsonb, fusion text) RETURNS text
@@ -2019,7 +2020,7 @@ BEGIN
 			HINT = 'As in {"tenant_id": 7, "lang": ["en", "de"]}.';
 	END IF;
 
-	FOR col IN SELECT name, format_type(atttypid, NULL) AS type, filter -> name AS value
+	FOR col IN SELECT name, format_type(atttypid, -1) AS type, filter -> name AS value
 		FROM (SELECT unnest(ARRAY[key_column, vector_column, text_column]::text[]) AS name
 			UNION SELECT jsonb_object_keys(filter)) AS names
 			LEFT JOIN pg_attribute ON attrelid = rel AND attname = name AND attnum > 0 AND NOT attisdropped
@@ -2044,8 +2045,8 @@ BEGIN
 	END LOOP;
 
 	ranking := CASE
-		WHEN fusion = 'rrf' THEN format('%I.rrf(%s, %s, weights => $3, window_size => $4)', ext, vector_branch, text_branch)
-		ELSE format('%I.fuse(%s, %s, norm => %L, weights => $3, window_size => $4)', ext, vector_branch, text_branch, fusion)
+		WHEN fusion = 'rrf' THEN format('%I.rrf(%s, %s, $3, 60, $4)', ext, vector_branch, text_branch)
+		ELSE format('%I.fuse(%s, %s, %L::text, NULL::float8, $3, $4)', ext, vector_branch, text_branch, fusion)
 	END;
 	RETURN format('SELECT t.ctid, %s AS key, 0 - %s AS score, %s AS distance, 0 - (%s) AS text_score FROM %s AS t WHERE %s ORDER BY %2$s LIMIT $6',
 		CASE WHEN key_column IS NULL THEN 'NULL' ELSE format('t.%I::text', key_column) END, ranking, vector_branch, text_branch, rel, restriction);
@@ -2062,18 +2063,24 @@ DECLARE
 	ext name := (SELECT nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'omendb');
 	statement text;
 BEGIN
-	EXECUTE format('SELECT %I.omen_hybrid_statement($1, NULL, $2, $3, $4, $5, $6)', ext)
+	EXECUTE format('SELECT %I.omen_hybrid_statement($1, NULL::name, $2, $3, $4, $5, $6)', ext)
 		INTO statement USING rel, vector_column, operator, text_column, filter, fusion;
 	RETURN QUERY EXECUTE format('SELECT x.ctid, x.score, x.distance, x.text_score FROM (%s) AS x', statement)
 		USING query_vector, query, weights, window_size, filter, k;
 END $$;
 COMMENT ON FUNCTION hybrid_search(regclass, name, vector, name, tsquery, integer, jsonb, text, float8[], integer, text) IS 'rows of a table by the distance of a vector and the score of a text together';
 
+-- Its body is bound when the extension is created, by a search path with a schema
+-- that others may have put functions into: hence names with a schema, and
+-- operators whose types are those of pg_catalog exactly.
 CREATE FUNCTION omen_ndcg(found text[], judged jsonb, k integer) RETURNS float8
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	RETURN (SELECT coalesce(sum((judged ->> f.key)::float8 / ln(1 + f.n)), 0) FROM unnest(found) WITH ORDINALITY AS f(key, n) WHERE f.n <= k) /
-		(SELECT nullif(sum(j.grade / ln(1 + j.n)), 0) FROM (SELECT value::float8 AS grade, row_number() OVER (ORDER BY value::float8 DESC) AS n
-			FROM jsonb_each_text(judged)) AS j WHERE j.n <= k);
+	RETURN (SELECT coalesce(pg_catalog.sum((judged OPERATOR(pg_catalog.->>) f.key)::float8 OPERATOR(pg_catalog./) pg_catalog.ln((1 OPERATOR(pg_catalog.+) f.n)::float8)), 0)
+			FROM pg_catalog.unnest(found) WITH ORDINALITY AS f(key, n) WHERE f.n OPERATOR(pg_catalog.<=) k) OPERATOR(pg_catalog./)
+		(SELECT CASE WHEN s.best OPERATOR(pg_catalog.<>) 0::float8 THEN s.best END
+			FROM (SELECT pg_catalog.sum(j.grade OPERATOR(pg_catalog./) pg_catalog.ln((1 OPERATOR(pg_catalog.+) j.n)::float8)) AS best
+				FROM (SELECT value::float8 AS grade, pg_catalog.row_number() OVER (ORDER BY value::float8 DESC) AS n
+					FROM pg_catalog.jsonb_each_text(judged)) AS j WHERE j.n OPERATOR(pg_catalog.<=) k) AS s);
 COMMENT ON FUNCTION omen_ndcg(text[], jsonb, integer) IS 'normalized discounted cumulative gain of the first k keys found, by the grades of keys; NULL if nothing is relevant';
 
 CREATE FUNCTION hybrid_tune(rel regclass, key_column name, vector_column name, query_vectors vector[],

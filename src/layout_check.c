@@ -107,7 +107,7 @@ CHECK_OFFSET(OmenBm25SegmentHeaderData, nterms, 24);
 CHECK_OFFSET(OmenBm25SegmentHeaderData, runs, 64);
 CHECK_SIZE(OmenBm25TermsData, 8);
 CHECK_OFFSET(OmenBm25Query, index, 4);
-CHECK_OFFSET(OmenBm25Query, query, 16);
+CHECK_OFFSET(OmenBm25Query, query, 20);
 
 StaticAssertDecl(sizeof(OmenBm25MetaPageData) <= OMEN_PAGE_CONTENT,
 				 "metapage of omenbm25 must fit a page");

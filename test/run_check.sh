@@ -174,7 +174,7 @@ run_server_tests()
 	local pgxs tests
 
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
-	omen_start "jit = off" "max_prepared_transactions = 10" "timezone = 'UTC'" \
+	omen_start "jit = off" "autovacuum = off" "max_prepared_transactions = 10" "timezone = 'UTC'" \
 		"max_parallel_maintenance_workers = 2"
 	if wanted_part regress; then
 		# shellcheck disable=SC2207
@@ -261,6 +261,8 @@ start=$SECONDS
 mkdir -p "$WORK/log" "$WORK/tree"
 
 wanted_part layers && tap layers bash "$TOP/test/check_layers.sh"
+wanted_part layers && tap messages perl "$TOP/test/check_messages.pl"
+wanted_part layers && tap inherited perl "$TOP/test/check_inherited.pl"
 omen_build
 wanted_part build && tap symbols check_symbols
 

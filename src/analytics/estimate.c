@@ -89,10 +89,16 @@ omen_estimate_rebuild(PG_FUNCTION_ARGS)
 	Relation	index = omen_open_index(PG_GETARG_OID(0), &heap);
 	OmenHnswMetaPageData meta;
 	Size		own_bytes;
-	double		rows = count_rows(index, heap);
-	double		blocks = RelationGetNumberOfBlocks(heap);
-	int			workers = plan_create_index_workers(RelationGetRelid(heap),
-													RelationGetRelid(index));
+	double		rows;
+	double		blocks;
+	int			workers;
+
+	/* how many values are NULL is known from the table's statistics */
+	omen_check_stat_privilege(index);
+	rows = count_rows(index, heap);
+	blocks = RelationGetNumberOfBlocks(heap);
+	workers = plan_create_index_workers(RelationGetRelid(heap),
+										RelationGetRelid(index));
 
 	/* where sizes vary, the last build has provided for them */
 	omen_hnsw_read_meta(index, &meta);

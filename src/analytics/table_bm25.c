@@ -75,7 +75,8 @@ count_rows(Relation relation, const char *table)
 	/* as VACUUM, ANALYZE or CREATE INDEX has left it, if any of them was run */
 	if (relation->rd_rel->reltuples > 0)
 		return relation->rd_rel->reltuples;
-	return run(psprintf("SELECT count(*)::float8 FROM %s", table), 0, NULL,
+	return run(psprintf("SELECT pg_catalog.count(*)::pg_catalog.float8 FROM %s",
+						table), 0, NULL,
 			   NULL);
 }
 
@@ -84,7 +85,7 @@ sample_length(Relation relation, const char *table, const char *column,
 			  const char *schema)
 {
 	double		share = SAMPLED_PAGES / Max(relation->rd_rel->relpages, 1);
-	const char *length = psprintf("SELECT avg(%s.bm25_doc_length(%s))::float8 FROM %s",
+	const char *length = psprintf("SELECT pg_catalog.avg(%s.bm25_doc_length(%s))::pg_catalog.float8 FROM %s",
 								  schema, column, table);
 	double		sampled = 0;
 
@@ -106,7 +107,7 @@ count_matches(const char *table, const char *column,
 	Datum		values[1] = {DirectFunctionCall1(tsqueryin,
 												 CStringGetDatum(text))};
 
-	return run(psprintf("SELECT count(*)::float8 FROM %s WHERE %s OPERATOR(pg_catalog.@@) $1",
+	return run(psprintf("SELECT pg_catalog.count(*)::pg_catalog.float8 FROM %s WHERE %s OPERATOR(pg_catalog.@@) $1",
 						table, column), 1, types, values);
 }
 

@@ -11,15 +11,18 @@
  */
 #include "postgres.h"
 
-#include "catalog/index.h"
+#include "access/genam.h"
+#include "access/sysattr.h"
 #include "catalog/pg_class.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
+#include "utils/rel.h"
 
 #include "base/compat.h"
 #include "bm25/bm25_query.h"
@@ -39,7 +42,9 @@ static void parse_options(char *options, const char *input, Oid *index,
 static double parse_number(const char *text);
 static void report_syntax(const char *input) pg_attribute_noreturn();
 static float4 check_parameter(double value, const char *name, double most);
-static void check_index(Oid index);
+static OmenBm25Query *bind_query(FunctionCallInfo fcinfo, TSQuery tsquery,
+								 float4 k1, float4 b);
+static bool is_readable(Relation index);
 
 OmenBm25Query *
 omen_bm25_form_query(TSQuery tsquery, Oid index, float4 k1, float4 b)
@@ -122,7 +127,7 @@ omen_bm25query_recv(PG_FUNCTION_ARGS)
 											  PointerGetDatum(buffer));
 
 	if (OidIsValid(index))
-		check_index(index);
+		omen_bm25_check_index(index);
 	if (k1 != OMEN_BM25_UNSET)
 		check_parameter(k1, "k1", 100);
 	if (b != OMEN_BM25_UNSET)
@@ -158,7 +163,7 @@ omen_to_bm25query(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	if (OidIsValid(index))
-		check_index(index);
+		omen_bm25_check_index(index);
 	if (!PG_ARGISNULL(2))
 		k1 = check_parameter(PG_GETARG_FLOAT8(2), "k1", 100);
 	if (!PG_ARGISNULL(3))
@@ -175,17 +180,25 @@ omen_bm25query_bind(PG_FUNCTION_ARGS)
 
 	if (OidIsValid(query->index))
 		PG_RETURN_POINTER(query);
-	PG_RETURN_POINTER(omen_bm25_form_query(omen_bm25_tsquery(query),
-										   PG_GETARG_OID(1), query->k1,
-										   query->b));
+	PG_RETURN_POINTER(bind_query(fcinfo, omen_bm25_tsquery(query), query->k1,
+								 query->b));
 }
 
 Datum
 omen_bm25query_bind_tsquery(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_POINTER(omen_bm25_form_query(PG_GETARG_TSQUERY(0),
-										   PG_GETARG_OID(1), OMEN_BM25_UNSET,
-										   OMEN_BM25_UNSET));
+	PG_RETURN_POINTER(bind_query(fcinfo, PG_GETARG_TSQUERY(0),
+								 OMEN_BM25_UNSET, OMEN_BM25_UNSET));
+}
+
+static OmenBm25Query *
+bind_query(FunctionCallInfo fcinfo, TSQuery tsquery, float4 k1, float4 b)
+{
+	OmenBm25Query *query = omen_bm25_form_query(tsquery, PG_GETARG_OID(1), k1,
+												b);
+
+	query->granted = PG_GET_COLLATION() == OMEN_BM25_PLANNER;
+	return query;
 }
 
 /*
@@ -230,7 +243,7 @@ parse_options(char *options, const char *input, Oid *index, float4 *k1,
 		{
 			*index = DatumGetObjectId(DirectFunctionCall1(regclassin,
 														  CStringGetDatum(value)));
-			check_index(*index);
+			omen_bm25_check_index(*index);
 		}
 		else if (strcmp(option, "k1") == 0)
 			*k1 = check_parameter(parse_number(value), "k1", 100);
@@ -268,24 +281,59 @@ check_parameter(double value, const char *name, double most)
 	return (float4) value;
 }
 
-/* An index that the user may know of: how often words occur is told by it */
-static void
-check_index(Oid index)
+void
+omen_bm25_check_index(Oid oid)
 {
-	char		kind = get_rel_relkind(index);
-	Oid			table;
+	char		kind = get_rel_relkind(oid);
+	Relation	index;
 
 	if (kind == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("index with OID %u does not exist", index)));
+				 errmsg("index with OID %u does not exist", oid)));
 	if (kind != RELKIND_INDEX && kind != RELKIND_PARTITIONED_INDEX)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not an index", get_rel_name(index))));
-	table = IndexGetRelation(index, false);
-	if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
-		pg_attribute_aclcheck_all(table, GetUserId(), ACL_SELECT,
-								  ACLMASK_ANY) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(table));
+				 errmsg("\"%s\" is not an index", get_rel_name(oid))));
+	index = index_open(oid, AccessShareLock);
+	if (!is_readable(index))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   get_rel_name(index->rd_index->indrelid));
+	index_close(index, AccessShareLock);
+}
+
+void
+omen_bm25_check_query(const OmenBm25Query *query)
+{
+	if (OidIsValid(query->index) && !query->granted)
+		omen_bm25_check_index(query->index);
+}
+
+static bool
+is_readable(Relation index)
+{
+	Oid			table = index->rd_index->indrelid;
+	Bitmapset  *columns = NULL;
+	int			column = -1;
+
+	if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		return true;
+	for (int i = 0; i < index->rd_index->indnatts; i++)
+		columns = bms_add_member(columns, index->rd_index->indkey.values[i] -
+								 FirstLowInvalidHeapAttributeNumber);
+
+	/* 0 stands for an expression among the columns, for a row among those of one */
+	columns = bms_del_member(columns, -FirstLowInvalidHeapAttributeNumber);
+	pull_varattnos((Node *) RelationGetIndexExpressions(index), 1, &columns);
+	pull_varattnos((Node *) RelationGetIndexPredicate(index), 1, &columns);
+	while ((column = bms_next_member(columns, column)) >= 0)
+	{
+		AttrNumber	attribute = column + FirstLowInvalidHeapAttributeNumber;
+
+		if (attribute == InvalidAttrNumber ||
+			pg_attribute_aclcheck(table, attribute, GetUserId(),
+								  ACL_SELECT) != ACLCHECK_OK)
+			return false;
+	}
+	return !bms_is_empty(columns);
 }

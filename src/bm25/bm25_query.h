@@ -9,6 +9,7 @@
 #ifndef OMEN_BM25_QUERY_H
 #define OMEN_BM25_QUERY_H
 
+#include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "tsearch/ts_type.h"
 
@@ -18,10 +19,15 @@
 /*
  * Varlena, four-byte header:
  *
- *	+--------+-------+----+---+---------------------------+
- *	| length | index | k1 | b | tsquery, with its header  |
- *	+--------+-------+----+---+---------------------------+
- *	0		 4		 8	  12  16
+ *	+--------+-------+----+---+---------+--------------------------+
+ *	| length | index | k1 | b | granted | tsquery, with its header |
+ *	+--------+-------+----+---+---------+--------------------------+
+ *	0		 4		 8	  12  16		20
+ *
+ * "granted" is 1 if the planner has bound the query to an index of what it
+ * ranks: then the statement reads the table, as itself or through a view, and
+ * the executor has seen to it that it may.  A value that a user makes or sends
+ * has 0, and whoever ranks by it must be allowed to read what the index is of.
  */
 typedef struct OmenBm25Query
 {
@@ -29,6 +35,7 @@ typedef struct OmenBm25Query
 	Oid			index;			/* whose statistics; InvalidOid: not bound */
 	float4		k1;
 	float4		b;
+	uint32		granted;
 	char		query[FLEXIBLE_ARRAY_MEMBER];	/* a TSQuery */
 } OmenBm25Query;
 
@@ -44,5 +51,20 @@ omen_bm25_tsquery(const OmenBm25Query *query)
 
 extern OmenBm25Query *omen_bm25_form_query(TSQuery tsquery, Oid index,
 										   float4 k1, float4 b);
+
+/*
+ * The collation that the planner calls bm25query_bind() with, to be known by:
+ * no statement can, for its arguments have none.
+ */
+#define OMEN_BM25_PLANNER	DEFAULT_COLLATION_OID
+
+/*
+ * Raises an ERROR unless it is an index, and the current user may read what it
+ * is of: its table, or all columns that it and its predicate name
+ */
+extern void omen_bm25_check_index(Oid index);
+
+/* The same of the index that a query names, unless that was granted */
+extern void omen_bm25_check_query(const OmenBm25Query *query);
 
 #endif							/* OMEN_BM25_QUERY_H */

@@ -7,13 +7,16 @@
  */
 #include "postgres.h"
 
+#include "catalog/index.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
@@ -33,6 +36,7 @@ typedef struct KeptRanking
 {
 	MemoryContext context;		/* of all but this struct */
 	OmenBm25Query *query;
+	Oid			user;			/* who may rank by it */
 	TransactionId xmin;			/* of the snapshot that it is for */
 	TransactionId xmax;
 	CommandId	curcid;
@@ -46,6 +50,7 @@ static bool is_kept(const KeptRanking *kept, const OmenBm25Query *query,
 static OmenBm25Ranking *rank_for_rows(const OmenBm25Query *query);
 static bool try_rank(const OmenBm25Query *query, bool again,
 					 OmenBm25Ranking **ranking);
+static void check_row_security(Oid index);
 static double get_number(HeapTupleHeader stats, const char *name);
 static void get_terms(HeapTupleHeader stats, TSQuery query,
 					  OmenBm25Ranking *ranking, double ndocs);
@@ -113,7 +118,11 @@ omen_bm25_score(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(omen_bm25_score_doc(&ranking, PG_GETARG_TSVECTOR(0)));
 }
 
-/* bm25_stats_for(index, tsquery): what an index knows of a query's lexemes */
+/*
+ * bm25_stats_for(index, tsquery): what an index knows of a query's lexemes.
+ * Those of a prefix are told one by one, which are words of all rows: not to
+ * whom some of these are hidden from.
+ */
 Datum
 omen_bm25_stats_for(PG_FUNCTION_ARGS)
 {
@@ -121,14 +130,32 @@ omen_bm25_stats_for(PG_FUNCTION_ARGS)
 												PG_GETARG_OID(0),
 												OMEN_BM25_UNSET,
 												OMEN_BM25_UNSET);
-	OmenBm25Ranking *ranking = rank_for_rows(query);
+	OmenBm25Ranking *ranking;
 	TupleDesc	desc;
 
+	omen_bm25_check_index(query->index);
+	check_row_security(query->index);
+	ranking = rank_for_rows(query);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	return omen_bm25_form_stats(desc, ranking->ndocs,
 								ranking->bm25.avgdl / ranking->units.unit,
 								ranking->nterms, ranking->terms, ranking->df);
+}
+
+static void
+check_row_security(Oid index)
+{
+	Oid			table = IndexGetRelation(index, false);
+
+	if (check_enable_rls(table, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot tell statistics of index \"%s\"",
+						get_rel_name(index)),
+				 errdetail("Row-level security of table \"%s\" applies to the current user.",
+						   get_rel_name(table)),
+				 errhint("Name the table and its column instead of the index: then the rows that are visible count.")));
 }
 
 /* A value of type bm25stats */
@@ -186,6 +213,7 @@ keep_ranking(FunctionCallInfo fcinfo, OmenBm25Query *query)
 	memcpy(kept->query, query, VARSIZE(query));
 	kept->ranking = rank_for_rows(kept->query);
 	MemoryContextSwitchTo(old);
+	kept->user = GetUserId();
 	kept->xmin = snapshot->xmin;
 	kept->xmax = snapshot->xmax;
 	kept->curcid = snapshot->curcid;
@@ -196,8 +224,9 @@ keep_ranking(FunctionCallInfo fcinfo, OmenBm25Query *query)
 static bool
 is_kept(const KeptRanking *kept, const OmenBm25Query *query, Snapshot snapshot)
 {
-	return kept->ranking != NULL && kept->xmin == snapshot->xmin &&
-		kept->xmax == snapshot->xmax && kept->curcid == snapshot->curcid &&
+	return kept->ranking != NULL && kept->user == GetUserId() &&
+		kept->xmin == snapshot->xmin && kept->xmax == snapshot->xmax &&
+		kept->curcid == snapshot->curcid &&
 		VARSIZE(kept->query) == VARSIZE(query) &&
 		memcmp(kept->query, query, VARSIZE(query)) == 0;
 }
@@ -208,6 +237,7 @@ rank_for_rows(const OmenBm25Query *query)
 {
 	OmenBm25Ranking *ranking;
 
+	omen_bm25_check_query(query);
 	for (int tries = 1; !try_rank(query, tries < MOST_RETRIES, &ranking);
 		 tries++)
 		CHECK_FOR_INTERRUPTS();

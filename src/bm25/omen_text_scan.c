@@ -164,6 +164,10 @@ omen_text_scan_begin(const OmenTextScanParams *params)
 												  ALLOCSET_DEFAULT_SIZES);
 	OmenTextScan *scan = MemoryContextAllocZero(context, sizeof(*scan));
 
+	/* whoever scans an index may read what it is of */
+	if (params->query != NULL &&
+		params->query->index != RelationGetRelid(params->index))
+		omen_bm25_check_query(params->query);
 	scan->context = context;
 	scan->view_context = AllocSetContextCreate(context, "omenbm25 view",
 											   ALLOCSET_DEFAULT_SIZES);

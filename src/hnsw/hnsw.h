@@ -304,6 +304,8 @@ extern void omen_slot_set_edge(const OmenHnswLayout *layout, OmenHnswSlot slot,
 							   int at, const OmenHnswEdge *edge);
 extern void omen_slot_move_edge(const OmenHnswLayout *layout,
 								OmenHnswSlot slot, int from, int to);
+extern bool omen_slot_has_link(const OmenHnswLayout *layout,
+							   OmenHnswSlot slot, OmenLink link);
 extern void omen_slot_add_local(const OmenHnswLayout *layout,
 								OmenHnswSlot slot, const OmenHnswEdge *edge);
 extern void omen_slot_remove_edge(const OmenHnswLayout *layout,

@@ -681,8 +681,9 @@ add_if_room(InsertState *state, const OmenNear *near,
 
 	if (!BufferIsValid(buffer))
 		return true;
-	if ((slot->flags & OMEN_SLOT_DELETED) != 0)
-		 /* vacuum is about to free it */ ;
+	if ((slot->flags & OMEN_SLOT_DELETED) != 0 ||
+		omen_slot_has_link(layout, slot, edge->link))
+		 /* vacuum is about to free it, or has put the link there itself */ ;
 	else if (slot->nlinks < layout->max_links)
 	{
 		OmenPageEdit edit;
@@ -811,7 +812,8 @@ replace_link(InsertState *state, OmenLink target, OmenLink victim,
 		if (omen_slot_links(layout, slot)[at] == victim)
 			break;
 	}
-	if (at < slot->nlinks && (slot->flags & OMEN_SLOT_DELETED) == 0)
+	if (at < slot->nlinks && (slot->flags & OMEN_SLOT_DELETED) == 0 &&
+		!omen_slot_has_link(layout, slot, edge->link))
 	{
 		OmenPageEdit edit;
 		Size		offset = (char *) slot - (char *) BufferGetPage(buffer);

@@ -78,6 +78,18 @@ omen_slot_move_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int from,
 	omen_slot_set_edge(layout, slot, to, &edge);
 }
 
+bool
+omen_slot_has_link(const OmenHnswLayout *layout, OmenHnswSlot slot,
+				   OmenLink link)
+{
+	for (int i = 0; i < slot->nlinks; i++)
+	{
+		if (omen_slot_links(layout, slot)[i] == link)
+			return true;
+	}
+	return false;
+}
+
 /* Append to the local links; the slot has room */
 void
 omen_slot_add_local(const OmenHnswLayout *layout, OmenHnswSlot slot,

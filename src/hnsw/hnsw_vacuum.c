@@ -638,7 +638,6 @@ write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
 	OmenHnswSlot slot;
 	Buffer		buffer;
 	Size		offset;
-	int			room;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -668,9 +667,12 @@ write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
 		if (is_deleted(state, link) || (local && copied))
 			omen_slot_remove_edge(layout, slot, i);
 	}
-	room = layout->max_links - slot->nlinks;
-	for (int i = 0; i < Min(n, room); i++)
-		omen_slot_add_local(layout, slot, &edges[i]);
+	for (int i = 0; i < n && slot->nlinks < layout->max_links; i++)
+	{
+		/* a neighbour that is new may have linked itself meanwhile */
+		if (!omen_slot_has_link(layout, slot, edges[i].link))
+			omen_slot_add_local(layout, slot, &edges[i]);
+	}
 	omen_edit_finish(&edit);
 	omen_page_release(buffer);
 }

@@ -60,8 +60,10 @@ static void add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 							const OmenDistanceMatch *match, Relids outer,
 							List *pathkeys, Path *bitmap);
 static List *undecided_keys(PlannerInfo *root, IndexOptInfo *index,
-							const Path *bitmap);
+							const List *decided);
 static List *decided_by(const Path *tree);
+static List *secure_clauses(const RelOptInfo *rel, List *clauses,
+							List *decided, const List *keys);
 static Plan *plan_filter_path(PlannerInfo *root, RelOptInfo *rel,
 							  CustomPath *custom, List *tlist, List *clauses,
 							  List *custom_plans);
@@ -280,15 +282,19 @@ add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 	CustomPath *custom = &filter->custom;
 	Path	   *path = &custom->path;
 	List	   *clauses = rel->baserestrictinfo;
+	List	   *decided = NIL;
 
 	path->param_info = get_baserel_parampathinfo(root, rel, outer);
 	if (path->param_info)
 		clauses = list_concat_copy(clauses, path->param_info->ppi_clauses);
 	filter->match = *match;
+	if (bitmap)
+		decided = decided_by(((const BitmapHeapPath *) bitmap)->bitmapqual);
+	filter->keys = undecided_keys(root, match->index, decided);
+	clauses = secure_clauses(rel, clauses, decided, filter->keys);
 	filter->bound_clauses = omen_match_bounds(root, clauses, match,
 											  &filter->bounds);
-	filter->keys = undecided_keys(root, match->index, bitmap);
-	if (bitmap == NULL && filter->bounds == NIL)
+	if (filter->bounds == NIL && (bitmap == NULL || pathkeys == NIL))
 		return;
 
 	custom->path.type = T_CustomPath;
@@ -308,16 +314,13 @@ add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 
 /* Conditions on keys of the index, but for those that a bitmap decides */
 static List *
-undecided_keys(PlannerInfo *root, IndexOptInfo *index, const Path *bitmap)
+undecided_keys(PlannerInfo *root, IndexOptInfo *index, const List *decided)
 {
 	List	   *keys = NIL;
-	List	   *decided = NIL;
 	ListCell   *cell;
 
 	if (index->nkeycolumns == 1)
 		return NIL;
-	if (bitmap)
-		decided = decided_by(((const BitmapHeapPath *) bitmap)->bitmapqual);
 	foreach(cell, omen_key_clauses_of(root, index))
 	{
 		IndexClause *clause = lfirst_node(IndexClause, cell);
@@ -347,6 +350,40 @@ decided_by(const Path *tree)
 							  lfirst_node(IndexClause, cell)->rinfo);
 	}
 	return decided;
+}
+
+/*
+ * Those that may end the scan.  A bound that row security or a security barrier
+ * puts behind other restrictions may not, unless no row comes that does not
+ * meet these: or the rows that are removed would tell how many hidden ones lie
+ * within any distance of any query.
+ */
+static List *
+secure_clauses(const RelOptInfo *rel, List *clauses, List *decided,
+			   const List *keys)
+{
+	Index		undecided = PG_UINT32_MAX;	/* the lowest level of these */
+	List	   *secure = NIL;
+	ListCell   *cell;
+
+	foreach(cell, keys)
+		decided = list_append_unique_ptr(decided,
+										 lfirst_node(IndexClause, cell)->rinfo);
+	foreach(cell, rel->baserestrictinfo)
+	{
+		const RestrictInfo *info = lfirst_node(RestrictInfo, cell);
+
+		if (!info->pseudoconstant && !list_member_ptr(decided, info))
+			undecided = Min(undecided, info->security_level);
+	}
+	foreach(cell, clauses)
+	{
+		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
+
+		if (info->leakproof || info->security_level <= undecided)
+			secure = lappend(secure, info);
+	}
+	return secure;
 }
 
 static Plan *

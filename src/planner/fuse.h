@@ -310,6 +310,8 @@ typedef struct OmenFuseScanState
 	OmenFuseBranch branches[OMEN_FUSE_MAX_BRANCHES];
 	OmenFuseOptions options;
 
+	ExprState  *row_quals;		/* of WHERE, what precedes the first that needs */
+	ExprState  *value_quals;	/* the value of a branch; and from there on */
 	TupleTableSlot *row;		/* of the table */
 	ItemPointerData fetched;	/* what it holds, or invalid */
 	ProjectionInfo *columns;	/* from that to the scan tuple */

@@ -52,6 +52,8 @@
 
 static void begin_node(CustomScanState *custom, EState *estate, int eflags);
 static void init_columns(OmenFuseScanState *state, const CustomScan *plan);
+static void init_quals(OmenFuseScanState *state, const CustomScan *plan);
+static bool reads_value(const OmenFuseScanState *state, Node *qual);
 static void init_branch(OmenFuseScanState *state, const CustomScan *plan,
 						int n);
 static void open_indexes(OmenFuseScanState *state, const CustomScan *plan,
@@ -67,6 +69,7 @@ static bool eval_filter(OmenFuseScanState *state, OmenStream *stream);
 static void eval_query(OmenFuseScanState *state, OmenFuseBranch *branch);
 static int	choose_window(const OmenFuseScanState *state);
 static void run_bitmap(OmenFuseScanState *state);
+static bool test_values(OmenFuseScanState *state);
 static bool is_visible(OmenFuseScanState *state, const OmenStream *stream,
 					   const ItemPointerData *tid);
 static bool fetch_row(OmenFuseScanState *state, OmenFuseBranch *branch,
@@ -124,6 +127,7 @@ begin_node(CustomScanState *custom, EState *estate, int eflags)
 	init_columns(state, plan);
 	for (int i = 0; i < state->nbranches; i++)
 		init_branch(state, plan, i);
+	init_quals(state, plan);
 	if (plan->custom_plans != NIL)
 	{
 		state->bitmap = ExecInitNode(linitial(plan->custom_plans), estate,
@@ -161,6 +165,44 @@ init_columns(OmenFuseScanState *state, const CustomScan *plan)
 	state->columns = ExecBuildProjectionInfo(columns, scan->ps.ps_ExprContext,
 											 scan->ss_ScanTupleSlot, NULL,
 											 RelationGetDescr(table));
+}
+
+/*
+ * The value of a branch is computed only for rows that have met whatever comes
+ * before it in WHERE, as security demands.  Two expressions instead of one; those
+ * that the server has made know their subqueries, of which there must be one.
+ */
+static void
+init_quals(OmenFuseScanState *state, const CustomScan *plan)
+{
+	PlanState  *ps = &state->custom.ss.ps;
+	List	   *quals = plan->scan.plan.qual;
+	int			n = 0;
+
+	while (n < list_length(quals) && !reads_value(state, list_nth(quals, n)))
+		n++;
+	state->row_quals = ps->qual;
+	if (n == list_length(quals))
+		return;
+	ps->subPlan = NIL;
+	ExecAssignScanProjectionInfoWithVarno(&state->custom.ss, INDEX_VAR);
+	state->row_quals = ExecInitQual(list_truncate(list_copy(quals), n), ps);
+	state->value_quals = ExecInitQual(list_copy_tail(quals, n), ps);
+}
+
+static bool
+reads_value(const OmenFuseScanState *state, Node *qual)
+{
+	Bitmapset  *used = NULL;
+
+	pull_varattnos(qual, INDEX_VAR, &used);
+	for (int i = 0; i < state->nbranches; i++)
+	{
+		if (bms_is_member(omen_fuse_value_column(i) -
+						  FirstLowInvalidHeapAttributeNumber, used))
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -290,6 +332,8 @@ recheck_row(OmenFuseScanState *state)
 		return ExecClearTuple(scan->ss_ScanTupleSlot);
 	eval_options(state);
 	form_columns(state, row);
+	if (!ExecQual(state->row_quals, scan->ps.ps_ExprContext))
+		return ExecClearTuple(scan->ss_ScanTupleSlot);
 	for (int i = 0; i < state->nbranches; i++)
 	{
 		eval_query(state, &state->branches[i]);
@@ -302,7 +346,7 @@ recheck_row(OmenFuseScanState *state)
 		omen_fuse_score(&state->options, scales, values, absent, &score);
 	store_value(state, omen_fuse_score_column(state->nbranches), score,
 				!has_score);
-	if (!ExecQual(scan->ps.qual, scan->ps.ps_ExprContext))
+	if (!ExecQual(state->value_quals, scan->ps.ps_ExprContext))
 		return ExecClearTuple(scan->ss_ScanTupleSlot);
 	return project(state);
 }
@@ -527,6 +571,15 @@ omen_fuse_test_row(OmenFuseScanState *state, int n, const ItemPointerData *tid)
 
 	ResetExprContext(context);
 	form_columns(state, state->row);
+	if (ExecQual(state->row_quals, context) && test_values(state))
+		return true;
+	InstrCountFiltered1(&scan->ps, 1);
+	return false;
+}
+
+static bool
+test_values(OmenFuseScanState *state)
+{
 	for (int i = 0; i < state->nbranches; i++)
 	{
 		double		value = 0;
@@ -537,10 +590,7 @@ omen_fuse_test_row(OmenFuseScanState *state, int n, const ItemPointerData *tid)
 		found = compute_value(state, i, &value);
 		store_value(state, omen_fuse_value_column(i), value, !found);
 	}
-	if (ExecQual(scan->ps.qual, context))
-		return true;
-	InstrCountFiltered1(&scan->ps, 1);
-	return false;
+	return ExecQual(state->value_quals, state->custom.ss.ps.ps_ExprContext);
 }
 
 /*

@@ -266,10 +266,10 @@ bound_query(Node *query, Oid bind_function, Oid index)
 														  sizeof(Oid),
 														  ObjectIdGetDatum(index),
 														  false, true)),
-									 InvalidOid, InvalidOid,
+									 InvalidOid, OMEN_BM25_PLANNER,
 									 COERCE_EXPLICIT_CALL);
-	bound = OidFunctionCall2(bind_function, value->constvalue,
-							 ObjectIdGetDatum(index));
+	bound = OidFunctionCall2Coll(bind_function, OMEN_BM25_PLANNER,
+								 value->constvalue, ObjectIdGetDatum(index));
 	return (Node *) makeConst(get_func_rettype(bind_function), -1, InvalidOid,
 							  -1, bound, false, false);
 }

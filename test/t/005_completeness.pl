@@ -151,5 +151,17 @@ is( query(
 	'0',
 	'a filter that no row passes ends');
 
+# a bound that no row meets ends the scan after the first walk
+my $plan = query($node, index_scan() . <<'SQL');
+CREATE TABLE bounded AS SELECT i AS id, ARRAY[i % 97, i % 89, i % 83]::vector(3) AS v FROM generate_series(1, 5000) i;
+CREATE INDEX ON bounded USING omenhnsw (v vector_l2_ops);
+ANALYZE bounded;
+EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off)
+  SELECT id FROM bounded WHERE v <-> '[200,200,200]' < 1 ORDER BY v <-> '[200,200,200]' LIMIT 5;
+SQL
+my ($distances) = $plan =~ /Distance Bound.*distances=(\d+)/s;
+cmp_ok($distances // 5000, '<', 2500,
+	'a bound that no row is within ends early');
+
 $node->stop;
 done_testing();

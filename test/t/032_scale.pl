@@ -1,12 +1,11 @@
-# Many partitions, and many scans of one statement.
+# Many partitions, and many scans of one statement, by each kind of scan.
 #
-# A filtered, ordered query over 500 partitions locks each of them and its
-# indexes, as PostgreSQL needs to plan it: three locks a partition fit into the
-# lock table of a server with default settings (64 locks for each of 100
-# connections).
+# An ordered query over 500 partitions locks each of them and its indexes, as
+# PostgreSQL needs to plan it: a lock for each of these fits into the lock table of a
+# server with default settings (64 locks for each of 100 connections).
 #
-# Of 20,000 filtered scans in a LATERAL join, the last ones find the backend with
-# no more memory than the thousandth.
+# Of 20,000 scans in a LATERAL join, the last ones find the backend with no more
+# memory than the thousandth.
 
 use strict;
 use warnings FATAL => 'all';
@@ -18,45 +17,73 @@ use Test::More;
 
 my $partitions = 500;
 my $rows = 20;
+my $indexes = 4;
 my $node = new_node('scale',
 	conf => "max_connections = 100\nmax_locks_per_transaction = 64");
 
+# two vectors, the second one with a key
+my $columns = <<'SQL';
+    ARRAY[i * 919 % 1009, i * 729 % 1013, i * 709 % 1019]::vector(3) AS v,
+    ARRAY[i * 709 % 1019, i * 919 % 1009, i * 729 % 1013]::vector(3) AS u,
+    to_tsvector('simple', 'common' || repeat(' w' || i % 50, 1 + i % 3)) AS t
+SQL
+
 query($node, <<"SQL");
-CREATE TABLE parts (id int, part int, a int, v vector(3)) PARTITION BY LIST (part);
+CREATE TABLE parts (id int, part int, a int, v vector(3), u vector(3), t tsvector) PARTITION BY LIST (part);
 DO \$\$ BEGIN
   FOR i IN 1 .. $partitions LOOP
     EXECUTE format('CREATE TABLE part_%s PARTITION OF parts FOR VALUES IN (%s)', i, i);
   END LOOP;
 END \$\$;
-INSERT INTO parts SELECT i, i % $partitions + 1, i / $partitions % 4,
-    ARRAY[i * 919 % 1009, i * 729 % 1013, i * 709 % 1019]::vector(3)
+INSERT INTO parts SELECT i, i % $partitions + 1, i / $partitions % 4, $columns
   FROM generate_series(1, $partitions * $rows) i;
-CREATE INDEX ON parts (a);
-CREATE INDEX ON parts USING omenhnsw (v vector_l2_ops);
+CREATE INDEX parts_a ON parts (a);
+CREATE INDEX parts_v ON parts USING omenhnsw (v vector_l2_ops);
+CREATE INDEX parts_u ON parts USING omenhnsw (u vector_l2_ops, a);
+CREATE INDEX parts_t ON parts USING omenbm25 (t);
 ANALYZE parts;
 SQL
 
-my $wanted = "FROM parts WHERE a = 2 ORDER BY v <-> '[500,500,500]', id LIMIT 10";
-my $exact = exact_ids($node, "SELECT id $wanted");
-my $by_index = index_scan() . 'SET enable_sort = off; SET enable_incremental_sort = on;';
-
 # costs are no matter here: of tables that small, each would be sorted
-my $plan = query($node, "$by_index EXPLAIN (COSTS off) SELECT id $wanted");
-my $scans = () = $plan =~ /Omen Filtered Scan/g;
-is($scans, $partitions, "each of $partitions partitions has a filtered scan");
+my $by_index = index_scan() . 'SET enable_sort = off; SET enable_incremental_sort = on;';
+my $q = "'[500,500,500]'";
 
-my ($locks, @ids) = lines($node, <<"SQL");
-$by_index
+foreach (
+	[ 'index scans', '', "v <-> $q", qr/Index Scan using part_\d+_v_idx/ ],
+	[ 'filtered scans', 'WHERE a = 2', "v <-> $q, id", qr/Omen Filtered Scan/ ],
+	[ 'scans by a key', 'WHERE a = 2', "u <-> $q", qr/Index Scan using part_\d+_u_a_idx/, 'SET enable_bitmapscan = off;' ],
+	[ 'scans up to a bound', "WHERE v <-> $q < 60", "v <-> $q, id", qr/Omen Filtered Scan/ ],
+	[ 'text scans', '', "t <\@> 'w7'", qr/Index Scan using part_\d+_t_idx/ ],
+	[ 'filtered text scans', 'WHERE a = 2', "t <\@> 'w7', id", qr/Omen Filtered Scan/ ],
+	[ 'fused scans of vectors', 'WHERE a = 2', "fuse(v <-> $q, u <-> $q, 'none'), id", qr/Omen Fused Scan/ ],
+	[ 'fused scans of a vector and a text', '', "fuse(v <-> $q, t <\@> 'w7', 'none'), id", qr/Omen Fused Scan/ ])
+{
+	my ($name, $where, $order, $scan, $settings) = @$_;
+
+	# others than the first of equal values may come, unless the id decides
+	my $value = $order =~ /, id$/ ? 'id' : "round(($order)::numeric, 5)";
+	my $wanted = "FROM parts $where ORDER BY $order LIMIT 10";
+	my $exact = exact_ids($node, "SELECT $value $wanted");
+	my $how = $by_index . ($settings // '');
+	my $plan = query($node, "$how EXPLAIN (COSTS off) SELECT id $wanted");
+	my $scans = () = $plan =~ /$scan/g;
+
+	is($scans, $partitions, "$name: each of $partitions partitions has one");
+
+	my ($locks, @ids) = lines($node, <<"SQL");
+$how
 BEGIN;
-CREATE TEMP TABLE found ON COMMIT DROP AS SELECT row_number() OVER () AS n, id FROM (SELECT id $wanted) s;
+CREATE TEMP TABLE found ON COMMIT DROP AS SELECT row_number() OVER () AS n, value FROM (SELECT $value AS value $wanted) s;
 SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation';
-SELECT id FROM found ORDER BY n;
+SELECT value FROM found ORDER BY n;
 COMMIT;
 SQL
-is(join("\n", @ids), $exact, 'they find the nearest rows');
-cmp_ok($locks, '<', 3 * $partitions + 50, "$locks locks");
+	is(join("\n", @ids), $exact, "$name: they find the nearest rows");
+	cmp_ok($locks, '<', (1 + $indexes) * $partitions + 50, "$name: $locks locks");
+}
 
 # custom plans at first, then a generic one
+my $exact = exact_ids($node, "SELECT id FROM parts WHERE a = 2 ORDER BY v <-> $q, id LIMIT 10");
 my @executed = lines($node, <<"SQL");
 $by_index
 PREPARE near(int, vector) AS
@@ -69,30 +96,54 @@ SQL
 is_deeply(\@executed, [ ($exact =~ s/\n/ /gr) x 9 ],
 	'a prepared statement finds them, each time');
 
-# Another vector each time, and another bitmap
-my ($counts) = lines($node, <<"SQL");
-$by_index
-CREATE TABLE points AS SELECT i AS id, i % 50 AS a,
-    ARRAY[i * 919 % 1009, i * 729 % 1013, i * 709 % 1019]::vector(3) AS v
+# --- scan after scan ---
+
+query($node, <<"SQL");
+CREATE TABLE points AS SELECT i AS id, i % 500 AS a, i % 20 AS k, $columns
   FROM generate_series(1, 5000) i;
-CREATE INDEX ON points (a);
-CREATE INDEX ON points USING omenhnsw (v vector_l2_ops);
+CREATE INDEX points_a ON points (a);
+CREATE INDEX points_v ON points USING omenhnsw (v vector_l2_ops);
+CREATE INDEX points_u ON points USING omenhnsw (u vector_l2_ops, k);
+CREATE INDEX points_t ON points USING omenbm25 (t);
 ANALYZE points;
 CREATE FUNCTION memory() RETURNS bigint VOLATILE LANGUAGE sql AS
   'SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts';
+SQL
+
+# another query each time, and another filter
+my $vector = 'ARRAY[i % 1000, i % 77, i % 13]::vector';
+my $text = "('w' || i % 50)::tsquery";
+
+foreach (
+	[ 'index scans', "ORDER BY v <-> $vector", qr/Index Scan using points_v/ ],
+	[ 'filtered scans', "WHERE a = i % 500 ORDER BY v <-> $vector", qr/Omen Filtered Scan.*Bitmap Index Scan on points_a/s ],
+	[ 'scans by a key', "WHERE k = i % 20 ORDER BY u <-> $vector", qr/Index Scan using points_u/ ],
+	[ 'filtered scans with a key', "WHERE a = i % 500 AND k IN (i % 10, i % 10 + 10) ORDER BY u <-> $vector", qr/Omen Filtered Scan.*Key Cond/s ],
+	[ 'scans up to a bound', "WHERE v <-> $vector < 500 ORDER BY v <-> $vector", qr/Omen Filtered Scan.*Distance Bound/s ],
+	[ 'text scans', "ORDER BY t <\@> $text", qr/Index Scan using points_t/ ],
+	[ 'filtered text scans', "WHERE a = i % 500 ORDER BY t <\@> $text", qr/Omen Filtered Scan.*Bitmap Index Scan on points_a/s ],
+	[ 'fused scans', "ORDER BY rrf(v <-> $vector, t <\@> $text, window_size => 10)", qr/Omen Fused Scan/ ],
+	[ 'filtered fused scans', "WHERE a = i % 500 ORDER BY fuse(v <-> $vector, u <-> $vector, 'minmax')", qr/Omen Fused Scan.*Bitmap Index Scan on points_a/s ])
+{
+	my ($name, $what, $scan) = @$_;
+	my $from = "FROM generate_series(1, 20000) i, LATERAL (SELECT id FROM points $what LIMIT 1) s";
+
+	like(query($node, "$by_index EXPLAIN (COSTS off) SELECT s.id $from"), $scan, "$name in a LATERAL join");
+
+	my ($counts) = lines($node, <<"SQL");
+$by_index
 SELECT count(s.id), max(memory()) FILTER (WHERE i = 1),
     max(memory()) FILTER (WHERE i = 1000),
-    max(memory()) FILTER (WHERE i = 20000)
-  FROM generate_series(1, 20000) i, LATERAL (
-    SELECT id FROM points WHERE a = i % 50
-      ORDER BY v <-> ARRAY[i % 1000, i % 77, i % 13]::vector LIMIT 1) s;
+    max(memory()) FILTER (WHERE i = 20000) $from;
 SQL
-my ($n, undef, $early, $late) = split /\|/, $counts;
-is($n, 20000, '20,000 filtered scans in one statement');
+	my ($n, undef, $early, $late) = split /\|/, $counts;
 
-# looking at it takes some, too
-cmp_ok($late - $early, '<', 190000,
-	"memory contexts of $early bytes after a thousand grew to $late");
+	is($n, 20000, "20,000 $name in one statement");
+
+	# looking at it takes some, too
+	cmp_ok($late - $early, '<', 190000,
+		"$name: memory contexts of $early bytes after a thousand grew to $late");
+}
 
 $node->stop;
 done_testing();
