@@ -8,7 +8,8 @@
 #   PG_CONFIG  pg_config of the private copy (after omen_build)
 #   BINDIR     its program folder
 # Settings from outside: PG_CONFIG chooses the PostgreSQL to copy, OMEN_WORK
-# the work folder (kept afterwards), CC the compiler.
+# the work folder (kept afterwards), CC the compiler, OMEN_PRELOAD a library
+# that every program of the test user is to load first.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export LC_ALL=C
@@ -40,12 +41,11 @@ as_root()
 # as_user COMMAND...: run it as the test user; the server refuses root
 as_user()
 {
-	if [ "$(id -u)" = 0 ]; then
-		HOME=$WORK setpriv --reuid="$TEST_USER" --regid="$TEST_GROUP" \
-			--clear-groups "$@"
-	else
-		"$@"
-	fi
+	local as=()
+
+	[ "$(id -u)" != 0 ] || as=(HOME="$WORK" setpriv --reuid="$TEST_USER"
+		--regid="$TEST_GROUP" --clear-groups)
+	env ${OMEN_PRELOAD:+"LD_PRELOAD=$OMEN_PRELOAD"} "${as[@]}" "$@"
 }
 
 # print a pg_config of version 15 or later that has headers and a server
