@@ -6,7 +6,7 @@ SHLIB_LINK = -lm
 
 # These run a script of their own: they must work before PostgreSQL's headers
 # are installed, so PGXS is not included for them.
-scripts = check check-all check-asan demo bench
+scripts = check check-all check-upgrade check-asan fuzz demo bench
 
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 .PHONY: $(scripts)
@@ -14,8 +14,12 @@ check:
 	@bash test/run_check.sh
 check-all:
 	@bash test/check_versions.sh
+check-upgrade:
+	@bash test/check_upgrade.sh
 check-asan:
 	@bash test/check_asan.sh
+fuzz:
+	@bash test/fuzz/run_fuzz.sh
 demo:
 	@bash bench/demo.sh
 bench:

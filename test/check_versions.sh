@@ -5,8 +5,9 @@
 #
 #   make check-all                     17 (trixie) and 18 (sid): make the
 #                                      folders, run every test in each
-#   make check-all SUITES=bookworm     15; CHECK and TESTS choose as they do
-#                                      for make check
+#   make check-all SUITES=bookworm     15; bookworm-i386: 15 with pointers of
+#                                      32 bits. CHECK and TESTS choose as they
+#                                      do for make check
 #   test/check_versions.sh FOLDER      compile in a folder that has PostgreSQL,
 #                                      with gcc and, if it is there, clang
 #   test/check_versions.sh FOLDER check    and run the tests
@@ -17,19 +18,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/debian.sh"
 
-declare -A major=([bookworm]=15 [trixie]=17 [sid]=18)
-
-# copy_tree FOLDER: the working tree, as git sees it, to FOLDER/tmp
-copy_tree()
-{
-	local copy=$1/tmp/omendb-check
-
-	rm -rf "$copy"
-	mkdir -p "$copy"
-	git -C "$TOP" ls-files -z --cached --others --exclude-standard |
-		tar -C "$TOP" --null -T - --ignore-failed-read -cf - |
-		tar -C "$copy" -xf - || die "could not copy the source"
-}
+declare -A major=([bookworm]=15 [bookworm-i386]=15 [trixie]=17 [sid]=18)
 
 # in_tree FOLDER COMMAND...
 in_tree()
@@ -76,20 +65,20 @@ check_suite()
 {
 	local folder=$WORK/$1 version=${major[$1]} log=$WORK/$1.check.log
 	local config=/usr/lib/postgresql/$version/bin/pg_config status
+	local architecture=
+
+	[[ $1 != *-* ]] || architecture=${1#*-}
 
 	[ -n "$version" ] || die "unknown suite: $1"
-	make_debian "$folder" "$1" "postgresql-$version" \
-		"postgresql-server-dev-$version" "postgresql-$version-pgvector" \
-		gcc libc6-dev make perl libipc-run-perl binutils util-linux
+	make_postgres "$folder" "$1" "$version"
 	copy_tree "$folder"
 	say "PostgreSQL $version in $folder"
 	check "$folder" "$config" 2>&1 | tee "$log"
 	status=${PIPESTATUS[0]}
-	results+=("PG $version: $(grep -E '^[0-9]+ passed, ' "$log" | tail -1)")
+	results+=("PG $version${architecture:+ $architecture}: $(grep -E '^[0-9]+ passed, ' "$log" | tail -1)")
 	return "$status"
 }
 
-[ "$(id -u)" = 0 ] || die "needs root: it runs PostgreSQL in a Debian folder"
 if [ $# -gt 0 ]; then
 	[ -n "$(configs_of "$1")" ] || die "no PostgreSQL in $1"
 	copy_tree "$1"
@@ -98,13 +87,7 @@ if [ $# -gt 0 ]; then
 		[ "$2" != check ] || check "$1" "$config" || failed=1
 	done
 else
-	OMEN_WORK=${OMEN_VERSIONS_DIR:-$HOME/.cache/omendb-versions}
-	work_folder
-	exec 9>"$WORK/lock"
-	flock -n 9 || die "another check is running in $WORK"
-	mapfile -t want < <(missing_packages debootstrap=debootstrap \
-		unshare=util-linux git=git)
-	[ ${#want[@]} = 0 ] || install_packages "${want[@]}"
+	versions_folder
 	for suite in ${SUITES:-trixie sid}; do
 		check_suite "$suite" || failed=1
 	done

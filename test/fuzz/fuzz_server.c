@@ -24,11 +24,14 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "catalog/storage.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/array.h"
@@ -181,21 +184,21 @@ form_query(const uint8 *data, Size size)
 static void
 fuzz_tsquery(const uint8 *data, Size size)
 {
-	char	   *text;
+	char	   *written;
 	Datum		query;
 	char	   *answers[2];
 
 	if (size == 0)
 		return;
-	text = data[0] % 2 == 0 ? form_query(data + 1, size - 1) :
+	written = data[0] % 2 == 0 ? form_query(data + 1, size - 1) :
 		pnstrdup((const char *) data + 1, size - 1);
-	if (!pg_verifymbstr(text, (int) strlen(text), true))
+	if (!pg_verifymbstr(written, (int) strlen(written), true))
 		return;
-	query = from_text(TSQUERYOID, text);
+	query = from_text(TSQUERYOID, written);
 	for (int i = 0; i < 2; i++)
 		answers[i] = TextDatumGetCString(OidFunctionCall1(functions[i], query));
 	if (strcmp(answers[0], answers[1]) != 0)
-		fprintf(stderr, "query: %s\n%s\n%s\n", text, answers[0], answers[1]);
+		fprintf(stderr, "query: %s\n%s\n%s\n", written, answers[0], answers[1]);
 	REQUIRE(strcmp(answers[0], answers[1]) == 0);
 }
 
