@@ -6,7 +6,8 @@ SHLIB_LINK = -lm
 
 # These run a script of their own: they must work before PostgreSQL's headers
 # are installed, so PGXS is not included for them.
-scripts = check check-all check-upgrade check-asan fuzz demo bench
+scripts = check check-all check-upgrade check-asan check-debug \
+	check-valgrind fuzz demo bench
 
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 .PHONY: $(scripts)
@@ -18,6 +19,10 @@ check-upgrade:
 	@bash test/check_upgrade.sh
 check-asan:
 	@bash test/check_asan.sh
+check-debug:
+	@bash test/check_debug.sh
+check-valgrind:
+	@bash test/check_debug.sh valgrind
 fuzz:
 	@bash test/fuzz/run_fuzz.sh
 demo:

@@ -9,7 +9,8 @@
 #   BINDIR     its program folder
 # Settings from outside: PG_CONFIG chooses the PostgreSQL to copy, OMEN_WORK
 # the work folder (kept afterwards), CC the compiler, OMEN_PRELOAD a library
-# that every program of the test user is to load first.
+# that every program of the test user is to load first, OMEN_POSTGRES a program
+# to start as the server.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export LC_ALL=C
@@ -223,7 +224,8 @@ omen_start()
 	printf '%s\n' "listen_addresses = ''" "port = $PGPORT" \
 		"unix_socket_directories = '$PGHOST'" "fsync = off" "$@" |
 		as_user tee -a "$PGDATA/postgresql.conf" >/dev/null
-	as_user "$BINDIR/pg_ctl" -D "$PGDATA" -l "$WORK/server.log" -w -s start || {
+	as_user "$BINDIR/pg_ctl" -D "$PGDATA" -l "$WORK/server.log" -w -s -t 600 \
+		${OMEN_POSTGRES:+-p "$OMEN_POSTGRES"} start || {
 		tail -20 "$WORK/server.log" >&2
 		die "server did not start"
 	}
