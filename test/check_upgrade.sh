@@ -124,10 +124,10 @@ upgrade()
 	build "$old"
 	init
 	start_server
-	sql -c "$contents" >/dev/null || die "could not make the old cluster"
-	used=$(sql -c "$plans" | grep -oE 'using i_[a-z0-9]+' | sort -u | wc -l)
+	sql <<<"$contents" >/dev/null || die "could not make the old cluster"
+	used=$(sql <<<"$plans" | grep -oE 'using i_[a-z0-9]+' | sort -u | wc -l)
 	[ "$used" = 7 ] || die "only $used of 7 indexes are used by PostgreSQL $old"
-	sql -c "$answers" >"$top_work/before" || die "no answers before"
+	sql <<<"$answers" >"$top_work/before" || die "no answers before"
 	stop_server
 	old_bin=$BINDIR old_data=$WORK/data
 
@@ -144,11 +144,11 @@ upgrade()
 	}
 	start_server
 	sql -c "ANALYZE"
-	used=$(sql -c "$plans" | grep -oE 'using i_[a-z0-9]+' | sort -u | wc -l)
+	used=$(sql <<<"$plans" | grep -oE 'using i_[a-z0-9]+' | sort -u | wc -l)
 	[ "$used" = 7 ] || die "only $used of 7 indexes are used by PostgreSQL $new"
-	sql -c "$answers" >"$top_work/after" || die "no answers after"
+	sql <<<"$answers" >"$top_work/after" || die "no answers after"
 	diff -u "$top_work/before" "$top_work/after" || die "answers differ"
-	[ "$(sql -c "$changes")" = "t|t|0|0|t" ] || die "changes went wrong"
+	[ "$(sql <<<"$changes")" = "t|t|0|0|t" ] || die "changes went wrong"
 	stop_server
 	say "PG $old to $new: $(wc -l <"$top_work/before") answers equal," \
 		"files kept, changed rows found"

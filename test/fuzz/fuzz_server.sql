@@ -21,20 +21,20 @@ DELETE FROM docs WHERE id % 10 = 3;
 
 CREATE FUNCTION by_index(query tsquery) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
-	RETURN (SELECT string_agg(id::text, ' ' ORDER BY id) FROM docs WHERE body @@ query) || E'\n' ||
+	RETURN (SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') FROM docs WHERE body @@ query) || E'\n' ||
 		(SELECT coalesce(string_agg(round(s::numeric, 4)::text, ' '), '')
 		FROM (SELECT body <@> to_bm25query(query, 'docs_body') AS s FROM docs ORDER BY 1 LIMIT 15) x WHERE s < 0);
 END $$;
 
 CREATE FUNCTION by_table(query tsquery) RETURNS text LANGUAGE plpgsql SET enable_indexscan = off SET enable_bitmapscan = off AS $$
 BEGIN
-	RETURN (SELECT string_agg(id::text, ' ' ORDER BY id) FROM docs WHERE body @@ query) || E'\n' ||
+	RETURN (SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') FROM docs WHERE body @@ query) || E'\n' ||
 		(SELECT coalesce(string_agg(round(s::numeric, 4)::text, ' '), '')
 		FROM (SELECT body <@> to_bm25query(query, 'docs_body') AS s FROM docs ORDER BY 1 LIMIT 15) x WHERE s < 0);
 END $$;
 
 -- each statement of a list, whatever error it ends with but an internal one
-CREATE FUNCTION try(VARIADIC statements text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION try(VARIADIC statements text[]) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
 	statement text;
 BEGIN
@@ -47,9 +47,10 @@ BEGIN
 			NULL;
 		END;
 	END LOOP;
+	RETURN true;
 END $$;
 
-CREATE FUNCTION use_hnsw() RETURNS void LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
+CREATE FUNCTION use_hnsw() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
 SELECT try('SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
 	'SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[5,1,2,7]'') x',
 	'SELECT count(*) FROM (SELECT id FROM items WHERE kind = 3 ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
@@ -58,7 +59,7 @@ SELECT try('SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[1,2,3,4
 	'INSERT INTO items VALUES (0, 3, ''[3,1,4,1]'')')
 $$;
 
-CREATE FUNCTION use_bm25() RETURNS void LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
+CREATE FUNCTION use_bm25() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
 SELECT try('SELECT count(*) FROM (SELECT id FROM texts ORDER BY body <@> ''w1 | w2''::tsquery LIMIT 20) x',
 	'SELECT count(*) FROM texts WHERE body @@ ''w1 & !w3'' OR body @@ ''w2 <-> w4''',
 	'SELECT bm25_problems(''texts_body'')', 'SELECT count(*) FROM bm25_stats(''texts_body'')',

@@ -29,7 +29,8 @@ corpus()
 # options TARGET: of libFuzzer, one a line
 options()
 {
-	printf '%s\n' "-max_total_time=$SECONDS_EACH" -timeout=60 -max_len=1024 \
+	printf '%s\n' "-max_total_time=$SECONDS_EACH" -timeout=60 -report_slow_units=60 \
+		-max_len=1024 \
 		-rss_limit_mb=4096 "-artifact_prefix=$WORK/found/$1/" \
 		-print_final_stats=1 -verbosity=1
 }
@@ -79,6 +80,7 @@ build_server()
 
 	runtime=$(clang -print-file-name=libclang_rt.fuzzer_no_main-x86_64.a)
 	[ -e "$runtime" ] || runtime=$(clang -print-resource-dir)/lib/linux/libclang_rt.fuzzer_no_main-x86_64.a
+	rm -f "$TOP/omendb.so"
 	# shellcheck disable=SC2086
 	{
 		clang -std=gnu99 $flags -fPIC -g -w -D_GNU_SOURCE -I"$TOP/src" \
