@@ -18,7 +18,7 @@ check-all:
 check-upgrade:
 	@bash test/check_upgrade.sh
 check-asan:
-	@bash test/check_asan.sh
+	@bash test/check_debug.sh asan
 check-debug:
 	@bash test/check_debug.sh
 check-valgrind:

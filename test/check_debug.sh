@@ -6,9 +6,17 @@
 #
 #   make check-debug                   everything; CHECK and TESTS choose as
 #                                      they do for make check
+#   make check-asan                    omendb compiled for AddressSanitizer and
+#                                      the sanitizer of undefined behaviour. A
+#                                      finding ends its process, so that its test
+#                                      fails, and is printed at the end
 #   make check-valgrind                the regression tests, the server under
 #                                      valgrind's memcheck, without the reads
 #                                      that PostgreSQL itself allows
+#
+# Leaks are not looked for: a backend's memory contexts end with it. Debian's
+# own server hangs under AddressSanitizer, in a lock of the C library that the
+# constructors of its libraries took.
 #
 # Kept in OMEN_VERSIONS_DIR (~/.cache/omendb-versions).
 
@@ -74,24 +82,40 @@ mapfile -t want < <(missing_packages make=make gcc=gcc bison=bison flex=flex \
 make_server
 unset OMEN_WORK
 export PG_CONFIG=$build/pg/bin/pg_config COPT=-DUSE_ASSERT_CHECKING
-[ "$1" = valgrind ] || exec bash "$TOP/test/run_check.sh"
+[ -n "$1" ] || exec bash "$TOP/test/run_check.sh"
 
-# each process of the server writes its findings into a file of its own
-reports=$(mktemp -d "${TMPDIR:-/tmp}/omendb-valgrind.XXXXXX")
+# each process writes its findings into a file of its own
+reports=$(mktemp -d "${TMPDIR:-/tmp}/omendb-$1.XXXXXX")
 chmod 1777 "$reports"
-cat >"$reports/postgres" <<E2
+case $1 in
+	asan)
+		COPT+=" -O1 -fno-omit-frame-pointer -fsanitize=address,undefined"
+		COPT+=" -fno-sanitize-recover=all"
+		OMEN_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+		export OMEN_PRELOAD
+		export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:log_path=$reports/asan
+		export UBSAN_OPTIONS=print_stacktrace=1:log_path=$reports/ubsan
+		;;
+	valgrind)
+		cat >"$reports.postgres" <<E2
 #!/bin/sh
 exec valgrind --quiet --leak-check=no --error-limit=no --gen-suppressions=all \\
 	--trace-children=yes --suppressions=$build/source/src/tools/valgrind.supp \\
 	--log-file=$reports/%p.log "\$(dirname "\$PG_CONFIG")/postgres" "\$@"
 E2
-chmod +x "$reports/postgres"
-export OMEN_POSTGRES=$reports/postgres CHECK=${CHECK:-regress}
+		chmod +x "$reports.postgres"
+		export OMEN_POSTGRES=$reports.postgres CHECK=${CHECK:-regress}
+		;;
+	*) die "no such check: $1" ;;
+esac
+
 bash "$TOP/test/run_check.sh"
 status=$?
-if find "$reports" -name '*.log' -size +0 | grep -q .; then
-	find "$reports" -name '*.log' -size +0 -exec head -60 {} +
-	say "$(find "$reports" -name '*.log' -size +0 | wc -l) processes with findings, in $reports"
+mapfile -t found < <(find "$reports" -type f -size +0)
+rm -f "$reports.postgres"
+if [ ${#found[@]} -gt 0 ]; then
+	head -n 60 "${found[@]}"
+	say "${#found[@]} processes with findings, in $reports"
 	exit 1
 fi
 rm -rf "$reports"
