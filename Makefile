@@ -6,12 +6,25 @@ SHLIB_LINK = -lm
 
 # These run a script of their own: they must work before PostgreSQL's headers
 # are installed, so PGXS is not included for them.
-scripts = check demo bench
+scripts = check check-all check-upgrade check-asan check-debug \
+	check-valgrind fuzz demo bench
 
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 .PHONY: $(scripts)
 check:
 	@bash test/run_check.sh
+check-all:
+	@bash test/check_versions.sh
+check-upgrade:
+	@bash test/check_upgrade.sh
+check-asan:
+	@bash test/check_debug.sh asan
+check-debug:
+	@bash test/check_debug.sh
+check-valgrind:
+	@bash test/check_debug.sh valgrind
+fuzz:
+	@bash test/fuzz/run_fuzz.sh
 demo:
 	@bash bench/demo.sh
 bench:

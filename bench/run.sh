@@ -12,6 +12,7 @@
 # with hnswlib and faiss; data sets that are computed; databases and indexes.
 
 . "$(dirname "$0")/../test/lib.sh"
+. "$(dirname "$0")/../test/debian.sh"
 
 SUITE=trixie
 MAJOR=17
@@ -20,45 +21,6 @@ PACKAGES="postgresql-$MAJOR postgresql-$MAJOR-pgvector
 MODULES="numpy hnswlib faiss-cpu h5py matplotlib"
 OMEN_WORK=${OMEN_BENCH_DIR:-$HOME/.cache/omendb-bench}
 
-# logged NAME COMMAND...: run it silently, and show its output if it fails
-logged()
-{
-	local log=$WORK/$1.log
-
-	shift
-	"$@" >"$log" 2>&1 </dev/null || {
-		tail -20 "$log" >&2
-		die "failed: $* (all of its output: $log)"
-	}
-}
-
-in_debian()
-{
-	chroot "$DEBIAN" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C \
-		HOME=/root DEBIAN_FRONTEND=noninteractive "$@"
-}
-
-# The folder counts only when it is whole: it is made under another name.
-make_debian()
-{
-	local new=$DEBIAN.new
-
-	[ ! -d "$DEBIAN" ] || return 0
-	say "making a Debian folder, $DEBIAN"
-	rm -rf "$new"
-	logged debootstrap debootstrap --variant=minbase $SUITE "$new"
-	printf '#!/bin/sh\nexit 101\n' >"$new/usr/sbin/policy-rc.d"
-	chmod +x "$new/usr/sbin/policy-rc.d"
-	mkdir -p "$new/etc/postgresql-common/createcluster.d"
-	echo 'create_main_cluster = off' \
-		>"$new/etc/postgresql-common/createcluster.d/bench.conf"
-	DEBIAN=$new logged update in_debian apt-get update -qq
-	# shellcheck disable=SC2086
-	DEBIAN=$new logged packages in_debian \
-		apt-get install -y -qq --no-install-recommends $PACKAGES
-	mv "$new" "$DEBIAN"
-}
-
 make_python()
 {
 	local new=$WORK/venv.new
@@ -66,9 +28,9 @@ make_python()
 	[ ! -d "$WORK/venv" ] || return 0
 	say "installing $MODULES into $WORK/venv"
 	rm -rf "$new"
-	logged venv python3 -m venv "$new"
+	logged "$WORK/venv.log" python3 -m venv "$new"
 	# shellcheck disable=SC2086
-	logged pip "$new/bin/pip" install -q $MODULES
+	logged "$WORK/pip.log" "$new/bin/pip" install -q $MODULES
 	mv "$new" "$WORK/venv"
 }
 
@@ -84,7 +46,7 @@ build_omendb()
 		-name '*.o' -o -name '*.d' -o -name '*.so' -o -name .flags \) -prune \
 		-o -type f -print0 | tar --null -T - -cf -) |
 		tar -C "$source" -xf - || die "could not copy the source"
-	logged build in_debian make -C /usr/src/omendb -j"$(nproc)" install \
+	logged "$WORK/build.log" in_debian "$DEBIAN" make -C /usr/src/omendb -j"$(nproc)" install \
 		PG_CONFIG=/usr/lib/postgresql/$MAJOR/bin/pg_config
 }
 
@@ -101,7 +63,8 @@ mapfile -t want < <(missing_packages python3=python3 debootstrap=debootstrap \
 [ -d "$WORK/venv" ] || mapfile -t -O ${#want[@]} want < <(missing_packages \
 	python/ensurepip=python3-venv g++=g++ python3-config=python3-dev)
 [ ${#want[@]} = 0 ] || install_packages "${want[@]}"
-make_debian
+# shellcheck disable=SC2086
+make_debian "$DEBIAN" $SUITE $PACKAGES
 make_python
 build_omendb
 

@@ -1,4 +1,7 @@
 -- Options, column types and queries that are not right are refused clearly
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/sql/include/explain.sql'
+\i :helpers
 \set VERBOSITY verbose
 \set SHOW_CONTEXT never
 CREATE TABLE t (v vector(3), nodim vector, s sparsevec(3), b bit(3), vb varbit(3), n int);
@@ -76,9 +79,9 @@ DROP VIEW breadth;
 DROP TABLE line;
 
 -- never used without its ORDER BY
-EXPLAIN (COSTS OFF) SELECT * FROM t WHERE v = '[1,2,3]';
+SELECT pg_temp.plan_of($$SELECT * FROM t WHERE v = '[1,2,3]'$$);
 EXPLAIN (COSTS OFF) SELECT v FROM t ORDER BY v <-> '[1,2,3]' LIMIT 1;
-EXPLAIN (COSTS OFF) SELECT v FROM t ORDER BY v <-> '[1,2,3]' DESC LIMIT 1;
+SELECT pg_temp.plan_of($$SELECT v FROM t ORDER BY v <-> '[1,2,3]' DESC LIMIT 1$$);
 
 -- both names, all operator classes valid
 SELECT amname, count(*), bool_and(amvalidate(c.oid))

@@ -35,7 +35,7 @@ CREATE TABLE gaps (id int, v vector(2));
 INSERT INTO gaps VALUES (1, '[0,0]'), (2, '[1,1]'), (3, NULL), (4, '[1,0]');
 CREATE INDEX gaps_idx ON gaps USING omenhnsw (v vector_cosine_ops);
 INSERT INTO gaps VALUES (5, '[0,0]'), (6, '[0,1]'), (7, NULL);
-SELECT id FROM gaps ORDER BY v <=> '[2,1]', id;
+SELECT id FROM gaps ORDER BY (v <=> '[2,1]') + 0, id;
 SELECT id FROM gaps ORDER BY v <=> '[2,1]';
 SELECT count(*) FROM (SELECT id FROM gaps ORDER BY v <=> '[0,0]') x;
 SELECT count(*) FROM (SELECT id FROM gaps ORDER BY v <=> (SELECT NULL::vector)) x;

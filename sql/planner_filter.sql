@@ -1,4 +1,7 @@
 -- The nearest of the rows that other indexes let through
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/sql/include/explain.sql'
+\i :helpers
 CREATE TABLE items (id int PRIMARY KEY, a int, b int, t text, v vector(3), h halfvec(3));
 INSERT INTO items SELECT i, i % 50, i % 7, 'word' || i % 20,
 	ARRAY[i % 61, i % 53, i % 47]::vector, ARRAY[i % 61, i % 53, i % 47]::halfvec
@@ -50,11 +53,11 @@ SELECT compare('SELECT id FROM items WHERE a = -1 ORDER BY v <-> ''[1,2,3]''');
 
 -- not: no other index knows, an order that the index does not have, turned off
 EXPLAIN (COSTS off) SELECT id FROM items WHERE t = 'word3' ORDER BY v <-> '[1,2,3]' LIMIT 5;
-EXPLAIN (COSTS off) SELECT id FROM items WHERE a = 3 ORDER BY v <-> '[1,2,3]' DESC LIMIT 5;
-EXPLAIN (COSTS off) SELECT id FROM items WHERE a = 3 ORDER BY v <-> '[1,2,3]' NULLS FIRST LIMIT 5;
-EXPLAIN (COSTS off) SELECT id FROM items WHERE a = 3 ORDER BY v <=> '[1,2,3]' LIMIT 5;
-EXPLAIN (COSTS off) SELECT id FROM items WHERE a = 3 ORDER BY v <-> ARRAY[random(), 1, 2]::real[]::vector LIMIT 5;
-EXPLAIN (COSTS off) SELECT id FROM items TABLESAMPLE SYSTEM (50) WHERE a = 3 ORDER BY v <-> '[1,2,3]' LIMIT 5;
+SELECT pg_temp.plan_of($$SELECT id FROM items WHERE a = 3 ORDER BY v <-> '[1,2,3]' DESC LIMIT 5$$);
+SELECT pg_temp.plan_of($$SELECT id FROM items WHERE a = 3 ORDER BY v <-> '[1,2,3]' NULLS FIRST LIMIT 5$$);
+SELECT pg_temp.plan_of($$SELECT id FROM items WHERE a = 3 ORDER BY v <=> '[1,2,3]' LIMIT 5$$);
+SELECT pg_temp.plan_of($$SELECT id FROM items WHERE a = 3 ORDER BY v <-> ARRAY[random(), 1, 2]::real[]::vector LIMIT 5$$);
+SELECT pg_temp.plan_of($$SELECT id FROM items TABLESAMPLE SYSTEM (50) WHERE a = 3 ORDER BY v <-> '[1,2,3]' LIMIT 5$$);
 SET omendb.enable_filtered_scan = off;
 EXPLAIN (COSTS off) SELECT id FROM items WHERE a = 3 ORDER BY v <-> '[1,2,3]' LIMIT 5;
 RESET omendb.enable_filtered_scan;
@@ -145,7 +148,7 @@ EXPLAIN (COSTS off) SELECT id FROM items WHERE v <-> '[10,10,10]' < 4 ORDER BY v
 EXPLAIN (COSTS off) SELECT id FROM items WHERE v <-> '[10,10,10]' <= 4;
 EXPLAIN (COSTS off) SELECT id FROM items WHERE 4 > v <-> '[10,10,10]' AND a = 3;
 EXPLAIN (COSTS off) SELECT id FROM items WHERE v <-> '[10,10,10]' BETWEEN 1.5 AND 4 AND '[10,10,10]' <-> v < 3.5::real ORDER BY v <-> '[10,10,10]';
-EXPLAIN (COSTS off) SELECT id FROM items WHERE v <-> '[10,10,10]' > 4;
+SELECT pg_temp.plan_of($$SELECT id FROM items WHERE v <-> '[10,10,10]' > 4$$);
 SELECT compare('SELECT id FROM items WHERE v <-> ''[10,10,10]'' < 6');
 SELECT compare('SELECT id FROM items WHERE v <-> ''[10,10,10]'' <= 6 ORDER BY v <-> ''[10,10,10]''');
 SELECT compare('SELECT id FROM items WHERE 40 >= v <-> ''[10,10,10]'' AND a = 3');
@@ -164,7 +167,7 @@ EXECUTE within('[10,10,10]', 5);
 EXECUTE within(NULL, 5);
 EXECUTE within('[10,10,10]', NULL);
 RESET plan_cache_mode;
-EXPLAIN (COSTS off) DELETE FROM items WHERE v <-> '[10,10,10]' < 5;
+SELECT pg_temp.plan_of($$DELETE FROM items WHERE v <-> '[10,10,10]' < 5$$);
 
 -- joins by distance
 EXPLAIN (COSTS off) SELECT q.id, n.id FROM (SELECT * FROM items WHERE id <= 20 OFFSET 0) q JOIN items n ON n.v <-> q.v < 5;
@@ -223,7 +226,7 @@ RESET ROLE;
 ALTER TABLE items DISABLE ROW LEVEL SECURITY;
 DROP POLICY visible ON items;
 CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM items WHERE a = 3;
-EXPLAIN (COSTS off) SELECT id FROM barrier WHERE leaky(id, a) AND b < 5 ORDER BY v <-> '[1,2,3]' LIMIT 3;
+SELECT pg_temp.plan_of($$SELECT id FROM barrier WHERE leaky(id, a) AND b < 5 ORDER BY v <-> '[1,2,3]' LIMIT 3$$);
 SELECT count(*) FROM (SELECT id FROM barrier WHERE leaky(id, a) AND b < 5 ORDER BY v <-> '[1,2,3]') x;
 DROP VIEW barrier;
 REVOKE ALL ON items FROM omen_filter_user;

@@ -1,4 +1,7 @@
 -- Conditions on keys of the vector index beside those that other indexes decide
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/sql/include/explain.sql'
+\i :helpers
 CREATE TABLE docs (id int PRIMARY KEY, tenant int, at date, tags text[], hidden bool, body tsvector, v vector(3));
 INSERT INTO docs SELECT i, i % 20, date '2024-01-01' + i % 365, ARRAY['a' || i % 9, 'b' || i % 4], i % 3 = 0,
 	to_tsvector('simple', 'word' || i % 7 || ' thing' || i % 11), ARRAY[i % 61, i % 53, i % 47]::vector
@@ -70,7 +73,7 @@ SELECT * FROM strategies;
 SET cpu_tuple_cost = 100000;
 CREATE TABLE wanted (n int, tenant int, word tsquery, v vector(3));
 INSERT INTO wanted VALUES (1, 7, 'word3', '[1,1,1]'), (2, 8, 'word3', '[9,9,9]'), (3, NULL, 'word3', '[1,1,1]'), (4, 7, 'word4', '[5,5,5]');
-EXPLAIN (COSTS OFF) SELECT n, x.* FROM wanted w, LATERAL (SELECT id FROM docs d WHERE d.tenant = w.tenant AND d.body @@ w.word ORDER BY d.v <-> w.v LIMIT 2) x;
+SELECT pg_temp.plan_of($$SELECT n, x.* FROM wanted w, LATERAL (SELECT id FROM docs d WHERE d.tenant = w.tenant AND d.body @@ w.word ORDER BY d.v <-> w.v LIMIT 2) x$$);
 SELECT n, array_agg(x.id), bool_and(x.tenant = w.tenant AND x.body @@ w.word) FROM wanted w, LATERAL (SELECT * FROM docs d WHERE d.tenant = w.tenant AND d.body @@ w.word ORDER BY d.v <-> w.v, id LIMIT 2) x GROUP BY n ORDER BY n;
 SET plan_cache_mode = force_generic_plan;
 PREPARE by_key(int, tsquery) AS SELECT count(*), min(tenant), max(tenant) FROM (SELECT * FROM docs WHERE tenant = $1 AND body @@ $2 ORDER BY v <-> '[1,1,1]') x;

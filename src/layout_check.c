@@ -20,6 +20,11 @@
 #include "types/sparsevec.h"
 #include "types/vector.h"
 
+/* Codes of vectors and postings are read as words, in the order of bytes */
+#ifdef WORDS_BIGENDIAN
+#error "omendb writes little-endian pages and codes, for little-endian processors"
+#endif
+
 #define CHECK_SIZE(type, size) \
 	StaticAssertDecl(sizeof(type) == (size), \
 					 "size of " #type " on disk has changed")

@@ -1,41 +1,96 @@
 #!/bin/bash
 #
-# Compile omendb inside a Debian folder that has another PostgreSQL, and with
-# a second argument run its tests there too. Needs root, for chroot.
+# The tests on other releases of PostgreSQL, each in a Debian folder. Needs
+# root, for chroot.
 #
-#   debootstrap --variant=minbase trixie /srv/trixie
-#   chroot /srv/trixie apt-get install -y --no-install-recommends \
-#       postgresql-17 postgresql-server-dev-17 gcc clang make perl libipc-run-perl
-#   test/check_versions.sh /srv/trixie          compile, with gcc and clang
-#   test/check_versions.sh /srv/trixie check    and run make check there
+#   make check-all                     17 (trixie) and 18 (sid): make the
+#                                      folders, run every test in each
+#   make check-all SUITES=bookworm     15; bookworm-i386: 15 with pointers of
+#                                      32 bits. CHECK and TESTS choose as they
+#                                      do for make check
+#   test/check_versions.sh FOLDER      compile in a folder that has PostgreSQL,
+#                                      with gcc and, if it is there, clang
+#   test/check_versions.sh FOLDER check    and run the tests
+#
+# The folders are kept in OMEN_VERSIONS_DIR (~/.cache/omendb-versions), some
+# 2 GB each, with the output of each run in SUITE.check.log.
 
-set -e
-top=$(cd "$(dirname "$0")/.." && pwd)
-folder=$1
-[ -d "$folder/usr/lib/postgresql" ] || {
-	echo "usage: $0 FOLDER [check]" >&2
-	exit 2
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/debian.sh"
+
+declare -A major=([bookworm]=15 [bookworm-i386]=15 [trixie]=17 [sid]=18)
+
+# in_tree FOLDER COMMAND...
+in_tree()
+{
+	local folder=$1
+
+	shift
+	in_debian "$folder" env -C /tmp/omendb-check "$@"
 }
 
-copy=$folder/tmp/omendb-check
-rm -rf "$copy"
-mkdir -p "$copy"
-trap 'rm -rf "$copy"' EXIT
-git -C "$top" ls-files -z --cached --others --exclude-standard |
-	tar -C "$top" --null -T - --ignore-failed-read -cf - | tar -C "$copy" -xf -
+# print the pg_configs of a folder that have headers
+configs_of()
+{
+	local config
 
-for config in "$folder"/usr/lib/postgresql/*/bin/pg_config; do
-	config=${config#"$folder"}
-	for compiler in gcc clang; do
-		[ -x "$folder/usr/bin/$compiler" ] || continue
-		printf '%s\n' "== $config, $compiler"
-		chroot "$folder" sh -c "cd /tmp/omendb-check &&
-			make -s clean PG_CONFIG=$config >/dev/null 2>&1 &&
-			make -s -j$(nproc) PG_CONFIG=$config CC=$compiler"
+	for config in "$1"/usr/lib/postgresql/*/bin/pg_config; do
+		[ ! -e "$config" ] || printf '%s\n' "${config#"$1"}"
 	done
-	if [ "$2" = check ]; then
-		chroot "$folder" sh -c "cd /tmp/omendb-check &&
-			make -s clean PG_CONFIG=$config >/dev/null 2>&1 &&
-			PG_CONFIG=$config make -s check"
-	fi
-done
+}
+
+# compile FOLDER CONFIG
+compile()
+{
+	local compiler
+
+	for compiler in gcc clang; do
+		[ -x "$1/usr/bin/$compiler" ] || continue
+		say "$2, $compiler"
+		in_tree "$1" make -s clean PG_CONFIG="$2" >/dev/null 2>&1
+		in_tree "$1" make -s -j"$(nproc)" PG_CONFIG="$2" CC=$compiler ||
+			die "$2 does not compile with $compiler"
+	done
+	in_tree "$1" make -s clean PG_CONFIG="$2" >/dev/null 2>&1
+}
+
+# check FOLDER CONFIG
+check()
+{
+	in_tree "$1" PG_CONFIG="$2" CHECK="$CHECK" TESTS="$TESTS" make -s check
+}
+
+# check_suite SUITE: its folder, the tests in it, and the summary in RESULTS
+check_suite()
+{
+	local folder=$WORK/$1 version=${major[$1]} log=$WORK/$1.check.log
+	local config=/usr/lib/postgresql/$version/bin/pg_config status
+	local architecture=
+
+	[[ $1 != *-* ]] || architecture=${1#*-}
+
+	[ -n "$version" ] || die "unknown suite: $1"
+	make_postgres "$folder" "$1" "$version"
+	copy_tree "$folder"
+	say "PostgreSQL $version in $folder"
+	check "$folder" "$config" 2>&1 | tee "$log"
+	status=${PIPESTATUS[0]}
+	results+=("PG $version${architecture:+ $architecture}: $(grep -E '^[0-9]+ passed, ' "$log" | tail -1)")
+	return "$status"
+}
+
+if [ $# -gt 0 ]; then
+	[ -n "$(configs_of "$1")" ] || die "no PostgreSQL in $1"
+	copy_tree "$1"
+	for config in $(configs_of "$1"); do
+		compile "$1" "$config"
+		[ "$2" != check ] || check "$1" "$config" || failed=1
+	done
+else
+	versions_folder
+	for suite in ${SUITES:-trixie sid}; do
+		check_suite "$suite" || failed=1
+	done
+	printf '%s\n' "${results[@]}"
+fi
+[ -z "$failed" ]

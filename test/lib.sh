@@ -8,7 +8,9 @@
 #   PG_CONFIG  pg_config of the private copy (after omen_build)
 #   BINDIR     its program folder
 # Settings from outside: PG_CONFIG chooses the PostgreSQL to copy, OMEN_WORK
-# the work folder (kept afterwards), CC the compiler.
+# the work folder (kept afterwards), CC the compiler, OMEN_PRELOAD a library
+# that every program of the test user is to load first, OMEN_POSTGRES a program
+# to start as the server.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export LC_ALL=C
@@ -40,12 +42,11 @@ as_root()
 # as_user COMMAND...: run it as the test user; the server refuses root
 as_user()
 {
-	if [ "$(id -u)" = 0 ]; then
-		HOME=$WORK setpriv --reuid="$TEST_USER" --regid="$TEST_GROUP" \
-			--clear-groups "$@"
-	else
-		"$@"
-	fi
+	local as=()
+
+	[ "$(id -u)" != 0 ] || as=(HOME="$WORK" setpriv --reuid="$TEST_USER"
+		--regid="$TEST_GROUP" --clear-groups)
+	env ${OMEN_PRELOAD:+"LD_PRELOAD=$OMEN_PRELOAD"} "${as[@]}" "$@"
 }
 
 # print a pg_config of version 15 or later that has headers and a server
@@ -223,7 +224,8 @@ omen_start()
 	printf '%s\n' "listen_addresses = ''" "port = $PGPORT" \
 		"unix_socket_directories = '$PGHOST'" "fsync = off" "$@" |
 		as_user tee -a "$PGDATA/postgresql.conf" >/dev/null
-	as_user "$BINDIR/pg_ctl" -D "$PGDATA" -l "$WORK/server.log" -w -s start || {
+	as_user "$BINDIR/pg_ctl" -D "$PGDATA" -l "$WORK/server.log" -w -s -t 600 \
+		${OMEN_POSTGRES:+-p "$OMEN_POSTGRES"} start || {
 		tail -20 "$WORK/server.log" >&2
 		die "server did not start"
 	}

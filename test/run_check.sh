@@ -120,7 +120,7 @@ run_unit_tests()
 			esac
 		done
 		# shellcheck disable=SC2046,SC2086
-		if ! ${CC:-$("$PG_CONFIG" --cc)} -std=gnu99 -O2 -g -Wall -I"$TOP/src" \
+		if ! ${CC:-$("$PG_CONFIG" --cc)} -std=gnu99 -O2 -g -Wall $COPT -I"$TOP/src" \
 			-I"$TOP/test/unit" -I"$("$PG_CONFIG" --includedir-server)" \
 			-D_GNU_SOURCE -o "$WORK/unit/$name" "$source" \
 			"$TOP/test/unit/assert.c" $objects \

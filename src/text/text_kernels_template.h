@@ -132,9 +132,6 @@ take_marks(const uint8 *marks)
 		uint64		word;
 
 		memcpy(&word, marks + 8 * i, sizeof(word));
-#ifdef WORDS_BIGENDIAN
-		word = __builtin_bswap64(word);
-#endif
 		bits |= (word * UINT64CONST(0x0102040810204080) >> 56) << (8 * i);
 	}
 	return bits;

@@ -38,13 +38,19 @@ my $exact_scan =
 
 # A running node with the extension in database postgres. Options: conf, more
 # lines of configuration; init, arguments of the node's init; preload, whether
-# the library is in shared_preload_libraries.
+# the library is in shared_preload_libraries; without_checksums, for a test that
+# writes into files.
 sub new_node
 {
 	my ($name, %options) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(@{ $options{init} || [] });
+	my @init = @{ $options{init} || [] };
+
+	# 18 has checksums unless told otherwise, those before only if told
+	push @init, extra => ['--no-data-checksums']
+	  if $options{without_checksums} && $node->pg_version >= 18;
+	$node->init(@init);
 	$node->append_conf('postgresql.conf', <<'CONF');
 shared_buffers = 128MB
 autovacuum = off

@@ -175,7 +175,8 @@ SELECT (SELECT count(*) FROM (SELECT id FROM t$n ORDER BY $order) s) =
 SQL
 }
 
-my $node = new_node('corruption', conf => 'max_parallel_workers = 0');
+my $node = new_node('corruption',
+	without_checksums => 1, conf => 'max_parallel_workers = 0');
 my $checksums = query($node, 'SHOW data_checksums') eq 'on';
 my @files;
 

@@ -16,7 +16,8 @@ my $page = 8192;
 my $seed = $ENV{OMEN_SEED} // 1;
 my $mutations = $ENV{OMEN_MUTATIONS} // 100;
 
-my $node = new_node('bm25_corruption', conf => 'max_parallel_workers = 0');
+my $node = new_node('bm25_corruption',
+	without_checksums => 1, conf => 'max_parallel_workers = 0');
 my $checksums = query($node, 'SHOW data_checksums') eq 'on';
 
 query($node, <<'SQL');

@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "graph/graph_build.h"
 #include "quant/pair_matrix_kernels.h"

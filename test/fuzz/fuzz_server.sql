@@ -1,0 +1,67 @@
+-- What the fuzzers in a server are run on; see fuzz_server.c. One statement a
+-- paragraph, for a server of a single process.
+
+CREATE EXTENSION omendb;
+
+CREATE FUNCTION omen_fuzz(text, regproc[], regclass[], text[]) RETURNS void
+LANGUAGE c AS '$libdir/omendb', 'omen_fuzz';
+
+CREATE TABLE docs (id int PRIMARY KEY, body tsvector);
+
+-- words at every distance, with weights, some of them only in a few documents
+INSERT INTO docs SELECT i, (SELECT string_agg('w' || (i * p * 7 + p * p) % (4 + i % 17) || ':' || p || substr('ABCD', 1 + (i + p) % 4, 1), ' ')
+	FROM generate_series(1, 1 + i % 12) p)::tsvector FROM generate_series(1, 300) i;
+
+CREATE INDEX docs_body ON docs USING omenbm25 (body);
+
+-- some are not in a segment yet
+INSERT INTO docs SELECT i, ('w' || i % 9 || ':1 w' || i % 4 || ':2,3B')::tsvector FROM generate_series(301, 340) i;
+
+DELETE FROM docs WHERE id % 10 = 3;
+
+CREATE FUNCTION by_index(query tsquery) RETURNS text LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+	RETURN (SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') FROM docs WHERE body @@ query) || E'\n' ||
+		(SELECT coalesce(string_agg(round(s::numeric, 4)::text, ' '), '')
+		FROM (SELECT body <@> to_bm25query(query, 'docs_body') AS s FROM docs ORDER BY 1 LIMIT 15) x WHERE s < 0);
+END $$;
+
+CREATE FUNCTION by_table(query tsquery) RETURNS text LANGUAGE plpgsql SET enable_indexscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+	RETURN (SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') FROM docs WHERE body @@ query) || E'\n' ||
+		(SELECT coalesce(string_agg(round(s::numeric, 4)::text, ' '), '')
+		FROM (SELECT body <@> to_bm25query(query, 'docs_body') AS s FROM docs ORDER BY 1 LIMIT 15) x WHERE s < 0);
+END $$;
+
+-- each statement of a list, whatever error it ends with but an internal one
+CREATE FUNCTION try(VARIADIC statements text[]) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	statement text;
+BEGIN
+	FOREACH statement IN ARRAY statements LOOP
+		BEGIN
+			EXECUTE statement;
+		EXCEPTION WHEN internal_error THEN
+			RAISE;
+		WHEN OTHERS THEN
+			NULL;
+		END;
+	END LOOP;
+	RETURN true;
+END $$;
+
+CREATE FUNCTION use_hnsw() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
+SELECT try('SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
+	'SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[5,1,2,7]'') x',
+	'SELECT count(*) FROM (SELECT id FROM items WHERE kind = 3 ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
+	'SELECT omen_tid_map_problems(''items_v'')', 'SELECT omen_key_problems(''items_v'')',
+	'SELECT count(*) FROM omen_index_stats(''items_v'')',
+	'INSERT INTO items VALUES (0, 3, ''[3,1,4,1]'')')
+$$;
+
+CREATE FUNCTION use_bm25() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
+SELECT try('SELECT count(*) FROM (SELECT id FROM texts ORDER BY body <@> ''w1 | w2''::tsquery LIMIT 20) x',
+	'SELECT count(*) FROM texts WHERE body @@ ''w1 & !w3'' OR body @@ ''w2 <-> w4''',
+	'SELECT bm25_problems(''texts_body'')', 'SELECT count(*) FROM bm25_stats(''texts_body'')',
+	'INSERT INTO texts VALUES (0, ''w1 w2 w7'')')
+$$;

@@ -1,0 +1,187 @@
+#!/bin/bash
+#
+# Coverage-guided fuzzing by libFuzzer, with clang. The corpus of each target
+# is below test/fuzz/corpus; what a run finds beside it is kept in the work
+# folder, and with MERGE=1 what adds coverage is put into the corpus.
+#
+#   make fuzz                          each target for OMEN_FUZZ_SECONDS (60)
+#   make fuzz TARGETS="posting quant"  these: posting quant (without a server),
+#                                      input recv tsquery pages_hnsw pages_bm25
+#
+# Undefined behaviour and failed assertions end a target, as does what the
+# sanitizer of addresses sees in those without a server. The input is kept.
+
+. "$(dirname "$0")/../lib.sh"
+
+CC=clang
+SECONDS_EACH=${OMEN_FUZZ_SECONDS:-60}
+undefined="-fsanitize=undefined,float-cast-overflow"
+failed=
+
+# corpus TARGET: make its folders
+corpus()
+{
+	mkdir -p "$WORK/corpus/$1" "$WORK/found/$1" "$TOP/test/fuzz/corpus/$1"
+	cp -r "$TOP/test/fuzz/corpus/$1" "$WORK/seeds/"
+	[ "$(id -u)" != 0 ] || chown -R "$TEST_USER" "$WORK/corpus" "$WORK/found"
+}
+
+# options TARGET: of libFuzzer, one a line
+options()
+{
+	printf '%s\n' "-max_total_time=$SECONDS_EACH" -timeout=60 -report_slow_units=60 \
+		-max_len=1024 \
+		-rss_limit_mb=4096 "-artifact_prefix=$WORK/found/$1/" \
+		-print_final_stats=1 -verbosity=1
+}
+
+# report TARGET STATUS: the last lines of its log, and what it found
+report()
+{
+	local log=$WORK/log/$1.log found
+
+	found=$(find "$WORK/found/$1" -type f | wc -l)
+	if [ "$2" != 0 ] || [ "$found" != 0 ] ||
+		! grep -q '^stat::number_of_executed_units' "$log"; then
+		failed=1
+		tail -40 "$log"
+	fi
+	printf '%-12s %9s inputs, %5d s, corpus %4d, findings %d\n' "$1" \
+		"$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)" \
+		"$SECONDS_EACH" "$(find "$WORK/corpus/$1" -type f | wc -l)" "$found"
+}
+
+# fuzz_alone TARGET: a program of its own
+fuzz_alone()
+{
+	local source=$TOP/test/fuzz/fuzz_$1.c link
+
+	link=$(sed -nE '1s,^/\* *link: *(.*[^ ]) *\*/.*,\1,p' "$source")
+	# shellcheck disable=SC2046,SC2086
+	(cd "$TOP" && clang -std=gnu99 -O1 -g -w -D_GNU_SOURCE \
+		-DUSE_ASSERT_CHECKING -fsanitize=fuzzer,address $undefined \
+		-fno-sanitize-recover=all -Isrc -Itest/fuzz \
+		-I"$("$PG_CONFIG" --includedir-server)" -o "$WORK/fuzz_$1" \
+		"$source" test/unit/assert.c $(eval "ls $link") \
+		-L"$("$PG_CONFIG" --pkglibdir)" -L"$("$PG_CONFIG" --libdir)" \
+		-lpgcommon -lpgport -lm) || die "no $1"
+	mapfile -t arguments < <(options "$1")
+	as_user "$WORK/fuzz_$1" "${arguments[@]}" "$WORK/corpus/$1" \
+		"$WORK/seeds/$1" >"$WORK/log/$1.log" 2>&1 </dev/null
+	report "$1" $?
+	[ -z "$MERGE" ] || merge "$1" "$WORK/fuzz_$1"
+}
+
+# build_server: the library with libFuzzer in it, and a cluster
+build_server()
+{
+	local runtime flags="-O1 -DUSE_ASSERT_CHECKING -fsanitize=fuzzer-no-link
+		$undefined -fsanitize-trap=undefined,float-cast-overflow"
+
+	runtime=$(clang -print-file-name=libclang_rt.fuzzer_no_main-x86_64.a)
+	[ -e "$runtime" ] || runtime=$(clang -print-resource-dir)/lib/linux/libclang_rt.fuzzer_no_main-x86_64.a
+	rm -f "$TOP/omendb.so"
+	# shellcheck disable=SC2086
+	{
+		clang -std=gnu99 $flags -fPIC -g -w -D_GNU_SOURCE -I"$TOP/src" \
+			-DPGDLLEXPORT='__attribute__((visibility("default")))' \
+			-I"$TOP/test/fuzz" -I"$("$PG_CONFIG" --includedir-server)" \
+			-c -o "$WORK/fuzz_server.o" "$TOP/test/fuzz/fuzz_server.c" &&
+			make -C "$TOP" -j"$(nproc)" CC=clang COPT="$(echo $flags)" \
+				SHLIB_LINK="-lm $WORK/fuzz_server.o $runtime -lstdc++" \
+				PG_CONFIG="$PG_CONFIG" install
+	} >"$WORK/build.log" 2>&1 || {
+		tail -20 "$WORK/build.log"
+		die "build failed"
+	}
+	as_user "$BINDIR/initdb" -D "$WORK/data" -U postgres -A trust -N \
+		--no-locale -E UTF8 >"$WORK/initdb.log" 2>&1 || die "initdb failed"
+	single <"$TOP/test/fuzz/fuzz_server.sql" >"$WORK/log/server.log" 2>&1
+	! grep ERROR "$WORK/log/server.log" || die "fuzz_server.sql failed"
+}
+
+# single: a server of one process, statements from its input
+single()
+{
+	as_user "$BINDIR/postgres" --single -j -D "$WORK/data" -c jit=off \
+		-c fsync=off -c max_parallel_workers_per_gather=0 \
+		-c client_min_messages=error -c log_min_messages=fatal postgres
+}
+
+# statements TARGET ARGUMENT...: what makes its relations and runs it
+statements()
+{
+	local target=$1 functions="{}" relations="{}" arguments
+
+	shift
+	case $target in
+		tsquery) functions="{by_index,by_table}" ;;
+		pages_hnsw)
+			printf '%s\n\n' "CREATE TEMP TABLE items (id int, kind int, v vector(4));" \
+				"INSERT INTO items SELECT i, i % 5, ARRAY[i % 19, i % 7, i % 11, 1]::vector FROM generate_series(1, 150) i;" \
+				"CREATE INDEX items_v ON items USING omenhnsw (v vector_l2_ops, kind);" \
+				"INSERT INTO items SELECT i, i % 5, ARRAY[i % 19, i % 7, i % 11, 1]::vector FROM generate_series(151, 170) i;"
+			functions="{use_hnsw}" relations="{items_v,items}"
+			;;
+		pages_bm25)
+			printf '%s\n\n' "CREATE TEMP TABLE texts (id int, body tsvector);" \
+				"INSERT INTO texts SELECT id, body FROM docs WHERE id <= 250;" \
+				"CREATE INDEX texts_body ON texts USING omenbm25 (body);" \
+				"INSERT INTO texts SELECT id, body FROM docs WHERE id > 250;"
+			functions="{use_bm25}" relations="{texts_body,texts}"
+			;;
+	esac
+	arguments=$(printf "'%s'," "$@")
+	printf "SELECT omen_fuzz('%s', '%s', '%s', ARRAY[%s]);\n\n" \
+		"${target%%_*}" "$functions" "$relations" "${arguments%,}"
+}
+
+fuzz_in_server()
+{
+	mapfile -t arguments < <(options "$1")
+	statements "$1" "${arguments[@]}" "$WORK/corpus/$1" "$WORK/seeds/$1" |
+		single >"$WORK/log/$1.log" 2>&1
+	report "$1" "${PIPESTATUS[1]}"
+	[ -z "$MERGE" ] || {
+		mkdir -p "$WORK/merged/$1"
+		chown "$TEST_USER" "$WORK/merged/$1"
+		statements "$1" -merge=1 "$WORK/merged/$1" "$WORK/seeds/$1" \
+			"$WORK/corpus/$1" | single >"$WORK/log/$1.merge.log" 2>&1
+		keep "$1"
+	}
+}
+
+# merge TARGET PROGRAM; keep TARGET: into the tree
+merge()
+{
+	mkdir -p "$WORK/merged/$1"
+	[ "$(id -u)" != 0 ] || chown "$TEST_USER" "$WORK/merged/$1"
+	as_user "$2" -merge=1 "$WORK/merged/$1" "$WORK/seeds/$1" \
+		"$WORK/corpus/$1" >"$WORK/log/$1.merge.log" 2>&1
+	keep "$1"
+}
+
+keep()
+{
+	rm -rf "${TOP:?}/test/fuzz/corpus/$1"
+	cp -r "$WORK/merged/$1" "$TOP/test/fuzz/corpus/$1"
+}
+
+omen_prepare
+copy_postgres
+mkdir -p "$WORK/log" "$WORK/seeds"
+for name in ${TARGETS:-posting quant input recv tsquery pages_hnsw pages_bm25}; do
+	corpus "$name"
+	case $name in
+		posting | quant) fuzz_alone "$name" ;;
+		*)
+			[ -d "$WORK/data" ] || build_server
+			fuzz_in_server "$name"
+			;;
+	esac
+done
+if [ -n "$failed" ]; then
+	say "logs and findings are in $WORK"
+	exit 1
+fi
+[ -n "$OMEN_WORK" ] || rm -rf "$WORK"
