@@ -121,7 +121,6 @@ static bool try_step(OmenTextScan *scan, ScanStep step, void *arg, bool again,
 static bool just_look(OmenTextScan *scan, void *arg);
 static void look(OmenTextScan *scan);
 static void rank(OmenTextScan *scan);
-static OmenBm25Ranking *copy_ranking(const OmenBm25Ranking *ranking);
 static void choose_filter(OmenTextScan *scan);
 static OmenBm25Keep what_to_keep(const OmenTextScan *scan);
 static void check_units(Relation index, const OmenBm25Ranking *ranking);
@@ -351,7 +350,10 @@ what_to_keep(const OmenTextScan *scan)
 		OMEN_BM25_KEEP_ALL : OMEN_BM25_KEEP_RANKED;
 }
 
-/* Most often there is a view then, too */
+/*
+ * What the scan ranks by from first to last, while views come and go.  Most often
+ * there is a view then, too.
+ */
 static void
 rank(OmenTextScan *scan)
 {
@@ -363,30 +365,9 @@ rank(OmenTextScan *scan)
 
 	check_units(scan->params.index, ranking);
 	MemoryContextSwitchTo(scan->context);
-	scan->ranking = copy_ranking(ranking);
+	scan->ranking = omen_bm25_copy_ranking(ranking);
 	MemoryContextSwitchTo(scan->view_context);
 	scan->view = view;
-}
-
-/* What the scan ranks by from first to last, while views come and go */
-static OmenBm25Ranking *
-copy_ranking(const OmenBm25Ranking *ranking)
-{
-	OmenBm25Ranking *copy = palloc(sizeof(*copy));
-	int			n = Max(ranking->nterms, 1);
-
-	*copy = *ranking;
-	copy->terms = palloc(n * sizeof(*copy->terms));
-	copy->weights = palloc(n * sizeof(*copy->weights));
-	copy->df = NULL;			/* not needed any more */
-	for (int t = 0; t < ranking->nterms; t++)
-	{
-		copy->terms[t] = ranking->terms[t];
-		copy->terms[t].lexeme = pnstrdup(ranking->terms[t].lexeme,
-										 ranking->terms[t].len);
-		copy->weights[t] = ranking->weights[t];
-	}
-	return copy;
 }
 
 /* Does the filter have to be looked at, besides the ranking? */
