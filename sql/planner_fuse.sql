@@ -312,5 +312,29 @@ SELECT n->>'Fusion' AS fusion, b->>'Rows Pulled' AS rows, b->>'Stopped By' AS st
 	FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM items WHERE a = 3 ORDER BY fuse(v <-> ''[500,500,500]'', w <=> NULL) LIMIT 5') n,
 	json_array_elements(n->'Branches') b;
 
+-- Rankings that share no row, or only their last ones, are not pulled to the ends
+-- of their windows if it is known that all rows found will have ranks
+CREATE TABLE apart (id int, v vector(2), w vector(2)) WITH (autovacuum_enabled = off);
+INSERT INTO apart SELECT i, ARRAY[i, 0]::vector, ARRAY[1000 - i, 0]::vector FROM generate_series(1, 1000) i;
+CREATE INDEX ON apart USING omenhnsw (v vector_l2_ops);
+CREATE INDEX ON apart USING omenhnsw (w vector_l2_ops);
+CREATE FUNCTION pulled(query text, condition text DEFAULT 'true') RETURNS TABLE (few boolean, stop text) LANGUAGE sql AS $$
+	SELECT (b->>'Rows Pulled')::int < 25, b->>'Stopped By'
+	FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM apart WHERE ' || condition || ' ORDER BY ' || query || ' LIMIT 4') n,
+		LATERAL json_array_elements(n->'Branches') b $$;
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')');
+VACUUM apart;
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')');
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[830,0]'')');
+SELECT id, round(rrf(v <-> '[0,0]', w <-> '[830,0]')::numeric, 8) AS s FROM apart ORDER BY rrf(v <-> '[0,0]', w <-> '[830,0]') LIMIT 4;
+-- not with a WHERE, which may keep them off, nor where rows may be dead
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')', 'id <> 500');
+UPDATE apart SET id = id;
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')');
+VACUUM apart;
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')');
+DROP TABLE apart;
+DROP FUNCTION pulled;
+
 DROP FUNCTION by_ranks, by_values, explain_nodes, leaky;
 DROP TABLE items;

@@ -200,6 +200,29 @@ omen_text_scan_next(OmenTextScan *scan, ItemPointer tid, double *score)
 	return false;
 }
 
+int
+omen_text_scan_ready(const OmenTextScan *scan)
+{
+	return scan->phase == PHASE_HITS ? scan->nhits - scan->at : 0;
+}
+
+void
+omen_text_scan_peek(const OmenTextScan *scan, int n, ItemPointer tid,
+					double *score)
+{
+	const OmenTopKHit *hit = &scan->hits[scan->at + n];
+
+	Assert(n < omen_text_scan_ready(scan));
+	omen_bm25_set_tid(tid, hit->row);
+	*score = hit->score;
+}
+
+bool
+omen_text_scan_is_last(const OmenTextScan *scan)
+{
+	return scan->phase != PHASE_HITS || scan->last_batch;
+}
+
 int64
 omen_text_scan_bitmap(OmenTextScan *scan, TIDBitmap *bitmap)
 {

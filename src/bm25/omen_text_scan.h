@@ -57,6 +57,15 @@ extern OmenTextScan *omen_text_scan_begin(const OmenTextScanParams *params);
 extern bool omen_text_scan_next(OmenTextScan *scan, ItemPointer tid,
 								double *score);
 
+/*
+ * Rows that are found, and will be returned before any others: how many there
+ * are, one of them, and whether no others have a score.
+ */
+extern int	omen_text_scan_ready(const OmenTextScan *scan);
+extern void omen_text_scan_peek(const OmenTextScan *scan, int n,
+								ItemPointer tid, double *score);
+extern bool omen_text_scan_is_last(const OmenTextScan *scan);
+
 /* Instead of that, all rows that may be returned; returns how many */
 extern int64 omen_text_scan_bitmap(OmenTextScan *scan, TIDBitmap *bitmap);
 

@@ -40,6 +40,7 @@ static const OmenBm25Query *form_query(const OmenStream *base);
 static bool next_row(OmenStream *base, ItemPointer tid);
 static bool value_of(OmenStream *base, const ItemPointerData *tid,
 					 double *value);
+static bool list_next(const OmenStream *base, OmenStreamRows *rows);
 static double ceiling(OmenStream *base);
 static void end_stream(OmenStream *base);
 static void add_counts(OmenTextScanCounts *sum, const OmenTextScan *scan);
@@ -53,6 +54,7 @@ static const OmenStreamOps ops = {
 	.begin = begin_stream,
 	.next = next_row,
 	.value_of = value_of,
+	.list_next = list_next,
 	.ceiling = ceiling,
 	.end = end_stream,
 	.restrict_to = restrict_to,
@@ -126,6 +128,26 @@ value_of(OmenStream *base, const ItemPointerData *tid, double *value)
 		!omen_text_scan_score_of(stream->scan, tid, &score))
 		return false;
 	*value = 0 - score;
+	return true;
+}
+
+static bool
+list_next(const OmenStream *base, OmenStreamRows *rows)
+{
+	const OmenTextScan *scan = ((const TextStream *) base)->scan;
+
+	if (base->brings_all)
+		return false;
+	rows->nrows = rows->settled = omen_text_scan_ready(scan);
+	rows->no_others = omen_text_scan_is_last(scan);
+	rows->rows = palloc(Max(rows->nrows, 1) * sizeof(OmenStreamRow));
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		double		score;
+
+		omen_text_scan_peek(scan, i, &rows->rows[i].tid, &score);
+		rows->rows[i].best = rows->rows[i].worst = 0 - score;
+	}
 	return true;
 }
 
