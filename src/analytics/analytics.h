@@ -18,6 +18,7 @@
  */
 extern Relation omen_open_index(Oid oid, Relation *heap);
 extern Relation omen_open_text_index(Oid oid, Relation *heap);
+extern Relation omen_open_any_index(Oid oid, Relation *heap);
 extern void omen_close_index(Relation index, Relation heap);
 
 /* Privileges, as pgstattuple wants them for statistics, and SELECT */

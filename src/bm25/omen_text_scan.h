@@ -19,6 +19,7 @@
 #ifndef OMEN_TEXT_SCAN_H
 #define OMEN_TEXT_SCAN_H
 
+#include "access/relscan.h"
 #include "nodes/tidbitmap.h"
 #include "storage/itemptr.h"
 #include "utils/rel.h"
@@ -103,5 +104,16 @@ typedef struct OmenTextScanCounts
 
 extern void omen_text_scan_counts(const OmenTextScan *scan,
 								  OmenTextScanCounts *counts);
+
+/* bm25_scan.c: add what one more scan did to a sum */
+extern void omen_text_scan_add_counts(OmenTextScanCounts *sum,
+									  const OmenTextScan *scan);
+
+/*
+ * bm25_scan.c: what all scans of one IndexScanDesc did together, one for each
+ * rescan that asked for a row; returns how many.
+ */
+extern uint64 omen_bm25_scan_totals(IndexScanDesc scan,
+									OmenTextScanCounts *totals);
 
 #endif							/* OMEN_TEXT_SCAN_H */
