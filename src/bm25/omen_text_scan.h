@@ -24,6 +24,7 @@
 #include "storage/itemptr.h"
 #include "utils/rel.h"
 
+#include "bm25/bm25.h"
 #include "bm25/bm25_query.h"
 
 typedef struct OmenTextScan OmenTextScan;
@@ -53,6 +54,14 @@ typedef struct OmenTextScanParams
  * weighs lexemes otherwise than this one.
  */
 extern OmenTextScan *omen_text_scan_begin(const OmenTextScanParams *params);
+
+/*
+ * bm25_allow.c.  Documents of a segment whose rows are allowed, as bits, palloc'd,
+ * and how many; is one row, where NULL allows all?
+ */
+extern uint64 *omen_bm25_allow_docs(const OmenTextAllow *allow,
+									OmenBm25Docs *docs, uint32 *n);
+extern bool omen_bm25_allows_row(const OmenTextAllow *allow, uint64 row);
 
 /* The next row; false if there is none */
 extern bool omen_text_scan_next(OmenTextScan *scan, ItemPointer tid,
