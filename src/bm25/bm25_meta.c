@@ -108,6 +108,13 @@ omen_bm25_check_meta(Relation index, const OmenBm25MetaPageData *meta)
 		meta->nextents > OMEN_BM25_MAX_EXTENTS || meta->units.unit == 0)
 		omen_page_report_corrupt(index, OMEN_BM25_META_BLOCK,
 								 "The metapage describes an impossible index.");
+	for (int i = 0; i < meta->nsegments; i++)
+	{
+		if (meta->segments[i].ndocs == 0 ||
+			meta->segments[i].ndead > meta->segments[i].ndocs)
+			omen_page_report_corrupt(index, OMEN_BM25_META_BLOCK,
+									 "The metapage describes an impossible segment.");
+	}
 }
 
 void

@@ -52,7 +52,13 @@ typedef struct OmenBm25View
 	OmenBm25PendingDoc *pending;
 	uint64		pending_seen;	/* documents looked at */
 
-	/* statistics of segments and pending documents together */
+	uint64		postings;		/* of all terms, dead documents' too */
+
+	/*
+	 * Statistics of segments and pending documents together.  Which documents
+	 * are dead is known, but not what they are made of: of a segment's lengths
+	 * and frequencies, the share of its living documents.
+	 */
 	double		ndocs;
 	double		length;
 	double	   *df;				/* of each term */

@@ -486,11 +486,7 @@ next_batch(OmenTextScan *scan, void *arg)
 static int
 most_hits(const OmenTextScan *scan)
 {
-	double		sum = 1;
-
-	for (int t = 0; t < scan->ranking->nterms; t++)
-		sum += scan->view->df[t];
-	return (int) Min(sum, LARGEST_BATCH);
+	return (int) Min(scan->view->postings + 1, LARGEST_BATCH);
 }
 
 static void
