@@ -261,6 +261,30 @@ DROP POLICY visible ON items;
 CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM items WHERE a = 3;
 SELECT id FROM barrier WHERE b < 5 ORDER BY rrf(v <-> '[500,500,500]', w <=> '[1,2,3,4]') LIMIT 1;
 SELECT id FROM barrier WHERE leaky(id, a) ORDER BY rrf(v <-> '[500,500,500]', w <=> '[1,2,3,4]') LIMIT 1;
+-- Where no fused scan can be, norms that tell a row's score alone sort all rows
+CREATE FUNCTION same_rows(one text, other text) RETURNS TABLE (rows int, same boolean, scans boolean[]) LANGUAGE plpgsql AS $$
+DECLARE
+	queries text[] := ARRAY[one, other];
+	plan json;
+BEGIN
+	FOR i IN 1 .. 2 LOOP
+		EXECUTE 'EXPLAIN (FORMAT json) ' || queries[i] INTO plan;
+		scans[i] := plan::text ~ 'Omen Fused Scan';
+		EXECUTE format('CREATE TEMP TABLE got_%s AS SELECT row_number() OVER () AS n, * FROM (%s) q', i, queries[i]);
+	END LOOP;
+	SELECT count(*), bool_and(a.id = b.id AND abs(a.s - b.s) < 1e-12) FROM got_1 a FULL JOIN got_2 b USING (n) INTO rows, same;
+	DROP TABLE got_1, got_2;
+	RETURN NEXT;
+END $$;
+SET enable_sort = off;
+SELECT * FROM same_rows('SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''none'') AS s FROM barrier WHERE b < 5 ORDER BY s LIMIT 20',
+	'SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''none'') AS s FROM items WHERE a = 3 AND b < 5 ORDER BY s LIMIT 20');
+SELECT * FROM same_rows('SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''theoretical'') AS s FROM barrier WHERE leaky(id, a) ORDER BY s LIMIT 20',
+	'SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''theoretical'') AS s FROM items WHERE a = 3 ORDER BY s LIMIT 20');
+SELECT * FROM same_rows('SELECT i.id, fuse(i.v <-> ''[500,500,500]'', i.w <=> ''[1,2,3,4]'', ''none'') AS s FROM items i JOIN items j ON j.id = i.id + 1 WHERE j.a = 4 ORDER BY s LIMIT 20',
+	'SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''none'') AS s FROM items WHERE a = 3 AND id < 3000 ORDER BY s LIMIT 20');
+RESET enable_sort;
+DROP FUNCTION same_rows;
 DROP VIEW barrier;
 CREATE VIEW ranked AS SELECT id, rrf(v <-> '[500,500,500]', w <=> '[1,2,3,4]') AS s FROM items WHERE a = 3;
 SELECT id FROM ranked ORDER BY s LIMIT 1;

@@ -17,6 +17,7 @@
 
 #include "bm25/bm25_page.h"
 #include "bm25/bm25_query.h"
+#include "storage/kept.h"
 #include "storage/wal.h"
 #include "text/cursor.h"
 
@@ -151,9 +152,7 @@ typedef struct OmenBm25Tail
 
 typedef struct OmenBm25Index
 {
-	char		name[NAMEDATALEN];	/* identifier of "context" */
-	MemoryContext context;		/* child of rd_indexcxt */
-	Oid			relnumber;		/* changes with the file */
+	OmenKept	kept;			/* must be first */
 	OmenBufferHints hints;
 	int			nsegments;
 	OmenBm25KeptSegment *segments;	/* read so far */

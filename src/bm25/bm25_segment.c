@@ -107,12 +107,12 @@ load_segment(Relation index, OmenBm25Index *bm25,
 	segment->data = read_header(index, bm25, entry);
 	segment->header = entry->header;
 	if (bm25->segments == NULL)
-		bm25->segments = MemoryContextAlloc(bm25->context,
+		bm25->segments = MemoryContextAlloc(bm25->kept.context,
 											MAX_KEPT * sizeof(*bm25->segments));
 	if (bm25->nsegments == MAX_KEPT)
 		forget_segments(bm25);
 	copy_segment(&bm25->segments[bm25->nsegments].segment, segment,
-				 bm25->context);
+				 bm25->kept.context);
 	bm25->segments[bm25->nsegments].lengths = NULL;
 	bm25->segments[bm25->nsegments].places = NULL;
 	bm25->segments[bm25->nsegments].looked_up = 0;
@@ -469,8 +469,8 @@ keep_lengths(OmenBm25Docs *docs)
 			forget_segments(bm25);
 		return NULL;
 	}
-	kept->lengths = MemoryContextAllocHuge(bm25->context, size);
-	kept->loaded = MemoryContextAllocZero(bm25->context, ndocs /
+	kept->lengths = MemoryContextAllocHuge(bm25->kept.context, size);
+	kept->loaded = MemoryContextAllocZero(bm25->kept.context, ndocs /
 										  OMEN_BM25_LENGTHS_PER_PAGE + 1);
 	bm25->kept_lengths += size;
 	return kept;
@@ -545,7 +545,7 @@ make_places(OmenBm25Docs *docs, BlockNumber first, uint32 nblocks, Size size)
 	if (block != nblocks - 1)
 		report_disorder(docs);
 	places->starts[nblocks] = ndocs;
-	kept = MemoryContextAllocHuge(docs->bm25->context, size);
+	kept = MemoryContextAllocHuge(docs->bm25->kept.context, size);
 	memcpy(kept, places, size);
 	pfree(places);
 	return kept;
