@@ -9,7 +9,7 @@
 # Everything it needs comes from Debian's packages and from PyPI, by name, and
 # is kept in OMEN_BENCH_DIR: a Debian folder with PostgreSQL and pgvector, in
 # which omendb is built and the one server of both runs; a Python environment
-# with hnswlib and faiss; data sets that are computed; databases and indexes.
+# with hnswlib, faiss and tantivy; data sets that are computed; databases and indexes.
 
 . "$(dirname "$0")/../test/lib.sh"
 . "$(dirname "$0")/../test/debian.sh"
@@ -18,19 +18,27 @@ SUITE=trixie
 MAJOR=17
 PACKAGES="postgresql-$MAJOR postgresql-$MAJOR-pgvector
 	postgresql-server-dev-$MAJOR gcc make"
-MODULES="numpy hnswlib faiss-cpu h5py matplotlib"
+MODULES="numpy hnswlib faiss-cpu h5py matplotlib tantivy"
 OMEN_WORK=${OMEN_BENCH_DIR:-$HOME/.cache/omendb-bench}
 
 make_python()
 {
 	local new=$WORK/venv.new
 
-	[ ! -d "$WORK/venv" ] || return 0
+	[ "$(cat "$WORK/venv/modules" 2>/dev/null)" != "$MODULES" ] || return 0
 	say "installing $MODULES into $WORK/venv"
+	if [ -d "$WORK/venv" ]; then
+		# an older one, which lacks some
+		# shellcheck disable=SC2086
+		logged "$WORK/pip.log" "$WORK/venv/bin/pip" install -q $MODULES
+		echo "$MODULES" >"$WORK/venv/modules"
+		return
+	fi
 	rm -rf "$new"
 	logged "$WORK/venv.log" python3 -m venv "$new"
 	# shellcheck disable=SC2086
 	logged "$WORK/pip.log" "$new/bin/pip" install -q $MODULES
+	echo "$MODULES" >"$new/modules"
 	mv "$new" "$WORK/venv"
 }
 

@@ -47,6 +47,16 @@ SELECT omen_prewarm('items_idx') = pg_relation_size('items_idx') / 8192 AS all;
 SELECT omen_index_stats(NULL), omen_prewarm(NULL);
 
 -- what is not a valid index of ours
+-- an index of text: what there is of it
+CREATE TABLE texts (t tsvector) WITH (autovacuum_enabled = off);
+INSERT INTO texts SELECT to_tsvector('simple', 'word ' || i) FROM generate_series(1, 1000) i;
+CREATE INDEX texts_idx ON texts USING omenbm25 (t);
+INSERT INTO texts SELECT to_tsvector('simple', 'more ' || i) FROM generate_series(1, 10) i;
+DELETE FROM texts WHERE t @@ '5';
+VACUUM texts;
+SELECT version, rows, nodes, pages = meta_pages + free_pages + other_pages AS whole, pages = pg_relation_size('texts_idx') / 8192 AS all,
+	meta_pages, other_pages > 5 AS others, invalid_pages, round(bytes_per_row) BETWEEN 10 AND 500 AS size, dims FROM omen_index_stats('texts_idx');
+SELECT omen_prewarm('texts_idx') = pg_relation_size('texts_idx') / 8192 AS all;
 CREATE TABLE parts (v vector(3)) PARTITION BY LIST (vector_dims(v));
 CREATE INDEX parts_idx ON parts USING omenhnsw (v vector_l2_ops);
 CREATE INDEX btree_idx ON items (id);
@@ -68,7 +78,7 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN concat_ws(' / ', SQLSTATE || ' ' || SQLERRM, nullif(detail, ''), nullif(hint, ''));
 END $$;
 SELECT f, refuses(format('SELECT %s(%L)', f, r))
-FROM unnest(ARRAY['omen_index_stats', 'omen_prewarm', 'omen_recall']) f, unnest(ARRAY['items', 'btree_idx', 'parts_idx', 'broken_idx']) r;
+FROM unnest(ARRAY['omen_index_stats', 'omen_prewarm', 'omen_recall']) f, unnest(ARRAY['items', 'btree_idx', 'parts_idx', 'broken_idx', 'texts_idx']) r;
 SELECT refuses('SELECT omen_index_stats(1::oid)');
 
 -- who may ask

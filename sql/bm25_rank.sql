@@ -150,3 +150,27 @@ SELECT array_agg(id) FROM (SELECT id FROM docs ORDER BY body <@> 'w3:*' LIMIT 4)
 
 DROP TABLE docs;
 DROP FUNCTION add_docs, sql_bm25, differences;
+
+-- Rows that are deleted count until VACUUM; then the number of documents is that
+-- of the living, and lexemes and lengths are taken to be as common among them as among
+-- all; a merge knows better
+CREATE TABLE mortal (id int, body tsvector) WITH (autovacuum_enabled = off);
+INSERT INTO mortal SELECT i, to_tsvector('simple', repeat('old ', 3) || 'all w' || i) FROM generate_series(1, 100) i;
+INSERT INTO mortal SELECT i, to_tsvector('simple', 'new all w' || i) FROM generate_series(101, 1000) i;
+CREATE INDEX mortal_idx ON mortal USING omenbm25 (body);
+CREATE VIEW mortal_stats AS SELECT s.documents, dead_documents, round(s.average_length::numeric, 3) AS average_length, segments,
+	lexemes, frequencies FROM bm25_stats('mortal_idx') s, bm25_stats_for('mortal_idx', 'old | new | all');
+SELECT * FROM mortal_stats;
+DELETE FROM mortal WHERE id <= 100;
+SELECT * FROM mortal_stats;
+VACUUM mortal;
+SELECT * FROM mortal_stats;
+SELECT id, round((body <@> 'old | w500')::numeric, 6) AS score FROM mortal ORDER BY body <@> 'old | w500', id LIMIT 2;
+SELECT bm25_merge('mortal_idx');
+SELECT * FROM mortal_stats;
+DELETE FROM mortal;
+VACUUM mortal;
+SELECT * FROM mortal_stats;
+INSERT INTO mortal VALUES (1, 'all:1');
+SELECT id, round((body <@> 'all')::numeric, 6) AS score FROM mortal ORDER BY body <@> 'all';
+DROP TABLE mortal CASCADE;

@@ -1735,13 +1735,14 @@ CREATE FUNCTION omen_bm25_bind_support(internal) RETURNS internal
 COMMENT ON FUNCTION omen_bm25_bind_support(internal) IS 'tells the planner which index a ranking is by';
 
 -- They read an index, so they are STABLE; a score costs looking up each lexeme.
+-- Workers would not rank by the statistics that the statement holds.
 CREATE FUNCTION bm25_distance(tsvector, tsquery) RETURNS float8
-	AS 'MODULE_PATHNAME', 'omen_bm25_distance_unbound' LANGUAGE C STABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'omen_bm25_distance_unbound' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
 	COST 100 SUPPORT omen_bm25_bind_support;
 COMMENT ON FUNCTION bm25_distance(tsvector, tsquery) IS 'implementation of the <@> operator';
 
 CREATE FUNCTION bm25_distance(tsvector, bm25query) RETURNS float8
-	AS 'MODULE_PATHNAME', 'omen_bm25_distance' LANGUAGE C STABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'omen_bm25_distance' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
 	COST 100 SUPPORT omen_bm25_bind_support;
 COMMENT ON FUNCTION bm25_distance(tsvector, bm25query) IS 'implementation of the <@> operator';
 
@@ -1762,7 +1763,7 @@ CREATE TYPE bm25stats AS (
 COMMENT ON TYPE bm25stats IS 'what a BM25 score depends on besides the document: how many documents there are, how long they are, how many have each lexeme';
 
 CREATE FUNCTION bm25_stats_for(index regclass, query tsquery) RETURNS bm25stats
-	AS 'MODULE_PATHNAME', 'omen_bm25_stats_for' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'omen_bm25_stats_for' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION bm25_stats_for(regclass, tsquery) IS 'what an index knows of the lexemes of a query';
 
 -- For tables without such an index.  It counts the rows with each lexeme, which is

@@ -15,9 +15,9 @@ DECLARE
 	line text;
 BEGIN
 	FOR line IN EXECUTE statement LOOP
-		CONTINUE WHEN line !~ 'ef=';
-		line := regexp_replace(line, '(hops|pages|distances|re-ranked|swept)=\d+', '\1=N', 'g');
-		RETURN NEXT regexp_replace(line, '^.*: ef', 'ef');
+		CONTINUE WHEN line !~ '(ef|pages)=';
+		line := regexp_replace(line, '(hops|pages|distances|re-ranked|swept|postings)=\d+', '\1=N', 'g');
+		RETURN NEXT regexp_replace(line, '^.*: (ef|pages)', '\1');
 	END LOOP;
 END $$;
 
@@ -31,7 +31,7 @@ BEGIN
 		RAISE EXCEPTION 'the plan is not where it belongs';
 	END IF;
 	RETURN QUERY SELECT r FROM jsonb_path_query(plan::jsonb,
-		'strict $.** ? (@.type() == "object" && exists (@."Hops"))') r;
+		'strict $.** ? (@.type() == "object" && (exists (@."Hops") || exists (@."Postings")))') r;
 END $$;
 
 SELECT * FROM explain_lines('EXPLAIN (ANALYZE) SELECT id FROM items ORDER BY v <-> ''[1,2,3,4]'' LIMIT 5');
@@ -61,6 +61,18 @@ SELECT count(*) FROM regexp_matches(explain_text('EXPLAIN (ANALYZE, FORMAT xml) 
 SELECT x ~ '\n  </Query>\n</explain>$' AS ends, (SELECT array_agg(t[1] ORDER BY t[1]) FROM regexp_matches(x,
 	'<(/?Omen-Index-Scan)>', 'g') t) AS tags
 FROM explain_text('EXPLAIN (ANALYZE, FORMAT xml) SELECT id FROM items ORDER BY v <-> ''[1,2,3,4]'' LIMIT 5') x;
+
+-- scans of text indexes, of rows by their rank and as bitmaps
+CREATE TABLE notes (id int, t tsvector);
+INSERT INTO notes SELECT i, to_tsvector('simple', 'word w' || i % 10) FROM generate_series(1, 1000) i;
+CREATE INDEX notes_idx ON notes USING omenbm25 (t);
+ANALYZE notes;
+SELECT * FROM explain_lines('EXPLAIN ANALYZE SELECT id FROM notes ORDER BY t <@> ''word''::tsquery LIMIT 5');
+SELECT * FROM explain_lines('EXPLAIN ANALYZE SELECT count(*) FROM notes WHERE t @@ ''w1''');
+SELECT * FROM explain_lines('EXPLAIN ANALYZE SELECT w, x.id FROM unnest(ARRAY[''w1'', ''w2'', ''none'']) w
+	CROSS JOIN LATERAL (SELECT id FROM notes ORDER BY t <@> w::tsquery LIMIT 3) x');
+SELECT (r->>'Pages')::int > 2 AS pages, (r->>'Postings')::int > 0 AS postings, r->'Pending' AS pending, r->'Passes' AS passes, r->'Loops' AS loops
+FROM explain_reports('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM notes ORDER BY t <@> ''word''::tsquery LIMIT 5') r;
 
 -- with whatever else is shown
 SELECT count(*) FROM explain_reports('EXPLAIN (ANALYZE, VERBOSE, BUFFERS, WAL, SETTINGS, FORMAT json)

@@ -261,6 +261,30 @@ DROP POLICY visible ON items;
 CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM items WHERE a = 3;
 SELECT id FROM barrier WHERE b < 5 ORDER BY rrf(v <-> '[500,500,500]', w <=> '[1,2,3,4]') LIMIT 1;
 SELECT id FROM barrier WHERE leaky(id, a) ORDER BY rrf(v <-> '[500,500,500]', w <=> '[1,2,3,4]') LIMIT 1;
+-- Where no fused scan can be, norms that tell a row's score alone sort all rows
+CREATE FUNCTION same_rows(one text, other text) RETURNS TABLE (rows int, same boolean, scans boolean[]) LANGUAGE plpgsql AS $$
+DECLARE
+	queries text[] := ARRAY[one, other];
+	plan json;
+BEGIN
+	FOR i IN 1 .. 2 LOOP
+		EXECUTE 'EXPLAIN (FORMAT json) ' || queries[i] INTO plan;
+		scans[i] := plan::text ~ 'Omen Fused Scan';
+		EXECUTE format('CREATE TEMP TABLE got_%s AS SELECT row_number() OVER () AS n, * FROM (%s) q', i, queries[i]);
+	END LOOP;
+	SELECT count(*), bool_and(a.id = b.id AND abs(a.s - b.s) < 1e-12) FROM got_1 a FULL JOIN got_2 b USING (n) INTO rows, same;
+	DROP TABLE got_1, got_2;
+	RETURN NEXT;
+END $$;
+SET enable_sort = off;
+SELECT * FROM same_rows('SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''none'') AS s FROM barrier WHERE b < 5 ORDER BY s LIMIT 20',
+	'SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''none'') AS s FROM items WHERE a = 3 AND b < 5 ORDER BY s LIMIT 20');
+SELECT * FROM same_rows('SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''theoretical'') AS s FROM barrier WHERE leaky(id, a) ORDER BY s LIMIT 20',
+	'SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''theoretical'') AS s FROM items WHERE a = 3 ORDER BY s LIMIT 20');
+SELECT * FROM same_rows('SELECT i.id, fuse(i.v <-> ''[500,500,500]'', i.w <=> ''[1,2,3,4]'', ''none'') AS s FROM items i JOIN items j ON j.id = i.id + 1 WHERE j.a = 4 ORDER BY s LIMIT 20',
+	'SELECT id, fuse(v <-> ''[500,500,500]'', w <=> ''[1,2,3,4]'', ''none'') AS s FROM items WHERE a = 3 AND id < 3000 ORDER BY s LIMIT 20');
+RESET enable_sort;
+DROP FUNCTION same_rows;
 DROP VIEW barrier;
 CREATE VIEW ranked AS SELECT id, rrf(v <-> '[500,500,500]', w <=> '[1,2,3,4]') AS s FROM items WHERE a = 3;
 SELECT id FROM ranked ORDER BY s LIMIT 1;
@@ -311,6 +335,30 @@ SELECT n->>'Fusion' AS fusion, b->>'Index Name' AS index, (b->>'Rows Pulled')::i
 SELECT n->>'Fusion' AS fusion, b->>'Rows Pulled' AS rows, b->>'Stopped By' AS stop, b->>'Allowed Nodes' AS allowed
 	FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM items WHERE a = 3 ORDER BY fuse(v <-> ''[500,500,500]'', w <=> NULL) LIMIT 5') n,
 	json_array_elements(n->'Branches') b;
+
+-- Rankings that share no row, or only their last ones, are not pulled to the ends
+-- of their windows if it is known that all rows found will have ranks
+CREATE TABLE apart (id int, v vector(2), w vector(2)) WITH (autovacuum_enabled = off);
+INSERT INTO apart SELECT i, ARRAY[i, 0]::vector, ARRAY[1000 - i, 0]::vector FROM generate_series(1, 1000) i;
+CREATE INDEX ON apart USING omenhnsw (v vector_l2_ops);
+CREATE INDEX ON apart USING omenhnsw (w vector_l2_ops);
+CREATE FUNCTION pulled(query text, condition text DEFAULT 'true') RETURNS TABLE (few boolean, stop text) LANGUAGE sql AS $$
+	SELECT (b->>'Rows Pulled')::int < 25, b->>'Stopped By'
+	FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM apart WHERE ' || condition || ' ORDER BY ' || query || ' LIMIT 4') n,
+		LATERAL json_array_elements(n->'Branches') b $$;
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')');
+VACUUM apart;
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')');
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[830,0]'')');
+SELECT id, round(rrf(v <-> '[0,0]', w <-> '[830,0]')::numeric, 8) AS s FROM apart ORDER BY rrf(v <-> '[0,0]', w <-> '[830,0]') LIMIT 4;
+-- not with a WHERE, which may keep them off, nor where rows may be dead
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')', 'id <> 500');
+UPDATE apart SET id = id;
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')');
+VACUUM apart;
+SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')');
+DROP TABLE apart;
+DROP FUNCTION pulled;
 
 DROP FUNCTION by_ranks, by_values, explain_nodes, leaky;
 DROP TABLE items;

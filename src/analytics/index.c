@@ -23,46 +23,51 @@
 #include "base/compat.h"
 #include "bm25/bm25.h"
 
-static Relation open_index(Oid oid, ambuild_function build, const char *method,
-						   Relation *heap);
+/* Methods that a function takes indexes of */
+typedef enum Methods
+{
+	VECTORS,
+	TEXT,
+	ANY_OF_OURS
+} Methods;
+
+static Relation open_index(Oid oid, Methods methods, Relation *heap);
+static bool is_of(Relation index, Methods methods);
 static pg_attribute_noreturn() void report_strange_relation(Oid oid,
-															const char *method);
+															Methods methods);
 
 Relation
 omen_open_index(Oid oid, Relation *heap)
 {
-	return open_index(oid, omen_hnsw_build, "omenhnsw", heap);
+	return open_index(oid, VECTORS, heap);
 }
 
 Relation
 omen_open_text_index(Oid oid, Relation *heap)
 {
-	return open_index(oid, omen_bm25_build, "omenbm25", heap);
+	return open_index(oid, TEXT, heap);
 }
 
-/* Of either access method */
 Relation
 omen_open_any_index(Oid oid, Relation *heap)
 {
-	return open_index(oid, NULL, NULL, heap);
+	return open_index(oid, ANY_OF_OURS, heap);
 }
 
 static Relation
-open_index(Oid oid, ambuild_function build, const char *method, Relation *heap)
+open_index(Oid oid, Methods methods, Relation *heap)
 {
 	Oid			heap_oid = IndexGetRelation(oid, true);
 	Relation	index;
 
 	if (!OidIsValid(heap_oid) || get_rel_relkind(oid) != RELKIND_INDEX)
-		report_strange_relation(oid, method);
+		report_strange_relation(oid, methods);
 
 	/* the table first, as everybody locks them */
 	*heap = table_open(heap_oid, AccessShareLock);
 	index = index_open(oid, AccessShareLock);
-	if (build == NULL ? index->rd_indam->ambuild != omen_hnsw_build &&
-		index->rd_indam->ambuild != omen_bm25_build :
-		index->rd_indam->ambuild != build)
-		report_strange_relation(oid, method);
+	if (!is_of(index, methods))
+		report_strange_relation(oid, methods);
 	if (!index->rd_index->indisvalid)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -79,6 +84,15 @@ open_index(Oid oid, ambuild_function build, const char *method, Relation *heap)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot access temporary or unlogged relations during recovery")));
 	return index;
+}
+
+static bool
+is_of(Relation index, Methods methods)
+{
+	ambuild_function build = index->rd_indam->ambuild;
+
+	return (build == omen_hnsw_build && methods != TEXT) ||
+		(build == omen_bm25_build && methods != VECTORS);
 }
 
 void
@@ -145,8 +159,20 @@ omen_quantizer_name(const OmenCodeShape *shape)
 }
 
 static void
-report_strange_relation(Oid oid, const char *method)
+report_strange_relation(Oid oid, Methods methods)
 {
+	static const struct
+	{
+		const char *name;
+		const char *hint;
+	}			of[] = {
+		[VECTORS] = {"an omenhnsw",
+		"Name an index that was made with USING omenhnsw or USING hnsw."},
+		[TEXT] = {"an omenbm25",
+		"Name an index that was made with USING omenbm25."},
+		[ANY_OF_OURS] = {"an omenhnsw or omenbm25",
+		"Name an index that was made with USING omenhnsw, hnsw or omenbm25."},
+	};
 	char	   *name = get_rel_name(oid);
 
 	if (name == NULL)
@@ -159,15 +185,8 @@ report_strange_relation(Oid oid, const char *method)
 				 errmsg("\"%s\" is a partitioned index", name),
 				 errhint("Name the index of a partition; pg_partition_tree('%s') lists them.",
 						 name)));
-	if (method == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not an omenhnsw or omenbm25 index", name),
-				 errhint("Name an index that was made with USING omenhnsw or USING omenbm25.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("\"%s\" is not an %s index", name, method),
-			 strcmp(method, "omenbm25") == 0 ?
-			 errhint("Name an index that was made with USING omenbm25.") :
-			 errhint("Name an index that was made with USING omenhnsw or USING hnsw.")));
+			 errmsg("\"%s\" is not %s index", name, of[methods].name),
+			 errhint("%s", of[methods].hint)));
 }

@@ -22,7 +22,7 @@ Datum
 omen_prewarm(PG_FUNCTION_ARGS)
 {
 	Relation	heap;
-	Relation	index = omen_open_index(PG_GETARG_OID(0), &heap);
+	Relation	index = omen_open_any_index(PG_GETARG_OID(0), &heap);
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
 	OmenPageStream pages;
 	OmenPageKind kind;

@@ -16,6 +16,7 @@
 
 #include "analytics/analytics.h"
 #include "base/compat.h"
+#include "bm25/bm25.h"
 
 OMEN_FUNCTION(omen_index_stats);
 
@@ -34,7 +35,9 @@ typedef struct PageCounts
 typedef struct StatsState
 {
 	Relation	index;
-	OmenHnswIndex hnsw;			/* what checks of slots need */
+	bool		is_text;		/* an index of omenbm25 */
+	OmenHnswIndex hnsw;			/* else what checks of slots need */
+	OmenBm25MetaPageData bm25;
 	BufferAccessStrategy strategy;
 	BlockNumber nblocks;
 	PageCounts	counts;
@@ -43,7 +46,9 @@ typedef struct StatsState
 static void count_pages(StatsState *state);
 static void count_page(StatsState *state, BlockNumber block);
 static void count_slots(StatsState *state, Buffer buffer, PageCounts *sum);
+static int64 count_documents(const StatsState *state);
 static Datum form_result(const StatsState *state, TupleDesc desc);
+static Datum form_text_result(const StatsState *state, TupleDesc desc);
 
 Datum
 omen_index_stats(PG_FUNCTION_ARGS)
@@ -56,17 +61,25 @@ omen_index_stats(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
-	state->index = omen_open_index(PG_GETARG_OID(0), &heap);
+	state->index = omen_open_any_index(PG_GETARG_OID(0), &heap);
 	omen_check_stat_privilege(state->index);
-	omen_hnsw_read_meta(state->index, &state->hnsw.meta);
-	omen_hnsw_layout(&state->hnsw.meta, &state->hnsw.layout);
+	state->is_text = state->index->rd_indam->ambuild == omen_bm25_build;
+	if (state->is_text)
+		omen_bm25_read_meta(state->index, &state->bm25);
+	else
+	{
+		omen_hnsw_read_meta(state->index, &state->hnsw.meta);
+		omen_hnsw_layout(&state->hnsw.meta, &state->hnsw.layout);
+	}
 	state->nblocks = RelationGetNumberOfBlocks(state->index);
 	state->strategy = GetAccessStrategy(BAS_BULKREAD);
 
 	count_pages(state);
 
 	FreeAccessStrategy(state->strategy);
-	result = form_result(state, BlessTupleDesc(desc));
+	BlessTupleDesc(desc);
+	result = state->is_text ? form_text_result(state, desc) :
+		form_result(state, desc);
 	omen_close_index(state->index, heap);
 	return result;
 }
@@ -126,7 +139,7 @@ count_page(StatsState *state, BlockNumber block)
 											&kind);
 
 	sum.pages[kind]++;
-	if (kind == OMEN_PAGE_NODE)
+	if (kind == OMEN_PAGE_NODE && !state->is_text)
 		count_slots(state, buffer, &sum);
 	omen_page_release(buffer);
 
@@ -208,4 +221,50 @@ form_result(const StatsState *state, TupleDesc desc)
 	nulls[15] = counts->rows == 0;
 	nulls[17] = counts->nodes == 0;
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+/* Of a text index, most columns have no meaning: bm25_stats() has others */
+static Datum
+form_text_result(const StatsState *state, TupleDesc desc)
+{
+	const int64 *pages = state->counts.pages;
+	int64		rows = count_documents(state);
+	int64		others = 0;
+	Datum	   *values = palloc0(desc->natts * sizeof(Datum));
+	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+
+	memset(nulls, true, desc->natts * sizeof(bool));
+	for (int kind = OMEN_PAGE_PENDING; kind <= OMEN_PAGE_LAST_KIND; kind++)
+		others += pages[kind];
+	values[0] = Int32GetDatum((int32) state->bm25.version);
+	values[1] = Int64GetDatum(rows);
+	values[6] = Int64GetDatum(state->nblocks);
+	values[7] = Int64GetDatum(pages[OMEN_PAGE_META]);
+	values[11] = Int64GetDatum(pages[OMEN_PAGE_FREE]);
+	values[13] = Int64GetDatum(others);
+	values[14] = Int64GetDatum(state->counts.invalid_pages);
+	values[15] = Float8GetDatum((double) state->nblocks * BLCKSZ /
+								Max(rows, 1));
+	nulls[0] = nulls[1] = nulls[6] = nulls[7] = false;
+	nulls[11] = nulls[13] = nulls[14] = false;
+	nulls[15] = rows == 0;
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+/* Pending ones too, but not those that are dead */
+static int64
+count_documents(const StatsState *state)
+{
+	OmenBm25PendingScan *scan = palloc(sizeof(*scan));
+	OmenBm25DocData *part;
+	int64		n = 0;
+
+	for (int i = 0; i < state->bm25.nsegments; i++)
+		n += (int64) state->bm25.segments[i].ndocs -
+			state->bm25.segments[i].ndead;
+	omen_bm25_pending_begin(scan, state->index, &state->bm25);
+	while ((part = omen_bm25_pending_next(scan)) != NULL)
+		n += (part->flags & (OMEN_BM25_DOC_PART | OMEN_BM25_DOC_DEAD)) == 0;
+	pfree(scan);
+	return n;
 }

@@ -17,6 +17,7 @@
 
 #include "bm25/bm25_page.h"
 #include "bm25/bm25_query.h"
+#include "storage/kept.h"
 #include "storage/wal.h"
 #include "text/cursor.h"
 
@@ -102,12 +103,43 @@ typedef struct OmenBm25Segment
 	OmenBm25SegmentHeaderData *data;	/* with all its runs */
 } OmenBm25Segment;
 
-/* The same as a backend keeps it, with what it has read of the lengths */
+/*
+ * Where the documents of each block of the table begin, from the first block
+ * that has any; one more entry says where they end.  Of a block whose documents
+ * are rows 1, 2 and so on up to the last, none missing, HAS_GAPS is not set.
+ */
+#define OMEN_BM25_HAS_GAPS	0x80000000U
+
+typedef struct OmenBm25Places
+{
+	BlockNumber first;
+	uint32		nblocks;
+	uint32		starts[FLEXIBLE_ARRAY_MEMBER];
+} OmenBm25Places;
+
+static inline uint32
+omen_bm25_place(const OmenBm25Places *places, uint32 block)
+{
+	return places->starts[block] & ~OMEN_BM25_HAS_GAPS;
+}
+
+static inline bool
+omen_bm25_has_gaps(const OmenBm25Places *places, uint32 block)
+{
+	return (places->starts[block] & OMEN_BM25_HAS_GAPS) != 0;
+}
+
+/*
+ * The same as a backend keeps it, with what it has read of the lengths, and
+ * made of the rows
+ */
 typedef struct OmenBm25KeptSegment
 {
 	OmenBm25Segment segment;
 	uint16	   *lengths;		/* NULL: none */
 	bool	   *loaded;			/* of each page of them */
+	OmenBm25Places *places;		/* NULL: none */
+	double		looked_up;		/* rows, so far */
 } OmenBm25KeptSegment;
 
 /* Where a lane is thought to end */
@@ -120,13 +152,12 @@ typedef struct OmenBm25Tail
 
 typedef struct OmenBm25Index
 {
-	char		name[NAMEDATALEN];	/* identifier of "context" */
-	MemoryContext context;		/* child of rd_indexcxt */
-	Oid			relnumber;		/* changes with the file */
+	OmenKept	kept;			/* must be first */
 	OmenBufferHints hints;
 	int			nsegments;
 	OmenBm25KeptSegment *segments;	/* read so far */
-	Size		kept_lengths;	/* bytes of their lengths */
+	Size		kept_lengths;	/* bytes of their lengths, */
+	Size		kept_places;	/* and of their places */
 	uint32		times_forgotten;	/* counts up when they are dropped */
 	OmenTextUnits units;		/* of the metapage; unit 0: not yet read */
 	OmenBm25Tail tail;			/* of the lane this backend appends to */
@@ -289,6 +320,13 @@ extern const ItemPointerData *omen_bm25_docs_lock_rows(OmenBm25Docs *docs,
 
 /* The row of the last document on such a page */
 extern uint64 omen_bm25_docs_last_row(OmenBm25Docs *docs, uint32 page);
+
+/*
+ * Where documents are, for somebody about to look up so many rows; NULL if the
+ * backend does not keep that, or not yet.  Good until the next look at lengths.
+ */
+extern const OmenBm25Places *omen_bm25_docs_places(OmenBm25Docs *docs,
+												   double nrows);
 
 /* Number of the document with a TID, dead or not; false if there is none */
 extern bool omen_bm25_docs_find(OmenBm25Docs *docs, uint64 row, uint32 *doc);

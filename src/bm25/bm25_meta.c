@@ -18,51 +18,22 @@
 /* Name by which the kept context is found again below rd_indexcxt */
 #define KEPT_CONTEXT	"omenbm25 index"
 
-static OmenBm25Index *find_kept(Relation index);
-static OmenBm25Index *make_kept(Relation index);
+StaticAssertDecl(offsetof(OmenBm25Index, kept) == 0,
+				 "what is kept is the index");
+
+static OmenKept *make_kept(Relation index);
 static void init_meta(OmenBm25MetaPage meta, Relation index);
 
-/*
- * The index as this backend keeps it.  rd_amcache only holds a pointer: see
- * omen_hnsw_open().
- */
 OmenBm25Index *
 omen_bm25_open(Relation index)
 {
-	OmenBm25Index *bm25;
-
-	if (index->rd_amcache == NULL)
-	{
-		bm25 = find_kept(index);
-		if (bm25 == NULL)
-			bm25 = make_kept(index);
-		index->rd_amcache = MemoryContextAlloc(index->rd_indexcxt,
-											   sizeof(OmenBm25Index *));
-		*(OmenBm25Index **) index->rd_amcache = bm25;
-	}
-	bm25 = *(OmenBm25Index **) index->rd_amcache;
-	if (bm25->relnumber != omen_compat_relnumber(index))
-	{
-		/* a new file can only come under a lock that excludes scans */
-		MemoryContextDelete(bm25->context);
-		pfree(index->rd_amcache);
-		index->rd_amcache = NULL;
-		return omen_bm25_open(index);
-	}
-	return bm25;
+	return (OmenBm25Index *) omen_kept_open(index, KEPT_CONTEXT, make_kept);
 }
 
 void
 omen_bm25_forget(Relation index)
 {
-	OmenBm25Index *bm25 = find_kept(index);
-
-	if (bm25 == NULL)
-		return;
-	MemoryContextDelete(bm25->context);
-	if (index->rd_amcache)
-		pfree(index->rd_amcache);
-	index->rd_amcache = NULL;
+	omen_kept_forget(index, KEPT_CONTEXT);
 }
 
 void
@@ -107,6 +78,13 @@ omen_bm25_check_meta(Relation index, const OmenBm25MetaPageData *meta)
 		meta->nextents > OMEN_BM25_MAX_EXTENTS || meta->units.unit == 0)
 		omen_page_report_corrupt(index, OMEN_BM25_META_BLOCK,
 								 "The metapage describes an impossible index.");
+	for (int i = 0; i < meta->nsegments; i++)
+	{
+		if (meta->segments[i].ndocs == 0 ||
+			meta->segments[i].ndead > meta->segments[i].ndocs)
+			omen_page_report_corrupt(index, OMEN_BM25_META_BLOCK,
+									 "The metapage describes an impossible segment.");
+	}
 }
 
 void
@@ -189,39 +167,20 @@ omen_bm25_report_replaced(Relation index)
 			 errhint("Repeat the query.")));
 }
 
-static OmenBm25Index *
-find_kept(Relation index)
-{
-	for (MemoryContext child = index->rd_indexcxt->firstchild; child != NULL;
-		 child = child->nextchild)
-	{
-		if (strcmp(child->name, KEPT_CONTEXT) == 0)
-			return (OmenBm25Index *) child->ident;
-	}
-	return NULL;
-}
-
-static OmenBm25Index *
+static OmenKept *
 make_kept(Relation index)
 {
-	MemoryContext context = AllocSetContextCreate(index->rd_indexcxt,
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  KEPT_CONTEXT,
 												  ALLOCSET_SMALL_SIZES);
 	OmenBm25Index *bm25 = MemoryContextAllocZero(context,
 												 sizeof(OmenBm25Index));
 
-	bm25->context = context;
-	bm25->relnumber = omen_compat_relnumber(index);
 	bm25->tail.lane = MyProcPid % OMEN_BM25_LANES;
 	bm25->tail.block = InvalidBlockNumber;
 	omen_page_hints_init(&bm25->hints, context);
-
-	/* found again through this; views of memory contexts print it as text */
-	strlcpy(bm25->name, RelationGetRelationName(index), NAMEDATALEN);
-	StaticAssertStmt(offsetof(OmenBm25Index, name) == 0,
-					 "the identifier of the context is the index");
-	MemoryContextSetIdentifier(context, bm25->name);
-	return bm25;
+	omen_kept_finish(&bm25->kept, context, index);
+	return &bm25->kept;
 }
 
 static void

@@ -25,6 +25,8 @@
 /* Lexemes that prefixes stand for, before duplicates are dropped */
 #define ROOM	(4 * OMEN_TOPK_MAX_TERMS)
 
+static const OmenBm25Query *bind_query(const OmenBm25Query *query,
+									   Relation index);
 static int	open_indexes(const OmenBm25Query *query, Relation index,
 						 Relation **indexes);
 static bool is_ours(Relation index);
@@ -45,12 +47,22 @@ OmenBm25Ranking *
 omen_bm25_rank(const OmenBm25Query *query, Relation index, OmenBm25Keep keep,
 			   TSQuery filter, OmenBm25View **view)
 {
+	const OmenBm25Query *bound = bind_query(query, index);
+	const OmenBm25Ranking *held = omen_bm25_held(bound);
 	Relation   *indexes;
-	int			n = open_indexes(query, index, &indexes);
+	int			n;
 	OmenBm25Ranking *ranking;
 	OmenBm25View *last = NULL;
 
+	if (held != NULL)
+	{
+		if (view)
+			*view = NULL;
+		return omen_bm25_copy_ranking(held);
+	}
+	n = open_indexes(query, index, &indexes);
 	ranking = try_rank(query, indexes, n, keep, filter, &last);
+	omen_bm25_hold(bound, ranking);
 	if (view)
 		*view = n == 1 && indexes[0] == index ? last : NULL;
 	for (int i = 0; i < n; i++)
@@ -59,6 +71,41 @@ omen_bm25_rank(const OmenBm25Query *query, Relation index, OmenBm25Keep keep,
 			index_close(indexes[i], AccessShareLock);
 	}
 	return ranking;
+}
+
+/* To the index that it is ranked by, if that is not said in it */
+static const OmenBm25Query *
+bind_query(const OmenBm25Query *query, Relation index)
+{
+	OmenBm25Query *bound;
+
+	if (OidIsValid(query->index) || index == NULL)
+		return query;
+	bound = palloc(VARSIZE(query));
+	memcpy(bound, query, VARSIZE(query));
+	bound->index = RelationGetRelid(index);
+	return bound;
+}
+
+OmenBm25Ranking *
+omen_bm25_copy_ranking(const OmenBm25Ranking *ranking)
+{
+	OmenBm25Ranking *copy = palloc(sizeof(*copy));
+	int			n = Max(ranking->nterms, 1);
+
+	*copy = *ranking;
+	copy->terms = palloc(n * sizeof(*copy->terms));
+	copy->weights = palloc(n * sizeof(*copy->weights));
+	copy->df = palloc(n * sizeof(*copy->df));
+	for (int t = 0; t < ranking->nterms; t++)
+	{
+		copy->terms[t] = ranking->terms[t];
+		copy->terms[t].lexeme = pnstrdup(ranking->terms[t].lexeme,
+										 ranking->terms[t].len);
+		copy->weights[t] = ranking->weights[t];
+		copy->df[t] = ranking->df[t];
+	}
+	return copy;
 }
 
 /* The indexes whose statistics count; returns how many */

@@ -23,6 +23,8 @@ typedef struct OmenBm25ScanState
 	OmenTextScan *scan;			/* NULL until the first row is asked for */
 	bool		nothing;		/* a condition is NULL */
 	BlockNumber heap_blocks;	/* that the table has at least */
+	uint64		nscans;
+	OmenTextScanCounts ended;	/* of those that have ended */
 } OmenBm25ScanState;
 
 int			(*omen_bm25_rows_wanted) (IndexScanDesc scan) = NULL;
@@ -51,6 +53,8 @@ omen_bm25_rescan(IndexScanDesc scan, ScanKey keys, int nkeys,
 {
 	OmenBm25ScanState *state = scan->opaque;
 
+	if (state->scan)
+		omen_text_scan_add_counts(&state->ended, state->scan);
 	state->scan = NULL;
 	MemoryContextReset(state->context);
 	if (keys && scan->numberOfKeys > 0)
@@ -100,6 +104,30 @@ omen_bm25_endscan(IndexScanDesc scan)
 	scan->opaque = NULL;
 }
 
+uint64
+omen_bm25_scan_totals(IndexScanDesc scan, OmenTextScanCounts *totals)
+{
+	const OmenBm25ScanState *state = scan->opaque;
+
+	*totals = state->ended;
+	if (state->scan)
+		omen_text_scan_add_counts(totals, state->scan);
+	return state->nscans;
+}
+
+void
+omen_text_scan_add_counts(OmenTextScanCounts *sum, const OmenTextScan *scan)
+{
+	OmenTextScanCounts counts;
+
+	omen_text_scan_counts(scan, &counts);
+	sum->pages += counts.pages;
+	sum->postings += counts.postings;
+	sum->blocks += counts.blocks;
+	sum->pending += counts.pending;
+	sum->passes += counts.passes;
+}
+
 /* Past the end of the table the server would speak of a broken table */
 static void
 check_tid(IndexScanDesc scan)
@@ -140,6 +168,7 @@ start_scan(IndexScanDesc scan, bool ranked)
 	if (omen_bm25_rows_wanted)
 		params.k_hint = omen_bm25_rows_wanted(scan);
 	state->scan = omen_text_scan_begin(&params);
+	state->nscans++;
 	MemoryContextSwitchTo(old);
 }
 

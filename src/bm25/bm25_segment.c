@@ -31,6 +31,9 @@ static void forget_segments(OmenBm25Index *bm25);
 static void copy_page(OmenBm25Docs *docs, uint32 page, OmenPageKind kind,
 					  void *to);
 static OmenBm25KeptSegment *keep_lengths(OmenBm25Docs *docs);
+static OmenBm25Places *make_places(OmenBm25Docs *docs, BlockNumber first,
+								   uint32 nblocks, Size size);
+static pg_attribute_noreturn() void report_disorder(const OmenBm25Docs *docs);
 static const uint16 *get_slice(OmenBm25Docs *docs, uint32 doc, uint32 *first,
 							   uint32 *end);
 static void copy_lengths(OmenBm25Docs *docs, uint32 first, uint32 end,
@@ -52,6 +55,13 @@ const OmenDocOps omen_bm25_doc_ops = {
 
 /* Lengths that a backend keeps of an index, in bytes: 8 million documents */
 #define MAX_KEPT_LENGTHS	((Size) 16 * 1024 * 1024)
+
+/*
+ * The same of places, for 2 million blocks of tables.  To make them takes as long as
+ * to look up one row of so many that there are: then that has been done, too.
+ */
+#define MAX_KEPT_PLACES		((Size) 8 * 1024 * 1024)
+#define ROWS_PER_LOOK_UP	200
 
 /* Of larger ones, lengths that are copied at a time */
 #define LENGTHS_PER_SLICE	509
@@ -97,13 +107,15 @@ load_segment(Relation index, OmenBm25Index *bm25,
 	segment->data = read_header(index, bm25, entry);
 	segment->header = entry->header;
 	if (bm25->segments == NULL)
-		bm25->segments = MemoryContextAlloc(bm25->context,
+		bm25->segments = MemoryContextAlloc(bm25->kept.context,
 											MAX_KEPT * sizeof(*bm25->segments));
 	if (bm25->nsegments == MAX_KEPT)
 		forget_segments(bm25);
 	copy_segment(&bm25->segments[bm25->nsegments].segment, segment,
-				 bm25->context);
+				 bm25->kept.context);
 	bm25->segments[bm25->nsegments].lengths = NULL;
+	bm25->segments[bm25->nsegments].places = NULL;
+	bm25->segments[bm25->nsegments].looked_up = 0;
 	bm25->nsegments++;
 	return segment;
 }
@@ -186,13 +198,15 @@ forget_segments(OmenBm25Index *bm25)
 		OmenBm25KeptSegment *kept = &bm25->segments[i];
 
 		pfree(kept->segment.data);
+		if (kept->places)
+			pfree(kept->places);
 		if (kept->lengths == NULL)
 			continue;
 		pfree(kept->lengths);
 		pfree(kept->loaded);
 	}
 	bm25->nsegments = 0;
-	bm25->kept_lengths = 0;
+	bm25->kept_lengths = bm25->kept_places = 0;
 	bm25->times_forgotten++;
 }
 
@@ -455,11 +469,93 @@ keep_lengths(OmenBm25Docs *docs)
 			forget_segments(bm25);
 		return NULL;
 	}
-	kept->lengths = MemoryContextAllocHuge(bm25->context, size);
-	kept->loaded = MemoryContextAllocZero(bm25->context, ndocs /
+	kept->lengths = MemoryContextAllocHuge(bm25->kept.context, size);
+	kept->loaded = MemoryContextAllocZero(bm25->kept.context, ndocs /
 										  OMEN_BM25_LENGTHS_PER_PAGE + 1);
 	bm25->kept_lengths += size;
 	return kept;
+}
+
+const OmenBm25Places *
+omen_bm25_docs_places(OmenBm25Docs *docs, double nrows)
+{
+	OmenBm25Index *bm25 = docs->bm25;
+	OmenBm25KeptSegment *kept;
+	uint32		ndocs = docs->segment->data->ndocs;
+	uint64		first;
+	uint64		nblocks;
+	Size		size;
+
+	if (docs->kept < 0 || docs->times_forgotten != bm25->times_forgotten)
+		return NULL;
+	kept = &bm25->segments[docs->kept];
+	if (kept->places != NULL)
+		return kept->places;
+	kept->looked_up += nrows;
+	if (kept->looked_up * ROWS_PER_LOOK_UP < ndocs)
+		return NULL;
+
+	first = get_row(docs, 0) >> 16;
+	nblocks = (get_row(docs, ndocs - 1) >> 16) - first + 1;
+	size = offsetof(OmenBm25Places, starts) + (nblocks + 1) * sizeof(uint32);
+	if (nblocks > ndocs || bm25->kept_places + size > MAX_KEPT_PLACES)
+		return NULL;
+	kept->places = make_places(docs, (BlockNumber) first, (uint32) nblocks,
+							   size);
+	bm25->kept_places += size;
+	return kept->places;
+}
+
+/* Freed if a page turns out to be no good */
+static OmenBm25Places *
+make_places(OmenBm25Docs *docs, BlockNumber first, uint32 nblocks, Size size)
+{
+	OmenBm25Places *places = palloc(size);
+	OmenBm25Places *kept;
+	uint32		ndocs = docs->segment->data->ndocs;
+	uint32		block = 0;		/* that documents are of, counted from first */
+	uint32		doc = 0;
+
+	places->first = first;
+	places->nblocks = nblocks;
+	places->starts[0] = 0;
+	while (doc < ndocs)
+	{
+		int			n;
+		Buffer		buffer;
+		const ItemPointerData *rows =
+			omen_bm25_docs_lock_rows(docs, doc / OMEN_BM25_ROWS_PER_PAGE, &n,
+									 &buffer);
+
+		for (int i = 0; i < n; i++, doc++)
+		{
+			uint32		at = ItemPointerGetBlockNumberNoCheck(&rows[i]) - first;
+
+			if (at < block || at >= nblocks)
+				report_disorder(docs);
+			while (block < at)
+				places->starts[++block] = doc;
+			if (ItemPointerGetOffsetNumberNoCheck(&rows[i]) !=
+				doc - omen_bm25_place(places, block) + 1)
+				places->starts[block] |= OMEN_BM25_HAS_GAPS;
+		}
+		omen_page_release(buffer);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (block != nblocks - 1)
+		report_disorder(docs);
+	places->starts[nblocks] = ndocs;
+	kept = MemoryContextAllocHuge(docs->bm25->kept.context, size);
+	memcpy(kept, places, size);
+	pfree(places);
+	return kept;
+}
+
+static void
+report_disorder(const OmenBm25Docs *docs)
+{
+	omen_page_report_corrupt(docs->index, docs->segment->header,
+							 "Rows of a segment do not ascend.");
 }
 
 /*

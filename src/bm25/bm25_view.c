@@ -69,14 +69,16 @@ open_segments(OmenBm25View *view, int nterms, const OmenBm25QueryTerm *terms)
 	for (int i = 0; i < view->nsegments; i++)
 	{
 		OmenBm25ViewSegment *segment = &view->segments[i];
+		double		living = 1 - (double) segment->entry.ndead /
+			segment->entry.ndocs;
 
 		segment->segment = omen_bm25_find_segment(view->index, view->bm25,
 												  &segment->entry);
 		omen_bm25_docs_init(&segment->docs, view->index, view->bm25,
 							segment->segment, segment->entry.ndead > 0);
 		segment->lists = palloc0(Max(nterms, 1) * sizeof(OmenPostingList));
-		view->ndocs += segment->entry.ndocs;
-		view->length += segment->entry.length;
+		view->ndocs += segment->entry.ndocs - segment->entry.ndead;
+		view->length += segment->entry.length * living;
 		for (int t = 0; t < nterms; t++)
 		{
 			OmenBm25Entry entry;
@@ -89,7 +91,8 @@ open_segments(OmenBm25View *view, int nterms, const OmenBm25QueryTerm *terms)
 			omen_bm25_list_init(list, view->index, view->bm25,
 								segment->segment, &entry);
 			segment->lists[t] = list->postings;
-			view->df[t] += entry.df;
+			view->df[t] += entry.df * living;
+			view->postings += entry.df;
 		}
 	}
 }
@@ -157,6 +160,7 @@ look_at_part(OmenBm25View *view, OpenDoc *open, OmenBm25DocData *part,
 		open->tfs[t] = found->tf;
 		open->ranked = true;
 		view->df[t]++;
+		view->postings++;
 	}
 	for (int i = 0; filter && i < filter->size; i++)
 	{

@@ -52,7 +52,13 @@ typedef struct OmenBm25View
 	OmenBm25PendingDoc *pending;
 	uint64		pending_seen;	/* documents looked at */
 
-	/* statistics of segments and pending documents together */
+	uint64		postings;		/* of all terms, dead documents' too */
+
+	/*
+	 * Statistics of segments and pending documents together.  Which documents
+	 * are dead is known, but not what they are made of: of a segment's lengths
+	 * and frequencies, the share of its living documents.
+	 */
 	double		ndocs;
 	double		length;
 	double	   *df;				/* of each term */
@@ -100,11 +106,23 @@ typedef struct OmenBm25Ranking
 /*
  * index is the one to rank by if the query is not bound to one; it must be
  * open, others are opened and closed.  If the ranking depends on this index
- * alone, *view gets the view that was made of it, else NULL; view may be NULL.
+ * alone, and was not held, *view gets the view that was made of it, else NULL;
+ * view may be NULL.
  */
 extern OmenBm25Ranking *omen_bm25_rank(const OmenBm25Query *query,
 									   Relation index, OmenBm25Keep keep,
 									   TSQuery filter, OmenBm25View **view);
+
+/* With all that it refers to, in the current memory context */
+extern OmenBm25Ranking *omen_bm25_copy_ranking(const OmenBm25Ranking *ranking);
+
+/*
+ * What the statement ranks by already for a query that is bound, NULL if it
+ * does not yet; good until the next call.  And: let it be this (bm25_hold.c).
+ */
+extern const OmenBm25Ranking *omen_bm25_held(const OmenBm25Query *query);
+extern void omen_bm25_hold(const OmenBm25Query *query,
+						   const OmenBm25Ranking *ranking);
 
 /* The score of a document for it */
 extern double omen_bm25_score_doc(const OmenBm25Ranking *ranking,

@@ -21,7 +21,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
 #include "bm25/bm25_view.h"
@@ -36,9 +35,6 @@
 /* Rows of the first batch for each one that is wanted: some may not be visible */
 #define SPARE_ROWS		1.125
 
-/* Rows are read so far ahead of the one that is looked for */
-#define PREFETCH_ROWS	8
-
 /* A scan tries no more often to go on: then something else is wrong */
 #define MOST_TRIES		100
 
@@ -51,17 +47,6 @@ typedef struct ScanSegment
 	uint64	   *ranked;			/* those that have a term; NULL: not known */
 	uint32		next;			/* document of score 0 to be looked at next */
 } ScanSegment;
-
-/* A page of ROWS, locked */
-typedef struct RowPage
-{
-	Buffer		buffer;
-	const ItemPointerData *rows;
-	int			n;
-	uint64		last;			/* of them */
-	uint64		first_block;	/* of the table, that they are in */
-	double		per_block;		/* rows, on average */
-} RowPage;
 
 typedef enum ScanPhase
 {
@@ -121,25 +106,10 @@ static bool try_step(OmenTextScan *scan, ScanStep step, void *arg, bool again,
 static bool just_look(OmenTextScan *scan, void *arg);
 static void look(OmenTextScan *scan);
 static void rank(OmenTextScan *scan);
-static OmenBm25Ranking *copy_ranking(const OmenBm25Ranking *ranking);
 static void choose_filter(OmenTextScan *scan);
 static OmenBm25Keep what_to_keep(const OmenTextScan *scan);
 static void check_units(Relation index, const OmenBm25Ranking *ranking);
 static void restrict_segment(OmenTextScan *scan, int i);
-static uint64 *allow_rows(const OmenTextAllow *allow,
-						  OmenBm25ViewSegment *segment, uint32 *n);
-static uint32 last_page_before(OmenBm25Docs *docs, uint32 page, uint32 npages,
-							   uint64 wanted);
-static uint64 allow_rows_of_page(const OmenTextAllow *allow, uint64 next,
-								 OmenBm25Docs *docs, uint32 page,
-								 uint64 *bits);
-static void lock_rows(RowPage *page, OmenBm25Docs *docs, uint32 number);
-static void prefetch_row(const RowPage *page, const ItemPointerData *tid);
-static int	guess_place(const RowPage *page, uint64 row);
-static int	find_row(const RowPage *page, int from, uint64 wanted);
-static void allow_range(OmenBm25ViewSegment *segment, uint64 *bits,
-						uint64 from, uint64 to);
-static bool allows_row(const OmenTextAllow *allow, uint64 row);
 static void make_topk(OmenTextScan *scan);
 static int	compare_pending(const void *a, const void *b);
 static bool next_batch(OmenTextScan *scan, void *arg);
@@ -203,6 +173,29 @@ omen_text_scan_next(OmenTextScan *scan, ItemPointer tid, double *score)
 	}
 	scan->phase = PHASE_END;
 	return false;
+}
+
+int
+omen_text_scan_ready(const OmenTextScan *scan)
+{
+	return scan->phase == PHASE_HITS ? scan->nhits - scan->at : 0;
+}
+
+void
+omen_text_scan_peek(const OmenTextScan *scan, int n, ItemPointer tid,
+					double *score)
+{
+	const OmenTopKHit *hit = &scan->hits[scan->at + n];
+
+	Assert(n < omen_text_scan_ready(scan));
+	omen_bm25_set_tid(tid, hit->row);
+	*score = hit->score;
+}
+
+bool
+omen_text_scan_is_last(const OmenTextScan *scan)
+{
+	return scan->phase != PHASE_HITS || scan->last_batch;
 }
 
 int64
@@ -355,7 +348,10 @@ what_to_keep(const OmenTextScan *scan)
 		OMEN_BM25_KEEP_ALL : OMEN_BM25_KEEP_RANKED;
 }
 
-/* Most often there is a view then, too */
+/*
+ * What the scan ranks by from first to last, while views come and go.  Most often
+ * there is a view then, too.
+ */
 static void
 rank(OmenTextScan *scan)
 {
@@ -367,30 +363,9 @@ rank(OmenTextScan *scan)
 
 	check_units(scan->params.index, ranking);
 	MemoryContextSwitchTo(scan->context);
-	scan->ranking = copy_ranking(ranking);
+	scan->ranking = omen_bm25_copy_ranking(ranking);
 	MemoryContextSwitchTo(scan->view_context);
 	scan->view = view;
-}
-
-/* What the scan ranks by from first to last, while views come and go */
-static OmenBm25Ranking *
-copy_ranking(const OmenBm25Ranking *ranking)
-{
-	OmenBm25Ranking *copy = palloc(sizeof(*copy));
-	int			n = Max(ranking->nterms, 1);
-
-	*copy = *ranking;
-	copy->terms = palloc(n * sizeof(*copy->terms));
-	copy->weights = palloc(n * sizeof(*copy->weights));
-	copy->df = NULL;			/* not needed any more */
-	for (int t = 0; t < ranking->nterms; t++)
-	{
-		copy->terms[t] = ranking->terms[t];
-		copy->terms[t].lexeme = pnstrdup(ranking->terms[t].lexeme,
-										 ranking->terms[t].len);
-		copy->weights[t] = ranking->weights[t];
-	}
-	return copy;
 }
 
 /* Does the filter have to be looked at, besides the ranking? */
@@ -434,219 +409,15 @@ restrict_segment(OmenTextScan *scan, int i)
 
 	mine->nallowed = segment->entry.ndocs;
 	if (scan->params.allow)
-		mine->allowed = allow_rows(scan->params.allow, segment,
-								   &mine->nallowed);
+		mine->allowed = omen_bm25_allow_docs(scan->params.allow,
+											 &segment->docs,
+											 &mine->nallowed);
 	if (scan->filtered && mine->nallowed > 0)
 		mine->allowed = omen_bm25_filter_segment(scan->view, segment,
 												 scan->params.filter,
 												 mine->allowed,
 												 &mine->nallowed,
 												 &mine->recheck);
-}
-
-/* Documents of a segment whose rows are allowed, as bits */
-static uint64 *
-allow_rows(const OmenTextAllow *allow, OmenBm25ViewSegment *segment, uint32 *n)
-{
-	Size		words = (segment->entry.ndocs + 63) / 64;
-	uint64	   *bits = palloc_extended(words * sizeof(uint64),
-									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	uint32		npages = (segment->entry.ndocs - 1) /
-		OMEN_BM25_ROWS_PER_PAGE + 1;
-	uint64		next = 0;
-
-	for (uint32 page = 0; next < allow->nrows && page < npages; page++)
-	{
-		uint64		before = next;
-
-		CHECK_FOR_INTERRUPTS();
-		next = allow_rows_of_page(allow, next, &segment->docs, page, bits);
-		if (next == before)
-			page = last_page_before(&segment->docs, page, npages,
-									omen_bm25_row(&allow->rows[next]));
-	}
-	for (uint32 i = 0; i < allow->nblocks; i++)
-		allow_range(segment, bits, (uint64) allow->blocks[i] << 16,
-					((uint64) allow->blocks[i] + 1) << 16);
-	*n = 0;
-	for (Size i = 0; i < words; i++)
-		*n += pg_popcount64(bits[i]);
-	return bits;
-}
-
-/*
- * Of pages whose rows ascend, from one on that does, the last that has no row
- * as far as another
- */
-static uint32
-last_page_before(OmenBm25Docs *docs, uint32 page, uint32 npages, uint64 wanted)
-{
-	uint32		step = 1;
-
-	/* most often it is the first */
-	while (step < npages - page &&
-		   omen_bm25_docs_last_row(docs, page + step) < wanted)
-	{
-		page += step;
-		step *= 2;
-	}
-	npages = Min(npages, page + step);
-	while (npages - page > 1)
-	{
-		uint32		middle = page + (npages - page) / 2;
-
-		if (omen_bm25_docs_last_row(docs, middle) < wanted)
-			page = middle;
-		else
-			npages = middle;
-	}
-	return page;
-}
-
-/*
- * Those of a page; returns the first allowed row behind it.  Few rows of many
- * pages are looked at, and seldom twice: pages are not copied, and what is going
- * to be looked at is fetched into the cache.
- */
-static uint64
-allow_rows_of_page(const OmenTextAllow *allow, uint64 next, OmenBm25Docs *docs,
-				   uint32 page, uint64 *bits)
-{
-	RowPage		rows;
-	uint32		first = page * OMEN_BM25_ROWS_PER_PAGE;
-	int			at = 0;
-
-	lock_rows(&rows, docs, page);
-	for (; next < allow->nrows; next++)
-	{
-		uint64		wanted = omen_bm25_row(&allow->rows[next]);
-		uint32		doc;
-
-		if (wanted > rows.last)
-			break;
-		if (next + PREFETCH_ROWS < allow->nrows)
-			prefetch_row(&rows, &allow->rows[next + PREFETCH_ROWS]);
-		at = find_row(&rows, at, wanted);
-		doc = first + at;
-		if (omen_bm25_row(&rows.rows[at]) == wanted)
-			bits[doc / 64] |= UINT64CONST(1) << (doc % 64);
-	}
-	omen_page_release(rows.buffer);
-	return next;
-}
-
-static void
-lock_rows(RowPage *page, OmenBm25Docs *docs, uint32 number)
-{
-	uint64		last_block;
-
-	page->rows = omen_bm25_docs_lock_rows(docs, number, &page->n,
-										  &page->buffer);
-	page->last = omen_bm25_row(&page->rows[page->n - 1]);
-	page->first_block = omen_bm25_row(&page->rows[0]) >> 16;
-	last_block = page->last >> 16;
-	page->per_block = page->n / (1.0 + last_block - page->first_block);
-}
-
-static void
-prefetch_row(const RowPage *page, const ItemPointerData *tid)
-{
-	__builtin_prefetch(&page->rows[guess_place(page, omen_bm25_row(tid))]);
-}
-
-/* Where a row would be if all blocks of the table had as many */
-static int
-guess_place(const RowPage *page, uint64 row)
-{
-	double		blocks = (double) (int64) ((row >> 16) - page->first_block);
-
-	return (int) Min(Max(blocks * page->per_block, 0), page->n - 1);
-}
-
-/*
- * The first row, from one on, that is not below another, which is no further
- * than the last
- */
-static int
-find_row(const RowPage *page, int from, uint64 wanted)
-{
-	const ItemPointerData *rows = page->rows;
-	int			guess = Max(guess_place(page, wanted), from);
-	int			end = guess;
-	int			step = 1;
-
-	if (omen_bm25_row(&rows[guess]) < wanted)
-	{
-		from = guess + 1;
-		end = Min(from + step, page->n) - 1;
-		while (omen_bm25_row(&rows[end]) < wanted)
-		{
-			from = end + 1;
-			step *= 2;
-			end = Min(from + step, page->n) - 1;
-		}
-	}
-	else
-	{
-		for (; step <= end - from && omen_bm25_row(&rows[end - step]) >= wanted;
-			 step *= 2)
-			end -= step;
-		from = Max(from, end - step + 1);
-	}
-	while (from < end)
-	{
-		int			middle = (from + end) / 2;
-
-		if (omen_bm25_row(&rows[middle]) < wanted)
-			from = middle + 1;
-		else
-			end = middle;
-	}
-	return from;
-}
-
-/* Rows from one on, below another */
-static void
-allow_range(OmenBm25ViewSegment *segment, uint64 *bits, uint64 from, uint64 to)
-{
-	for (uint32 doc = omen_bm25_docs_seek(&segment->docs, from);
-		 doc < segment->entry.ndocs &&
-		 omen_bm25_doc_ops.row(&segment->docs, doc) < to; doc++)
-		bits[doc / 64] |= UINT64CONST(1) << (doc % 64);
-}
-
-static bool
-allows_row(const OmenTextAllow *allow, uint64 row)
-{
-	uint64		low = 0;
-	uint64		high;
-
-	if (allow == NULL)
-		return true;
-	high = allow->nrows;
-	while (low < high)
-	{
-		uint64		middle = (low + high) / 2;
-
-		if (omen_bm25_row(&allow->rows[middle]) < row)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low < allow->nrows && omen_bm25_row(&allow->rows[low]) == row)
-		return true;
-	low = 0;
-	high = allow->nblocks;
-	while (low < high)
-	{
-		uint64		middle = (low + high) / 2;
-
-		if (allow->blocks[middle] < row >> 16)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < allow->nblocks && allow->blocks[low] == row >> 16;
 }
 
 static void
@@ -719,11 +490,7 @@ next_batch(OmenTextScan *scan, void *arg)
 static int
 most_hits(const OmenTextScan *scan)
 {
-	double		sum = 1;
-
-	for (int t = 0; t < scan->ranking->nterms; t++)
-		sum += scan->view->df[t];
-	return (int) Min(sum, LARGEST_BATCH);
+	return (int) Min(scan->view->postings + 1, LARGEST_BATCH);
 }
 
 static void
@@ -737,7 +504,7 @@ offer_pending(OmenTextScan *scan)
 		OmenTopKHit hit = {.row = doc->row,.segment = -1,.doc = i};
 
 		if (!doc->ranked || !doc->matched ||
-			!allows_row(scan->params.allow, doc->row))
+			!omen_bm25_allows_row(scan->params.allow, doc->row))
 			continue;
 		hit.score = omen_topk_score_tfs(scan->topk, doc->tfs, doc->length);
 		if (hit.score > 0)
@@ -835,7 +602,7 @@ find_pending_unranked(OmenTextScan *scan, uint64 *row)
 		const OmenBm25PendingDoc *doc = &scan->view->pending[scan->pending_at];
 
 		if (doc->row < scan->last_unranked || !doc->matched ||
-			!allows_row(scan->params.allow, doc->row) ||
+			!omen_bm25_allows_row(scan->params.allow, doc->row) ||
 			(doc->ranked && omen_topk_score_tfs(scan->topk, doc->tfs,
 												doc->length) > 0))
 			continue;
@@ -862,7 +629,7 @@ fill_bitmap(OmenTextScan *scan, void *arg)
 		const OmenBm25PendingDoc *doc = &scan->view->pending[i];
 		ItemPointerData tid;
 
-		if (!doc->matched || !allows_row(scan->params.allow, doc->row))
+		if (!doc->matched || !omen_bm25_allows_row(scan->params.allow, doc->row))
 			continue;
 		omen_bm25_set_tid(&tid, doc->row);
 		check_tid(scan, fill, &tid);

@@ -19,10 +19,12 @@
 #ifndef OMEN_TEXT_SCAN_H
 #define OMEN_TEXT_SCAN_H
 
+#include "access/relscan.h"
 #include "nodes/tidbitmap.h"
 #include "storage/itemptr.h"
 #include "utils/rel.h"
 
+#include "bm25/bm25.h"
 #include "bm25/bm25_query.h"
 
 typedef struct OmenTextScan OmenTextScan;
@@ -53,9 +55,26 @@ typedef struct OmenTextScanParams
  */
 extern OmenTextScan *omen_text_scan_begin(const OmenTextScanParams *params);
 
+/*
+ * bm25_allow.c.  Documents of a segment whose rows are allowed, as bits, palloc'd,
+ * and how many; is one row, where NULL allows all?
+ */
+extern uint64 *omen_bm25_allow_docs(const OmenTextAllow *allow,
+									OmenBm25Docs *docs, uint32 *n);
+extern bool omen_bm25_allows_row(const OmenTextAllow *allow, uint64 row);
+
 /* The next row; false if there is none */
 extern bool omen_text_scan_next(OmenTextScan *scan, ItemPointer tid,
 								double *score);
+
+/*
+ * Rows that are found, and will be returned before any others: how many there
+ * are, one of them, and whether no others have a score.
+ */
+extern int	omen_text_scan_ready(const OmenTextScan *scan);
+extern void omen_text_scan_peek(const OmenTextScan *scan, int n,
+								ItemPointer tid, double *score);
+extern bool omen_text_scan_is_last(const OmenTextScan *scan);
 
 /* Instead of that, all rows that may be returned; returns how many */
 extern int64 omen_text_scan_bitmap(OmenTextScan *scan, TIDBitmap *bitmap);
@@ -94,5 +113,16 @@ typedef struct OmenTextScanCounts
 
 extern void omen_text_scan_counts(const OmenTextScan *scan,
 								  OmenTextScanCounts *counts);
+
+/* bm25_scan.c: add what one more scan did to a sum */
+extern void omen_text_scan_add_counts(OmenTextScanCounts *sum,
+									  const OmenTextScan *scan);
+
+/*
+ * bm25_scan.c: what all scans of one IndexScanDesc did together, one for each
+ * rescan that asked for a row; returns how many.
+ */
+extern uint64 omen_bm25_scan_totals(IndexScanDesc scan,
+									OmenTextScanCounts *totals);
 
 #endif							/* OMEN_TEXT_SCAN_H */

@@ -16,6 +16,7 @@
 #include "graph/graph_search.h"
 #include "hnsw/hnsw_key.h"
 #include "hnsw/hnsw_page.h"
+#include "storage/kept.h"
 #include "storage/wal.h"
 #include "types/sparsevec.h"
 #include "types/typeinfo.h"
@@ -95,13 +96,11 @@ typedef struct OmenKeyDir
 
 /*
  * An index as this backend knows it.  Lives in a child of the relation's
- * rd_indexcxt; see omen_hnsw_open() for how long.
+ * rd_indexcxt; see storage/kept.h for how long.
  */
 typedef struct OmenHnswIndex
 {
-	char		name[NAMEDATALEN];	/* must be first: see load_index() */
-	MemoryContext context;
-	Oid			relnumber;		/* relation file it was read from */
+	OmenKept	kept;			/* must be first */
 	OmenHnswMetaPageData meta;	/* as of then; counters may be old */
 	OmenHnswLayout layout;
 	const OmenOpclassInfo *opclass;

@@ -388,7 +388,7 @@ load_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
 	if (block == NO_PAGE)
 		return;
 	if (kept->copy == NULL)
-		kept->copy = MemoryContextAlloc(hnsw->context,
+		kept->copy = MemoryContextAlloc(hnsw->kept.context,
 										sizeof(OmenKeyDirPageData));
 	buffer = omen_page_read_hinted(index, block, OMEN_PAGE_KEYDIR,
 								   OMEN_LOCK_SHARE, &hnsw->hints);
@@ -405,7 +405,7 @@ kept_directory(OmenHnswIndex *hnsw, uint32 dir)
 	Assert(dir < OMEN_KEYDIRS);
 
 	if (hnsw->key_dirs == NULL)
-		hnsw->key_dirs = MemoryContextAllocZero(hnsw->context, OMEN_KEYDIRS *
+		hnsw->key_dirs = MemoryContextAllocZero(hnsw->kept.context, OMEN_KEYDIRS *
 												sizeof(OmenKeyDir));
 	return &hnsw->key_dirs[dir];
 }

@@ -204,7 +204,7 @@ load_heads(Relation index, OmenHnswIndex *hnsw)
 
 	if (hnsw->list_heads != NULL)
 		return;
-	old = MemoryContextSwitchTo(hnsw->context);
+	old = MemoryContextSwitchTo(hnsw->kept.context);
 	hnsw->list_heads = omen_hnsw_read_data(index, hnsw->meta.list_heads,
 										   omen_keylist_heads_size(&hnsw->meta));
 	MemoryContextSwitchTo(old);

@@ -24,6 +24,9 @@
 /* Name by which the kept context is found again below rd_indexcxt */
 #define KEPT_CONTEXT	"omenhnsw index"
 
+StaticAssertDecl(offsetof(OmenHnswIndex, kept) == 0,
+				 "what is kept is the index");
+
 /*
  * One more slot on each page makes the index smaller; it is worth giving up
  * links for, down to this part of 2 * m.  A second slot halves it: on 9,844 x
@@ -34,8 +37,7 @@
 #define MIN_SHARE_OF_MORE	0.95
 
 static void copy_meta(Buffer buffer, OmenHnswMetaPageData *meta);
-static OmenHnswIndex *find_kept(Relation index);
-static OmenHnswIndex *load_index(Relation index);
+static OmenKept *load_index(Relation index);
 static void load_codebook(Relation index, OmenHnswIndex *hnsw);
 static bool is_layout_valid(const OmenHnswMetaPageData *meta);
 static bool is_entry_list_valid(const OmenHnswMetaPageData *meta);
@@ -140,49 +142,16 @@ omen_hnsw_layout(const OmenHnswMetaPageData *meta, OmenHnswLayout *layout)
 	layout->entries_per_page = OMEN_PAGE_CONTENT / meta->entry_size;
 }
 
-/*
- * The index as this backend keeps it.  rd_amcache only holds a pointer: the
- * relcache frees that chunk whenever the relation's entry is rebuilt, even
- * while scans are open, but the context below rd_indexcxt stays as long as
- * the entry itself, and an open scan keeps the entry.
- */
 OmenHnswIndex *
 omen_hnsw_open(Relation index)
 {
-	OmenHnswIndex *hnsw;
-
-	if (index->rd_amcache == NULL)
-	{
-		hnsw = find_kept(index);
-		if (hnsw == NULL)
-			hnsw = load_index(index);
-		index->rd_amcache = MemoryContextAlloc(index->rd_indexcxt,
-											   sizeof(OmenHnswIndex *));
-		*(OmenHnswIndex **) index->rd_amcache = hnsw;
-	}
-	hnsw = *(OmenHnswIndex **) index->rd_amcache;
-	if (hnsw->relnumber != omen_compat_relnumber(index))
-	{
-		/* a new file can only come under a lock that excludes scans */
-		MemoryContextDelete(hnsw->context);
-		pfree(index->rd_amcache);
-		index->rd_amcache = NULL;
-		return omen_hnsw_open(index);
-	}
-	return hnsw;
+	return (OmenHnswIndex *) omen_kept_open(index, KEPT_CONTEXT, load_index);
 }
 
-/* A build has put other contents into the file: what was kept is no good */
 void
 omen_hnsw_forget(Relation index)
 {
-	OmenHnswIndex *hnsw = find_kept(index);
-
-	if (hnsw != NULL)
-		MemoryContextDelete(hnsw->context);
-	if (index->rd_amcache != NULL)
-		pfree(index->rd_amcache);
-	index->rd_amcache = NULL;
+	omen_kept_forget(index, KEPT_CONTEXT);
 }
 
 void
@@ -283,19 +252,7 @@ omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw, float norm2)
 	omen_page_release(buffer);
 }
 
-static OmenHnswIndex *
-find_kept(Relation index)
-{
-	for (MemoryContext child = index->rd_indexcxt->firstchild; child != NULL;
-		 child = child->nextchild)
-	{
-		if (strcmp(child->name, KEPT_CONTEXT) == 0)
-			return (OmenHnswIndex *) child->ident;
-	}
-	return NULL;
-}
-
-static OmenHnswIndex *
+static OmenKept *
 load_index(Relation index)
 {
 	/* not below rd_indexcxt until nothing can fail any more */
@@ -307,8 +264,6 @@ load_index(Relation index)
 	OmenHnswMetaPageData *meta = &hnsw->meta;
 
 	omen_hnsw_read_meta(index, meta);
-	hnsw->context = context;
-	hnsw->relnumber = omen_compat_relnumber(index);
 	hnsw->opclass = omen_hnsw_opclass(index);
 	check_columns(index, hnsw->opclass, meta);
 	omen_hnsw_layout(meta, &hnsw->layout);
@@ -329,14 +284,8 @@ load_index(Relation index)
 	/* differs from what any metapage says: the first scan reads the list */
 	hnsw->entry_epoch = meta->entry_epoch - 1;
 	MemoryContextSwitchTo(old);
-
-	/* found again through this; views of memory contexts print it as text */
-	strlcpy(hnsw->name, RelationGetRelationName(index), NAMEDATALEN);
-	StaticAssertStmt(offsetof(OmenHnswIndex, name) == 0,
-					 "the identifier of the context is the index");
-	MemoryContextSetIdentifier(context, hnsw->name);
-	MemoryContextSetParent(context, index->rd_indexcxt);
-	return hnsw;
+	omen_kept_finish(&hnsw->kept, context, index);
+	return &hnsw->kept;
 }
 
 /* What DATA pages hold from a block on, palloc'd; NULL if there are none */

@@ -88,7 +88,7 @@ omen_range_load(Relation index, OmenHnswIndex *hnsw)
 		return false;
 	if (hnsw->range_centres != NULL)
 		return true;
-	old = MemoryContextSwitchTo(hnsw->context);
+	old = MemoryContextSwitchTo(hnsw->kept.context);
 	if (omen_range_has_codes(meta))
 	{
 		omen_range_quantizer(hnsw->quant, &hnsw->range_quant);

@@ -47,6 +47,16 @@
 #define NARROW_SAMPLE	4
 #define NARROW_BREADTH	3
 
+/* Of rows, what omen_scan_list_rows() has so far */
+typedef struct RowList
+{
+	OmenScanRow *rows;
+	Size		n;
+	Size		max;
+} RowList;
+
+static bool list_items(RowList *list, const pairingheap_node *node);
+static bool list_item(RowList *list, const OmenScanItem *item, int from);
 static int	compare_items(const pairingheap_node *a,
 						  const pairingheap_node *b, void *arg);
 static bool extend(OmenScan *scan);
@@ -206,6 +216,67 @@ omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts)
 	counts->visited = scan->search ? scan->search->nvisits : 0;
 	counts->ef = scan->search ? scan->search->ef : 0;
 	counts->distances += scan->store.ndistances;
+}
+
+int
+omen_scan_list_rows(const OmenScan *scan, OmenScanRow **rows, int *settled,
+					bool *no_others)
+{
+	RowList		list = {0};
+
+	*rows = NULL;
+	if (scan->query == NULL)
+		return -1;
+	*settled = Max(scan->promised - scan->nreturned, 0);
+	*no_others = scan->complete;
+	list.max = 256;
+	list.rows = palloc(list.max * sizeof(OmenScanRow));
+	if (scan->current != NULL && !list_item(&list, scan->current,
+											scan->next_tid))
+		return -1;
+	if (!pairingheap_is_empty(scan->queue) &&
+		!list_items(&list, scan->queue->ph_root))
+		return -1;
+	*rows = list.rows;
+	return list.n;
+}
+
+/* An item of the queue, what is below it, and what comes beside it */
+static bool
+list_items(RowList *list, const pairingheap_node *node)
+{
+	check_stack_depth();
+	for (; node != NULL; node = node->next_sibling)
+	{
+		if (!list_item(list, (const OmenScanItem *) node, 0) ||
+			(node->first_child && !list_items(list, node->first_child)))
+			return false;
+	}
+	return true;
+}
+
+/* Its rows from one on; false if they are in a list of their own */
+static bool
+list_item(RowList *list, const OmenScanItem *item, int from)
+{
+	if (item->more_tids != OMEN_LINK_INVALID)
+		return false;
+	for (int i = from; i < item->ntids; i++)
+	{
+		OmenScanRow *row;
+
+		if (list->n == list->max)
+		{
+			list->max *= 2;
+			list->rows = repalloc_huge(list->rows,
+									   list->max * sizeof(OmenScanRow));
+		}
+		row = &list->rows[list->n++];
+		row->tid = item->tids[i];
+		row->lower = item->key;
+		row->upper = item->exact ? item->key : item->upper;
+	}
+	return true;
 }
 
 void

@@ -37,6 +37,7 @@ typedef struct OmenScanParams
 	OmenFilterStrategy strategy;	/* of a scan with an allow-set */
 	int			ef;				/* candidates to look at first */
 	int			k_hint;			/* rows that will be asked for, 0 unknown */
+	double		breadth;		/* of a walk for each of them, 0: as usual */
 	bool		exhaustive;		/* go on when the first ef are returned */
 } OmenScanParams;
 
@@ -50,6 +51,21 @@ extern OmenScan *omen_scan_begin(const OmenScanParams *params);
  */
 extern bool omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance);
 extern void omen_scan_end(OmenScan *scan);
+
+/*
+ * Rows that are found and not returned yet, in no order, palloc'd; -1 if there
+ * is no telling.  The next ones returned, *settled at least, are of these;
+ * with *no_others, all.
+ */
+typedef struct OmenScanRow
+{
+	ItemPointerData tid;
+	float		lower;			/* bounds of its distance */
+	float		upper;
+} OmenScanRow;
+
+extern int	omen_scan_list_rows(const OmenScan *scan, OmenScanRow **rows,
+								int *settled, bool *no_others);
 
 /* Is the allow-set not certain of the row returned last? */
 extern bool omen_scan_recheck(const OmenScan *scan);

@@ -37,7 +37,9 @@ omen_scan_start_walk(OmenScan *scan)
 	if (scan->params.k_hint <= scan->params.ef)
 	{
 		scan->promised = scan->params.k_hint;
-		ef = Max(ef, scan->params.k_hint * OMEN_BREADTH_PER_ROW);
+		ef = Max(ef, scan->params.k_hint *
+				 (scan->params.breadth > 0 ? scan->params.breadth :
+				  OMEN_BREADTH_PER_ROW));
 	}
 	else if (scan->params.exhaustive)
 		ef = Max(ef, scan->params.k_hint * 2.0);

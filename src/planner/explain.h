@@ -3,7 +3,8 @@
  * explain.h
  *	  What EXPLAIN (ANALYZE) tells of scans of our indexes.
  *
- * A scan counts what it does in any case (hnsw/omen_scan.h); a plan that has
+ * A scan counts what it does in any case (hnsw/omen_scan.h,
+ * bm25/omen_text_scan.h); a plan that has
  * run still has its scans open when it is printed.  From PostgreSQL 18 on, the
  * counts are printed with their node (explain_node.c), before that behind the
  * plan (explain_answer.c).
@@ -16,14 +17,17 @@
 #include "commands/explain.h"
 
 #include "base/compat.h"
+#include "bm25/omen_text_scan.h"
 #include "hnsw/omen_scan.h"
 
 /* One node of the plan */
 typedef struct OmenScanReport
 {
 	const char *index;			/* its name */
+	bool		is_text;
 	uint64		loops;			/* scans that were started */
 	OmenScanCounts counts;		/* of all loops together */
+	OmenTextScanCounts text;	/* instead, of a text index */
 } OmenScanReport;
 
 /*

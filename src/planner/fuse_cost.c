@@ -100,7 +100,7 @@ cost_branch(PlannerInfo *root, const RelOptInfo *rel, const OmenFusePath *path,
 			(path->custom.custom_paths == NIL ? 0 : allowed * OMEN_ALLOW_COST);
 	omen_hnsw_get_costs(match->index, &costs);
 	if (path->custom.custom_paths == NIL)
-		return Min(Max(costs.breadth, wanted * OMEN_BREADTH_PER_ROW),
+		return Min(Max(costs.breadth, wanted * OMEN_FUSE_BREADTH),
 				   costs.nodes) * costs.visit;
 	return omen_filter_cost_allow_set(rel, &costs, allowed) +
 		omen_hnsw_cost_nearest(&costs, 0, costs.nodes * allowed /

@@ -603,10 +603,16 @@ static bool
 is_visible(OmenFuseScanState *state, const OmenStream *stream,
 		   const ItemPointerData *tid)
 {
+	return (stream->ops->is_visible && stream->ops->is_visible(stream)) ||
+		omen_fuse_is_all_visible(state, stream, tid);
+}
+
+bool
+omen_fuse_is_all_visible(OmenFuseScanState *state, const OmenStream *stream,
+						 const ItemPointerData *tid)
+{
 	BlockNumber block = ItemPointerGetBlockNumber(tid);
 
-	if (stream->ops->is_visible && stream->ops->is_visible(stream))
-		return true;
 	if (stream->heap->rd_tableam != GetHeapamTableAmRoutine() ||
 		!VM_ALL_VISIBLE(stream->heap, block, &state->visibility))
 		return false;

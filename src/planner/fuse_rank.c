@@ -17,6 +17,10 @@
  *		every stream has brought it, or has come to its end,
  *		and no other row, seen or not, can become better.
  *
+ * Streams that know which rows they will bring (fuse_ahead.c) make that tighter:
+ * a row that is not among them gets no rank, others none before those that are
+ * better.
+ *
  * Values that mean the same for all rows (fuse, norms none and theoretical).  The
  * row that one stream brings shows its values in all branches at once (TA, same
  * source).  A row that no stream has brought is no better in any branch than
@@ -38,7 +42,6 @@
 
 #include <math.h>
 
-#include "common/hashfn.h"
 #include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "utils/float.h"
@@ -53,25 +56,12 @@ typedef struct RowEntry
 	OmenFuseRow *row;			/* NULL: it does not pass */
 } RowEntry;
 
-static inline uint32
-hash_tid(ItemPointerData tid)
-{
-	return murmurhash32(ItemPointerGetBlockNumberNoCheck(&tid) * 31 +
-						ItemPointerGetOffsetNumberNoCheck(&tid));
-}
-
-static inline bool
-is_same_tid(ItemPointerData a, ItemPointerData b)
-{
-	return ItemPointerCompare(&a, &b) == 0;
-}
-
 #define SH_PREFIX rowtable
 #define SH_ELEMENT_TYPE RowEntry
 #define SH_KEY_TYPE ItemPointerData
 #define SH_KEY tid
-#define SH_HASH_KEY(table, key) hash_tid(key)
-#define SH_EQUAL(table, a, b) is_same_tid(a, b)
+#define SH_HASH_KEY(table, key) omen_fuse_hash_tid(key)
+#define SH_EQUAL(table, a, b) omen_fuse_is_same_tid(a, b)
 #define SH_SCOPE static inline
 #define SH_DECLARE
 #define SH_DEFINE
@@ -104,12 +94,14 @@ struct OmenFuseRanking
 	pairingheap *queue;			/* instead, if there is no window */
 	uint64		nturns;
 	uint64		next_check;		/* turn at which to look for a certain row */
+	bool		has_looked;		/* ahead, if that can be done */
+	OmenFuseAhead *ahead;
 	int			rest;			/* branch that brings the rest */
 };
 
 /* Turns before the first look, and between looks */
-#define FIRST_CHECK		16
-#define LEAST_TURNS		8
+#define FIRST_CHECK		12
+#define LEAST_TURNS		4
 
 static bool has_window(const OmenFuseScanState *state);
 static void start_branches(OmenFuseScanState *state);
@@ -132,6 +124,7 @@ static void score_ranks(const OmenFuseScanState *state, OmenFuseRow *row);
 static void score_values(OmenFuseScanState *state, OmenFuseRow *row);
 static void score_unranked(OmenFuseScanState *state, OmenFuseRow *row);
 static OmenFuseRow *find_certain(OmenFuseScanState *state);
+static void look_ahead(OmenFuseScanState *state);
 static double lowest_score(const OmenFuseScanState *state,
 						   const OmenFuseRow *row);
 static double unseen_score(const OmenFuseScanState *state);
@@ -474,6 +467,8 @@ add_row(OmenFuseRanking *ranking, OmenFuseRow *row)
 									  sizeof(OmenFuseRow *));
 	}
 	ranking->rows[ranking->nrows++] = row;
+	if (ranking->ahead)
+		omen_fuse_ahead_see(ranking->ahead, row);
 }
 
 static void
@@ -543,6 +538,8 @@ find_certain(OmenFuseScanState *state)
 	OmenFuseRanking *ranking = state->ranking;
 	OmenFuseRow *best = NULL;
 
+	if (!ranking->has_looked)
+		look_ahead(state);
 	for (Size i = 0; i < ranking->nrows; i++)
 	{
 		OmenFuseRow *row = ranking->rows[i];
@@ -567,20 +564,49 @@ find_certain(OmenFuseScanState *state)
 	return best;
 }
 
+/* Of the rows of windows, those that streams have not brought yet */
+static void
+look_ahead(OmenFuseScanState *state)
+{
+	OmenFuseRanking *ranking = state->ranking;
+
+	ranking->has_looked = true;
+	ranking->ahead = omen_fuse_look_ahead(state);
+	for (Size i = 0; ranking->ahead && i < ranking->nrows; i++)
+		omen_fuse_ahead_see(ranking->ahead, ranking->rows[i]);
+}
+
 /* That this row, or one that no stream has brought, can come to */
 static double
 lowest_score(const OmenFuseScanState *state, const OmenFuseRow *row)
 {
-	double		score = row ? row->score : 0;
+	const OmenFuseRanking *ranking = state->ranking;
+
+	if (row)
+		return row->score +
+			omen_fuse_still_to_come(state, row->ranks,
+									ranking->ahead ? row->least : NULL);
+	return ranking->ahead ? omen_fuse_ahead_lowest(state, ranking->ahead) :
+		omen_fuse_still_to_come(state, NULL, NULL);
+}
+
+double
+omen_fuse_still_to_come(const OmenFuseScanState *state, const int *ranks,
+						const int *least)
+{
+	double		score = 0;
 
 	for (int i = 0; i < state->nbranches; i++)
 	{
 		const OmenFuseBranch *branch = &state->branches[i];
+		int			rank = branch->rank + 1;
 
-		if (branch->stop == OMEN_FUSE_NOT_STOPPED &&
-			(row == NULL || row->ranks[i] == 0))
-			score -= state->options.weights[i] /
-				((double) state->options.k + branch->rank + 1);
+		if (branch->stop != OMEN_FUSE_NOT_STOPPED ||
+			(ranks && ranks[i] > 0) || (least && least[i] == 0))
+			continue;
+		if (least)
+			rank = Max(rank, least[i]);
+		score -= state->options.weights[i] / ((double) state->options.k + rank);
 	}
 	return score;
 }

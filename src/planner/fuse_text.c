@@ -16,6 +16,7 @@
 
 #include "bm25/bm25.h"
 #include "bm25/omen_text_scan.h"
+#include "planner/explain.h"
 #include "planner/fuse.h"
 
 /* Rows that arrays of an allow-set have room for at first */
@@ -40,9 +41,9 @@ static const OmenBm25Query *form_query(const OmenStream *base);
 static bool next_row(OmenStream *base, ItemPointer tid);
 static bool value_of(OmenStream *base, const ItemPointerData *tid,
 					 double *value);
+static bool list_next(const OmenStream *base, OmenStreamRows *rows);
 static double ceiling(OmenStream *base);
 static void end_stream(OmenStream *base);
-static void add_counts(OmenTextScanCounts *sum, const OmenTextScan *scan);
 static void restrict_to(OmenStream *base, TIDBitmap *bitmap);
 static void add_rows(TextStream *stream, const OmenCompatBitmap *page);
 static void add_block(TextStream *stream, BlockNumber block);
@@ -53,6 +54,7 @@ static const OmenStreamOps ops = {
 	.begin = begin_stream,
 	.next = next_row,
 	.value_of = value_of,
+	.list_next = list_next,
 	.ceiling = ceiling,
 	.end = end_stream,
 	.restrict_to = restrict_to,
@@ -129,6 +131,26 @@ value_of(OmenStream *base, const ItemPointerData *tid, double *value)
 	return true;
 }
 
+static bool
+list_next(const OmenStream *base, OmenStreamRows *rows)
+{
+	const OmenTextScan *scan = ((const TextStream *) base)->scan;
+
+	if (base->brings_all)
+		return false;
+	rows->nrows = rows->settled = omen_text_scan_ready(scan);
+	rows->no_others = omen_text_scan_is_last(scan);
+	rows->rows = palloc(Max(rows->nrows, 1) * sizeof(OmenStreamRow));
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		double		score;
+
+		omen_text_scan_peek(scan, i, &rows->rows[i].tid, &score);
+		rows->rows[i].best = rows->rows[i].worst = 0 - score;
+	}
+	return true;
+}
+
 static double
 ceiling(OmenStream *base)
 {
@@ -142,22 +164,9 @@ end_stream(OmenStream *base)
 
 	if (stream->scan == NULL)
 		return;
-	add_counts(&stream->ended, stream->scan);
+	omen_text_scan_add_counts(&stream->ended, stream->scan);
 	omen_text_scan_end(stream->scan);
 	stream->scan = NULL;
-}
-
-static void
-add_counts(OmenTextScanCounts *sum, const OmenTextScan *scan)
-{
-	OmenTextScanCounts counts;
-
-	omen_text_scan_counts(scan, &counts);
-	sum->pages += counts.pages;
-	sum->postings += counts.postings;
-	sum->blocks += counts.blocks;
-	sum->pending += counts.pending;
-	sum->passes += counts.passes;
 }
 
 /* --- rows that the stream may bring --- */
@@ -238,34 +247,22 @@ static void
 explain_stream(const OmenStream *base, ExplainState *es)
 {
 	const TextStream *stream = (const TextStream *) base;
-	OmenTextScanCounts counts = stream->ended;
+	OmenScanReport report = {
+		.index = RelationGetRelationName(base->index),
+		.is_text = true,
+		.loops = stream->nscans,
+		.text = stream->ended,
+	};
 
 	if (stream->nscans == 0)
 		return;
 	if (stream->scan)
-		add_counts(&counts, stream->scan);
+		omen_text_scan_add_counts(&report.text, stream->scan);
 	if (stream->restricted)
 	{
 		omen_filter_explain_allowed("Allowed Rows", stream->allow.nrows,
 									base->index, es);
 		omen_filter_explain_lossy(stream->allow.nblocks, es);
 	}
-	if (es->format == EXPLAIN_FORMAT_TEXT)
-	{
-		ExplainPropertyText("Omen Text Scan",
-							psprintf("pages=" UINT64_FORMAT " postings="
-									 UINT64_FORMAT " pending=" UINT64_FORMAT
-									 " passes=" UINT64_FORMAT " loops="
-									 UINT64_FORMAT, counts.pages,
-									 counts.postings, counts.pending,
-									 counts.passes, stream->nscans), es);
-		return;
-	}
-	ExplainOpenGroup("Omen Text Scan", "Omen Text Scan", true, es);
-	ExplainPropertyUInteger("Pages", NULL, counts.pages, es);
-	ExplainPropertyUInteger("Postings", NULL, counts.postings, es);
-	ExplainPropertyUInteger("Pending", NULL, counts.pending, es);
-	ExplainPropertyUInteger("Passes", NULL, counts.passes, es);
-	ExplainPropertyUInteger("Loops", NULL, stream->nscans, es);
-	ExplainCloseGroup("Omen Text Scan", "Omen Text Scan", true, es);
+	omen_explain_add_report(&report, es);
 }

@@ -27,6 +27,7 @@ static bool next_row(OmenStream *base, ItemPointer tid);
 static bool is_visible(const OmenStream *base);
 static void pin_row(OmenStream *base, IndexFetchTableData *fetch,
 					const ItemPointerData *tid);
+static bool list_next(const OmenStream *base, OmenStreamRows *rows);
 static void end_stream(OmenStream *base);
 static void restrict_to(OmenStream *base, TIDBitmap *bitmap);
 static bool is_empty(const OmenStream *base);
@@ -37,6 +38,7 @@ static const OmenStreamOps ops = {
 	.next = next_row,
 	.is_visible = is_visible,
 	.pin = pin_row,
+	.list_next = list_next,
 	.end = end_stream,
 	.restrict_to = restrict_to,
 	.is_empty = is_empty,
@@ -71,9 +73,12 @@ begin_stream(OmenStream *base, int wanted)
 		.exhaustive = omen_guc_exhaustive(),
 	};
 
-	/* of all nodes: as broad as is usual for so many rows, not twice that */
+	/* of all nodes: not twice as broad as rows are wanted */
 	if (!stream->restricted)
+	{
 		params.ef = Max(params.ef, wanted);
+		params.breadth = OMEN_FUSE_BREADTH;
+	}
 	stream->scan = omen_scan_begin(&params);
 	stream->nscans++;
 }
@@ -97,6 +102,28 @@ pin_row(OmenStream *base, IndexFetchTableData *fetch,
 		const ItemPointerData *tid)
 {
 	omen_scan_pin_row(((VectorStream *) base)->scan, fetch, tid);
+}
+
+/* With values of the index's own: they are only compared with each other */
+static bool
+list_next(const OmenStream *base, OmenStreamRows *rows)
+{
+	const OmenScan *scan = ((const VectorStream *) base)->scan;
+	OmenScanRow *found;
+
+	rows->nrows = omen_scan_list_rows(scan, &found, &rows->settled,
+									  &rows->no_others);
+	if (rows->nrows < 0)
+		return false;
+	rows->rows = palloc(Max(rows->nrows, 1) * sizeof(OmenStreamRow));
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		rows->rows[i].tid = found[i].tid;
+		rows->rows[i].best = found[i].lower;
+		rows->rows[i].worst = found[i].upper;
+	}
+	pfree(found);
+	return true;
 }
 
 static void

@@ -15,7 +15,7 @@
  * Only where nothing but Limit and LockRows, which do not look at it, lies
  * between the scan and the top of a query, CTE or subquery, where junk is
  * dropped; and not in the first statement of a session if the planner is what
- * loads this library.
+ * loads this library.  Should its plan be kept, it is made anew the next time.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +26,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
+#include "utils/plancache.h"
 
 #include "bm25/bm25.h"
 #include "hnsw/hnsw.h"
@@ -46,6 +47,7 @@ omen_unread_distance_init(void)
 {
 	next_planner = planner_hook;
 	planner_hook = plan_query;
+	ResetPlanCache();
 }
 
 static PlannedStmt *

@@ -60,7 +60,7 @@ typedef struct OmenTopKStats
 	uint64		windows;		/* looked into */
 	uint64		blocks;			/* of which the documents were decoded */
 	uint64		blocks_total;	/* that the terms have */
-	uint64		postings;		/* scored in bulk */
+	uint64		postings;		/* in them */
 	uint64		candidates;		/* that were worth asking other terms */
 	uint64		scored;			/* documents scored exactly */
 } OmenTopKStats;

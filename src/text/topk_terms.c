@@ -54,6 +54,7 @@ omen_term_load(OmenTopK *topk, OmenTermState *term, uint32 block)
 		return;
 	omen_cursor_load(&term->cursor, block);
 	topk->stats.blocks++;
+	topk->stats.postings += term->cursor.n;
 }
 
 /* Score places from to end - 1 of the block at hand, by runs of lengths */
@@ -91,7 +92,6 @@ omen_term_score(OmenTopK *topk, OmenTermState *term, uint32 block)
 	omen_cursor_load_tfs(&term->cursor);
 	score_places(topk, term);
 	term->scored = block;
-	topk->stats.postings += term->cursor.n;
 }
 
 /* --- bounds of a segment and of a window --- */

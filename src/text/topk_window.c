@@ -350,7 +350,6 @@ pick_postings(OmenTopK *topk, OmenTermState *term, uint32 block,
 			(tf + term->form.constant + term->form.slope *
 			 (float) omen_topk_length(topk, doc));
 	}
-	topk->stats.postings += n;
 	*docs = topk->picked_docs;
 	*scores = topk->picked_scores;
 	return n;

@@ -135,10 +135,9 @@ BEGIN
 			FROM got g FULL JOIN (SELECT * FROM wanted WHERE n <= most) w USING (n)
 			WHERE g.id IS DISTINCT FROM w.id OR g.s IS DISTINCT FROM w.s ORDER BY n LIMIT 1);
 	ELSE
-		-- statistics change while others write, and with them the scores that
-		-- the target list computes
 		problem := (SELECT 'not the rows that there are' FROM (SELECT count(*), sum(hashint8(id)) FROM got) g, (SELECT count(*), sum(hashint8(id)) FROM wanted) w
 			WHERE g IS DISTINCT FROM w);
+		problem := coalesce(problem, (SELECT 'scores fall' FROM (SELECT s < lag(s) OVER (ORDER BY n) AS falls FROM got) x WHERE falls LIMIT 1));
 	END IF;
 	DROP TABLE got, wanted;
 	problem := problem || ': ' || query;
