@@ -39,6 +39,7 @@ typedef struct OmenScanItem
 	float		upper;
 	bool		exact;
 	bool		recheck;		/* the filter is not certain of its rows */
+	bool		tested;			/* its only row, which passes */
 	OmenLink	link;
 	OmenLink	more_tids;
 	int			ntids;
@@ -95,8 +96,8 @@ struct OmenScan
 	pairingheap *queue;
 	Size		nconsumed;		/* of search->found */
 	float		horizon;		/* keys beyond are not settled yet */
-	int			promised;		/* nodes that the first stage is good for */
-	int64		nreturned;		/* nodes with rows */
+	int			promised;		/* nodes that the walk is good for */
+	int64		nreturned;		/* nodes with rows, or that did not pass */
 	bool		complete;		/* nothing can come any more */
 
 	/* passes */
