@@ -26,9 +26,12 @@
 #include "planner/filter.h"
 
 /*
- * Measured on 1M x 128: each leaf of the TID map costs 0.8 us, half of a visit.
+ * Measured on 1M x 128: each leaf of the TID map costs 0.8 us, half of a visit;
+ * on 100,000 x 128: each page of the table that has a row in a bitmap an eighth,
+ * as the bitmap hashes and sorts them.
  */
 #define LEAF_VISITS		0.5
+#define PAGE_VISITS		0.12
 
 /*
  * Nothing is known about distances.  A query that bounds them wants what is
@@ -37,7 +40,8 @@
 #define BOUND_SELECTIVITY	DEFAULT_RANGE_INEQ_SEL
 
 static double share_with_keys(PlannerInfo *root, const OmenFilterPath *filter);
-static Cost plan_trial(OmenFilterPath *filter, const OmenHnswCosts *costs,
+static Cost plan_trial(PlannerInfo *root, RelOptInfo *rel,
+					   OmenFilterPath *filter, const OmenHnswCosts *costs,
 					   double limit, Cost search);
 static Cost cost_unread_distance(PlannerInfo *root,
 								 const OmenFilterPath *filter);
@@ -80,7 +84,7 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 			omen_filter_cost_allow_set(rel, &costs, in_bitmap);
 	if (filter->custom.custom_paths != NIL && filter->bounds == NIL &&
 		limit > 0)
-		search += plan_trial(filter, &costs, limit, search);
+		search = plan_trial(root, rel, filter, &costs, limit, search);
 
 	path->startup_cost = search + rel->baserestrictcost.startup +
 		path->pathtarget->cost.startup;
@@ -97,18 +101,29 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 							   cost_unread_distance(root, filter));
 }
 
-/* Is a walk without the bitmap worth a trial?  It may be in vain. */
+/*
+ * Is a walk without the bitmap worth a trial?  Then what the search costs with
+ * that.  If rows that pass lie anywhere, a wider walk may do: in vain only if
+ * they are far away.  If it may not, the first one is likely to be in vain.
+ */
 static Cost
-plan_trial(OmenFilterPath *filter, const OmenHnswCosts *costs, double limit,
-		   Cost search)
+plan_trial(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter,
+		   const OmenHnswCosts *costs, double limit, Cost search)
 {
-	Cost		trial = costs->visit *
+	double		rows;
+	Cost		first = costs->visit *
 		Max(costs->breadth, OMEN_BREADTH_PER_ROW * limit);
+	Cost		all;
 
-	if (search < 2 * trial)
-		return 0;
+	if (search < 2 * first)
+		return search;
+	filter->share = omen_hnsw_rows_share(rel);
 	filter->patience = search / costs->visit;
-	return trial;
+	rows = Min(limit / filter->share, costs->nodes);
+	all = costs->visit * Max(costs->breadth, OMEN_BREADTH_PER_ROW * rows) +
+		omen_filter_cost_rows(root, rel, rows) +
+		rows * (cpu_tuple_cost + rel->baserestrictcost.per_tuple);
+	return Min(all + OMEN_FAR_CHANCE(filter->share) * search, first + search);
 }
 
 /* Of the distance, if it is only ordered by: unread_distance.c */
@@ -168,9 +183,10 @@ omen_filter_cost_allow_set(const RelOptInfo *rel, const OmenHnswCosts *costs,
 	double		rows_per_page = rel->tuples / Max(rel->pages, 1.0);
 	double		leaves = ceil(rel->pages / (double) OMEN_TIDMAP_BLOCKS) *
 		ceil(rows_per_page / OMEN_TIDMAP_OFFSETS);
+	double		pages = rel->pages * (1 - exp(-rows / Max(rel->pages, 1.0)));
 
-	return rows * OMEN_ALLOW_COST +
-		Min(leaves, rows) * LEAF_VISITS * costs->visit;
+	return rows * OMEN_ALLOW_COST + costs->visit *
+		(Min(leaves, rows) * LEAF_VISITS + pages * PAGE_VISITS);
 }
 
 /*

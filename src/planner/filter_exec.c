@@ -176,7 +176,7 @@ next_row(ScanState *scan)
 
 		/* distances come in ascending order, or are lower bounds that do */
 		if (trial->nreturned < trial->nfound)
-			tid = trial->tids[trial->nreturned++];
+			tid = trial->rows[trial->nreturned++].tid;
 		else if (!omen_scan_next(state->scan, &tid, &distance) ||
 				 distance > state->bound)
 			break;
