@@ -152,6 +152,9 @@ extern void omen_scan_add_soon(OmenScan *scan, float estimate,
 extern void omen_scan_fetch_soon(OmenScan *scan);
 extern void omen_scan_find_rows_soon(OmenScan *scan, Size first);
 
+/* The memory of rows of those nodes, if they are among the n nearest of all */
+extern void omen_scan_prefetch_nearest(OmenScan *scan, Size first, int n);
+
 /*
  * Replace an item's bounds by the exact distance.  Returns false if none of
  * its rows is visible: then nobody would see it returned.

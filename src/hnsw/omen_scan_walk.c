@@ -26,6 +26,13 @@
 /* Beyond this, a walk is not wanted whatever the table's size */
 #define MAX_WALK_EF		32768
 
+/*
+ * The broader a walk, the fewer nodes beyond those wanted it takes to find them:
+ * with a fifth of ef_search, the best 10 of 50 % that pass have recall .96, of
+ * 25 % .98, of 10 % .99, where ef_search gives .967 for the best 10 of all.
+ */
+#define EXPECT_BEYOND	0.2
+
 static bool widen(OmenScan *scan, double ef);
 static bool walk_pays(OmenScan *scan, double ef);
 
@@ -84,14 +91,19 @@ bool
 omen_scan_expect(OmenScan *scan, int rows)
 {
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
-	double		ef = rows * OMEN_BREADTH_PER_ROW;
+	double		ef = Max(rows, scan->params.ef) + scan->params.ef *
+		EXPECT_BEYOND;
 	uint64		reads = omen_page_reads;
+	Size		first = scan->nconsumed;
 	bool		walks = scan->stage == OMEN_STAGE_WALK &&
 		!omen_scan_is_filtered(scan) &&
 		(ef <= omen_search_breadth(scan->search) || widen(scan, ef));
 
 	if (walks)
+	{
 		scan->promised = rows;
+		omen_scan_prefetch_nearest(scan, first, rows);
+	}
 	scan->counts.pages += omen_page_reads - reads;
 	MemoryContextSwitchTo(old);
 	return walks;

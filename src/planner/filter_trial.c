@@ -34,6 +34,9 @@
 #include "planner/filter.h"
 #include "planner/planner.h"
 
+/* What the planner thought counts as much as that so many rows passed */
+#define PRIOR_ROWS	2.0
+
 /* If none of as many rows has passed as contain so many on average: give up */
 #define MOST_MISSED		5
 
@@ -163,8 +166,7 @@ find_rows(OmenFilterScanState *state, int wanted)
 
 /*
  * In all, to find the rest of those wanted, if that costs less than the set;
- * else 0.  What the planner thought counts as much as that a single row passed,
- * and it limits how far to go at a time.
+ * else 0.  What the planner thought limits how far to go at a time.
  */
 static int
 rows_to_look_at(const OmenFilterScanState *state, int wanted)
@@ -172,7 +174,8 @@ rows_to_look_at(const OmenFilterScanState *state, int wanted)
 	const OmenFilterTrial *trial = &state->trial;
 	const CustomScan *plan = (CustomScan *) state->custom.ss.ps.plan;
 	double		expected = omen_filter_plan_share(plan);
-	double		share = (trial->npassed + 1) / (trial->nseen + 1 / expected);
+	double		share = (trial->npassed + PRIOR_ROWS) /
+		(trial->nseen + PRIOR_ROWS / expected);
 	int			missing = Max(wanted - trial->npassed, 1);
 	double		more = missing / share;
 
