@@ -108,7 +108,10 @@ extern Plan *omen_filter_take_bitmap(Plan *plan, List **undecided);
 extern void omen_filter_cost(PlannerInfo *root, RelOptInfo *rel,
 							 OmenFilterPath *path);
 
-/* Of the table's rows, the share that the bitmap holds; all without one */
+/*
+ * Of the table's rows, the share that the bitmap holds, all without one; and
+ * what it costs to make
+ */
 extern double omen_filter_share_in_bitmap(const CustomPath *path, Cost *cost);
 
 /*
