@@ -108,18 +108,11 @@ extern Plan *omen_filter_take_bitmap(Plan *plan, List **undecided);
 extern void omen_filter_cost(PlannerInfo *root, RelOptInfo *rel,
 							 OmenFilterPath *path);
 
-/*
- * Of the table's rows, the share that the bitmap holds, all without one; and
- * what it costs to make
- */
+/* Of the table's rows, the share that the bitmap holds; all without one */
 extern double omen_filter_share_in_bitmap(const CustomPath *path, Cost *cost);
 
-/*
- * Measured on 100,000 x 128: a row of a bitmap takes 40 ns, half of it to become
- * a node; beside what the server counts for the index scan that puts it there.
- * With texts it is the same, as both sort the bitmap's pages.
- */
-#define OMEN_ALLOW_COST	(7 * cpu_operator_cost)
+/* Measured: so long a row of a bitmap takes to be found in a text index */
+#define OMEN_ALLOW_COST	(2 * cpu_operator_cost)
 
 /* From so many rows of a bitmap to the nodes that have them */
 extern Cost omen_filter_cost_allow_set(const RelOptInfo *rel,
