@@ -319,24 +319,26 @@ SELECT compare('SELECT id FROM wide WHERE a = 1 ORDER BY v <-> ''[1,2]''');
 RESET work_mem;
 DROP TABLE wide;
 
--- what is asked for lies together: a walk without the bitmap finds it, but not
--- from elsewhere, nor with conditions that may say otherwise when asked again
-CREATE TABLE bands (id int, a int, v vector(2));
-INSERT INTO bands SELECT i, i / 2400, ARRAY[i % 200, i / 200]::vector FROM generate_series(0, 39999) i;
+-- what is asked for lies together, or anywhere: a walk without the bitmap finds
+-- it, but not from elsewhere, nor with conditions that may say otherwise when
+-- asked again
+CREATE TABLE bands (id int, a int, b int, v vector(2));
+INSERT INTO bands SELECT i, i / 2400, i % 11, ARRAY[i % 200, i / 200]::vector FROM generate_series(0, 39999) i;
 CREATE INDEX bands_v ON bands USING omenhnsw (v vector_l2_ops);
 CREATE INDEX bands_a ON bands (a);
+CREATE INDEX bands_b ON bands (b);
 UPDATE bands SET id = -id WHERE id % 3 = 0 AND a = 8;
 DELETE FROM bands WHERE id = 20301;
 VACUUM ANALYZE bands;
 UPDATE bands SET id = id - 1 WHERE id = -20100;
-SELECT a, n->>'Strategy' = 'unfiltered' AS without, n->'Plans'->0->'Actual Loops' AS bitmaps
-FROM unnest('{8,1}'::int[]) a, explain_nodes(format('EXPLAIN (ANALYZE, FORMAT json)
-	SELECT id FROM bands WHERE a = %s ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11', a)) n;
+SELECT qual, n->>'Strategy' = 'unfiltered' AS without, n->'Plans'->0->'Actual Loops' AS bitmaps
+FROM unnest('{a = 8,a = 1,b = 3,b < 6 AND id % 2 = 0,b = 3 AND id > 39000}'::text[]) qual, explain_nodes(format('EXPLAIN (ANALYZE, FORMAT json)
+	SELECT id FROM bands WHERE %s ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11', qual)) n;
 SELECT n->>'Strategy' = 'unfiltered' AS without
 FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json)
 	SELECT id FROM bands WHERE a = 8 AND random() >= 0 ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11') n;
-SELECT a, compare(format('SELECT id FROM bands WHERE a = %s ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11', a))
-FROM unnest('{8,1}'::int[]) a;
+SELECT qual, compare(format('SELECT id, row_number() OVER () FROM (SELECT id FROM bands WHERE %s ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11) x', qual))
+FROM unnest('{a = 8,a = 1,b = 3,b < 6 AND id % 2 = 0,b = 3 AND id > 39000}'::text[]) qual;
 DROP TABLE bands;
 
 DROP FUNCTION compare, explain_lines, explain_nodes, leaky;
