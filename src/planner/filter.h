@@ -153,6 +153,9 @@ typedef struct OmenFilterTrial
 	int			npassed;		/* of them, found or to be found */
 } OmenFilterTrial;
 
+/* A trial, which may be in vain, is to cost so much less than the set */
+#define OMEN_TRIAL_FACTOR	3
+
 /*
  * Measured on 100,000 x 128: what a row costs in visits, the walk for it and
  * the test.

@@ -119,7 +119,7 @@ plan_trial(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter,
 		Max(costs->breadth, OMEN_BREADTH_PER_ROW * limit);
 	Cost		all;
 
-	if (search < 2 * first)
+	if (search < OMEN_TRIAL_FACTOR * first)
 		return search;
 	filter->share = omen_hnsw_rows_share(rel);
 	filter->patience = search / costs->visit;

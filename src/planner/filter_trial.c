@@ -8,7 +8,7 @@
  * which may hold a tenth of the table, is not needed.  If it lies anywhere, a
  * walk that is broad enough for LIMIT / share rows costs less than the bitmap
  * too, unless the share is small.  If it is far away, the walk never ends.  No
- * statistics tell.  So a scan that expects its bitmap to cost more than twice a
+ * statistics tell.  So a scan that expects its bitmap to cost more than thrice a
  * walk without it does that walk first, and tests the rows that it finds:
  *
  *		rows of the first walk cost nothing more;
@@ -62,7 +62,8 @@ omen_filter_is_trial_due(const OmenFilterScanState *state,
 	return state->bitmap != NULL && !state->loaded && params->has_query &&
 		params->exhaustive && params->strategy == OMEN_FILTER_AUTO &&
 		wanted > 0 && wanted < INT_MAX / 4 &&
-		patience > 2 * OMEN_BREADTH_PER_ROW * rows_at_once(params, wanted);
+		patience > OMEN_TRIAL_FACTOR * OMEN_BREADTH_PER_ROW *
+		rows_at_once(params, wanted);
 }
 
 /*
