@@ -339,6 +339,14 @@ FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json)
 	SELECT id FROM bands WHERE a = 8 AND random() >= 0 ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11') n;
 SELECT qual, compare(format('SELECT id, row_number() OVER () FROM (SELECT id FROM bands WHERE %s ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11) x', qual))
 FROM unnest('{a = 8,a = 1,b = 3,b < 6 AND id % 2 = 0,b = 3 AND id > 39000}'::text[]) qual;
+
+-- the same when only the execution knows the LIMIT
+SET plan_cache_mode = force_generic_plan;
+PREPARE bands(int, int) AS SELECT id FROM bands WHERE b < $1 ORDER BY v <-> '[100.3,101.2]' LIMIT $2;
+SELECT n->>'Strategy' = 'unfiltered' AS without FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) EXECUTE bands(6, 11)') n;
+SELECT n->>'Strategy' = 'unfiltered' AS without FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) EXECUTE bands(6, 3000)') n;
+DEALLOCATE bands;
+RESET plan_cache_mode;
 DROP TABLE bands;
 
 DROP FUNCTION compare, explain_lines, explain_nodes, leaky;

@@ -42,9 +42,10 @@
 #define BOUND_SELECTIVITY	DEFAULT_RANGE_INEQ_SEL
 
 static double share_with_keys(PlannerInfo *root, const OmenFilterPath *filter);
-static Cost plan_trial(PlannerInfo *root, RelOptInfo *rel,
-					   OmenFilterPath *filter, const OmenHnswCosts *costs,
-					   double limit, Cost search);
+static void plan_trial_later(OmenFilterPath *filter,
+							 const OmenHnswCosts *costs, Cost set);
+static Cost plan_trial(PlannerInfo *root, OmenFilterPath *filter,
+					   const OmenHnswCosts *costs, double limit, Cost search);
 static Cost cost_pages(const RelOptInfo *rel, const Path *tree);
 static Cost cost_unread_distance(PlannerInfo *root,
 								 const OmenFilterPath *filter);
@@ -59,6 +60,7 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 	double		limit = omen_hnsw_limit(root);
 	OmenHnswCosts costs;
 	Cost		bitmap_cost;
+	Cost		set = 0;		/* of allowed nodes */
 	Cost		search;			/* for the nearest, and for what they are of */
 	double		in_bitmap;
 	double		allowed;		/* of them, by keys of the index */
@@ -83,12 +85,18 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 		search = omen_hnsw_cost_nearest(&costs, list_length(filter->keys),
 										costs.nodes * allowed / rows, wanted);
 	if (filter->custom.custom_paths != NIL)
-		search += bitmap_cost +
+		set = bitmap_cost +
 			cost_pages(rel, linitial(filter->custom.custom_paths)) +
 			omen_filter_cost_allow_set(rel, &costs, in_bitmap);
-	if (filter->custom.custom_paths != NIL && filter->bounds == NIL &&
-		limit > 0)
-		search = plan_trial(root, rel, filter, &costs, limit, search);
+	search += set;
+	if (set > 0 && filter->bounds == NIL)
+	{
+		filter->share = omen_hnsw_rows_share(rel);
+		if (limit > 0)
+			search = plan_trial(root, filter, &costs, limit, search);
+		else if (root->parse->limitCount != NULL)
+			plan_trial_later(filter, &costs, set);
+	}
 
 	path->startup_cost = search + rel->baserestrictcost.startup +
 		path->pathtarget->cost.startup;
@@ -111,9 +119,10 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
  * they are far away.  If it may not, the first one is likely to be in vain.
  */
 static Cost
-plan_trial(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter,
+plan_trial(PlannerInfo *root, OmenFilterPath *filter,
 		   const OmenHnswCosts *costs, double limit, Cost search)
 {
+	RelOptInfo *rel = filter->custom.path.parent;
 	double		rows;
 	Cost		first = costs->visit *
 		Max(costs->breadth, OMEN_BREADTH_PER_ROW * limit);
@@ -121,13 +130,20 @@ plan_trial(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter,
 
 	if (search < OMEN_TRIAL_FACTOR * first)
 		return search;
-	filter->share = omen_hnsw_rows_share(rel);
 	filter->patience = search / costs->visit;
 	rows = Min(limit / filter->share, costs->nodes);
 	all = costs->visit * Max(costs->breadth, OMEN_BREADTH_PER_ROW * rows) +
 		omen_filter_cost_rows(root, rel, rows) +
 		rows * (cpu_tuple_cost + rel->baserestrictcost.per_tuple);
 	return Min(all + OMEN_FAR_CHANCE(filter->share) * search, first + search);
+}
+
+/* LIMIT is a parameter, whose value the execution knows */
+static void
+plan_trial_later(OmenFilterPath *filter, const OmenHnswCosts *costs, Cost set)
+{
+	if (set >= OMEN_TRIAL_FACTOR * costs->breadth * costs->visit)
+		filter->patience = set / costs->visit;
 }
 
 /* Of the distance, if it is only ordered by: unread_distance.c */
