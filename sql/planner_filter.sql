@@ -306,16 +306,20 @@ SELECT jsonb_path_query_array(n, '$.Plans[*]."Node Type"') AS children
 FROM explain_nodes('EXPLAIN (FORMAT json) SELECT id FROM items WHERE a = 3 AND b NOT IN (SELECT b FROM items WHERE id < 3)
 	ORDER BY v <-> ''[1,2,3]'' LIMIT 5') n;
 
--- lossy pages: a bitmap that does not fit into work_mem
+-- lossy pages: a bitmap of several indexes that does not fit into work_mem; of
+-- one, no bitmap is made
 CREATE TABLE wide (id int, a int, v vector(2)) WITH (fillfactor = 10);
 INSERT INTO wide SELECT i, i % 4, ARRAY[i % 199, i % 211]::vector FROM generate_series(1, 20000) i;
 CREATE INDEX wide_v ON wide USING omenhnsw (v vector_l2_ops);
 CREATE INDEX wide_a ON wide (a);
+CREATE INDEX wide_id ON wide (id);
 VACUUM ANALYZE wide;
 SET work_mem = 64;
-SELECT (n->>'Lossy Pages')::int > 0 AS lossy, (n->>'Allowed Nodes')::int > 5000 AS more
-FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM wide WHERE a = 1 ORDER BY v <-> ''[1,2]''') n;
-SELECT compare('SELECT id FROM wide WHERE a = 1 ORDER BY v <-> ''[1,2]''');
+SELECT qual, (n->>'Lossy Pages')::int > 0 AS lossy, (n->>'Allowed Nodes')::int > 5000 AS more
+FROM unnest('{a = 1,a = 1 OR id < 0}'::text[]) qual,
+	explain_nodes(format('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM wide WHERE %s ORDER BY v <-> ''[1,2]''', qual)) n;
+SELECT compare(format('SELECT id FROM wide WHERE %s ORDER BY v <-> ''[1,2]''', qual))
+FROM unnest('{a = 1,a = 1 OR id < 0}'::text[]) qual;
 RESET work_mem;
 DROP TABLE wide;
 

@@ -131,9 +131,20 @@ typedef struct OmenFilterAllow
 	Size		nwords;			/* allocated */
 	struct OmenFilterBatch *batch;	/* work area */
 	uint64		lossy_pages;	/* of all bitmaps */
+
+	/* set by the caller, for omen_filter_allow_run() */
+	MemoryContext context;		/* holds the set */
+	Relation	heap;
 } OmenFilterAllow;
 
-/* False if the index cannot tell which nodes those are */
+/*
+ * Run the plan for a bitmap, or do what that would; false if the index cannot
+ * tell which nodes have its rows
+ */
+extern bool omen_filter_allow_run(OmenFilterAllow *allow, Relation index,
+								  PlanState *state);
+
+/* The same of a bitmap, in the current memory context */
 extern bool omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 								   TIDBitmap *bitmap);
 
@@ -194,7 +205,6 @@ typedef struct OmenFilterScanState
 	bool		finished;
 	float		bound;			/* graph distances beyond end the scan */
 
-	MemoryContext allow_context;
 	OmenFilterAllow allow;
 	bool		loaded;			/* the bitmap has been run */
 	bool		usable;			/* and allow says what it holds */
