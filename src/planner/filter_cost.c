@@ -27,9 +27,10 @@
 
 /*
  * Measured on 1M x 128: each leaf of the TID map costs 0.8 us, half of a visit.
- * On 100,000 x 128: a row of a bitmap takes 40 ns to become a node, with what the
- * server counts for the index scan; a page of the table that has a row in it 0.13
- * us to be hashed and sorted, which the server does not count.
+ * On 100,000 x 128: a row takes 40 ns to become a node, with what the server counts
+ * for the index scan, 20 if rows come in order and 60 if they have to be sorted; and
+ * a page of the table that has a row in a bitmap 0.13 us to be hashed and sorted,
+ * which the server does not count.
  */
 #define LEAF_VISITS		0.5
 #define NODE_COST		(7 * cpu_operator_cost)
@@ -46,6 +47,7 @@ static void plan_trial_later(OmenFilterPath *filter,
 							 const OmenHnswCosts *costs, Cost set);
 static Cost plan_trial(PlannerInfo *root, OmenFilterPath *filter,
 					   const OmenHnswCosts *costs, double limit, Cost search);
+static Cost cost_bitmap(const RelOptInfo *rel, const Path *tree);
 static Cost cost_pages(const RelOptInfo *rel, const Path *tree);
 static Cost cost_unread_distance(PlannerInfo *root,
 								 const OmenFilterPath *filter);
@@ -86,7 +88,8 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 										costs.nodes * allowed / rows, wanted);
 	if (filter->custom.custom_paths != NIL)
 		set = bitmap_cost +
-			cost_pages(rel, linitial(filter->custom.custom_paths)) +
+			cost_bitmap(rel, linitial_node(BitmapHeapPath,
+										   filter->custom.custom_paths)->bitmapqual) +
 			omen_filter_cost_allow_set(rel, &costs, in_bitmap);
 	search += set;
 	if (set > 0 && filter->bounds == NIL)
@@ -195,6 +198,16 @@ omen_filter_share_in_bitmap(const CustomPath *path, Cost *cost)
 	return share;
 }
 
+/* Rows of a single index need no bitmap (filter_allow.c) */
+static Cost
+cost_bitmap(const RelOptInfo *rel, const Path *tree)
+{
+	if (IsA(tree, IndexPath) &&
+		((const IndexPath *) tree)->indexinfo->amhasgettuple)
+		return 0;
+	return cost_pages(rel, tree);
+}
+
 /* Of each bitmap that the one at the top is made of */
 static Cost
 cost_pages(const RelOptInfo *rel, const Path *tree)
@@ -208,8 +221,6 @@ cost_pages(const RelOptInfo *rel, const Path *tree)
 		return pages * PAGE_COST *
 			(1 - exp(-((const IndexPath *) tree)->indexselectivity *
 					 rel->tuples / pages));
-	if (IsA(tree, BitmapHeapPath))
-		return cost_pages(rel, ((const BitmapHeapPath *) tree)->bitmapqual);
 	if (IsA(tree, BitmapAndPath))
 		children = ((const BitmapAndPath *) tree)->bitmapquals;
 	else if (IsA(tree, BitmapOrPath))
