@@ -40,13 +40,16 @@ StaticAssertDecl(OMEN_TIDMAP_ENTRIES <= PG_UINT16_MAX,
 				 "entries of a leaf have numbers of 16 bits");
 
 /* As many rows are sorted, to read each leaf of the map once for all of them */
-#define ROWS_AT_ONCE	32768
+#define LEAST_AT_ONCE	1024
+#define MOST_AT_ONCE	32768
 
 typedef struct OmenFilterRows
 {
 	int			n;
+	int			size;
 	bool		sorted;
-	uint64		rows[ROWS_AT_ONCE]; /* block number and, below, offset number */
+	uint64		rows[FLEXIBLE_ARRAY_MEMBER];	/* block number and, below, offset
+												 * number */
 } OmenFilterRows;
 
 #define ST_SORT sort_rows
@@ -58,6 +61,7 @@ typedef struct OmenFilterRows
 
 static bool scan_index(OmenFilterAllow *allow, Relation index,
 					   BitmapIndexScanState *node);
+static OmenFilterRows *make_rows(double expected);
 static double add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 						  IndexScanDesc scan, OmenFilterRows *rows);
 static void add_sorted(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
@@ -115,9 +119,7 @@ scan_index(OmenFilterAllow *allow, Relation index,
 	}
 	clear_bits(allow, RelationGetNumberOfBlocks(index) *
 			   hnsw->layout.slots_per_page);
-	rows = palloc(sizeof(OmenFilterRows));
-	rows->n = 0;
-	rows->sorted = true;
+	rows = make_rows(ps->plan->plan_rows);
 	MemoryContextSwitchTo(old);
 
 	if (ps->instrument)
@@ -148,6 +150,20 @@ scan_index(OmenFilterAllow *allow, Relation index,
 	return true;
 }
 
+static OmenFilterRows *
+make_rows(double expected)
+{
+	int			size = (int) Max(Min(expected * 1.25, MOST_AT_ONCE),
+								 LEAST_AT_ONCE);
+	OmenFilterRows *rows = palloc(offsetof(OmenFilterRows, rows) +
+								  size * sizeof(uint64));
+
+	rows->n = 0;
+	rows->size = size;
+	rows->sorted = true;
+	return rows;
+}
+
 static double
 add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 			IndexScanDesc scan, OmenFilterRows *rows)
@@ -160,7 +176,7 @@ add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 		uint64		row = (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
 			ItemPointerGetOffsetNumberNoCheck(tid);
 
-		if (rows->n == ROWS_AT_ONCE)
+		if (rows->n == rows->size)
 			add_sorted(allow, cursor, rows);
 		rows->sorted &= rows->n == 0 || rows->rows[rows->n - 1] < row;
 		rows->rows[rows->n++] = row;
