@@ -50,9 +50,20 @@ BEGIN
 END $$;
 SELECT a, plan(format('SELECT id FROM items WHERE a < %s ORDER BY v <-> ''[1,2,3]'' LIMIT 10', a))
 	FROM unnest('{500,20,1}'::int[]) a;
+
+-- what no index decides is filtered above the index scan; so is what one could
+-- if the bitmap costs more than to risk that the rows are far away
+SELECT plan('SELECT id FROM items WHERE a + 0 < 500 ORDER BY v <-> ''[1,2,3]'' LIMIT 10'),
+	plan('SELECT id FROM items WHERE a < 999 ORDER BY v <-> ''[1,2,3]'' LIMIT 10') AS most;
 SET omendb.enable_filtered_scan = off;
 SET enable_bitmapscan = off;
 SELECT cost('SELECT id FROM items WHERE a < 500 ORDER BY v <-> ''[1,2,3]'' LIMIT 10') <
 	cost('SELECT id FROM items WHERE a < 50 ORDER BY v <-> ''[1,2,3]'' LIMIT 10') AS rarer;
+
+-- an index's own predicate is no filter
+CREATE INDEX ON items USING omenhnsw (v vector_l2_ops) WHERE a < 50;
+ANALYZE items;
+SELECT cost('SELECT id FROM items WHERE a < 50 ORDER BY v <-> ''[1,2,3]'' LIMIT 10') <
+	cost('SELECT id FROM items ORDER BY v <-> ''[1,2,3]'' LIMIT 10') AS own;
 DROP FUNCTION cost, plan;
 DROP TABLE items;

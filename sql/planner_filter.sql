@@ -309,37 +309,51 @@ SELECT jsonb_path_query_array(n, '$.Plans[*]."Node Type"') AS children
 FROM explain_nodes('EXPLAIN (FORMAT json) SELECT id FROM items WHERE a = 3 AND b NOT IN (SELECT b FROM items WHERE id < 3)
 	ORDER BY v <-> ''[1,2,3]'' LIMIT 5') n;
 
--- lossy pages: a bitmap that does not fit into work_mem
+-- lossy pages: a bitmap of several indexes that does not fit into work_mem; of
+-- one, no bitmap is made
 CREATE TABLE wide (id int, a int, v vector(2)) WITH (fillfactor = 10);
 INSERT INTO wide SELECT i, i % 4, ARRAY[i % 199, i % 211]::vector FROM generate_series(1, 20000) i;
 CREATE INDEX wide_v ON wide USING omenhnsw (v vector_l2_ops);
 CREATE INDEX wide_a ON wide (a);
+CREATE INDEX wide_id ON wide (id);
 VACUUM ANALYZE wide;
 SET work_mem = 64;
-SELECT (n->>'Lossy Pages')::int > 0 AS lossy, (n->>'Allowed Nodes')::int > 5000 AS more
-FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM wide WHERE a = 1 ORDER BY v <-> ''[1,2]''') n;
-SELECT compare('SELECT id FROM wide WHERE a = 1 ORDER BY v <-> ''[1,2]''');
+SELECT qual, (n->>'Lossy Pages')::int > 0 AS lossy, (n->>'Allowed Nodes')::int > 5000 AS more
+FROM unnest('{a = 1,a = 1 OR id < 0}'::text[]) qual,
+	explain_nodes(format('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM wide WHERE %s ORDER BY v <-> ''[1,2]''', qual)) n;
+SELECT compare(format('SELECT id FROM wide WHERE %s ORDER BY v <-> ''[1,2]''', qual))
+FROM unnest('{a = 1,a = 1 OR id < 0}'::text[]) qual;
 RESET work_mem;
 DROP TABLE wide;
 
--- what is asked for lies together: a walk without the bitmap finds it, but not
--- from elsewhere, nor with conditions that may say otherwise when asked again
-CREATE TABLE bands (id int, a int, v vector(2));
-INSERT INTO bands SELECT i, i / 2400, ARRAY[i % 200, i / 200]::vector FROM generate_series(0, 39999) i;
+-- what is asked for lies together, or anywhere: a walk without the bitmap finds
+-- it, but not from elsewhere, nor with conditions that may say otherwise when
+-- asked again
+CREATE TABLE bands (id int, a int, b int, v vector(2));
+INSERT INTO bands SELECT i, i / 2400, i % 11, ARRAY[i % 200, i / 200]::vector FROM generate_series(0, 39999) i;
 CREATE INDEX bands_v ON bands USING omenhnsw (v vector_l2_ops);
 CREATE INDEX bands_a ON bands (a);
+CREATE INDEX bands_b ON bands (b);
 UPDATE bands SET id = -id WHERE id % 3 = 0 AND a = 8;
 DELETE FROM bands WHERE id = 20301;
 VACUUM ANALYZE bands;
 UPDATE bands SET id = id - 1 WHERE id = -20100;
-SELECT a, n->>'Strategy' = 'unfiltered' AS without, n->'Plans'->0->'Actual Loops' AS bitmaps
-FROM unnest('{8,1}'::int[]) a, explain_nodes(format('EXPLAIN (ANALYZE, FORMAT json)
-	SELECT id FROM bands WHERE a = %s ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11', a)) n;
+SELECT qual, n->>'Strategy' = 'unfiltered' AS without, n->'Plans'->0->'Actual Loops' AS bitmaps
+FROM unnest('{a BETWEEN 7 AND 9,a < 4,b = 3,b < 6 AND id % 2 = 0,b = 3 AND id > 39000}'::text[]) qual, explain_nodes(format('EXPLAIN (ANALYZE, FORMAT json)
+	SELECT id FROM bands WHERE %s ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11', qual)) n;
 SELECT n->>'Strategy' = 'unfiltered' AS without
 FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json)
-	SELECT id FROM bands WHERE a = 8 AND random() >= 0 ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11') n;
-SELECT a, compare(format('SELECT id FROM bands WHERE a = %s ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11', a))
-FROM unnest('{8,1}'::int[]) a;
+	SELECT id FROM bands WHERE a BETWEEN 7 AND 9 AND random() >= 0 ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11') n;
+SELECT qual, compare(format('SELECT id, row_number() OVER () FROM (SELECT id FROM bands WHERE %s ORDER BY v <-> ''[100.3,101.2]'' LIMIT 11) x', qual))
+FROM unnest('{a BETWEEN 7 AND 9,a < 4,b = 3,b < 6 AND id % 2 = 0,b = 3 AND id > 39000}'::text[]) qual;
+
+-- the same when only the execution knows the LIMIT
+SET plan_cache_mode = force_generic_plan;
+PREPARE bands(int, int) AS SELECT id FROM bands WHERE b < $1 ORDER BY v <-> '[100.3,101.2]' LIMIT $2;
+SELECT n->>'Strategy' = 'unfiltered' AS without FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) EXECUTE bands(6, 11)') n;
+SELECT n->>'Strategy' = 'unfiltered' AS without FROM explain_nodes('EXPLAIN (ANALYZE, FORMAT json) EXECUTE bands(6, 3000)') n;
+DEALLOCATE bands;
+RESET plan_cache_mode;
 DROP TABLE bands;
 
 DROP FUNCTION compare, explain_lines, explain_nodes, leaky;

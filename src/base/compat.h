@@ -10,6 +10,7 @@
 #ifndef OMEN_BASE_COMPAT_H
 #define OMEN_BASE_COMPAT_H
 
+#include "access/genam.h"
 #include "access/amapi.h"
 #include "access/relscan.h"
 #include "catalog/pg_class.h"
@@ -386,6 +387,18 @@ omen_compat_members_next(OmenCompatMembers *members)
 	if (members->next >= list_length(members->members))
 		return NULL;
 	return (EquivalenceMember *) list_nth(members->members, members->next++);
+#endif
+}
+
+/* A scan that is not ordered by an operator, nor shown in EXPLAIN */
+static inline IndexScanDesc
+omen_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,
+							int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(heap, index, snapshot, nkeys, 0);
 #endif
 }
 

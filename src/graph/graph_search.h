@@ -114,6 +114,8 @@ typedef struct OmenSearch
 
 	const OmenSearchFilter *filter; /* set by the caller, NULL: all nodes */
 
+	OmenSearchFilter all;		/* of a wide search without one */
+
 	int			ef;				/* capacity of the pool */
 	int			npool;
 	int			next;			/* no unvisited entry before this one */
@@ -157,8 +159,18 @@ extern void omen_search_seed(OmenSearch *search, OmenLink link,
  */
 extern bool omen_search_run(OmenSearch *search);
 
-/* Enlarge the pool and refill it; false if there is nothing to go on with */
+/*
+ * Make a search without a filter broader; false if there is nothing to go on
+ * with
+ */
 extern bool omen_search_widen(OmenSearch *search, int ef);
+
+/* How wide a search without a filter is now */
+static inline int
+omen_search_breadth(const OmenSearch *search)
+{
+	return search->filter == &search->all ? search->all.breadth : search->ef;
+}
 
 /*
  * Distance beyond which the search has not looked closely: that of the middle

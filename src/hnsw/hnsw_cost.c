@@ -56,11 +56,12 @@
 
 static double wanted_visits(PlannerInfo *root, IndexPath *path,
 							double nodes);
+static Cost cost_far_rows(PlannerInfo *root, const IndexPath *path,
+						  const OmenHnswCosts *costs);
 static Cost cost_walk(const OmenHnswCosts *costs, double allowed,
 					  double wanted);
 static Cost cost_passes(const OmenHnswCosts *costs, double allowed,
 						double wanted);
-static double rows_share(const RelOptInfo *rel);
 static bool wants_unindexed(const IndexPath *path);
 static Selectivity key_selectivity(PlannerInfo *root, IndexPath *path);
 
@@ -92,7 +93,7 @@ omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	omen_hnsw_get_costs(info, &costs);
 	if (path->indexclauses != NIL)
 	{
-		double		share = rows_share(info->rel);
+		double		share = omen_hnsw_rows_share(info->rel);
 		double		allowed = costs.nodes * *selectivity;
 
 		*startup_cost =
@@ -107,7 +108,8 @@ omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		first = Min(costs.nodes,
 					Max(costs.breadth, wanted_visits(root, path, costs.nodes) +
 						VISITS_ON_THE_WAY(costs.nodes)));
-		*startup_cost = first * costs.visit;
+		*startup_cost = first * costs.visit +
+			cost_far_rows(root, path, &costs);
 		*total_cost = *startup_cost +
 			costs.nodes * (costs.visit + cpu_index_tuple_cost);
 	}
@@ -190,16 +192,33 @@ cost_passes(const OmenHnswCosts *costs, double allowed, double wanted)
 static double
 wanted_visits(PlannerInfo *root, IndexPath *path, double nodes)
 {
-	const RelOptInfo *rel = path->indexinfo->rel;
-	double		rows = omen_hnsw_limit(root) / rows_share(rel);
+	const IndexOptInfo *info = path->indexinfo;
+	double		rows = omen_hnsw_limit(root);
 
-	return Min(rel->baserestrictinfo == NIL ? rows :
-			   rows * OMEN_VISITS_PER_FILTERED_ROW, nodes);
+	/* what the index's own predicate says is no filter */
+	if (info->indrestrictinfo != NIL)
+		rows *= OMEN_VISITS_PER_FILTERED_ROW / omen_hnsw_rows_share(info->rel);
+	return Min(rows, nodes);
 }
 
-/* Share of the table's rows that meet all conditions of the query */
-static double
-rows_share(const RelOptInfo *rel)
+/*
+ * Rows that pass the filter above a scan may be the last that it comes to: then
+ * it has measured all others, and they have been looked up.
+ */
+static Cost
+cost_far_rows(PlannerInfo *root, const IndexPath *path,
+			  const OmenHnswCosts *costs)
+{
+	const RelOptInfo *rel = path->indexinfo->rel;
+
+	if (path->indexinfo->indrestrictinfo == NIL || omen_hnsw_limit(root) == 0)
+		return 0;
+	return OMEN_FAR_CHANCE(omen_hnsw_rows_share(rel)) * costs->nodes *
+		(costs->pass + cpu_tuple_cost);
+}
+
+double
+omen_hnsw_rows_share(const RelOptInfo *rel)
 {
 	double		tuples = Max(rel->tuples, 1.0);
 

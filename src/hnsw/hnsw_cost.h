@@ -10,12 +10,19 @@
 
 #include "nodes/pathnodes.h"
 
+#include "hnsw/omen_scan.h"
+
 /*
  * A scan whose rows are filtered above it does not know how many will be asked
- * of it: it widens step by step, each twice as broad as the one before, and is
- * sure of half of what it has.
+ * of it: it widens step by step, each twice as broad as the one before.
  */
-#define OMEN_VISITS_PER_FILTERED_ROW	3.0
+#define OMEN_VISITS_PER_FILTERED_ROW	(1.5 * OMEN_BREADTH_PER_ROW)
+
+/*
+ * How likely it is that of a share of the rows, none is where the query is: then
+ * a scan that cannot see them comes to them last.
+ */
+#define OMEN_FAR_CHANCE(share)	(0.1 * (1 - (share)))
 
 typedef struct OmenHnswCosts
 {
@@ -30,6 +37,9 @@ extern bool omen_hnsw_is_ours(const IndexOptInfo *info);
 
 extern void omen_hnsw_get_costs(const IndexOptInfo *info,
 								OmenHnswCosts *costs);
+
+/* Share of the table's rows that meet all conditions of the query */
+extern double omen_hnsw_rows_share(const RelOptInfo *rel);
 
 /* Rows that the whole query takes of its only table, or 0 if not known */
 extern double omen_hnsw_limit(const PlannerInfo *root);

@@ -63,7 +63,10 @@ static bool extend(OmenScan *scan);
 static float settled_up_to(const OmenScan *scan);
 static bool is_too_narrow(const OmenScan *scan);
 static bool is_certain(const OmenScan *scan, const OmenScanItem *item);
+static bool may_pass(OmenScan *scan, OmenScanItem *item);
 static bool current_next(OmenScan *scan, ItemPointer tid);
+static bool is_wanted(OmenScan *scan, const OmenScanItem *item,
+					  const ItemPointerData *tid);
 
 OmenScan *
 omen_scan_begin(const OmenScanParams *params)
@@ -139,6 +142,8 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 			((OmenScanItem *) pairingheap_first(scan->queue))->key >
 			settled_up_to(scan))
 		{
+			if (scan->params.passes != NULL)
+				break;
 			if (!scan->complete && extend(scan))
 				continue;
 			if (pairingheap_is_empty(scan->queue))
@@ -146,7 +151,9 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		}
 
 		item = (OmenScanItem *) pairingheap_remove_first(scan->queue);
-		if (is_certain(scan, item))
+		if (!may_pass(scan, item))
+			scan->nreturned++;
+		else if (is_certain(scan, item))
 		{
 			scan->current = item;
 			scan->next_tid = 0;
@@ -214,7 +221,7 @@ omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts)
 {
 	*counts = scan->counts;
 	counts->visited = scan->search ? scan->search->nvisits : 0;
-	counts->ef = scan->search ? scan->search->ef : 0;
+	counts->ef = scan->search ? omen_search_breadth(scan->search) : 0;
 	counts->distances += scan->store.ndistances;
 }
 
@@ -355,7 +362,7 @@ is_too_narrow(const OmenScan *scan)
 		scan->promised == 0 || scan->stage != OMEN_STAGE_WALK ||
 		!scan->params.exhaustive || omen_scan_is_filtered(scan))
 		return false;
-	return scan->promised * looked * NARROW_BREADTH >
+	return (int64) scan->params.k_hint * looked * NARROW_BREADTH >
 		Max(looked - dead, 1) * scan->search->ef;
 }
 
@@ -365,12 +372,32 @@ is_certain(const OmenScan *scan, const OmenScanItem *item)
 {
 	const OmenScanItem *rival;
 
-	if (item->exact || item->upper <= item->key || scan->params.heap == NULL)
+	if (item->exact || scan->params.heap == NULL)
+		return true;
+	if (scan->params.passes != NULL)
+		return false;
+	if (item->upper <= item->key)
 		return true;
 	if (pairingheap_is_empty(scan->queue))
 		return item->upper <= settled_up_to(scan);
 	rival = (const OmenScanItem *) pairingheap_first(scan->queue);
 	return item->upper <= rival->key;
+}
+
+/*
+ * False if the row does not pass: its exact distance is of no interest.  Of a
+ * node with several, each is tested when it is returned.
+ */
+static bool
+may_pass(OmenScan *scan, OmenScanItem *item)
+{
+	if (scan->params.passes == NULL || item->tested || item->ntids != 1 ||
+		item->more_tids != OMEN_LINK_INVALID)
+		return true;
+	omen_scan_check_tid(scan, item, &item->tids[0]);
+	item->tested = scan->params.passes(scan->params.passes_arg,
+									   &item->tids[0]);
+	return item->tested;
 }
 
 /* The next row of the node that is being returned */
@@ -381,25 +408,34 @@ current_next(OmenScan *scan, ItemPointer tid)
 
 	if (item == NULL)
 		return false;
-	if (scan->next_tid < item->ntids)
+	while (scan->next_tid < item->ntids)
 	{
 		*tid = item->tids[scan->next_tid++];
-		omen_scan_check_tid(scan, item, tid);
-		return true;
+		if (is_wanted(scan, item, tid))
+			return true;
 	}
 	if (scan->next_tid == item->ntids && scan->list == NULL &&
 		item->more_tids != OMEN_LINK_INVALID)
 		scan->nlist = omen_hnsw_read_tids(&scan->store, item->more_tids,
 										  &scan->list);
-	if (scan->next_tid - item->ntids < scan->nlist)
+	while (scan->next_tid - item->ntids < scan->nlist)
 	{
 		*tid = scan->list[scan->next_tid++ - item->ntids];
-		omen_scan_check_tid(scan, item, tid);
-		return true;
+		if (is_wanted(scan, item, tid))
+			return true;
 	}
 	if (scan->list)
 		pfree(scan->list);
 	scan->list = NULL;
 	scan->current = NULL;
 	return false;
+}
+
+static bool
+is_wanted(OmenScan *scan, const OmenScanItem *item,
+		  const ItemPointerData *tid)
+{
+	omen_scan_check_tid(scan, item, tid);
+	return scan->params.passes == NULL || item->tested ||
+		scan->params.passes(scan->params.passes_arg, tid);
 }

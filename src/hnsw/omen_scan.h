@@ -26,6 +26,9 @@
 
 typedef struct OmenScan OmenScan;
 
+/* Is this row wanted?  May look at the table, but not at the scan. */
+typedef bool (*OmenRowTest) (void *arg, const ItemPointerData *tid);
+
 typedef struct OmenScanParams
 {
 	Relation	index;
@@ -39,6 +42,14 @@ typedef struct OmenScanParams
 	int			k_hint;			/* rows that will be asked for, 0 unknown */
 	double		breadth;		/* of a walk for each of them, 0: as usual */
 	bool		exhaustive;		/* go on when the first ef are returned */
+
+	/*
+	 * If not NULL, the scan returns only rows that pass, each with its exact
+	 * distance; and once it has tested as many as it was begun for, none until
+	 * omen_scan_expect() says that it is to test more.
+	 */
+	OmenRowTest passes;
+	void	   *passes_arg;
 } OmenScanParams;
 
 /* Everything lives in a child of the current memory context */
@@ -66,6 +77,12 @@ typedef struct OmenScanRow
 
 extern int	omen_scan_list_rows(const OmenScan *scan, OmenScanRow **rows,
 								int *settled, bool *no_others);
+
+/*
+ * Look far enough for so many rows in all, those included that did not pass;
+ * false if a walk is not the way to do that.  Only without an allow-set.
+ */
+extern bool omen_scan_expect(OmenScan *scan, int rows);
 
 /* Is the allow-set not certain of the row returned last? */
 extern bool omen_scan_recheck(const OmenScan *scan);

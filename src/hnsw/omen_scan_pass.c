@@ -249,6 +249,7 @@ measure_slot(OmenScan *scan, Buffer buffer, uint32 number,
 	item->upper = bounds.upper;
 	item->exact = scan->query == NULL;
 	item->recheck = recheck;
+	item->tested = false;
 	item->link = omen_link_form(number, slot->version);
 	item->more_tids = slot->more_tids;
 	item->ntids = slot->ntids;

@@ -21,7 +21,7 @@ omen_scan_find_rows_soon(OmenScan *scan, Size first)
 	float		far = get_float4_infinity();
 
 	/* a filtered walk looks for few nodes, any of which may be returned */
-	if (search->filter == NULL)
+	if (!omen_scan_is_filtered(scan))
 		far = search->npool == 0 ? 0 :
 			search->pool[Min(search->npool, OMEN_ROWS_SOON) - 1].estimate;
 
@@ -34,6 +34,33 @@ omen_scan_find_rows_soon(OmenScan *scan, Size first)
 			omen_scan_add_soon(scan, found->own.estimate, &found->tids[0]);
 	}
 	omen_scan_fetch_soon(scan);
+}
+
+void
+omen_scan_prefetch_nearest(OmenScan *scan, Size first, int n)
+{
+	const OmenSearch *search = scan->search;
+	ItemPointerData tids[OMEN_ROWS_SOON];
+	int			ntids = 0;
+	float		far;
+
+	if (search->npool == 0)
+		return;
+	far = search->pool[Min(search->npool, n) - 1].estimate;
+	for (Size i = first; i < search->nfound; i++)
+	{
+		const OmenFound *found = &search->found[i];
+
+		if (found->own.estimate > far || found->ntids == 0)
+			continue;
+		tids[ntids++] = found->tids[0];
+		if (ntids == lengthof(tids))
+		{
+			omen_rows_prefetch(scan->hnsw, tids, ntids);
+			ntids = 0;
+		}
+	}
+	omen_rows_prefetch(scan->hnsw, tids, ntids);
 }
 
 void

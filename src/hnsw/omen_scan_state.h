@@ -39,6 +39,7 @@ typedef struct OmenScanItem
 	float		upper;
 	bool		exact;
 	bool		recheck;		/* the filter is not certain of its rows */
+	bool		tested;			/* its only row, which passes */
 	OmenLink	link;
 	OmenLink	more_tids;
 	int			ntids;
@@ -95,8 +96,8 @@ struct OmenScan
 	pairingheap *queue;
 	Size		nconsumed;		/* of search->found */
 	float		horizon;		/* keys beyond are not settled yet */
-	int			promised;		/* nodes that the first stage is good for */
-	int64		nreturned;		/* nodes with rows */
+	int			promised;		/* nodes that the walk is good for */
+	int64		nreturned;		/* nodes with rows, or that did not pass */
 	int64		ndead;			/* of them, dead ones */
 	int64		ngone;			/* nodes not returned: nobody would see them */
 	bool		broad;			/* the walk is as broad as they ask for */
@@ -153,6 +154,9 @@ extern void omen_scan_add_soon(OmenScan *scan, float estimate,
 							   const ItemPointerData *tid);
 extern void omen_scan_fetch_soon(OmenScan *scan);
 extern void omen_scan_find_rows_soon(OmenScan *scan, Size first);
+
+/* The memory of rows of those nodes, if they are among the n nearest of all */
+extern void omen_scan_prefetch_nearest(OmenScan *scan, Size first, int n);
 
 /*
  * Replace an item's bounds by the exact distance.  Returns false if none of

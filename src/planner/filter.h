@@ -68,6 +68,7 @@ typedef struct OmenFilterPath
 	List	   *keys;			/* IndexClauses on keys that no bitmap decides */
 	double		passing;		/* share of the rows that come from the bitmap
 								 * and pass all other restrictions */
+	double		share;			/* of the table's rows that pass all */
 	double		patience;		/* visits that the bitmap, its set and the scan
 								 * by it are worth; 0: no trial without */
 } OmenFilterPath;
@@ -79,6 +80,7 @@ typedef struct OmenFilterPath
 extern Oid	omen_filter_plan_index(const CustomScan *plan);
 extern int	omen_filter_plan_query_arg(const CustomScan *plan);
 extern double omen_filter_plan_passing(const CustomScan *plan);
+extern double omen_filter_plan_share(const CustomScan *plan);
 extern double omen_filter_plan_patience(const CustomScan *plan);
 extern List *omen_filter_plan_keys(const CustomScan *plan);
 extern List *omen_filter_plan_key_columns(const CustomScan *plan);
@@ -109,11 +111,7 @@ extern void omen_filter_cost(PlannerInfo *root, RelOptInfo *rel,
 /* Of the table's rows, the share that the bitmap holds; all without one */
 extern double omen_filter_share_in_bitmap(const CustomPath *path, Cost *cost);
 
-/*
- * Measured on 1M x 128: a row of a bitmap becomes a node in 20 ns, half of what
- * the index scan took that put it there.  With texts it is the same, as both
- * sort the bitmap's pages.
- */
+/* Measured: so long a row of a bitmap takes to be found in a text index */
 #define OMEN_ALLOW_COST	(2 * cpu_operator_cost)
 
 /* From so many rows of a bitmap to the nodes that have them */
@@ -133,21 +131,47 @@ typedef struct OmenFilterAllow
 	Size		nwords;			/* allocated */
 	struct OmenFilterBatch *batch;	/* work area */
 	uint64		lossy_pages;	/* of all bitmaps */
+
+	/* set by the caller, for omen_filter_allow_run() */
+	MemoryContext context;		/* holds the set */
+	Relation	heap;
 } OmenFilterAllow;
 
-/* False if the index cannot tell which nodes those are */
+/*
+ * Run the plan for a bitmap, or do what that would; false if the index cannot
+ * tell which nodes have its rows
+ */
+extern bool omen_filter_allow_run(OmenFilterAllow *allow, Relation index,
+								  PlanState *state);
+
+/* The same of a bitmap, in the current memory context */
 extern bool omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 								   TIDBitmap *bitmap);
 
 /* filter_trial.c: the rows of a walk without the allow-set */
+typedef struct OmenTrialRow
+{
+	float		distance;
+	ItemPointerData tid;
+} OmenTrialRow;
+
 typedef struct OmenFilterTrial
 {
-	ItemPointerData *tids;		/* of rows that passed */
+	OmenTrialRow *rows;			/* that passed, nearest first */
 	int			nfound;			/* so many; 0 after a walk that was in vain */
 	int			nreturned;
-	int			nseen;			/* rows that the walk has brought */
-	int			at_once;		/* and that it began for */
+	int			nseen;			/* rows that were tested */
+	int			npassed;		/* of them, found or to be found */
 } OmenFilterTrial;
+
+/* A trial, which may be in vain, is to cost so much less than the set */
+#define OMEN_TRIAL_FACTOR	3
+
+/*
+ * Measured on 100,000 x 128: what a row costs in visits, the walk for it and
+ * the test.
+ */
+#define OMEN_VISITS_PER_TRIED_ROW	2.4
 
 /* filter_keys.c: conditions on keys of the index */
 typedef struct OmenFilterKeys OmenFilterKeys;
@@ -181,7 +205,6 @@ typedef struct OmenFilterScanState
 	bool		finished;
 	float		bound;			/* graph distances beyond end the scan */
 
-	MemoryContext allow_context;
 	OmenFilterAllow allow;
 	bool		loaded;			/* the bitmap has been run */
 	bool		usable;			/* and allow says what it holds */

@@ -1,14 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * filter_allow.c
- *	  From a bitmap of rows to the set of nodes that have them.
+ *	  From rows that other indexes find to the set of nodes that have them.
+ *
+ * A bitmap of rows takes 64 bytes for each page that has one, and when it does
+ * not fit into work_mem, it forgets which rows of a page those were: half of a
+ * million rows fill 4 MB.  Then all rows near the query may be in the set, and
+ * none of them pass.  The set of nodes has a bit for each.  So the rows of a
+ * single index go into it as they come, without a bitmap; those of several, or
+ * of an index that cannot tell them one by one, by the server's bitmap.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "executor/executor.h"
+#include "executor/nodeIndexscan.h"
 #include "miscadmin.h"
 
+#include "base/compat.h"
 #include "hnsw/hnsw_tidmap.h"
 #include "planner/filter.h"
 
@@ -27,11 +39,169 @@ typedef struct OmenFilterBatch
 StaticAssertDecl(OMEN_TIDMAP_ENTRIES <= PG_UINT16_MAX,
 				 "entries of a leaf have numbers of 16 bits");
 
+/* As many rows are sorted, to read each leaf of the map once for all of them */
+#define LEAST_AT_ONCE	1024
+#define MOST_AT_ONCE	32768
+
+typedef struct OmenFilterRows
+{
+	int			n;
+	int			size;
+	bool		sorted;
+	uint64		rows[FLEXIBLE_ARRAY_MEMBER];	/* block number and, below, offset
+												 * number */
+} OmenFilterRows;
+
+#define ST_SORT sort_rows
+#define ST_ELEMENT_TYPE uint64
+#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+static bool scan_index(OmenFilterAllow *allow, Relation index,
+					   BitmapIndexScanState *node);
+static OmenFilterRows *make_rows(double expected);
+static double add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+						  IndexScanDesc scan, OmenFilterRows *rows);
+static void add_sorted(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+					   OmenFilterRows *rows);
 static void clear_bits(OmenFilterAllow *allow, uint32 nbits);
 static void add_rows(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 					 BlockNumber block, int n, const OffsetNumber *offsets);
 static void flush_batch(OmenFilterAllow *allow, OmenTidMapCursor *cursor);
 static void allow_nodes(OmenFilterAllow *allow, int n, const OmenLink *links);
+
+bool
+omen_filter_allow_run(OmenFilterAllow *allow, Relation index,
+					  PlanState *state)
+{
+	TIDBitmap  *bitmap;
+	MemoryContext old;
+	bool		usable;
+
+	if (state->chgParam != NULL)
+		ExecReScan(state);
+	if (IsA(state, BitmapIndexScanState) &&
+		((BitmapIndexScanState *) state)->biss_RelationDesc->rd_indam->amgettuple)
+		return scan_index(allow, index, (BitmapIndexScanState *) state);
+
+	bitmap = (TIDBitmap *) MultiExecProcNode(state);
+	if (bitmap == NULL || !IsA(bitmap, TIDBitmap))
+		elog(ERROR, "unrecognized result from subplan");
+	old = MemoryContextSwitchTo(allow->context);
+	usable = omen_filter_allow_load(allow, index, bitmap);
+	tbm_free(bitmap);
+	MemoryContextSwitchTo(old);
+	return usable;
+}
+
+/* What MultiExecBitmapIndexScan() does, but for the bitmap */
+static bool
+scan_index(OmenFilterAllow *allow, Relation index,
+		   BitmapIndexScanState *node)
+{
+	PlanState  *ps = &node->ss.ps;
+	EState	   *estate = ps->state;
+	MemoryContext old = MemoryContextSwitchTo(allow->context);
+	OmenHnswIndex *hnsw = omen_hnsw_open(index);
+	OmenTidMapCursor *cursor = omen_tidmap_begin(index, hnsw);
+	OmenFilterRows *rows;
+	IndexScanDesc scan;
+	double		nrows = 0;
+	bool		more = true;
+
+	if (!cursor->complete)
+	{
+		pfree(cursor);
+		MemoryContextSwitchTo(old);
+		return false;
+	}
+	clear_bits(allow, RelationGetNumberOfBlocks(index) *
+			   hnsw->layout.slots_per_page);
+	rows = make_rows(ps->plan->plan_rows);
+	MemoryContextSwitchTo(old);
+
+	if (ps->instrument)
+		InstrStartNode(ps->instrument);
+	if (!node->biss_RuntimeKeysReady &&
+		(node->biss_NumRuntimeKeys != 0 || node->biss_NumArrayKeys != 0))
+	{
+		ExecReScan(ps);
+		more = node->biss_RuntimeKeysReady;
+	}
+	scan = omen_compat_index_beginscan(allow->heap, node->biss_RelationDesc,
+									   estate->es_snapshot,
+									   node->biss_NumScanKeys);
+	for (; more; more = ExecIndexAdvanceArrayKeys(node->biss_ArrayKeys,
+												  node->biss_NumArrayKeys))
+	{
+		index_rescan(scan, node->biss_ScanKeys, node->biss_NumScanKeys, NULL,
+					 0);
+		nrows += add_scanned(allow, cursor, scan, rows);
+	}
+	index_endscan(scan);
+	add_sorted(allow, cursor, rows);
+	flush_batch(allow, cursor);
+	if (ps->instrument)
+		InstrStopNode(ps->instrument, nrows);
+	pfree(rows);
+	pfree(cursor);
+	return true;
+}
+
+static OmenFilterRows *
+make_rows(double expected)
+{
+	int			size = (int) Max(Min(expected * 1.25, MOST_AT_ONCE),
+								 LEAST_AT_ONCE);
+	OmenFilterRows *rows = palloc(offsetof(OmenFilterRows, rows) +
+								  size * sizeof(uint64));
+
+	rows->n = 0;
+	rows->size = size;
+	rows->sorted = true;
+	return rows;
+}
+
+static double
+add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+			IndexScanDesc scan, OmenFilterRows *rows)
+{
+	ItemPointer tid;
+	double		nrows = 0;
+
+	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
+	{
+		uint64		row = (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
+			ItemPointerGetOffsetNumberNoCheck(tid);
+
+		if (rows->n == rows->size)
+			add_sorted(allow, cursor, rows);
+		rows->sorted &= rows->n == 0 || rows->rows[rows->n - 1] < row;
+		rows->rows[rows->n++] = row;
+		nrows++;
+	}
+	return nrows;
+}
+
+static void
+add_sorted(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+		   OmenFilterRows *rows)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!rows->sorted)
+		sort_rows(rows->rows, rows->n);
+	for (int i = 0; i < rows->n; i++)
+	{
+		OffsetNumber offset = (OffsetNumber) rows->rows[i];
+
+		add_rows(allow, cursor, (BlockNumber) (rows->rows[i] >> 16), 1,
+				 &offset);
+	}
+	rows->n = 0;
+	rows->sorted = true;
+}
 
 bool
 omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
@@ -119,6 +289,8 @@ add_rows(OmenFilterAllow *allow, OmenTidMapCursor *cursor, BlockNumber block,
 			flush_batch(allow, cursor);
 			batch->first_leaf = cell.leaf - cell.plane;
 		}
+		else if (batch->n[cell.plane] == OMEN_TIDMAP_ENTRIES)
+			flush_batch(allow, cursor); /* a row came twice */
 		batch->at[cell.plane][batch->n[cell.plane]++] = (uint16) cell.at;
 	}
 }

@@ -116,9 +116,10 @@ begin_node(CustomScanState *custom, EState *estate, int eflags)
 	state->context = AllocSetContextCreate(CurrentMemoryContext,
 										   "omendb filtered scan",
 										   ALLOCSET_DEFAULT_SIZES);
-	state->allow_context = AllocSetContextCreate(CurrentMemoryContext,
+	state->allow.context = AllocSetContextCreate(CurrentMemoryContext,
 												 "omendb allow-set",
 												 ALLOCSET_DEFAULT_SIZES);
+	state->allow.heap = custom->ss.ss_currentRelation;
 }
 
 /*
@@ -176,7 +177,7 @@ next_row(ScanState *scan)
 
 		/* distances come in ascending order, or are lower bounds that do */
 		if (trial->nreturned < trial->nfound)
-			tid = trial->tids[trial->nreturned++];
+			tid = trial->rows[trial->nreturned++].tid;
 		else if (!omen_scan_next(state->scan, &tid, &distance) ||
 				 distance > state->bound)
 			break;
@@ -307,21 +308,12 @@ rows_to_come(OmenFilterScanState *state)
 static bool
 load_allow(OmenFilterScanState *state)
 {
-	MemoryContext old;
-	TIDBitmap  *bitmap;
-
 	if (state->bitmap == NULL)
 		return true;
 	if (!state->loaded)
 	{
-		bitmap = (TIDBitmap *) MultiExecProcNode(state->bitmap);
-		if (bitmap == NULL || !IsA(bitmap, TIDBitmap))
-			elog(ERROR, "unrecognized result from subplan");
-		old = MemoryContextSwitchTo(state->allow_context);
-		state->usable = omen_filter_allow_load(&state->allow, state->index,
-											   bitmap);
-		tbm_free(bitmap);
-		MemoryContextSwitchTo(old);
+		state->usable = omen_filter_allow_run(&state->allow, state->index,
+											  state->bitmap);
 		state->loaded = true;
 	}
 	return !state->usable || state->allow.set.cardinality > 0;

@@ -427,9 +427,10 @@ plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 							   lcons(keys, path->bounds));
 	scan->custom_private =
 		list_make5(list_make1_oid(path->match.index->indexoid),
-				   list_make1_int(path->match.query_arg),
+				   list_make1_int(path->match.query_arg), key_columns,
 				   makeFloat(psprintf("%.17g", passing)),
-				   makeFloat(psprintf("%.17g", patience)), key_columns);
+				   list_make2(makeFloat(psprintf("%.17g", path->share)),
+							  makeFloat(psprintf("%.17g", patience))));
 	scan->methods = &omen_filter_scan_methods;
 	return &scan->scan.plan;
 }
@@ -487,13 +488,19 @@ omen_filter_plan_query_arg(const CustomScan *plan)
 double
 omen_filter_plan_passing(const CustomScan *plan)
 {
-	return floatVal(lthird(plan->custom_private));
+	return floatVal(lfourth(plan->custom_private));
+}
+
+double
+omen_filter_plan_share(const CustomScan *plan)
+{
+	return floatVal(linitial(list_nth(plan->custom_private, 4)));
 }
 
 double
 omen_filter_plan_patience(const CustomScan *plan)
 {
-	return floatVal(lfourth(plan->custom_private));
+	return floatVal(lsecond(list_nth(plan->custom_private, 4)));
 }
 
 List *
@@ -505,7 +512,7 @@ omen_filter_plan_keys(const CustomScan *plan)
 List *
 omen_filter_plan_key_columns(const CustomScan *plan)
 {
-	return list_nth(plan->custom_private, 4);
+	return lthird(plan->custom_private);
 }
 
 List *

@@ -5,9 +5,17 @@
  *
  * What a query asks for often lies together, and near to what it is about:
  * then most of the nearest rows pass, a few visits find them, and the bitmap,
- * which may hold a tenth of the table, is not needed.  No statistics tell.  So
- * a scan that expects its bitmap to cost more than twice a walk without it does
- * that walk first, and goes on as long as enough rows pass.
+ * which may hold a tenth of the table, is not needed.  If it lies anywhere, a
+ * walk that is broad enough for LIMIT / share rows costs less than the bitmap
+ * too, unless the share is small.  If it is far away, the walk never ends.  No
+ * statistics tell.  So a scan that expects its bitmap to cost more than thrice a
+ * walk without it does that walk first, and tests the rows that it finds:
+ *
+ *		rows of the first walk cost nothing more;
+ *		as many of them as passed, and what the planner thought, say how many
+ *		more to look at; if that costs less than the set, the walk is
+ *		widened for so many at once, and so on;
+ *		if none has passed where several should have, they are elsewhere.
  *
  * Nothing is returned before all rows that the LIMIT wants have been found: the
  * answer is wholly that of a walk without the set or wholly that of a scan with
@@ -17,6 +25,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "executor/executor.h"
 #include "miscadmin.h"
 
@@ -24,9 +34,18 @@
 #include "planner/filter.h"
 #include "planner/planner.h"
 
+/* What the planner thought counts as much as that so many rows passed */
+#define PRIOR_ROWS	2.0
+
+/* If none of as many rows has passed as contain so many on average: give up */
+#define MOST_MISSED		5
+
 static int	rows_at_once(const OmenScanParams *params, int wanted);
+static bool try_row(void *arg, const ItemPointerData *tid);
 static bool passes(OmenFilterScanState *state, ItemPointerData tid);
-static bool goes_on(const OmenFilterTrial *trial, int wanted, double patience);
+static bool find_rows(OmenFilterScanState *state, int wanted);
+static int	rows_to_look_at(const OmenFilterScanState *state, int wanted);
+static int	compare_rows(const void *a, const void *b);
 
 /*
  * Is a walk without the set little beside the set?  Not if somebody has said
@@ -41,49 +60,52 @@ omen_filter_is_trial_due(const OmenFilterScanState *state,
 	double		patience = omen_filter_plan_patience((CustomScan *) ps->plan);
 
 	return state->bitmap != NULL && !state->loaded && params->has_query &&
-		params->strategy == OMEN_FILTER_AUTO &&
+		params->exhaustive && params->strategy == OMEN_FILTER_AUTO &&
 		wanted > 0 && wanted < INT_MAX / 4 &&
-		patience > 2 * OMEN_BREADTH_PER_ROW * rows_at_once(params, wanted);
+		patience > OMEN_TRIAL_FACTOR * OMEN_BREADTH_PER_ROW *
+		rows_at_once(params, wanted);
 }
 
 /*
  * The walk.  If it brings what is wanted, its scan is left in state->scan, and
- * in state->trial what it has returned so far; false if it does not.
+ * in state->trial what it has found; false if it does not.
  */
 bool
 omen_filter_try(OmenFilterScanState *state, const OmenScanParams *params)
 {
 	OmenScanParams all = *params;
 	OmenFilterTrial *trial = &state->trial;
-	PlanState  *ps = &state->custom.ss.ps;
-	int			wanted = omen_limit_rows_wanted(ps);
-	double		patience = omen_filter_plan_patience((CustomScan *) ps->plan);
-	ItemPointerData tid;
-	float		distance;
+	int			wanted = omen_limit_rows_wanted(&state->custom.ss.ps);
+	int			rows = rows_at_once(params, wanted);
+	bool		found = false;
 
 	all.allow = NULL;
-	all.k_hint = rows_at_once(params, wanted);
-	trial->tids = palloc_extended(wanted * sizeof(ItemPointerData),
+	all.k_hint = Min(rows, params->ef);
+	all.passes = try_row;
+	all.passes_arg = state;
+	trial->rows = palloc_extended(wanted * sizeof(OmenTrialRow),
 								  MCXT_ALLOC_HUGE);
-	trial->nfound = trial->nreturned = trial->nseen = 0;
-	trial->at_once = all.k_hint;
+	trial->nfound = trial->nreturned = trial->nseen = trial->npassed = 0;
 	state->scan = omen_scan_begin(&all);
-	while (trial->nfound < wanted && goes_on(trial, wanted, patience) &&
-		   omen_scan_next(state->scan, &tid, &distance))
+	if (rows == all.k_hint || omen_scan_expect(state->scan, rows))
 	{
-		CHECK_FOR_INTERRUPTS();
-		trial->nseen++;
-		if (passes(state, tid))
-			trial->tids[trial->nfound++] = tid;
+		while (!(found = find_rows(state, wanted)) &&
+			   (rows = rows_to_look_at(state, wanted)) > 0 &&
+			   omen_scan_expect(state->scan, rows))
+			;
 	}
-	if (trial->nfound == wanted)
+	if (found)
+	{
+		/* a wider walk may have found what is nearer than rows before */
+		qsort(trial->rows, wanted, sizeof(OmenTrialRow), compare_rows);
 		return true;
+	}
 
 	omen_scan_add_counts(&state->ended, state->scan);
 	omen_scan_end(state->scan);
 	state->scan = NULL;
 	trial->nfound = 0;
-	pfree(trial->tids);
+	pfree(trial->rows);
 	return false;
 }
 
@@ -92,6 +114,17 @@ static int
 rows_at_once(const OmenScanParams *params, int wanted)
 {
 	return Max(wanted, (int) (params->ef / OMEN_BREADTH_PER_ROW));
+}
+
+static bool
+try_row(void *arg, const ItemPointerData *tid)
+{
+	OmenFilterScanState *state = arg;
+	bool		good = passes(state, *tid);
+
+	state->trial.nseen++;
+	state->trial.npassed += good;
+	return good;
 }
 
 /*
@@ -115,19 +148,53 @@ passes(OmenFilterScanState *state, ItemPointerData tid)
 	return false;
 }
 
-/*
- * Rows of the first walk cost nothing more.  Beyond it, will the share that has
- * passed so far bring the rest for less than what the set costs?
- */
+/* As many as the walk is good for now; is that all that are wanted? */
 static bool
-goes_on(const OmenFilterTrial *trial, int wanted, double patience)
+find_rows(OmenFilterScanState *state, int wanted)
 {
-	double		rows;
+	OmenFilterTrial *trial = &state->trial;
+	ItemPointerData tid;
+	float		distance;
 
-	if (trial->nseen < trial->at_once)
-		return true;
-	if (trial->nfound == 0)
-		return false;
-	rows = (double) wanted * trial->nseen / trial->nfound;
-	return rows * OMEN_VISITS_PER_FILTERED_ROW < patience;
+	while (trial->nfound < wanted &&
+		   omen_scan_next(state->scan, &tid, &distance))
+	{
+		CHECK_FOR_INTERRUPTS();
+		trial->rows[trial->nfound++] = (OmenTrialRow) {distance, tid};
+	}
+	return trial->nfound == wanted;
+}
+
+/*
+ * In all, to find the rest of those wanted, if that costs less than the set;
+ * else 0.  What the planner thought limits how far to go at a time.
+ */
+static int
+rows_to_look_at(const OmenFilterScanState *state, int wanted)
+{
+	const OmenFilterTrial *trial = &state->trial;
+	const CustomScan *plan = (CustomScan *) state->custom.ss.ps.plan;
+	double		expected = omen_filter_plan_share(plan);
+	double		share = (trial->npassed + PRIOR_ROWS) /
+		(trial->nseen + PRIOR_ROWS / expected);
+	int			missing = Max(wanted - trial->npassed, 1);
+	double		more = missing / share;
+
+	if (trial->npassed == 0 && trial->nseen * expected > MOST_MISSED)
+		return 0;
+	if (more * OMEN_VISITS_PER_TRIED_ROW >= omen_filter_plan_patience(plan))
+		return 0;
+	more = Min(more, Max(missing / expected, trial->nseen));
+	return (int) Min(trial->nseen + ceil(more), INT_MAX / 4);
+}
+
+static int
+compare_rows(const void *a, const void *b)
+{
+	const OmenTrialRow *x = a;
+	const OmenTrialRow *y = b;
+
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return ItemPointerCompare((ItemPointer) &x->tid, (ItemPointer) &y->tid);
 }

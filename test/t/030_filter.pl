@@ -3,9 +3,11 @@
 #
 # Pulled to its end, a scan returns exactly the rows that match and have a
 # vector (under cosine: one of some length); with LIMIT as many as there are to
-# return, all of which match; with a bound none but rows within, and nearly all
-# of them.  Only the strategy "exact" looks at all rows before it returns one: it
-# must miss none, and return them in order of distance.
+# return, all of which match, nearly all of them the nearest, and hardly ever out
+# of order (a walk that has to look further may find a nearer row); with a bound
+# none but rows within, and nearly all of them.  Only the strategy "exact" looks at
+# all rows before it returns one: it must miss none, and return them in order of
+# distance, with LIMIT the nearest.
 #
 # Twenty thousand scans in one statement take no more memory than some.
 #
@@ -31,24 +33,25 @@ my $node = new_node('filter', conf => 'log_min_messages = error');
 
 query($node, <<'SQL');
 -- What is wrong with the rows of a query, which returns ids and distances;
--- and how many there are
+-- how many there are, and how many of them are within "far"
 CREATE FUNCTION examine(query text, wanted int[], fewest int, ordered boolean,
-	OUT problem text, OUT n int)
+	far float8, nearest int, OUT problem text, OUT n int, OUT hits int, OUT disorder int)
 LANGUAGE plpgsql AS $$
 DECLARE
 	got int[];
-	disorder int;
 BEGIN
 	EXECUTE 'SELECT coalesce(array_agg(id ORDER BY id), ''{}''),
-		count(*) FILTER (WHERE d < before - 1e-5 * abs(before) - 1e-5)
+		count(*) FILTER (WHERE d < before - 1e-5 * abs(before) - 1e-5),
+		count(*) FILTER (WHERE d <= $1 + 1e-5 * abs($1) + 1e-5)
 		FROM (SELECT id, d, lag(d) OVER () AS before FROM (' || query || ') x) y'
-		INTO got, disorder;
+		INTO got, disorder, hits USING far;
 	n := cardinality(got);
 	problem := CASE
 		WHEN NOT got <@ wanted THEN 'rows that do not match'
 		WHEN (SELECT count(*) <> count(DISTINCT g) FROM unnest(got) g) THEN 'rows that come twice'
 		WHEN n < fewest THEN format('%s rows instead of %s', n, fewest)
 		WHEN ordered AND disorder > 0 THEN format('%s rows out of order', disorder)
+		WHEN hits < nearest THEN format('%s of the nearest rows instead of %s', hits, nearest)
 	END || ': ' || query;
 END $$;
 
@@ -56,7 +59,8 @@ END $$;
 -- was, how many of them had a plan with a filtered scan, how many rows within
 -- a bound there were and were found
 CREATE FUNCTION compare(tab text, operator text, query text, restriction text,
-	k int, OUT problems text[], OUT compared int, OUT filtered int, OUT near int, OUT hits int)
+	k int, OUT problems text[], OUT compared int, OUT filtered int, OUT near int, OUT hits int, OUT first int, OUT first_hits int,
+	OUT disordered int)
 LANGUAGE plpgsql AS $$
 DECLARE
 	all_rows text := format('SELECT id, v %s %L AS d FROM %I WHERE %s ORDER BY v %1$s %2$L',
@@ -65,6 +69,7 @@ DECLARE
 	bound float8;
 	wanted int[];
 	within int[];
+	far float8;
 	rows_all record;
 	rows_limit record;
 	rows_bound record;
@@ -75,6 +80,8 @@ DECLARE
 BEGIN
 	compared := 0;
 	hits := 0;
+	first_hits := 0;
+	disordered := 0;
 	SET LOCAL omendb.enable_filtered_scan = off;
 	SET LOCAL enable_seqscan = on;
 	SET LOCAL enable_sort = on;
@@ -85,6 +92,9 @@ BEGIN
 	bounded := replace(all_rows, ' ORDER BY', format(' AND v %s %L <= %s ORDER BY', operator, query, coalesce(bound, 1)));
 	EXECUTE format('SELECT coalesce(array_agg(id ORDER BY id), ''{}'') FROM (%s) x', bounded) INTO within;
 	near := cardinality(within) * 5;
+	EXECUTE format('SELECT max(d) FROM (SELECT d FROM (%s) x WHERE d <> ''NaN'' ORDER BY d LIMIT %s) x', all_rows, k) INTO far;
+	k := least(k, cardinality(wanted));
+	first := k * 5;
 	SET LOCAL omendb.enable_filtered_scan = on;
 	SET LOCAL enable_seqscan = off;
 	SET LOCAL enable_sort = off;
@@ -97,13 +107,16 @@ BEGIN
 	told := used AND restriction !~ 'EXISTS';
 	FOREACH strategy IN ARRAY '{auto,exact,ranged,sweep,seeded}'::text[] LOOP
 		PERFORM set_config('omendb.filter_strategy', strategy, true);
-		rows_all := examine(all_rows, wanted, cardinality(wanted), told AND strategy = 'exact');
-		rows_limit := examine(all_rows || ' LIMIT ' || k, wanted, least(k, cardinality(wanted)), false);
-		rows_bound := examine(bounded, within, CASE WHEN strategy = 'exact' THEN cardinality(within) ELSE 0 END, false);
+		rows_all := examine(all_rows, wanted, cardinality(wanted), told AND strategy = 'exact', far, 0);
+		rows_limit := examine(all_rows || ' LIMIT ' || k, wanted, k, told AND strategy = 'exact', far,
+			CASE WHEN told AND strategy = 'exact' THEN k ELSE 0 END);
+		rows_bound := examine(bounded, within, CASE WHEN strategy = 'exact' THEN cardinality(within) ELSE 0 END, false, far, 0);
 		problems := problems || array_remove(ARRAY[strategy || ': ' || rows_all.problem,
 			strategy || ': ' || rows_limit.problem, strategy || ': ' || rows_bound.problem], NULL);
 		compared := compared + 3;
 		hits := hits + rows_bound.n;
+		first_hits := first_hits + rows_limit.hits;
+		disordered := disordered + (rows_limit.disorder > 0)::int;
 	END LOOP;
 	filtered := CASE WHEN used THEN compared ELSE 0 END;
 END $$;
@@ -216,6 +229,7 @@ query($node,
 	'CREATE TABLE lookup AS SELECT i AS a, i % 2 = 0 AS ok FROM generate_series(0, 50) i');
 
 my ($compared, $filtered, $near, $found) = (0, 0, 0, 0);
+my ($first, $first_found, $disordered) = (0, 0, 0);
 my ($problems, $tables) = (0, 0);
 while ($compared < $statements)
 {
@@ -237,13 +251,18 @@ while ($compared < $statements)
 	}
 	foreach my $line (lines($node, join(";\n", @calls)))
 	{
-		my ($wrong, @counts) = $line =~ /^\{(.*)\}\|(\d+)\|(\d+)\|(\d+)\|(\d+)$/
+		my ($wrong, $counts) = $line =~ /^\{(.*)\}((?:\|\d+){7})$/
 		  or BAIL_OUT("what is \"$line\"?");
+
+		my @counts = split(/\|/, substr($counts, 1));
 
 		$compared += $counts[0];
 		$filtered += $counts[1];
 		$near += $counts[2];
 		$found += $counts[3];
+		$first += $counts[4];
+		$first_found += $counts[5];
+		$disordered += $counts[6];
 		next if $wrong eq '';
 		$problems++;
 		diag("table $tables: $wrong") if $problems < 10;
@@ -253,6 +272,8 @@ while ($compared < $statements)
 is($problems, 0, "$compared statements on $tables tables return what they should");
 cmp_ok($filtered, '>', $compared / 3, "$filtered of them by a filtered scan");
 cmp_ok($found, '>=', 0.99 * $near, "$found of $near rows within a bound were found");
+cmp_ok($first_found, '>=', 0.99 * $first, "$first_found of $first nearest rows were found with LIMIT");
+cmp_ok($disordered, '<', $compared / 500, "$disordered statements with LIMIT had rows out of order");
 
 # another vector each time, and another bitmap every other time
 SKIP:
