@@ -22,6 +22,7 @@ WHERE = ("uncorrelated", "correlated", "anti-correlated")
 MODES = {"omendb": {"": "SELECT 1"},
          "pgvector": {f" {mode}": f"SET hnsw.iterative_scan = {mode}"
                       for mode in ("off", "relaxed_order", "strict_order")}}
+MAX_KEYS = 8
 KNOBS = (20, 30, 40, 60, 80, 120, 160, 200, 300, 400)
 RECALL = 0.95
 
@@ -152,11 +153,39 @@ def measure_set(comparison, data):
                                      comparison.repeats)
                 cell.update(where=where, share=1 / count, peer=name + mode,
                             ratio=cell["cpu_us"] / result["plain"][name])
+                if name == "omendb":
+                    cell["walk_ratio"] = searcher.walk_ratio(
+                        filters, comparison.repeats)
                 result["cells"].append(cell)
+    if "omendb" in searchers:
+        result["cells"] += measure_keys(comparison, data, columns,
+                                        searchers["omendb"])
     for searcher in searchers.values():
         searcher.close()
     measure.pin(None)
     return result
+
+
+def measure_keys(comparison, data, columns, searcher):
+    """Ours with the columns as keys of the index, so that no bitmap is made."""
+    keys = columns.names()[:MAX_KEYS]
+    queries = work.floats(data.query_array[:QUERIES], data.metric)
+    cells = []
+    searcher.use_keys(keys)
+    for where, count in itertools.product(WHERE, columns.counts):
+        if where != WHERE[0] and f"c{count}" not in keys:
+            continue
+        filters = columns.filters(where, count, queries)
+        plain = searcher.plain(comparison.repeats)
+        cell = searcher.cell(data, filters, true_neighbours(data, filters),
+                             "SELECT 1", comparison.repeats)
+        cell.update(where=where, share=1 / count, peer="omendb keys",
+                    ratio=cell["cpu_us"] / plain,
+                    walk_ratio=searcher.walk_ratio(filters,
+                                                   comparison.repeats))
+        cells.append(cell)
+    searcher.use_keys([])
+    return cells
 
 
 def true_neighbours(data, filters):
@@ -185,7 +214,13 @@ class Searcher:
         self._parameters = [pg.vector(values) for values in
                             itertools.islice(data.queries(), QUERIES)]
         self._known = {}
-        self._db.query("SET plan_cache_mode = force_generic_plan")
+        self._metric = data.metric
+        self._db.query("SET plan_cache_mode = force_generic_plan; "
+                       "CREATE TEMPORARY TABLE "
+                       f"{table}_queries (number int, embedding vector)")
+        self._db.copy_binary(f"{table}_queries", (
+            [pg.int4(number), values]
+            for number, values in enumerate(self._parameters)))
 
     def _statement(self, condition):
         if condition not in self._known:
@@ -238,6 +273,54 @@ class Searcher:
                                in zip(found, truth)),
                 "cpu_us": float(numpy.median([cpu for _, cpu in passes]))}
 
+    def use_keys(self, keys):
+        """An index with these keys beside the one without, or none."""
+        self._forget()
+        self._db.query(f"DROP INDEX IF EXISTS {self._table}_keys")
+        if keys:
+            self._db.query(
+                f"CREATE INDEX {self._table}_keys ON {self._table} USING "
+                f"omenhnsw (embedding vector_{self._metric}_ops, "
+                f"{', '.join(keys)})")
+        self._db.query("SET enable_bitmapscan = "
+                       f"{'off' if keys else 'on'}")
+
+    def walk_ratio(self, filters, repeats):
+        """
+        CPU time of the searches alone in multiples of those without a filter:
+        what it takes to search twice in one statement, which makes its bitmap
+        once, less what it takes to search once.
+        """
+        groups = {}
+        for number, (condition, _) in enumerate(filters):
+            groups.setdefault(condition, []).append(number)
+        ratios = []
+        for _ in range(repeats):
+            walks = sum(self._twice(*one) for one in groups.items())
+            plain = sum(self._twice("true", one) for one in groups.values())
+            ratios.append(walks / plain)
+        return float(numpy.median(ratios))
+
+    def _twice(self, condition, numbers):
+        """ns for the second search for each of these queries."""
+        # one by one by the index, and it leaves out what does not match
+        self._db.query("SET enable_memoize = off; SET enable_seqscan = off; "
+                       "SET enable_sort = off; SET cpu_tuple_cost = 1e6")
+        spent = []
+        for times in (1, 1, 2):
+            cpu = self._db.cpu_ns()
+            self._db.query(
+                "SELECT x.id FROM (SELECT q.embedding FROM "
+                f"generate_series(1, {times}), {self._table}_queries AS q "
+                f"WHERE q.number = ANY ('{set(numbers)}') OFFSET 0) AS q, "
+                f"LATERAL (SELECT id FROM {self._table} WHERE {condition} "
+                f"ORDER BY embedding {self._operator} q.embedding "
+                f"LIMIT {self._k}) AS x")
+            spent.append(self._db.cpu_ns() - cpu)
+        self._db.query("RESET enable_memoize; RESET enable_seqscan; "
+                       "RESET enable_sort; RESET cpu_tuple_cost")
+        return spent[2] - spent[1]
+
     def close(self):
         self._db.close()
 
@@ -250,12 +333,14 @@ def make_report(result, folder):
         lines += [f"### {name}: {one['rows']:,} rows, {one['dim']} dimensions",
                   "", f"ef for recall {RECALL} without a filter, and CPU of a "
                   f"statement then: {knobs}. Below: CPU of a whole statement, "
-                  "and how many times that is.", ""]
+                  "how many times that is, and the same of the search alone, "
+                  "without making a bitmap.", ""]
         lines += report.table(
             ["filter", "lets through", "peer", "recall", "rows", "CPU us",
-             "x plain"],
+             "x plain", "search alone"],
             [(cell["where"], f"{cell['share']:.2%}", cell["peer"],
               f"{cell['recall']:.3f}", f"{cell['found']:.2f}",
-              cell["cpu_us"], f"{cell['ratio']:.1f}")
+              cell["cpu_us"], f"{cell['ratio']:.1f}",
+              f"{cell['walk_ratio']:.2f}" if "walk_ratio" in cell else "")
              for cell in one["cells"]])
     return lines

@@ -46,7 +46,9 @@ static void move_to_heap(OmenSearch *search, const OmenPoolEntry *entries,
 						 Size n);
 static void offer(OmenSearch *search, OmenLink link, float estimate);
 static void insert_entry(OmenSearch *search, OmenPoolEntry entry);
-static void add_rest(OmenSearch *search, OmenPoolEntry entry);
+static inline void add_rest(OmenSearch *search, float estimate,
+							OmenLink link);
+static void make_room_in_rest(OmenSearch *search, Size n);
 static void make_room(OmenSearch *search);
 static void prefetch_node(OmenSearch *search, OmenLink link);
 static void mark_visited(OmenSearch *search, OmenLink link);
@@ -142,7 +144,8 @@ run_filtered(OmenSearch *search)
  * Have as many nodes been visited, before the next one to visit, as it takes to
  * be sure of those wanted?  How many that are is counted from the last of them:
  * so the thinner the set here, the farther a search looks, and no more than it
- * has to, whatever the share elsewhere.
+ * has to, whatever the share elsewhere.  Beyond a rank that is large because the
+ * set is thin, few are enough; not if it is large because the set begins there.
  */
 static bool
 is_filter_done(OmenSearch *search)
@@ -160,7 +163,8 @@ is_filter_done(OmenSearch *search)
 	if (search->rank == 0)
 		search->rank = rank_of_allowed(search, filter->breadth);
 	return count_settled(search) >= search->rank + filter->beyond *
-		Min(1.0, (double) (filter->breadth + filter->beyond) / search->rank);
+		Min(1.0, (double) (filter->breadth + filter->beyond) /
+			Min(search->rank, filter->usual_rank));
 }
 
 /* Visited nodes that are nearer than all that were not */
@@ -457,7 +461,7 @@ offer(OmenSearch *search, OmenLink link, float estimate)
 
  if (search->npool == search->ef &&
 		estimate >= search->pool[search->npool - 1].estimate)
-		add_rest(search, entry);
+		add_rest(search, estimate, link);
 	else if (!omen_search_was_visited(search, omen_link_number(link)))
 		insert_entry(search, entry);
 }
@@ -470,23 +474,42 @@ static void
 hear_of(OmenSearch *search, int n, const OmenLink *links,
 		const float *estimates)
 {
+	float		near_estimates[OMEN_MAX_LINKS];
+	OmenLink	near_links[OMEN_MAX_LINKS];
+	int			nnear = 0;
+
+	Assert(n <= OMEN_MAX_LINKS);
+
 	if (search->nheard + n > search->heard_size)
 	{
 		search->heard_size = search->heard_size * 2 + n;
 		search->heard = repalloc_huge(search->heard, search->heard_size *
 									  sizeof(OmenHeard));
 	}
+	make_room_in_rest(search, n);
+
+	/* which of them are far is hard to foresee: no branches */
 	for (int i = 0; i < n; i++)
 	{
-		OmenHeard	heard = {estimates[i], links[i]};
+		float		estimate = likely(!isnan(estimates[i])) ? estimates[i] :
+			get_float4_infinity();
+		OmenPoolEntry *rest = &search->rest[search->nrest];
+		bool		is_far = estimate > search->far;
 
-		if (unlikely(isnan(heard.estimate)))
-			heard.estimate = get_float4_infinity();
-		if (heard.estimate > search->far)
-			add_rest(search, (OmenPoolEntry) {heard.estimate, heard.link});
-		else if (!omen_search_was_visited(search,
-										  omen_link_number(heard.link)))
-			omen_pool_heap_rise(search->heard, search->nheard++, heard);
+		rest->estimate = estimate;
+		rest->link = links[i];
+		rest->visited = rest->allowed = false;
+		search->nrest += is_far;
+		near_estimates[nnear] = estimate;
+		near_links[nnear] = links[i];
+		nnear += !is_far;
+	}
+	for (int i = 0; i < nnear; i++)
+	{
+		if (!omen_search_was_visited(search, omen_link_number(near_links[i])))
+			omen_pool_heap_rise(search->heard, search->nheard++,
+								(OmenHeard) {near_estimates[i],
+									near_links[i]});
 	}
 	if (search->nheard >= 2 * search->width)
 		part_heard(search);
@@ -515,7 +538,7 @@ part_heard(OmenSearch *search)
 		const OmenHeard *heard = &search->heard[i];
 
 		if (heard->estimate > search->far)
-			add_rest(search, (OmenPoolEntry) {heard->estimate, heard->link});
+			add_rest(search, heard->estimate, heard->link);
 		else
 			search->heard[kept++] = *heard;
 	}
@@ -599,12 +622,13 @@ insert_entry(OmenSearch *search, OmenPoolEntry entry)
 		if (low == search->npool)
 		{
 			if (!entry.visited)
-				add_rest(search, entry);
+				add_rest(search, entry.estimate, entry.link);
 			return;
 		}
 		search->npool--;
 		if (!search->pool[search->npool].visited)
-			add_rest(search, search->pool[search->npool]);
+			add_rest(search, search->pool[search->npool].estimate,
+					 search->pool[search->npool].link);
 	}
 	memmove(&search->pool[low + 1], &search->pool[low],
 			(search->npool - low) * sizeof(OmenPoolEntry));
@@ -614,16 +638,32 @@ insert_entry(OmenSearch *search, OmenPoolEntry entry)
 		search->next = low;
 }
 
-static void
-add_rest(OmenSearch *search, OmenPoolEntry entry)
+/*
+ * Field by field: a whole entry would be read again before the parts that it
+ * was made of are written, which takes longer than all the rest.
+ */
+static inline void
+add_rest(OmenSearch *search, float estimate, OmenLink link)
 {
+	OmenPoolEntry *entry;
+
 	if (search->nrest == search->rest_size)
-	{
-		search->rest_size *= 2;
-		search->rest = repalloc_huge(search->rest,
-									 search->rest_size * sizeof(OmenPoolEntry));
-	}
-	search->rest[search->nrest++] = entry;
+		make_room_in_rest(search, 1);
+	entry = &search->rest[search->nrest++];
+	entry->estimate = estimate;
+	entry->link = link;
+	entry->visited = false;
+	entry->allowed = false;
+}
+
+static void
+make_room_in_rest(OmenSearch *search, Size n)
+{
+	if (search->nrest + n <= search->rest_size)
+		return;
+	search->rest_size = search->rest_size * 2 + n;
+	search->rest = repalloc_huge(search->rest,
+								 search->rest_size * sizeof(OmenPoolEntry));
 }
 
 static void

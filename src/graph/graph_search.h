@@ -101,6 +101,8 @@ typedef struct OmenSearchFilter
 {
 	int			breadth;		/* allowed nodes to look for */
 	int			beyond;			/* and nodes to visit beyond them */
+	int			usual_rank;		/* of the last of them among all nodes, unless
+								 * they are elsewhere */
 	uint64		max_visits;		/* give up then */
 	const OmenAllowSet *allowed_only;	/* if not NULL: visit no others */
 } OmenSearchFilter;

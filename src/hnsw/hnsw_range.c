@@ -128,8 +128,8 @@ Buffer
 omen_range_read_code(Relation index, OmenHnswIndex *hnsw, uint32 number,
 					 OmenLockMode mode)
 {
-	return omen_page_read_hinted(index, omen_range_code_block(hnsw, number),
-								 OMEN_PAGE_CODES, mode, &hnsw->hints);
+	return omen_page_read_fixed(index, omen_range_code_block(hnsw, number),
+								OMEN_PAGE_CODES, mode, &hnsw->hints);
 }
 
 void

@@ -61,6 +61,15 @@
 #define NEAR_ENTRIES	32
 #define LARGE_SHARE		0.25
 
+/*
+ * Of a set that has but few entries, if some: how many of the nearest to look
+ * at, and how many allowed ones are no accident
+ */
+#define NEXT_ENTRIES	8
+#define SOME_ENTRIES	2
+#define MORE_ENTRIES	3
+#define RARE_SHARE		0.01
+
 /* What costs more than this deserves a look at ranges, which costs a tenth */
 #define LITTLE_COST		400
 
@@ -73,7 +82,9 @@
 
 static bool look_at_entries(OmenScan *scan);
 static bool is_usual(double share, int allowed);
-static void find_near_entries(OmenScan *scan, OmenHeard *near);
+static int	count_allowed(const OmenScan *scan, const OmenHeard *entries,
+						  int n);
+static void find_near_entries(OmenScan *scan, OmenHeard *near, int n);
 static void look_at_ranges(OmenScan *scan);
 static bool walk_further(OmenScan *scan);
 static bool look_further(OmenScan *scan);
@@ -123,8 +134,7 @@ omen_scan_start_filtered(OmenScan *scan)
 	if (strategy == OMEN_FILTER_SWEEP)
 		look_at_entries(scan);
 	else if (strategy != OMEN_FILTER_AUTO ||
-			 (scan->allowed > FEW_NODES &&
-			  !(scan->near_share >= ENTRIES_SHARE && look_at_entries(scan))))
+			 (scan->allowed > FEW_NODES && !look_at_entries(scan)))
 		look_at_ranges(scan);
 
 	if (strategy == OMEN_FILTER_AUTO)
@@ -144,32 +154,45 @@ look_at_entries(OmenScan *scan)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	double		share = scan->near_share;
+	bool		many = share >= ENTRIES_SHARE;
+	int			n = many ? NEAR_ENTRIES : NEXT_ENTRIES;
 	OmenHeard	entries[NEAR_ENTRIES];
-	int			allowed = 0;
+	int			allowed;
 
-	if (hnsw->entry_pairs == NULL || hnsw->nentries < NEAR_ENTRIES)
+	if (hnsw->entry_pairs == NULL || hnsw->nentries < NEAR_ENTRIES ||
+		(!many && scan->params.strategy == OMEN_FILTER_AUTO &&
+		 share * hnsw->nentries < SOME_ENTRIES))
 		return false;
-	find_near_entries(scan, entries);
-	for (int i = 0; i < NEAR_ENTRIES; i++)
-		omen_allow_prefetch(scan->params.allow,
-							omen_link_number(entries[i].link));
-	for (int i = 0; i < NEAR_ENTRIES; i++)
-		allowed += omen_allow_test(scan->params.allow,
-								   omen_link_number(entries[i].link));
+	find_near_entries(scan, entries, n);
+	allowed = count_allowed(scan, entries, n);
 	memcpy(scan->seeds, entries, sizeof(scan->seeds));
 	scan->nseeds = OMEN_SCAN_SEEDS;
 
-	/* to see a set by ranges, its bits have to be there */
-	if (scan->params.allow->source != NULL && is_usual(share, allowed))
+	if (many && is_usual(share, allowed))
 		return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
-	if ((double) allowed / NEAR_ENTRIES < LARGE_SHARE)
+	if (many ? (double) allowed / n < LARGE_SHARE :
+		allowed < (share < RARE_SHARE ? SOME_ENTRIES : MORE_ENTRIES))
 		return false;
 
 	/* the sample is small: it has to contradict what is known */
-	if (fabs((double) allowed / NEAR_ENTRIES - share) > 0.2)
-		share = (double) allowed / NEAR_ENTRIES;
+	if (fabs((double) allowed / n - share) > 0.2)
+		share = (double) allowed / n;
 	scan->near_share = share;
 	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+}
+
+static int
+count_allowed(const OmenScan *scan, const OmenHeard *entries, int n)
+{
+	int			allowed = 0;
+
+	for (int i = 0; i < n; i++)
+		omen_allow_prefetch(scan->params.allow,
+							omen_link_number(entries[i].link));
+	for (int i = 0; i < n; i++)
+		allowed += omen_allow_test(scan->params.allow,
+								   omen_link_number(entries[i].link));
+	return allowed;
 }
 
 /*
@@ -185,29 +208,40 @@ is_usual(double share, int allowed)
 		1.5 * sqrt(expected * (1 - Min(share, 1)));
 }
 
-/* The nearest of them, in order */
+/* The nearest n of them, in order */
 static void
-find_near_entries(OmenScan *scan, OmenHeard *near)
+find_near_entries(OmenScan *scan, OmenHeard *near, int n)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	float	   *estimates = palloc(hnsw->nentries * sizeof(float));
-	int			n = 0;
+	float		distances[NEAR_ENTRIES];
+	uint32		numbers[NEAR_ENTRIES];
+	int			nnear = 0;
 
 	omen_hnsw_score_entries(hnsw, scan->query, estimates);
 	scan->counts.distances += hnsw->nentries;
+
+	/* numbers and distances apart: they are moved as they were written */
 	for (uint32 i = 0; i < hnsw->nentries; i++)
 	{
-		float		estimate = isnan(estimates[i]) ? get_float4_infinity() :
-			estimates[i];
+		float		estimate = estimates[i];
 		int			at;
 
-		if (n == NEAR_ENTRIES && estimate >= near[n - 1].estimate)
+		if (nnear == n && !(estimate < distances[n - 1]))
 			continue;
-		n = Min(n + 1, NEAR_ENTRIES);
-		for (at = n - 1; at > 0 && near[at - 1].estimate > estimate; at--)
-			near[at] = near[at - 1];
-		near[at] = (OmenHeard) {estimate, hnsw->entry_links[i]};
+		if (unlikely(isnan(estimate)))
+			estimate = get_float4_infinity();
+		nnear = Min(nnear + 1, n);
+		for (at = nnear - 1; at > 0 && distances[at - 1] > estimate; at--)
+		{
+			distances[at] = distances[at - 1];
+			numbers[at] = numbers[at - 1];
+		}
+		distances[at] = estimate;
+		numbers[at] = i;
 	}
+	for (int i = 0; i < n; i++)
+		near[i] = (OmenHeard) {distances[i], hnsw->entry_links[numbers[i]]};
 	pfree(estimates);
 }
 
@@ -254,6 +288,7 @@ walk_further(OmenScan *scan)
 		scan->filter.breadth > MAX_BREADTH)
 		return false;
 	scan->filter.breadth = grow(scan->filter.breadth, 2);
+	scan->filter.usual_rank = grow(scan->filter.usual_rank, 2);
 	scan->filter.max_visits = scan->search->nvisits +
 		(uint64) exact_cost(scan);
 	omen_search_run(scan->search);
@@ -481,14 +516,18 @@ sweep_beyond(const OmenScan *scan)
 	double		breadth = Max(scan->params.ef,
 							  scan->wanted_rows * OMEN_BREADTH_PER_ROW);
 
-	return (int) ceil((breadth - scan->wanted_rows));
+	breadth -= scan->wanted_rows;
+	/* all of a set that is but here lies within a few links */
+	if (scan->near_share > 20 * scan->allowed / scan->nodes)
+		breadth *= 0.9;
+	return (int) ceil(breadth);
 }
 
 /* The same for a walk that meets allowed nodes only, none of them near */
 static int
 seeded_breadth(const OmenScan *scan)
 {
-	double		breadth = 5.8 * scan->params.ef *
+	double		breadth = 5.5 * scan->params.ef *
 		pow(scan->allowed / scan->nodes, -0.25);
 
 	return (int) Min(Max(breadth, 4.0 * scan->wanted_rows), PG_INT32_MAX / 4);
@@ -534,6 +573,8 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	scan->filter.breadth = seeded ? seeded_breadth(scan) :
 		scan->wanted_rows;
 	scan->filter.beyond = seeded ? 0 : sweep_beyond(scan);
+	scan->filter.usual_rank = (int)
+		Min(2 * scan->wanted_rows / scan->near_share, PG_INT32_MAX / 4);
 	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
 		(2 * (seeded ? seeded_cost(scan) : sweep_cost(scan)));
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,

@@ -27,6 +27,22 @@
  */
 #define SLOTS_AHEAD		10
 
+/* By distance, and where that is equal by number */
+static inline int
+compare_entries(const OmenPassEntry *a, const OmenPassEntry *b)
+{
+	if (a->key != b->key)
+		return a->key < b->key ? -1 : 1;
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+#define ST_SORT			sort_entries
+#define ST_ELEMENT_TYPE OmenPassEntry
+#define ST_COMPARE(a, b)	compare_entries(a, b)
+#define ST_SCOPE		static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
 static void pass_over_pages(OmenScan *scan, OmenPassItems *items);
 static void pass_over_allowed(OmenScan *scan, OmenPassItems *items);
 static void measure_page(OmenScan *scan, Buffer buffer, OmenPassItems *items);
@@ -37,7 +53,6 @@ static void measure_slot(OmenScan *scan, Buffer buffer, uint32 number,
 static bool is_new(const OmenScan *scan, uint32 number);
 static bool is_wanted(const OmenScan *scan, const OmenPassItems *items,
 					  uint32 number, float key);
-static int	compare_pass_items(const void *a, const void *b);
 static void finish_pass(OmenScan *scan, OmenPassItems *items);
 
 void
@@ -59,7 +74,8 @@ omen_scan_begin_pass(OmenScan *scan, OmenPassItems *items, int keep)
 	MemoryContext context = AllocSetContextCreate(scan->context,
 												  "omendb scan pass",
 												  ALLOCSET_DEFAULT_SIZES);
-	int			most = Max(work_mem * (Size) 1024 / sizeof(OmenScanItem) / 2,
+	int			most = Max(work_mem * (Size) 1024 / (sizeof(OmenScanItem) +
+														   sizeof(OmenPassEntry)) / 2,
 						   1024);
 
 	Assert(scan->current == NULL);
@@ -67,7 +83,10 @@ omen_scan_begin_pass(OmenScan *scan, OmenPassItems *items, int keep)
 	items->keep = keep == 0 ? most : Min(keep, most);
 	items->items = MemoryContextAllocHuge(context, (Size) items->keep * 2 *
 										  sizeof(OmenScanItem));
+	items->entries = MemoryContextAllocHuge(context, (Size) items->keep * 2 *
+											sizeof(OmenPassEntry));
 	items->n = 0;
+	items->nused = 0;
 	items->cut = false;
 	items->limit = get_float4_infinity();
 
@@ -226,6 +245,7 @@ measure_slot(OmenScan *scan, Buffer buffer, uint32 number,
 											number % layout->slots_per_page);
 	OmenBounds	bounds = {0, 0, 0};
 	bool		recheck;
+	OmenPassEntry *entry;
 	OmenScanItem *item;
 
 	if (slot->flags != OMEN_SLOT_USED ||
@@ -244,7 +264,12 @@ measure_slot(OmenScan *scan, Buffer buffer, uint32 number,
 		return;
 	if (items->n == items->keep * 2)
 		omen_scan_cut_items(items);
-	item = &items->items[items->n++];
+	entry = &items->entries[items->n];
+	if (items->n++ == items->nused)
+		entry->item = &items->items[items->nused++];
+	entry->key = bounds.lower;
+	entry->number = number;
+	item = entry->item;
 	item->key = bounds.lower;
 	item->upper = bounds.upper;
 	item->exact = scan->query == NULL;
@@ -280,25 +305,12 @@ is_wanted(const OmenScan *scan, const OmenPassItems *items, uint32 number,
 void
 omen_scan_cut_items(OmenPassItems *items)
 {
-	qsort(items->items, items->n, sizeof(OmenScanItem), compare_pass_items);
+	sort_entries(items->entries, items->n);
 	if (items->n <= items->keep)
 		return;
 	items->n = items->keep;
-	items->limit = items->items[items->n - 1].key;
+	items->limit = items->entries[items->n - 1].key;
 	items->cut = true;
-}
-
-static int
-compare_pass_items(const void *a, const void *b)
-{
-	const OmenScanItem *x = a;
-	const OmenScanItem *y = b;
-	uint32		m = omen_link_number(x->link);
-	uint32		n = omen_link_number(y->link);
-
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	return m < n ? -1 : m > n;
 }
 
 static void
@@ -310,8 +322,8 @@ finish_pass(OmenScan *scan, OmenPassItems *items)
 	scan->horizon = items->cut ? items->limit : get_float4_infinity();
 	if (items->n > 0)
 	{
-		scan->cutoff_key = items->items[items->n - 1].key;
-		scan->cutoff_number = omen_link_number(items->items[items->n - 1].link);
+		scan->cutoff_key = items->entries[items->n - 1].key;
+		scan->cutoff_number = items->entries[items->n - 1].number;
 	}
 	omen_scan_queue_items(scan, items);
 }
@@ -322,10 +334,10 @@ omen_scan_queue_items(OmenScan *scan, OmenPassItems *items)
 	omen_scan_begin_soon(scan);
 	for (int i = 0; i < items->n; i++)
 	{
-		OmenScanItem *item = &items->items[i];
+		OmenScanItem *item = items->entries[i].item;
 
 		pairingheap_add(scan->queue, &item->node);
-		if (i < 2 * OMEN_ROWS_SOON && item->ntids > 0)
+		if (item->ntids > 0)
 			omen_scan_add_soon(scan, item->key, &item->tids[0]);
 	}
 	omen_scan_fetch_soon(scan);

@@ -25,6 +25,9 @@
 /* Ranges that are the neighbourhood of a query */
 #define NEAR_RANGES		20
 
+/* Of the centres, as many tell about the others */
+#define CENTRE_SAMPLE	33
+
 /* Pages of range codes whose first lines are under way while one is read */
 #define PAGES_AHEAD		6
 
@@ -62,6 +65,8 @@ typedef struct RangeScores
 	int			keep;
 } RangeScores;
 
+static float far_centre(const float *estimates, uint32 n);
+static Size drop_empty(const OmenScan *scan, OmenHeard *ranges, Size n);
 static void pass_by_slots(OmenScan *scan, OmenPassItems *items);
 static void pass_by_codes(OmenScan *scan, OmenPassItems *items);
 static void pass_over_tail(OmenScan *scan, OmenPassItems *items);
@@ -83,6 +88,7 @@ omen_scan_find_ranges(OmenScan *scan)
 	OmenScanRanges *ranges = &scan->ranges;
 	uint32		n = hnsw->meta.nranges;
 	float	   *estimates;
+	float		far;
 
 	if (!omen_range_load(scan->params.index, hnsw))
 		return false;
@@ -90,17 +96,46 @@ omen_scan_find_ranges(OmenScan *scan)
 	omen_query_block(scan->query, hnsw->range_centres,
 					 omen_range_stride(&hnsw->meta), n, estimates);
 	scan->counts.distances += n;
+	far = far_centre(estimates, n);
+
+	ranges->taken = palloc(n * sizeof(OmenHeard));
 	ranges->heap = palloc(n * sizeof(OmenHeard));
+	ranges->far = ranges->heap + n;
 	for (uint32 i = 0; i < n; i++)
 	{
-		ranges->heap[i].estimate = isnan(estimates[i]) ?
-			get_float4_infinity() : estimates[i];
-		ranges->heap[i].link = i;
+		float		estimate = estimates[i];
+		OmenHeard  *place;
+
+		if (unlikely(isnan(estimate)))
+			estimate = get_float4_infinity();
+		place = estimate > far ? --ranges->far :
+			&ranges->heap[ranges->nheap++];
+		place->estimate = estimate;
+		place->link = i;
 	}
 	pfree(estimates);
-	omen_pool_heap_form(ranges->heap, n);
-	ranges->n = ranges->nheap = n;
+	ranges->n = n;
+	ranges->nfar = n - ranges->nheap;
+	omen_pool_heap_form(ranges->heap, ranges->nheap);
 	return true;
+}
+
+/* Farther than a quarter of the centres, as a sample says */
+static float
+far_centre(const float *estimates, uint32 n)
+{
+	float		sample[CENTRE_SAMPLE];
+
+	for (uint32 i = 0; i < CENTRE_SAMPLE; i++)
+	{
+		float		estimate = estimates[(uint64) i * n / CENTRE_SAMPLE];
+		uint32		at = i;
+
+		for (; at > 0 && sample[at - 1] > estimate; at--)
+			sample[at] = sample[at - 1];
+		sample[at] = estimate;
+	}
+	return sample[CENTRE_SAMPLE / 4];
 }
 
 /* The n-th nearest range, from 0, and how far its centre is */
@@ -108,19 +143,23 @@ uint32
 omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate)
 {
 	OmenScanRanges *ranges = &scan->ranges;
-	const OmenHeard *entry = &ranges->heap[ranges->n - 1 - n];
 
 	Assert(n < ranges->n);
-	while (ranges->n - ranges->nheap <= n)
+	while (ranges->ntaken <= n)
 	{
-		OmenHeard nearest = omen_pool_heap_pop(ranges->heap,
-												   &ranges->nheap);
-
-		ranges->heap[ranges->nheap] = nearest;
+		if (ranges->nheap == 0)
+		{
+			ranges->heap = ranges->far;
+			ranges->nheap = ranges->nfar;
+			ranges->nfar = 0;
+			omen_pool_heap_form(ranges->heap, ranges->nheap);
+		}
+		ranges->taken[ranges->ntaken++] = omen_pool_heap_pop(ranges->heap,
+															 &ranges->nheap);
 	}
 	if (estimate)
-		*estimate = entry->estimate;
-	return entry->link;
+		*estimate = ranges->taken[n].estimate;
+	return ranges->taken[n].link;
 }
 
 /* Forget those that have no allowed nodes: most, if a set lies together */
@@ -128,23 +167,29 @@ void
 omen_scan_drop_empty_ranges(OmenScan *scan)
 {
 	OmenScanRanges *ranges = &scan->ranges;
-	uint32		ntaken = ranges->n - ranges->nheap;
+
+	ranges->nheap = drop_empty(scan, ranges->heap, ranges->nheap);
+	omen_pool_heap_form(ranges->heap, ranges->nheap);
+	ranges->nfar = drop_empty(scan, ranges->far, ranges->nfar);
+	ranges->n = ranges->ntaken + ranges->nheap + ranges->nfar;
+}
+
+/* Returns how many are left */
+static Size
+drop_empty(const OmenScan *scan, OmenHeard *ranges, Size n)
+{
 	Size		kept = 0;
 
-	for (Size i = 0; i < ranges->nheap; i++)
+	for (Size i = 0; i < n; i++)
 	{
 		uint32		from;
 		uint32		end;
 
-		omen_range_bounds(scan->hnsw, ranges->heap[i].link, &from, &end);
+		omen_range_bounds(scan->hnsw, ranges[i].link, &from, &end);
 		if (omen_allow_next(scan->params.allow, from, end) < end)
-			ranges->heap[kept++] = ranges->heap[i];
+			ranges[kept++] = ranges[i];
 	}
-	memmove(ranges->heap + kept, ranges->heap + ranges->nheap,
-			ntaken * sizeof(OmenHeard));
-	ranges->n = kept + ntaken;
-	ranges->nheap = kept;
-	omen_pool_heap_form(ranges->heap, kept);
+	return kept;
 }
 
 /* The share of allowed nodes in the nearest ranges */
@@ -187,7 +232,7 @@ omen_scan_pass_ranges(OmenScan *scan)
 		bool		found;
 
 		omen_numberset_insert(scan->brought,
-							  omen_link_number(items.items[i].link), &found);
+							  items.entries[i].number, &found);
 	}
 	scan->horizon = -get_float4_infinity();
 	omen_scan_queue_items(scan, &items);
@@ -372,11 +417,11 @@ prefetch_code(OmenScan *scan, uint32 number)
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	Size		size = omen_range_code_size(&hnsw->range_quant);
 
-	omen_page_prefetch_memory(omen_range_code_block(hnsw, number),
-							  MAXALIGN(SizeOfPageHeaderData) +
-							  (number - hnsw->meta.range_first) %
-							  hnsw->range_codes_per_page * size,
-							  size, &hnsw->hints);
+	omen_page_prefetch_fixed(omen_range_code_block(hnsw, number),
+							 MAXALIGN(SizeOfPageHeaderData) +
+							 (number - hnsw->meta.range_first) %
+							 hnsw->range_codes_per_page * size,
+							 size, &hnsw->hints);
 }
 
 static void

@@ -20,7 +20,7 @@ omen_scan_find_rows_soon(OmenScan *scan, Size first)
 	const OmenSearch *search = scan->search;
 	float		far = get_float4_infinity();
 
-	/* a filtered walk looks for few nodes, any of which may be returned */
+	/* of a filtered walk, any may be returned, but there are few to fetch */
 	if (!omen_scan_is_filtered(scan))
 		far = search->npool == 0 ? 0 :
 			search->pool[Min(search->npool, OMEN_ROWS_SOON) - 1].estimate;
@@ -67,6 +67,10 @@ void
 omen_scan_begin_soon(OmenScan *scan)
 {
 	scan->nsoon = scan->nasked = scan->nlooked = 0;
+	scan->most_soon = lengthof(scan->soon);
+	if (omen_scan_is_filtered(scan))
+		scan->most_soon = (int) Min(scan->most_soon,
+									1.4 * scan->wanted_rows + 2);
 }
 
 void
@@ -74,9 +78,13 @@ omen_scan_add_soon(OmenScan *scan, float estimate, const ItemPointerData *tid)
 {
 	int			at = scan->nsoon;
 
-	if (at == lengthof(scan->soon))
+	if (at < scan->most_soon)
+		scan->nsoon++;
+	else if (estimate < scan->soon[at - 1].estimate)
+		at--;
+	else
 		return;
-	for (scan->nsoon++; at > 0 && scan->soon[at - 1].estimate > estimate; at--)
+	for (; at > 0 && scan->soon[at - 1].estimate > estimate; at--)
 		scan->soon[at] = scan->soon[at - 1];
 	scan->soon[at].estimate = estimate;
 	scan->soon[at].tid = *tid;

@@ -53,25 +53,40 @@ typedef enum OmenScanStage
 	OMEN_STAGE_PASS				/* over all slots, or all that are allowed */
 } OmenScanStage;
 
+/* What an item of a pass is sorted by: items are too large to be moved */
+typedef struct OmenPassEntry
+{
+	float		key;
+	uint32		number;
+	OmenScanItem *item;
+} OmenPassEntry;
+
 /* Of the nodes of a pass, the nearest so far */
 typedef struct OmenPassItems
 {
-	OmenScanItem *items;		/* room for twice keep */
+	OmenPassEntry *entries;		/* room for twice keep */
 	int			n;
+	OmenScanItem *items;		/* as many; those of entries beyond n are free */
+	int			nused;			/* entries that have one */
 	int			keep;
 	bool		cut;			/* others have been dropped */
 	float		limit;			/* nodes beyond are not wanted */
 } OmenPassItems;
 
 /*
- * The ranges of node numbers by the distance of their centres: a heap, which
- * shrinks as the nearest ones are taken off and put behind its end.
+ * The ranges of node numbers by the distance of their centres.  The nearest of
+ * them become a heap at first, which is all that most scans need, and its
+ * nearest ones are taken off in turn.
  */
 typedef struct OmenScanRanges
 {
 	uint32		n;				/* 0: there are none */
+	uint32		ntaken;
 	Size		nheap;
-	OmenHeard *heap;		/* instead of links, numbers of ranges */
+	Size		nfar;			/* in no order */
+	OmenHeard  *taken;			/* instead of links, numbers of ranges */
+	OmenHeard  *heap;
+	OmenHeard  *far;			/* behind the heap */
 	OmenQuery  *query;			/* for range codes, NULL until needed */
 } OmenScanRanges;
 
@@ -89,6 +104,7 @@ struct OmenScan
 
 	OmenRowSoon soon[2 * OMEN_ROWS_SOON];	/* nearest first */
 	int			nsoon;
+	int			most_soon;
 	int			nasked;			/* of soon, read ahead */
 	int			nlooked;		/* rows looked up or returned since */
 

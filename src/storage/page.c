@@ -103,6 +103,28 @@ omen_page_read_hinted(Relation index, BlockNumber block, OmenPageKind kind,
 }
 
 Buffer
+omen_page_read_fixed(Relation index, BlockNumber block, OmenPageKind kind,
+					 OmenLockMode mode, OmenBufferHints *hints)
+{
+	bool		known = block < hints->nblocks && hints->buffers[block] > 0;
+	Buffer		guess = known ? hints->buffers[block] : InvalidBuffer;
+	Buffer		buffer = read_by_hint(index, block, hints);
+
+	omen_page_reads++;
+	LockBuffer(buffer, mode);
+	if (known && guess == buffer)
+		return buffer;
+
+	/* a hint is left only of a page that is good */
+	if (block < hints->nblocks)
+		hints->buffers[block] = InvalidBuffer;
+	check_page(index, buffer, kind);
+	if (block < hints->nblocks)
+		hints->buffers[block] = buffer;
+	return buffer;
+}
+
+Buffer
 omen_page_read_owned(Relation index, BlockNumber block, OmenPageKind kind,
 					 uint32 owner, OmenLockMode mode, OmenBufferHints *hints)
 {
@@ -267,6 +289,22 @@ omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 						  const OmenBufferHints *hints)
 {
 	const char *page;
+
+	if (block >= hints->nblocks || hints->buffers[block] <= 0)
+		return;
+
+	/* header and special area are looked at on the way there */
+	page = (const char *) BufferGetBlock(hints->buffers[block]);
+	__builtin_prefetch(page);
+	__builtin_prefetch(page + BLCKSZ - MAXALIGN(sizeof(OmenPageOpaqueData)));
+	omen_page_prefetch_fixed(block, offset, len, hints);
+}
+
+void
+omen_page_prefetch_fixed(BlockNumber block, Size offset, Size len,
+						 const OmenBufferHints *hints)
+{
+	const char *page;
 	Buffer		buffer;
 
 	if (block >= hints->nblocks)
@@ -274,12 +312,8 @@ omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 	buffer = hints->buffers[block];
 	if (buffer <= 0)
 		return;
-
-	/* descriptor, header and special area are looked at on the way there */
 	page = (const char *) BufferGetBlock(buffer);
 	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
-	__builtin_prefetch(page);
-	__builtin_prefetch(page + BLCKSZ - MAXALIGN(sizeof(OmenPageOpaqueData)));
 	for (Size i = 0; i < len; i += PG_CACHE_LINE_SIZE / 2)
 		__builtin_prefetch(page + offset + i);
 }

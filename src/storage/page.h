@@ -133,6 +133,16 @@ extern Buffer omen_page_read(Relation index, BlockNumber block,
 extern Buffer omen_page_read_hinted(Relation index, BlockNumber block,
 									OmenPageKind kind, OmenLockMode mode,
 									OmenBufferHints *hints);
+
+/*
+ * The same of a page that keeps its kind for good: it is checked when this
+ * backend first meets it in its buffer, and then no more, which saves a cache
+ * miss.  All reads of the page must be by this function.
+ */
+extern Buffer omen_page_read_fixed(Relation index, BlockNumber block,
+								   OmenPageKind kind, OmenLockMode mode,
+								   OmenBufferHints *hints);
+
 /*
  * The same of a page that may have got another use: InvalidBuffer unless it is
  * of this kind and owner.
@@ -224,6 +234,10 @@ extern void omen_page_report_corrupt(Relation index, BlockNumber block,
 /* Touch the guessed frame of a block, so that its lines are in cache */
 extern void omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 									  const OmenBufferHints *hints);
+
+/* The same of a page to be read by omen_page_read_fixed() */
+extern void omen_page_prefetch_fixed(BlockNumber block, Size offset, Size len,
+									 const OmenBufferHints *hints);
 
 /*
  * The same for a row of a table, in two steps, so that the cache misses of
