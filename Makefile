@@ -6,12 +6,14 @@ SHLIB_LINK = -lm
 
 # These run a script of their own: they must work before PostgreSQL's headers
 # are installed, so PGXS is not included for them.
-scripts = check demo bench
+scripts = check torture demo bench
 
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 .PHONY: $(scripts)
 check:
 	@bash test/run_check.sh
+torture:
+	@bash test/torture.sh
 demo:
 	@bash bench/demo.sh
 bench:
