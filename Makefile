@@ -7,7 +7,7 @@ SHLIB_LINK = -lm
 # These run a script of their own: they must work before PostgreSQL's headers
 # are installed, so PGXS is not included for them.
 scripts = check check-all check-upgrade check-asan check-debug \
-	check-valgrind fuzz demo bench
+	check-valgrind fuzz torture demo bench
 
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 .PHONY: $(scripts)
@@ -25,6 +25,8 @@ check-valgrind:
 	@bash test/check_debug.sh valgrind
 fuzz:
 	@bash test/fuzz/run_fuzz.sh
+torture:
+	@bash test/torture.sh
 demo:
 	@bash bench/demo.sh
 bench:

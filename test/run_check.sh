@@ -75,6 +75,7 @@ tap_count()
 	fi
 	count "$1" "$good" "$bad" "$skip" "${seconds:-0}"
 	[ "$bad" = 0 ] || grep -vE '^ok\b' "$log" | tail -40
+	[ -z "$OMEN_FIGURES" ] || sed -n 's/^# figures: //p' "$log"
 }
 
 tap()

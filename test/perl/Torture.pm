@@ -541,7 +541,6 @@ sub disturb
 		}
 		elsif ($what eq 'nice')
 		{
-			POSIX::nice(0);
 			system("renice -n " . int(rand 20) . " -p $pid >/dev/null 2>&1");
 		}
 		$counts{$what}++;

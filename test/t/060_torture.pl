@@ -24,8 +24,8 @@ plan skip_all => 'needs /proc' if !-r '/proc/self/statm';
 
 my $rounds = $ENV{OMEN_ROUNDS} || 6;
 my $first = $ENV{OMEN_ROUND} || 1;
-my $seed = $ENV{OMEN_SEED} || time % 1000000;
-my $seconds = $ENV{OMEN_ROUND_SECONDS} || 3;
+my $seed = $ENV{OMEN_SEED} || 1;
+my $seconds = $ENV{OMEN_ROUND_SECONDS} || 2;
 my $clients = $ENV{OMEN_CLIENTS} || 6;
 my $disk = $ENV{OMEN_SMALL_DISK};
 
@@ -235,9 +235,12 @@ sub run_round
 }
 
 run_round($_) foreach $first .. $first + $rounds - 1;
-diag("seed $seed, rounds $rounds, rows compared $rows, findings $nfindings; "
-	  . join(', ', map { "$_ $counts{$_}" } sort keys %counts)
-	  . '; errors '
-	  . join(', ', map { "$_ $errors{$_}" } sort keys %errors));
+my $list = sub {
+	my (%h) = @_;
+	join(', ', map { "$_ $h{$_}" } sort keys %h);
+};
+note("figures: seed $seed, $rounds rounds, $rows rows compared, $nfindings findings");
+note('figures: ' . $list->(%counts));
+note('figures: errors of clients by SQLSTATE: ' . $list->(%errors));
 $node->stop;
 done_testing();
