@@ -41,6 +41,7 @@ COPY (SELECT to_bm25query('fox | dog', 'docs_idx', 0.3, 0.7)) TO '/dev/null' (FO
 
 -- the planner binds a query to the index of what is ranked
 SET enable_seqscan = off;
+SELECT count(*) FROM docs;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT id, body <@> 'fox'::tsquery FROM docs ORDER BY body <@> 'fox'::tsquery LIMIT 2;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT id FROM docs ORDER BY body <@> 'fox {k1=2}' LIMIT 2;
 SELECT pg_temp.plan_of($$SELECT id FROM docs ORDER BY body <@> 'fox' DESC$$);

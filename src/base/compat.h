@@ -318,13 +318,18 @@ omen_compat_read_file(BufFile *file, void *to, size_t size)
 #endif
 }
 
-/* A path that must not be taken if there is any other */
+/*
+ * A path that must not be taken if there is any other.  Since 18 a disabled
+ * sequential scan costs more than whatever is enabled, and a bitmap heap scan
+ * is, whatever path it is made of: so it must not be made of this one.
+ */
 static inline void
 omen_compat_forbid_path(IndexPath *path, Cost *startup_cost, Cost *total_cost)
 {
 	*startup_cost = *total_cost = 1e100;
 #if PG_VERSION_NUM >= 180000
 	path->path.disabled_nodes = 2;
+	path->indexinfo->amhasgetbitmap = false;
 #endif
 }
 

@@ -102,6 +102,7 @@ typedef struct OmenBm25MetaPageData
 	uint16		nextents;
 	uint16		unused;
 	OmenBm25LaneData lanes[OMEN_BM25_LANES];
+	uint32		unused2;		/* as a compiler for 64 bits would leave it */
 	OmenBm25SegmentEntryData segments[OMEN_BM25_MAX_SEGMENTS];
 	OmenBm25ExtentData extents[OMEN_BM25_MAX_EXTENTS];
 } OmenBm25MetaPageData;

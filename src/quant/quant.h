@@ -89,6 +89,7 @@ typedef struct OmenCodeShape
 								 * vectors: 0, they vary */
 	uint32		pair_size;		/* bytes of a pair code; 0 if they vary */
 	uint32		link_size;		/* bytes of a link code, a multiple of 4 */
+	uint32		unused;			/* as a compiler for 64 bits would leave it */
 	uint64		seed;			/* of the random rotation */
 } OmenCodeShape;
 
