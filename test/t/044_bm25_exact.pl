@@ -8,8 +8,8 @@
 # all rows by (score, TID): the same rows, at the same places, of the same scores.
 #
 # Statistics are those of the table where nothing is dead, and have to be what
-# the index says.  Else, since dead documents count until a merge, they are what
-# the index says.
+# the index says.  Else, since dead documents count until VACUUM, and what they were
+# made of is estimated until a merge, they are what the index says.
 #
 # OMEN_BM25_QUERIES sets how many queries are compared, OMEN_SEED makes a run
 # that failed come again.
@@ -139,7 +139,8 @@ BEGIN
 END $$;
 
 -- What is wrong with the scores of all rows, or with the statistics; if nothing is
--- dead (is_clean) these are to be the table's, else they count at least its rows
+-- dead (is_clean) these are to be the table's, else they count at least its rows, and
+-- each lexeme that these have
 CREATE FUNCTION check_scores(tids tid[], scores float8[], query tsquery, lexemes text[], prefixes text[],
 	k1 float8, b float8, is_clean boolean, OUT problem text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -157,7 +158,7 @@ BEGIN
 				AND abs(stats.average_length - true_stats.average_length) > 1e-9 * true_stats.average_length)
 		OR EXISTS (SELECT FROM unnest(stats.lexemes, stats.frequencies) AS s(lexeme, df)
 			FULL JOIN unnest(true_stats.lexemes, true_stats.frequencies) AS t(lexeme, df) USING (lexeme)
-			WHERE coalesce(s.df, 0) < coalesce(t.df, 0) OR is_clean AND coalesce(s.df, 0) <> coalesce(t.df, 0))
+			WHERE coalesce(s.df, 0) <= 0 AND t.df > 0 OR is_clean AND coalesce(s.df, 0) <> coalesce(t.df, 0))
 	THEN
 		problem := format('statistics are %s, and the table''s %s', stats, true_stats);
 		RETURN;
