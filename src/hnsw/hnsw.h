@@ -223,6 +223,8 @@ extern const uint8 *omen_hnsw_slot_own(OmenHnswStore *store, Buffer buffer,
 extern bool omen_hnsw_read_pair(OmenHnswStore *store, OmenLink link,
 								uint8 **pair, Size *size);
 extern void omen_hnsw_prefetch_own(OmenHnswStore *store, OmenLink link);
+extern int	omen_hnsw_copy_links(OmenHnswStore *store, OmenLink link,
+								 OmenLink *links);
 extern int	omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
 								ItemPointerData **tids);
 

@@ -21,6 +21,9 @@
 /* How many entry nodes a walk starts from */
 #define SEEDS	4
 
+/* Dead nodes that are passed in the search for an heir */
+#define MAX_PASSED	256
+
 /* Entries scored at a time */
 #define SCORE_BLOCK	64
 
@@ -36,6 +39,7 @@ static bool find_entry(Relation index, const OmenHnswIndex *hnsw,
 static OmenLink find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
 						  omen_numberset_hash *known,
 						  bool (*is_dead) (void *arg, OmenLink), void *arg);
+static bool leads_to_node(OmenHnswStore *store, OmenLink link);
 
 /*
  * Offer the entries nearest to the query as seeds.  Entries without codes are
@@ -160,18 +164,21 @@ omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
  * that has, so that the slots can be freed.  A neighbour that is an entry
  * already is no heir: the list would come to have the same few nodes again and
  * again, which lead to the same part of the graph, while the rest has none.
- * Without an heir the list has room for the next nodes to be inserted.
+ * Without an heir the list has room for the next nodes to be inserted.  So it has
+ * when an entry leads nowhere.
  */
 void
 omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 						  bool (*is_dead) (void *arg, OmenLink), void *arg)
 {
 	omen_numberset_hash *known;
+	OmenHnswStore store;
 	uint32		n;
 	OmenLink   *links;
 	bool		found;
 
 	/* a copy: reading the list anew in between must not confuse the loop */
+	omen_hnsw_store_init(&store, index, hnsw, NULL);
 	omen_hnsw_refresh_entries(index, hnsw);
 	n = hnsw->nentries;
 	links = palloc(Max(n, 1) * sizeof(OmenLink));
@@ -183,16 +190,14 @@ omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		OmenHnswStore store;
 		OmenLink	heir;
 		uint8	   *pair = NULL;
 		Size		size;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!is_dead(arg, links[i]))
+		if (!is_dead(arg, links[i]) && leads_to_node(&store, links[i]))
 			continue;
 		heir = find_heir(index, hnsw, links[i], known, is_dead, arg);
-		omen_hnsw_store_init(&store, index, hnsw, NULL);
 		if (heir != OMEN_LINK_INVALID && hnsw->entry_pairs != NULL &&
 			!omen_hnsw_read_pair(&store, heir, &pair, &size))
 			heir = OMEN_LINK_INVALID;
@@ -310,29 +315,65 @@ find_entry(Relation index, const OmenHnswIndex *hnsw,
 	return false;
 }
 
-/* A neighbour of a dead node that has rows itself, and is not known */
+/*
+ * A neighbour of a dead node that has rows itself, and is not known; if all its
+ * neighbours are dead, one of theirs, and so on.  OMEN_LINK_INVALID if the first
+ * ones that live are known.
+ */
 static OmenLink
 find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
 		  omen_numberset_hash *known,
 		  bool (*is_dead) (void *arg, OmenLink), void *arg)
 {
-	OmenHnswStore store;
-	OmenHnswSlot slot;
-	Buffer		buffer;
+	OmenLink	passed[MAX_PASSED] = {dead};
+	omen_numberset_hash *seen = omen_numberset_create(CurrentMemoryContext,
+													  MAX_PASSED, NULL);
+	int			npassed = 1;
+	bool		living = false;
 	OmenLink	heir = OMEN_LINK_INVALID;
+	OmenHnswStore store;
 
 	omen_hnsw_store_init(&store, index, hnsw, NULL);
-	buffer = omen_hnsw_read_slot(&store, dead, OMEN_LOCK_SHARE, &slot);
-	if (!BufferIsValid(buffer))
-		return OMEN_LINK_INVALID;
-	for (int i = 0; i < slot->nlinks && heir == OMEN_LINK_INVALID; i++)
+	for (int i = 0; i < npassed && !living; i++)
 	{
-		OmenLink	link = omen_slot_links(&hnsw->layout, slot)[i];
+		OmenLink	links[OMEN_MAX_LINKS];
+		int			nlinks = omen_hnsw_copy_links(&store, passed[i], links);
 
-		if (!is_dead(arg, link) &&
-			omen_numberset_lookup(known, omen_link_number(link)) == NULL)
-			heir = link;
+		for (int j = 0; j < nlinks && heir == OMEN_LINK_INVALID; j++)
+		{
+			bool		found;
+
+			omen_numberset_insert(seen, omen_link_number(links[j]), &found);
+			if (found)
+				continue;
+			if (!is_dead(arg, links[j]))
+			{
+				bool		new = omen_numberset_lookup(known,
+											omen_link_number(links[j])) == NULL;
+
+				if (new && !leads_to_node(&store, links[j]))
+					continue;
+				living = true;
+				if (new)
+					heir = links[j];
+			}
+			else if (npassed < MAX_PASSED)
+				passed[npassed++] = links[j];
+		}
 	}
-	omen_page_release(buffer);
+	omen_numberset_destroy(seen);
 	return heir;
+}
+
+static bool
+leads_to_node(OmenHnswStore *store, OmenLink link)
+{
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(store, link, OMEN_LOCK_SHARE,
+											 &slot);
+
+	if (!BufferIsValid(buffer))
+		return false;
+	omen_page_release(buffer);
+	return true;
 }

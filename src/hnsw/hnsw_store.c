@@ -277,6 +277,25 @@ omen_hnsw_read_pair(OmenHnswStore *store, OmenLink link, uint8 **pair,
 	return true;
 }
 
+/* Links of a node, OMEN_MAX_LINKS at most; none if the node is gone */
+int
+omen_hnsw_copy_links(OmenHnswStore *store, OmenLink link,
+					 OmenLink *links)
+{
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(store, link, OMEN_LOCK_SHARE,
+											 &slot);
+	int			nlinks;
+
+	if (!BufferIsValid(buffer))
+		return 0;
+	nlinks = slot->nlinks;
+	memcpy(links, omen_slot_links(&store->hnsw->layout, slot),
+		   nlinks * sizeof(OmenLink));
+	omen_page_release(buffer);
+	return nlinks;
+}
+
 /*
  * All TIDs of a TID list, palloc'd.  A list slot belongs to one node and is
  * freed only after the node, so a list that has gone ends the walk.

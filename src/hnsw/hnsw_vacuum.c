@@ -34,6 +34,12 @@
 #include "graph/numberset.h"
 #include "hnsw/hnsw.h"
 
+/* DELETED nodes that are passed in the search for others behind them */
+#define MAX_PASSED			256
+
+/* Neighbours that are to link back to a node half of whose links were dead */
+#define REPAIR_BACK_LINKS	2
+
 typedef struct VacuumState
 {
 	IndexVacuumInfo *info;
@@ -100,6 +106,8 @@ static void add_near(VacuumState *state, const RepairNode *node,
 					 OmenNear *near, int *n);
 static void write_repair(VacuumState *state, const RepairNode *node,
 						 const OmenNear *near, const int *chosen, int n);
+static void link_back(VacuumState *state, const RepairNode *node,
+					  const OmenNear *near);
 static void free_page(VacuumState *state, Buffer buffer,
 					   OmenPageKind kind);
 static bool free_slots(VacuumState *state, BlockNumber block, Page page,
@@ -523,6 +531,7 @@ repair_node(VacuumState *state, OmenLink link)
 	int			n;
 	int			chosen[OMEN_MAX_LINKS];
 	int			max_local;
+	int			ndead = 0;
 
 	if (!copy_node(state, link, &node))
 		return;
@@ -530,8 +539,10 @@ repair_node(VacuumState *state, OmenLink link)
 	max_local = state->hnsw->layout.max_links;
 	for (int i = node.nlinks - node.nscale; i < node.nlinks; i++)
 		max_local -= !is_deleted(state, node.links[i]);
+	for (int i = 0; i < node.nlinks; i++)
+		ndead += is_deleted(state, node.links[i]);
 
-	near = palloc((node.nlinks * (OMEN_MAX_LINKS + 1) + 1) * sizeof(OmenNear));
+	near = palloc((node.nlinks + 3) * (OMEN_MAX_LINKS + 1) * sizeof(OmenNear));
 	n = Min(collect_near(state, &node, near), OMEN_SELECT_MAX);
 	n = omen_graph_select(state->hnsw->quant, near, n, max_local,
 						  omen_graph_alpha(state->hnsw->quant,
@@ -539,6 +550,13 @@ repair_node(VacuumState *state, OmenLink link)
 										   state->hnsw->layout.slots_per_page),
 						  true, chosen);
 	write_repair(state, &node, near, chosen, n);
+
+	/* most of those that led here may be gone as well */
+	if (ndead * 2 >= node.nlinks)
+	{
+		for (int i = 0; i < Min(n, REPAIR_BACK_LINKS); i++)
+			link_back(state, &node, &near[chosen[i]]);
+	}
 }
 
 static bool
@@ -568,6 +586,8 @@ collect_near(VacuumState *state, const RepairNode *node, OmenNear *near)
 	omen_numberset_hash *known = omen_numberset_create(CurrentMemoryContext,
 													   256, NULL);
 	int			local = node->nlinks - node->nscale;
+	OmenLink	dead[MAX_PASSED];
+	int			ndead = 0;
 	bool		found;
 	int			n = 0;
 
@@ -577,26 +597,35 @@ collect_near(VacuumState *state, const RepairNode *node, OmenNear *near)
 
 	for (int i = 0; i < local; i++)
 		add_near(state, node, node->links[i], known, near, &n);
-
 	for (int i = 0; i < node->nlinks; i++)
 	{
-		OmenLink	links[OMEN_MAX_LINKS];
-		int			nlinks = 0;
-		OmenHnswSlot slot;
-		Buffer		buffer;
-
 		if (!is_deleted(state, node->links[i]))
 			continue;
-		buffer = omen_hnsw_read_slot(&state->store, node->links[i],
-									 OMEN_LOCK_SHARE, &slot);
-		if (!BufferIsValid(buffer))
-			continue;
-		nlinks = slot->nlinks;
-		memcpy(links, omen_slot_links(layout, slot),
-			   nlinks * sizeof(OmenLink));
-		omen_page_release(buffer);
+		omen_numberset_insert(known, omen_link_number(node->links[i]), &found);
+		dead[ndead++] = node->links[i];
+	}
+
+	/* past those, on to the next DELETED ones if they lead to few others */
+	for (int i = 0, first = ndead;
+		 i < ndead && (i < first || n < layout->max_links); i++)
+	{
+		OmenLink	links[OMEN_MAX_LINKS];
+		int			nlinks = omen_hnsw_copy_links(&state->store, dead[i],
+													   links);
+
+		CHECK_FOR_INTERRUPTS();
 		for (int j = 0; j < nlinks; j++)
-			add_near(state, node, links[j], known, near, &n);
+		{
+			if (!is_deleted(state, links[j]))
+				add_near(state, node, links[j], known, near, &n);
+			else if (ndead < MAX_PASSED)
+			{
+				omen_numberset_insert(known, omen_link_number(links[j]),
+									  &found);
+				if (!found)
+					dead[ndead++] = links[j];
+			}
+		}
 	}
 	qsort(near, n, sizeof(OmenNear), omen_graph_compare_near);
 	return n;
@@ -674,6 +703,55 @@ write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
 			omen_slot_add_local(layout, slot, &edges[i]);
 	}
 	omen_edit_finish(&edit);
+	omen_page_release(buffer);
+}
+
+/*
+ * Add a link to a repaired node in one of its neighbours, if there is room or a
+ * link to a DELETED node to give up.
+ */
+static void
+link_back(VacuumState *state, const RepairNode *node, const OmenNear *near)
+{
+	const OmenHnswLayout *layout = &state->hnsw->layout;
+	float	   *scratch = palloc((2 * state->hnsw->meta.shape.code_dims + 1) *
+								 sizeof(float));
+	OmenHnswEdge edge = {.link = node->link};
+	OmenPageEdit edit;
+	OmenHnswSlot slot;
+	Buffer		buffer;
+	Size		offset;
+	int			at = -1;
+
+	edge.code = palloc(Max(layout->link_size, 1));
+	omen_hnsw_encode_edge(state->hnsw->quant, near->pair, node->pair, &edge,
+						  scratch);
+	buffer = omen_hnsw_read_slot(&state->store, near->node,
+								 OMEN_LOCK_EXCLUSIVE, &slot);
+	if (!BufferIsValid(buffer))
+		return;
+	for (int i = 0; i < slot->nlinks; i++)
+	{
+		OmenLink	link = omen_slot_links(layout, slot)[i];
+
+		if (link == node->link)
+			at = layout->max_links;
+		else if (at < 0 && i < slot->nlinks - slot->nscale &&
+				 is_deleted(state, link))
+			at = i;
+	}
+	if ((slot->flags & OMEN_SLOT_DELETED) == 0 && at < layout->max_links &&
+		(at >= 0 || slot->nlinks < layout->max_links))
+	{
+		offset = (char *) slot - (char *) BufferGetPage(buffer);
+		omen_edit_begin(&edit, state->index);
+		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+		if (at >= 0)
+			omen_slot_set_edge(layout, slot, at, &edge);
+		else
+			omen_slot_add_local(layout, slot, &edge);
+		omen_edit_finish(&edit);
+	}
 	omen_page_release(buffer);
 }
 
