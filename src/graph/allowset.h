@@ -36,6 +36,7 @@ typedef struct OmenAllowSource
 	/* that will be asked soon */
 	void		(*prefetch) (struct OmenAllowSource *source, uint32 number);
 	bool	   *full;			/* by chunk */
+	bool		whole;			/* the caller will ask for most of the chunks */
 	bool		has_base;		/* before, bits are there, but some too many */
 	double		start_cost;		/* of the first chunk beside */
 	double		chunk_cost;		/* what each costs, in visits of a walk */

@@ -246,6 +246,7 @@ visit_nearest(OmenSearch *search)
 {
 	OmenVisit  *visit = &search->visit;
 	OmenHeard	nearest = omen_pool_heap_pop(search->heard, &search->nheard);
+	bool		nearer;
 
 	/* heard of twice */
 	if (omen_search_was_visited(search, omen_link_number(nearest.link)))
@@ -255,9 +256,12 @@ visit_nearest(OmenSearch *search)
 	if (visit->live)
 	{
 		make_room(search);
-		keep_rank(search);
+		nearer = search->rank > 0 && visit->own.estimate <
+			search->pool[search->rank - 1].estimate;
 		add_visited(search, nearest.link);
 		search->nallowed += visit->allowed;
+		if (nearer)
+			keep_rank(search);
 	}
 	if (search->filter->allowed_only)
 		apply_filter(search->filter, visit);
@@ -282,17 +286,20 @@ prefetch_heard(OmenSearch *search)
 	search->under_way = heard[second].link;
 }
 
-/* The node that was visited comes into the pool */
+/*
+ * The node that was visited has come into the pool before the last one wanted.
+ * If it is allowed, the one before that is the last one now.
+ */
 static void
 keep_rank(OmenSearch *search)
 {
-	if (search->rank == 0 || search->visit.own.estimate >=
-		search->pool[search->rank - 1].estimate)
-		return;
-	if (search->visit.allowed)
-		search->rank = 0;
-	else
+	if (!search->visit.allowed)
 		search->rank++;
+	else
+	{
+		while (!search->pool[search->rank - 1].allowed)
+			search->rank--;
+	}
 }
 
 /* Visit the pool's entry at this place and offer what it links to */

@@ -38,7 +38,7 @@
 /*
  * A list that is not short is read when so many chunks have been asked for that
  * it would have cost no more; or at least so many, as it takes 20 to look how
- * many nodes are allowed near a query.
+ * many nodes are allowed near a query.  At once if most will be asked for.
  */
 #define SHORT_LIST		15000
 #define LONG_LIST		70000
@@ -240,7 +240,8 @@ fill_chunk(OmenAllowSource *head, uint32 chunk)
 	Size		words = OMEN_ALLOW_CHUNK / 64;
 	uint64	   *bits = source->bits + chunk * words;
 
-	if (source->from_list && ++source->nfilled > source->nfirst)
+	if (source->from_list &&
+		(head->whole || ++source->nfilled > source->nfirst))
 		start_from_list(source);
 	if (head->full[chunk])
 		return;

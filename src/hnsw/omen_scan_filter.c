@@ -252,8 +252,11 @@ look_at_ranges(OmenScan *scan)
 		!omen_scan_find_ranges(scan))
 		return;
 	scan->near_share = omen_scan_near_share(scan);
-	if (is_elsewhere(scan))
-		omen_scan_drop_empty_ranges(scan);
+	if (!is_elsewhere(scan))
+		return;
+	if (scan->params.allow->source)
+		scan->params.allow->source->whole = true;
+	omen_scan_drop_empty_ranges(scan);
 }
 
 void

@@ -74,9 +74,8 @@ omen_scan_begin_pass(OmenScan *scan, OmenPassItems *items, int keep)
 	MemoryContext context = AllocSetContextCreate(scan->context,
 												  "omendb scan pass",
 												  ALLOCSET_DEFAULT_SIZES);
-	int			most = Max(work_mem * (Size) 1024 / (sizeof(OmenScanItem) +
-														   sizeof(OmenPassEntry)) / 2,
-						   1024);
+	Size		size = sizeof(OmenScanItem) + sizeof(OmenPassEntry);
+	int			most = Max(work_mem * (Size) 1024 / size / 2, 1024);
 
 	Assert(scan->current == NULL);
 
