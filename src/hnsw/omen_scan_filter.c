@@ -471,7 +471,7 @@ wanted_of_ranges(const OmenScan *scan)
 	double		wanted = scan->near_share * nodes_of_ranges(scan);
 
 	if (is_elsewhere(scan))
-		wanted = Max(scan->allowed * 0.25, 15000);
+		wanted = Max(scan->allowed * 0.3, 15000);
 	return Min(Max(wanted, 3.0 * scan->wanted_rows), scan->allowed);
 }
 
@@ -504,7 +504,7 @@ verified_of_ranges(const OmenScan *scan)
 
 	/* and little about nodes that are far and all equally so */
 	if (is_elsewhere(scan))
-		verify *= 1.4 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 4);
+		verify *= 1.4 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 3.2);
 	return (int) Min(Max(verify, scan->keep),
 					 Min(scan->allowed, PG_INT32_MAX / 4));
 }
