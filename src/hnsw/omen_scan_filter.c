@@ -445,14 +445,14 @@ seeded_cost(const OmenScan *scan)
 
 /*
  * So many nodes the nearest ranges must hold to have 95 % of the answer: of a
- * million, 58,000 for a tenth that is allowed, and the more the thinner the set.
+ * million, 60,000 for a tenth that is allowed, and the more the thinner the set.
  * Where a walk has to look farther for as much, so must this: word vectors that
  * need an ef of 100 have .98, and would have .80 if that did not count.
  */
 static double
 nodes_of_ranges(const OmenScan *scan)
 {
-	double		nodes = 58000 * pow(scan->nodes / 1e6, 0.4) *
+	double		nodes = 60000 * pow(scan->nodes / 1e6, 0.4) *
 		pow(scan->params.ef / 40.0, 0.7) *
 		pow(0.1 / scan->near_share, 0.23) *
 		pow(scan->wanted_rows / 10.0, 0.25);
@@ -471,7 +471,7 @@ wanted_of_ranges(const OmenScan *scan)
 	double		wanted = scan->near_share * nodes_of_ranges(scan);
 
 	if (is_elsewhere(scan))
-		wanted = Max(scan->allowed * 0.25, 15000);
+		wanted = Max(scan->allowed * 0.3, 15000);
 	return Min(Max(wanted, 3.0 * scan->wanted_rows), scan->allowed);
 }
 
@@ -504,7 +504,7 @@ verified_of_ranges(const OmenScan *scan)
 
 	/* and little about nodes that are far and all equally so */
 	if (is_elsewhere(scan))
-		verify *= 1.4 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 4);
+		verify *= 1.4 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 3.2);
 	return (int) Min(Max(verify, scan->keep),
 					 Min(scan->allowed, PG_INT32_MAX / 4));
 }
@@ -523,6 +523,8 @@ sweep_beyond(const OmenScan *scan)
 	/* all of a set that is but here lies within a few links */
 	if (scan->near_share > 20 * scan->allowed / scan->nodes)
 		breadth *= 0.9;
+	else if (!is_thick(scan))
+		breadth += 1;
 	return (int) ceil(breadth);
 }
 
