@@ -28,6 +28,12 @@
 /* A segment is at most that many merges away from a flush */
 #define MOST_LEVELS		32
 
+/*
+ * A standby, or a server that has crashed, may not know yet of so many
+ * transactions that somebody has waited for
+ */
+#define XIDS_TO_COME	(UINT64CONST(1) << 20)
+
 /* Of a dictionary: more than 2^32 pages make */
 #define MOST_TREE_LEVELS	32
 
@@ -194,6 +200,7 @@ check_kinds(OmenVerifyBm25 *state)
 	{
 		uint8		kind = state->verify->kinds[block];
 
+		CHECK_FOR_INTERRUPTS();
 		if (kind != OMEN_PAGE_FREE && kind != OMEN_PAGE_META &&
 			kind < OMEN_PAGE_PENDING)
 			omen_verify_note(state->verify, "B7", block,
@@ -207,7 +214,8 @@ static void
 check_extents(OmenVerifyBm25 *state)
 {
 	OmenVerify *verify = state->verify;
-	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId()) +
+		XIDS_TO_COME;
 
 	for (int i = 0; i < state->meta.nextents; i++)
 	{
@@ -448,6 +456,11 @@ check_segment(void *arg)
 	OmenBm25Docs docs;
 
 	check_header(state, segment);
+	if (segment->data->npages > verify->nblocks ||
+		segment->data->ndocs > (uint64) segment->data->npages *
+		OMEN_BM25_ROWS_PER_PAGE)
+		omen_page_report_corrupt(verify->index, segment->header,
+								 "The segment has not as many pages as its documents need.");
 	check_runs(state, segment);
 	omen_bm25_docs_init(&docs, verify->index, state->bm25, segment, true);
 

@@ -208,6 +208,7 @@ check_kinds(OmenVerifyHnsw *state)
 	{
 		uint8		kind = verify->kinds[block];
 
+		CHECK_FOR_INTERRUPTS();
 		if (kind != OMEN_VERIFY_BROKEN && kind >= OMEN_PAGE_PENDING)
 			omen_verify_note(verify, "H14", block, OMEN_VERIFY_NO_OFFSET,
 							 "The page is of kind %u, which vector indexes do not have.",
@@ -228,6 +229,7 @@ check_unreferred(OmenVerifyHnsw *state)
 	{
 		uint8		kind = verify->kinds[block];
 
+		CHECK_FOR_INTERRUPTS();
 		if (kind == OMEN_VERIFY_BROKEN || kind == OMEN_PAGE_FREE ||
 			kind == OMEN_PAGE_NODE || kind == OMEN_PAGE_CHAIN ||
 			kind >= OMEN_PAGE_PENDING || omen_verify_is_referred(verify, block))

@@ -15,6 +15,16 @@
 #include "hnsw/hnsw_range.h"
 #include "hnsw/hnsw_tidmap.h"
 
+/*
+ * Links are no promises, but in such numbers they tell of damage.  What leads
+ * nowhere is cleaned up as slots change: after vacuum there is none.  Of random
+ * vectors of 32 and 128 dimensions, half of the links are mutual when built, 0.40
+ * when a third was replaced, 0.23 when all were inserted by inner product.
+ */
+#define LEAST_LINKS		10000
+#define MOST_LOST		0.5
+#define LEAST_MUTUAL	0.05
+
 /* A live node, from a copy of its page */
 typedef struct NodeCheck
 {
@@ -66,11 +76,17 @@ omen_verify_hnsw_nodes(OmenVerifyHnsw *state)
 	}
 	omen_verify_try(state->verify, "H5", check_lost_lists, state);
 
-	/* what leads nowhere is cleaned up as slots change; it should not add up */
-	if (state->nlinks >= 1000 && state->nlost > state->nlinks / 2)
+	if (state->nlinks < LEAST_LINKS)
+		return;
+	if (state->nlost > MOST_LOST * state->nlinks)
 		omen_verify_warn(state->verify, "H2", InvalidBlockNumber,
 						 UINT64_FORMAT " of " UINT64_FORMAT
 						 " links lead nowhere.", state->nlost, state->nlinks);
+	else if (state->nmutual < LEAST_MUTUAL * state->nlinks)
+		omen_verify_warn(state->verify, "H3", InvalidBlockNumber,
+						 "Only " UINT64_FORMAT " of " UINT64_FORMAT
+						 " links are of nodes that link to each other.",
+						 state->nmutual, state->nlinks);
 }
 
 static void
@@ -552,9 +568,10 @@ check_lost_lists(void *arg)
 		PGAlignedBlock copy;
 		OmenHnswSlot slot;
 
+		if (number % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
 		if ((seen & (OMEN_SEEN_LIST | OMEN_SEEN_REACHED)) != OMEN_SEEN_LIST)
 			continue;
-		CHECK_FOR_INTERRUPTS();
 		if (omen_verify_copy(state->verify,
 							 omen_verify_number_block(state, number),
 							 &copy) != OMEN_PAGE_NODE)

@@ -34,7 +34,7 @@ static void walk_links(void *arg);
 static void push(LinkStack *stack, OmenLink link);
 static void push_neighbours(LinkStack *stack, OmenLink link);
 static void count_unreached(OmenVerifyHnsw *state);
-static bool is_unreached(void *arg, uint32 number);
+static bool is_unreached(OmenVerifyHnsw *state, uint32 number);
 
 void
 omen_verify_hnsw_walk(OmenVerifyHnsw *state)
@@ -120,10 +120,10 @@ count_unreached(OmenVerifyHnsw *state)
 	{
 		uint8		seen = state->seen[number];
 
-		if ((seen & OMEN_SEEN_LIVE) == 0)
-			continue;
 		if (number % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
+		if ((seen & OMEN_SEEN_LIVE) == 0)
+			continue;
 		nlive++;
 		if ((seen & OMEN_SEEN_REACHED) != 0 || !is_unreached(state, number))
 			continue;
@@ -142,9 +142,8 @@ count_unreached(OmenVerifyHnsw *state)
 
 /* Only nodes with a row that the snapshot sees have all links to come */
 static bool
-is_unreached(void *arg, uint32 number)
+is_unreached(OmenVerifyHnsw *state, uint32 number)
 {
-	OmenVerifyHnsw *state = arg;
 	OmenLink	link = omen_link_form(number, state->seen[number] & 15);
 	ItemPointerData tids[OMEN_SLOT_TIDS];
 	OmenHnswSlot slot;

@@ -59,7 +59,7 @@ typedef struct TableScan
 static TupleDesc row_desc(void);
 static void put_row(OmenVerify *verify, uint64 row, int source, uint64 hash,
 					uint64 place);
-static void scan_table(void *arg);
+static void scan_table(TableScan *scan);
 static void add_table_row(Relation index, ItemPointer tid, Datum *values,
 						  bool *isnull, bool alive, void *arg);
 static uint64 get_column(OmenVerify *verify, int column);
@@ -191,9 +191,8 @@ get_column(OmenVerify *verify, int column)
 
 /* All rows that the snapshot sees and that belong into the index */
 static void
-scan_table(void *arg)
+scan_table(TableScan *scan)
 {
-	TableScan  *scan = arg;
 	OmenVerify *verify = scan->verify;
 	IndexInfo  *info = BuildIndexInfo(verify->index);
 	TableScanDesc table_scan = table_beginscan_strat(verify->heap,

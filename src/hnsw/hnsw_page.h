@@ -28,8 +28,9 @@
  * that it is NULL.  L is max_links.  The factors exist only with RaBitQ link
  * codes, link codes only if the shape has some.  The first nlinks - nscale
  * links are the node's local links, the last nscale its links at its own
- * scale, see src/graph/README.md.  An own code that is longer than own_inline
- * goes on in a list of CHAIN pages, which belong to this one node.
+ * scale, see src/graph/README.md; ids behind them are zero.  An own code that
+ * is longer than own_inline goes on in a list of CHAIN pages, which belong to
+ * this one node.
  *
  * A slot can hold heap TIDs of another node instead of a node (flag
  * TIDLIST): header, then ItemPointerData[ntids].  The lists start in the

@@ -144,9 +144,11 @@ Buffer
 omen_page_read_any(Relation index, BlockNumber block, OmenLockMode mode,
 				   BufferAccessStrategy strategy, OmenPageKind *kind)
 {
-	Buffer		buffer = ReadBufferExtended(index, MAIN_FORKNUM, block,
-											RBM_NORMAL, strategy);
+	Buffer		buffer;
 
+	check_block(index, block);
+	buffer = ReadBufferExtended(index, MAIN_FORKNUM, block, RBM_NORMAL,
+								strategy);
 	*kind = lock_any(index, buffer, mode);
 	return buffer;
 }
