@@ -44,7 +44,7 @@
  * From so many nodes on, the share of dead ones among them tells how broad the
  * walk should be: so many times the rank that the last row wanted will have.
  */
-#define NARROW_SAMPLE	4
+#define NARROW_SAMPLE	8
 #define NARROW_BREADTH	3
 
 /* Of rows, what omen_scan_list_rows() has so far */
@@ -156,7 +156,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		else if (is_certain(scan, item))
 		{
 			scan->current = item;
-			scan->next_tid = 0;
+			scan->next_tid = scan->ndead_rows = 0;
 			scan->nreturned += item->ntids > 0;
 			scan->list = NULL;
 			scan->nlist = 0;
@@ -174,7 +174,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 void
 omen_scan_was_dead(OmenScan *scan)
 {
-	scan->ndead++;
+	scan->ndead_rows++;
 }
 
 bool
@@ -358,7 +358,7 @@ is_too_narrow(const OmenScan *scan)
 	int64		looked = scan->nreturned + scan->ngone;
 	int64		dead = scan->ndead + scan->ngone;
 
-	if (scan->broad || looked < NARROW_SAMPLE || dead * 2 < looked ||
+	if (scan->broad || looked < NARROW_SAMPLE || dead * 3 < looked * 2 ||
 		scan->promised == 0 || scan->stage != OMEN_STAGE_WALK ||
 		!scan->params.exhaustive || omen_scan_is_filtered(scan))
 		return false;
@@ -424,6 +424,9 @@ current_next(OmenScan *scan, ItemPointer tid)
 		if (is_wanted(scan, item, tid))
 			return true;
 	}
+	/* a node with a row that lives is none of the dead */
+	if (scan->next_tid > 0 && scan->ndead_rows == scan->next_tid)
+		scan->ndead++;
 	if (scan->list)
 		pfree(scan->list);
 	scan->list = NULL;

@@ -144,6 +144,7 @@ struct OmenScan
 	ItemPointerData *list;		/* its TID list */
 	int			nlist;
 	int			next_tid;
+	int			ndead_rows;		/* of those returned */
 
 	OmenScanCounts counts;
 };

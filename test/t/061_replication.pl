@@ -15,7 +15,7 @@ use Time::HiRes qw(sleep time);
 use Torture;
 
 my $seed = $ENV{OMEN_SEED} || 1;
-my $seconds = $ENV{OMEN_ROUND_SECONDS} || 2;
+my $seconds = $ENV{OMEN_ROUND_SECONDS} || 1;
 my $clients = 4;
 my $round = 0;
 
