@@ -105,8 +105,10 @@ check_symbols()
 # are linked with: /* link: src/distance/*.c src/base/cpu.c */
 run_unit_tests()
 {
-	local source name link object objects
+	local source name link object objects math=
 
+	# as the Makefile has it
+	[[ $(${CC:-gcc} -dumpmachine) != i?86-* ]] || math="-msse2 -mfpmath=sse"
 	mkdir -p "$WORK/unit"
 	for source in "$TOP"/test/unit/test_*.c; do
 		[ -e "$source" ] || continue
@@ -121,7 +123,7 @@ run_unit_tests()
 			esac
 		done
 		# shellcheck disable=SC2046,SC2086
-		if ! ${CC:-$("$PG_CONFIG" --cc)} -std=gnu99 -O2 -g -Wall $COPT -I"$TOP/src" \
+		if ! ${CC:-$("$PG_CONFIG" --cc)} -std=gnu99 -O2 -g -Wall $math $COPT -I"$TOP/src" \
 			-I"$TOP/test/unit" -I"$("$PG_CONFIG" --includedir-server)" \
 			-D_GNU_SOURCE -o "$WORK/unit/$name" "$source" \
 			"$TOP/test/unit/assert.c" $objects \

@@ -43,7 +43,9 @@ omen_bm25_space_begin(OmenBm25Space *space, Relation index, Relation heap,
 	space->heap = heap;
 	space->nextents = meta->nextents;
 	memcpy(space->extents, meta->extents, sizeof(space->extents));
+	space->next = 0;
 	space->left = 0;
+	space->grown = false;
 	space->handed = 0;
 }
 
@@ -94,10 +96,10 @@ omen_bm25_space_settle(OmenBm25Space *space)
 		  compare_extents);
 	for (int i = 0; i < space->nextents; i++)
 	{
-		OmenBm25ExtentData *last = &space->extents[n - 1];
+		OmenBm25ExtentData *last = n > 0 ? &space->extents[n - 1] : NULL;
 		OmenBm25ExtentData *this = &space->extents[i];
 
-		if (n > 0 && last->start + last->npages == this->start)
+		if (last != NULL && last->start + last->npages == this->start)
 		{
 			last->npages += this->npages;
 			last->since = Max(last->since, this->since);

@@ -708,8 +708,10 @@ score_row(OmenTextScan *scan, void *arg)
 	OmenBm25PendingDoc wanted = {.row = of->row};
 	OmenBm25PendingDoc *pending;
 
-	pending = bsearch(&wanted, scan->view->pending, scan->view->npending,
-					  sizeof(wanted), compare_pending);
+	/* without any there is no array either, which bsearch() asks for */
+	pending = scan->view->npending == 0 ? NULL :
+		bsearch(&wanted, scan->view->pending, scan->view->npending,
+				sizeof(wanted), compare_pending);
 	if (pending != NULL)
 	{
 		if (pending->ranked)

@@ -2,7 +2,8 @@
 #
 # Coverage-guided fuzzing by libFuzzer, with clang. The corpus of each target
 # is below test/fuzz/corpus; what a run finds beside it is kept in the work
-# folder, and with MERGE=1 what adds coverage is put into the corpus.
+# folder, and with MERGE=1 what adds coverage is put into the corpus; of the
+# targets without a server, which can be merged, the least that covers as much.
 #
 #   make fuzz                          each target for OMEN_FUZZ_SECONDS (60)
 #   make fuzz TARGETS="posting quant"  these: posting quant (without a server),
@@ -23,6 +24,7 @@ corpus()
 {
 	mkdir -p "$WORK/corpus/$1" "$WORK/found/$1" "$TOP/test/fuzz/corpus/$1"
 	cp -r "$TOP/test/fuzz/corpus/$1" "$WORK/seeds/"
+	chmod -R a+rX "$WORK/seeds"
 	[ "$(id -u)" != 0 ] || chown -R "$TEST_USER" "$WORK/corpus" "$WORK/found"
 }
 
@@ -142,29 +144,18 @@ fuzz_in_server()
 	statements "$1" "${arguments[@]}" "$WORK/corpus/$1" "$WORK/seeds/$1" |
 		single >"$WORK/log/$1.log" 2>&1
 	report "$1" "${PIPESTATUS[1]}"
-	[ -z "$MERGE" ] || {
-		mkdir -p "$WORK/merged/$1"
-		chown "$TEST_USER" "$WORK/merged/$1"
-		statements "$1" -merge=1 "$WORK/merged/$1" "$WORK/seeds/$1" \
-			"$WORK/corpus/$1" | single >"$WORK/log/$1.merge.log" 2>&1
-		keep "$1"
-	}
+	[ -z "$MERGE" ] || cp "$WORK/corpus/$1"/* "$TOP/test/fuzz/corpus/$1/"
 }
 
-# merge TARGET PROGRAM; keep TARGET: into the tree
+# merge TARGET PROGRAM: the least of all that covers as much, into the tree
 merge()
 {
 	mkdir -p "$WORK/merged/$1"
 	[ "$(id -u)" != 0 ] || chown "$TEST_USER" "$WORK/merged/$1"
 	as_user "$2" -merge=1 "$WORK/merged/$1" "$WORK/seeds/$1" \
 		"$WORK/corpus/$1" >"$WORK/log/$1.merge.log" 2>&1
-	keep "$1"
-}
-
-keep()
-{
-	rm -rf "${TOP:?}/test/fuzz/corpus/$1"
-	cp -r "$WORK/merged/$1" "$TOP/test/fuzz/corpus/$1"
+	rm -f "$TOP/test/fuzz/corpus/$1"/*
+	cp "$WORK/merged/$1"/* "$TOP/test/fuzz/corpus/$1/"
 }
 
 omen_prepare
