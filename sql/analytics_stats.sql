@@ -101,5 +101,5 @@ RESET ROLE;
 
 REVOKE ALL ON items FROM omen_reader;
 DROP ROLE omen_nobody, omen_monitor, omen_reader;
-DROP TABLE items, none, kinds, parts, broken;
+DROP TABLE items, none, kinds, parts, broken, texts;
 DROP FUNCTION refuses, fails;

@@ -47,14 +47,14 @@ COMMIT;
 DROP TABLE items;
 
 -- a statement whose planning loads the library is planned once more, if its plan is kept
-CREATE TABLE notes (id int, t tsvector);
-INSERT INTO notes SELECT i, to_tsvector('simple', 'w' || i % 10) FROM generate_series(1, 100) i;
-CREATE INDEX ON notes USING omenbm25 (t);
+CREATE TABLE unread_notes (id int, t tsvector);
+INSERT INTO unread_notes SELECT i, to_tsvector('simple', 'w' || i % 10) FROM generate_series(1, 100) i;
+CREATE INDEX ON unread_notes USING omenbm25 (t);
 \c -
 SET enable_seqscan = off;
 SET enable_sort = off;
 SET plan_cache_mode = force_generic_plan;
-PREPARE nearest(text) AS SELECT id FROM notes ORDER BY t <@> $1::tsquery LIMIT 2;
+PREPARE nearest(text) AS SELECT id FROM unread_notes ORDER BY t <@> $1::tsquery LIMIT 2;
 EXECUTE nearest('w1');
 EXPLAIN (VERBOSE, COSTS off) EXECUTE nearest('w1');
-DROP TABLE notes;
+DROP TABLE unread_notes;

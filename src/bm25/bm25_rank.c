@@ -73,17 +73,19 @@ omen_bm25_rank(const OmenBm25Query *query, Relation index, OmenBm25Keep keep,
 	return ranking;
 }
 
-/* To the index that it is ranked by, if that is not said in it */
+/*
+ * To the index that it is ranked by, if that is not said in it; whoever bound
+ * it, it ranks alike.
+ */
 static const OmenBm25Query *
 bind_query(const OmenBm25Query *query, Relation index)
 {
-	OmenBm25Query *bound;
+	OmenBm25Query *bound = palloc(VARSIZE(query));
 
-	if (OidIsValid(query->index) || index == NULL)
-		return query;
-	bound = palloc(VARSIZE(query));
 	memcpy(bound, query, VARSIZE(query));
-	bound->index = RelationGetRelid(index);
+	bound->granted = 0;
+	if (!OidIsValid(query->index) && index != NULL)
+		bound->index = RelationGetRelid(index);
 	return bound;
 }
 

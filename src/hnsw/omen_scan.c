@@ -363,7 +363,7 @@ is_too_narrow(const OmenScan *scan)
 		!scan->params.exhaustive || omen_scan_is_filtered(scan))
 		return false;
 	return (int64) scan->params.k_hint * looked * NARROW_BREADTH >
-		Max(looked - dead, 1) * scan->search->ef;
+		Max(looked - dead, 1) * omen_search_breadth(scan->search);
 }
 
 /* No other node can be nearer than this one */
