@@ -45,6 +45,10 @@ PG_CFLAGS += -Wno-unknown-warning-option -Wno-ignored-attributes \
 	-Wno-ignored-optimization-argument
 endif
 
+# What is stored has the same bits on every machine, whether it can fuse a
+# multiplication with an addition or not: src/quant/quant_kernels_template.h.
+PG_CFLAGS += -ffp-contract=off
+
 # Registers of the 8087 round otherwise than memory, and bounds would not hold.
 ifneq ($(filter i386-% i486-% i586-% i686-%,$(shell $(CC) -dumpmachine)),)
 PG_CFLAGS += -msse2 -mfpmath=sse

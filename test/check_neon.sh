@@ -28,7 +28,7 @@ cd "$TOP" || exit 1
 for test in $tests; do
 	link=$(sed -nE '1s,^/\* *link: *(.*[^ ]) *\*/.*,\1,p' "test/unit/$test.c")
 	# shellcheck disable=SC2046
-	$compiler -std=gnu99 -O2 -Wall -static -D_GNU_SOURCE -Isrc -Itest/unit \
+	$compiler -std=gnu99 -O2 -ffp-contract=off -Wall -static -D_GNU_SOURCE -Isrc -Itest/unit \
 		-I"$("$config" --includedir-server)" -o "$folder/$test" \
 		"test/unit/$test.c" test/unit/assert.c test/unit/emulated/port.c \
 		$(eval "ls $link") -lm || exit 1

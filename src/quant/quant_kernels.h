@@ -121,6 +121,7 @@ typedef struct OmenCodeKernels
 							  int8 *codes, OmenEncodeSums *sums);
 	void		(*encode_i16) (int dims, const float *x, float factor,
 							   int16 *codes, OmenEncodeSums *sums);
+	double		(*dot_f32) (int dims, const float *a, const float *b);
 
 	int32		(*dot_i8) (int dims, const int8 *a, const int8 *b);
 	float		(*dot_i8_f32) (int dims, const int8 *a, const float *b);

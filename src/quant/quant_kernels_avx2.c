@@ -157,13 +157,22 @@ vd_add(VD sum, __m256 a, __m256 b)
 	return sum;
 }
 
+static inline VD
+vd_join(VD a, VD b)
+{
+	a.low = _mm256_add_pd(a.low, b.low);
+	a.high = _mm256_add_pd(a.high, b.high);
+	return a;
+}
+
 static inline double
 vd_sum(VD sum)
 {
-	double		lanes[4];
+	__m256d		v = _mm256_add_pd(sum.low, sum.high);
+	__m128d		s = _mm_add_pd(_mm256_castpd256_pd128(v),
+							   _mm256_extractf128_pd(v, 1));
 
-	_mm256_storeu_pd(lanes, _mm256_add_pd(sum.low, sum.high));
-	return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+	return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
 }
 
 /* --- integer kernels --- */

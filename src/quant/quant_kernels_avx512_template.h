@@ -31,7 +31,6 @@
 #define vf_ge(a, b) \
 	_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ), \
 						_mm512_set1_ps(1.0f))
-#define vf_sum(v) _mm512_reduce_add_ps(v)
 #define vf_largest(v) _mm512_reduce_max_ps(v)
 #define vf_flip(v, bits) \
 	_mm512_mask_xor_ps(v, (__mmask16) (bits), v, _mm512_set1_ps(-0.0f))
@@ -66,6 +65,19 @@ typedef struct VD
 	__m512d		low;
 	__m512d		high;
 } VD;
+
+/* Halves first, in an order that no compiler chooses */
+static inline float
+vf_sum(__m512 v)
+{
+	__m256		h = _mm256_add_ps(_mm512_castps512_ps256(v),
+								  _mm512_extractf32x8_ps(v, 1));
+	__m128		s = _mm_add_ps(_mm256_castps256_ps128(h),
+							   _mm256_extractf128_ps(h, 1));
+
+	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+	return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
 
 /* The upper partner of each pair is subtracted from the lower */
 static inline __m512
@@ -102,10 +114,24 @@ vd_add(VD sum, __m512 a, __m512 b)
 	return sum;
 }
 
+static inline VD
+vd_join(VD a, VD b)
+{
+	a.low = _mm512_add_pd(a.low, b.low);
+	a.high = _mm512_add_pd(a.high, b.high);
+	return a;
+}
+
 static inline double
 vd_sum(VD sum)
 {
-	return _mm512_reduce_add_pd(_mm512_add_pd(sum.low, sum.high));
+	__m512d		v = _mm512_add_pd(sum.low, sum.high);
+	__m256d		h = _mm256_add_pd(_mm512_castpd512_pd256(v),
+								  _mm512_extractf64x4_pd(v, 1));
+	__m128d		s = _mm_add_pd(_mm256_castpd256_pd128(h),
+							   _mm256_extractf128_pd(h, 1));
+
+	return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
 }
 
 /* --- sums of sixteen vectors' lanes, as the lanes of one --- */

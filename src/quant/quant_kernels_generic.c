@@ -39,6 +39,7 @@
 #define VD double
 #define vd_zero() 0.0
 #define vd_add(sum, a, b) ((sum) + (double) (a) * (double) (b))
+#define vd_join(a, b) ((a) + (b))
 #define vd_sum(sum) (sum)
 
 #define VI int32
@@ -52,18 +53,13 @@
 #define vi_least(v) (v)
 
 /*
- * Round to nearest even.  Where rintf() would be a call, adding 1.5 * 2^23
- * does it, for that leaves no bit below the units; where it is an
- * instruction, compilers might fuse such an addition with a multiplication.
+ * Round to nearest even: adding 1.5 * 2^23 leaves no bit below the units.
+ * rintf() would be a call on many CPUs.
  */
 static inline int32
 round_even(float v)
 {
-#ifdef __FP_FAST_FMAF
-	return (int32) rintf(v);
-#else
 	return (int32) ((v + 12582912.0f) - 12582912.0f);
-#endif
 }
 
 static inline int32

@@ -31,7 +31,6 @@
 	vreinterpretq_f32_u32( \
 		vandq_u32(vcgeq_f32(a, b), \
 				  vreinterpretq_u32_f32(vdupq_n_f32(1.0f))))
-#define vf_sum(v) vaddvq_f32(v)
 #define vf_largest(v) vmaxvq_f32(v)
 #define vf_load_i16(p) vcvtq_f32_s32(vmovl_s16(vld1_s16(p)))
 #define vf_store_i16(p, v) vst1_s16(p, vqmovn_s32(vcvtnq_s32_f32(v)))
@@ -83,6 +82,13 @@ vf_store_i8(int8 *p, float32x4_t v)
 	memcpy(p, &quad, sizeof(quad));
 }
 
+/* Halves first; vaddvq_f32 would add neighbours */
+static inline float
+vf_sum(float32x4_t v)
+{
+	return vaddv_f32(vadd_f32(vget_low_f32(v), vget_high_f32(v)));
+}
+
 static inline float32x4_t
 vf_flip(float32x4_t v, uint32 bits)
 {
@@ -123,6 +129,14 @@ vd_add(VD sum, float32x4_t a, float32x4_t b)
 	sum.high = vfmaq_f64(sum.high, vcvt_high_f64_f32(a),
 						 vcvt_high_f64_f32(b));
 	return sum;
+}
+
+static inline VD
+vd_join(VD a, VD b)
+{
+	a.low = vaddq_f64(a.low, b.low);
+	a.high = vaddq_f64(a.high, b.high);
+	return a;
 }
 
 static inline double

@@ -13,7 +13,8 @@
  *	vf_set(x), vf_load(p), vf_store(p, v)
  *	vf_add, vf_sub, vf_mul, vf_abs, vf_max, vf_fma(a, b, c)		c + a * b
  *	vf_ge(a, b)			1 where a >= b, else 0
- *	vf_sum(v), vf_largest(v)			over the lanes
+ *	vf_sum(v)			over the lanes, halves first, see below
+ *	vf_largest(v)		over the lanes
  *	vf_flip(v, bits)	flips the sign of lane i where bit i is set
  *	vf_butterflies(v)	all stages of a Hadamard transform within a vector,
  *						nearest lanes first, without scaling
@@ -21,7 +22,9 @@
  *						conversions; storing rounds to nearest even
  *
  *	VD					sum of products in double, of VF_LANES lanes
- *	vd_zero(), vd_add(sum, a, b), vd_sum(sum)
+ *	vd_zero(), vd_add(sum, a, b)
+ *	vd_join(a, b)		lane by lane
+ *	vd_sum(sum)			over the lanes, halves first
  *
  *	VI					vector of VF_LANES 32-bit integers
  *	vi_load(p), vi_store(p, v), vi_set(x), vi_zero()
@@ -31,12 +34,56 @@
  *						2 * i + 1 from p on and the two 16-bit numbers in x,
  *						of type VI
  *
- * The rotation's kernels must not be written with vf_fma, and multiply only
- * what is stored next, so that compilers find nothing to fuse: see
- * rotation.h.
+ * What is stored has the same bits whatever kernels computed it, for another
+ * machine may check it, or look for an equal code.  So the kernels of rotation
+ * and encoding round each product and each sum, in the same order: element i
+ * of sixteen is added to the sum i, then halves of all sums are added, 0 to 8,
+ * 1 to 9, and so on, until one is left.  They use no vf_fma, and compilers are
+ * told to fuse nothing (-ffp-contract=off).  Products of floats in double are
+ * exact, fused or not.
  *
  *-------------------------------------------------------------------------
  */
+
+/* --- sums in fixed order, over sixteen lanes --- */
+
+#define PARTS (16 / VF_LANES)
+
+static inline float
+sum_parts(VF *parts)
+{
+	for (int half = PARTS / 2; half > 0; half /= 2)
+	{
+		for (int i = 0; i < half; i++)
+			parts[i] = vf_add(parts[i], parts[i + half]);
+	}
+	return vf_sum(parts[0]);
+}
+
+static inline double
+sum_double_parts(VD *parts)
+{
+	for (int half = PARTS / 2; half > 0; half /= 2)
+	{
+		for (int i = 0; i < half; i++)
+			parts[i] = vd_join(parts[i], parts[i + half]);
+	}
+	return vd_sum(parts[0]);
+}
+
+static inline void
+clear_parts(VF *parts)
+{
+	for (int i = 0; i < PARTS; i++)
+		parts[i] = vf_set(0.0f);
+}
+
+static inline void
+clear_double_parts(VD *parts)
+{
+	for (int i = 0; i < PARTS; i++)
+		parts[i] = vd_zero();
+}
 
 /* --- rotation --- */
 
@@ -166,48 +213,77 @@ static void
 encode_i8(int dims, const float *x, float factor, int8 *codes,
 		  OmenEncodeSums *sums)
 {
-	VD			norm2 = vd_zero();
-	VD			code_dot = vd_zero();
-	VD			code_norm2 = vd_zero();
+	VD			norm2[PARTS];
+	VD			code_dot[PARTS];
+	VD			code_norm2[PARTS];
 
-	for (int i = 0; i < dims; i += VF_LANES)
+	clear_double_parts(norm2);
+	clear_double_parts(code_dot);
+	clear_double_parts(code_norm2);
+	for (int i = 0; i < dims; i += 16)
 	{
-		VF			v = vf_load(x + i);
-		VF			u;
+		for (int j = 0; j < PARTS; j++)
+		{
+			int			at = i + j * VF_LANES;
+			VF			v = vf_load(x + at);
+			VF			u;
 
-		vf_store_i8(codes + i, vf_mul(v, vf_set(factor)));
-		u = vf_load_i8(codes + i);
-		norm2 = vd_add(norm2, v, v);
-		code_dot = vd_add(code_dot, u, v);
-		code_norm2 = vd_add(code_norm2, u, u);
+			vf_store_i8(codes + at, vf_mul(v, vf_set(factor)));
+			u = vf_load_i8(codes + at);
+			norm2[j] = vd_add(norm2[j], v, v);
+			code_dot[j] = vd_add(code_dot[j], u, v);
+			code_norm2[j] = vd_add(code_norm2[j], u, u);
+		}
 	}
-	sums->norm2 = vd_sum(norm2);
-	sums->code_dot = vd_sum(code_dot);
-	sums->code_norm2 = vd_sum(code_norm2);
+	sums->norm2 = sum_double_parts(norm2);
+	sums->code_dot = sum_double_parts(code_dot);
+	sums->code_norm2 = sum_double_parts(code_norm2);
 }
 
 static void
 encode_i16(int dims, const float *x, float factor, int16 *codes,
 		   OmenEncodeSums *sums)
 {
-	VD			norm2 = vd_zero();
-	VD			code_dot = vd_zero();
-	VD			code_norm2 = vd_zero();
+	VD			norm2[PARTS];
+	VD			code_dot[PARTS];
+	VD			code_norm2[PARTS];
 
-	for (int i = 0; i < dims; i += VF_LANES)
+	clear_double_parts(norm2);
+	clear_double_parts(code_dot);
+	clear_double_parts(code_norm2);
+	for (int i = 0; i < dims; i += 16)
 	{
-		VF			v = vf_load(x + i);
-		VF			u;
+		for (int j = 0; j < PARTS; j++)
+		{
+			int			at = i + j * VF_LANES;
+			VF			v = vf_load(x + at);
+			VF			u;
 
-		vf_store_i16(codes + i, vf_mul(v, vf_set(factor)));
-		u = vf_load_i16(codes + i);
-		norm2 = vd_add(norm2, v, v);
-		code_dot = vd_add(code_dot, u, v);
-		code_norm2 = vd_add(code_norm2, u, u);
+			vf_store_i16(codes + at, vf_mul(v, vf_set(factor)));
+			u = vf_load_i16(codes + at);
+			norm2[j] = vd_add(norm2[j], v, v);
+			code_dot[j] = vd_add(code_dot[j], u, v);
+			code_norm2[j] = vd_add(code_norm2[j], u, u);
+		}
 	}
-	sums->norm2 = vd_sum(norm2);
-	sums->code_dot = vd_sum(code_dot);
-	sums->code_norm2 = vd_sum(code_norm2);
+	sums->norm2 = sum_double_parts(norm2);
+	sums->code_dot = sum_double_parts(code_dot);
+	sums->code_norm2 = sum_double_parts(code_norm2);
+}
+
+static double
+dot_f32(int dims, const float *a, const float *b)
+{
+	VD			sum[PARTS];
+
+	clear_double_parts(sum);
+	for (int i = 0; i < dims; i += 16)
+	{
+		for (int j = 0; j < PARTS; j++)
+			sum[j] = vd_add(sum[j], vf_load(a + i + j * VF_LANES),
+							vf_load(b + i + j * VF_LANES));
+	}
+	return sum_double_parts(sum);
 }
 
 /* Four independent sums hide the latency of a fused multiply-add */
@@ -267,22 +343,29 @@ residual(int dims, const OmenResidualInput *input, float *r,
 {
 	VF			centre_scale = vf_set(input->centre_scale);
 	VF			neighbour_scale = vf_set(input->neighbour_scale);
-	VF			norm2 = vf_set(0.0f);
-	VF			centre_dot = vf_set(0.0f);
+	VF			norm2[PARTS];
+	VF			centre_dot[PARTS];
 
-	for (int i = 0; i < dims; i += VF_LANES)
+	clear_parts(norm2);
+	clear_parts(centre_dot);
+	for (int i = 0; i < dims; i += 16)
 	{
-		VF			c = vf_mul(vf_load_i8(input->centre + i), centre_scale);
-		VF			x = vf_mul(vf_load_i8(input->neighbour + i),
-							   neighbour_scale);
-		VF			diff = vf_sub(x, c);
+		for (int j = 0; j < PARTS; j++)
+		{
+			int			at = i + j * VF_LANES;
+			VF			c = vf_mul(vf_load_i8(input->centre + at),
+								   centre_scale);
+			VF			x = vf_mul(vf_load_i8(input->neighbour + at),
+								   neighbour_scale);
+			VF			diff = vf_sub(x, c);
 
-		vf_store(r + i, diff);
-		norm2 = vf_fma(diff, diff, norm2);
-		centre_dot = vf_fma(c, diff, centre_dot);
+			vf_store(r + at, diff);
+			norm2[j] = vf_add(norm2[j], vf_mul(diff, diff));
+			centre_dot[j] = vf_add(centre_dot[j], vf_mul(c, diff));
+		}
 	}
-	sums->norm2 = vf_sum(norm2);
-	sums->centre_dot = vf_sum(centre_dot);
+	sums->norm2 = sum_parts(norm2);
+	sums->centre_dot = sum_parts(centre_dot);
 }
 
 static void
@@ -290,22 +373,28 @@ levels1(int dims, const OmenResidualInput *input, const float *r,
 		uint8 *levels, OmenLinkSums *sums)
 {
 	VF			half = vf_set(0.5f);
-	VF			level_residual = vf_set(0.0f);
-	VF			level_centre = vf_set(0.0f);
+	VF			level_residual[PARTS];
+	VF			level_centre[PARTS];
 
-	for (int i = 0; i < dims; i += VF_LANES)
+	clear_parts(level_residual);
+	clear_parts(level_centre);
+	for (int i = 0; i < dims; i += 16)
 	{
-		VF			v = vf_load(r + i);
-		VF			level = vf_ge(v, vf_set(0.0f));
-		VF			centred = vf_sub(level, half);
+		for (int j = 0; j < PARTS; j++)
+		{
+			int			at = i + j * VF_LANES;
+			VF			v = vf_load(r + at);
+			VF			level = vf_ge(v, vf_set(0.0f));
+			VF			centred = vf_sub(level, half);
+			VF			c = vf_load_i8(input->centre + at);
 
-		vf_store_i8((int8 *) levels + i, level);
-		level_residual = vf_fma(centred, v, level_residual);
-		level_centre = vf_fma(centred, vf_load_i8(input->centre + i),
-							  level_centre);
+			vf_store_i8((int8 *) levels + at, level);
+			level_residual[j] = vf_add(level_residual[j], vf_mul(centred, v));
+			level_centre[j] = vf_add(level_centre[j], vf_mul(centred, c));
+		}
 	}
-	sums->level_residual = vf_sum(level_residual);
-	sums->level_centre = vf_sum(level_centre) * input->centre_scale;
+	sums->level_residual = sum_parts(level_residual);
+	sums->level_centre = sum_parts(level_centre) * input->centre_scale;
 }
 
 static void
@@ -313,24 +402,30 @@ levels2(int dims, const OmenResidualInput *input, const float *r,
 		float threshold, uint8 *levels, OmenLinkSums *sums)
 {
 	VF			middle = vf_set(1.5f);
-	VF			level_residual = vf_set(0.0f);
-	VF			level_centre = vf_set(0.0f);
+	VF			level_residual[PARTS];
+	VF			level_centre[PARTS];
 
-	for (int i = 0; i < dims; i += VF_LANES)
+	clear_parts(level_residual);
+	clear_parts(level_centre);
+	for (int i = 0; i < dims; i += 16)
 	{
-		VF			v = vf_load(r + i);
-		VF			level = vf_add(vf_ge(v, vf_set(0.0f)),
-								   vf_add(vf_ge(v, vf_set(threshold)),
-										  vf_ge(v, vf_set(-threshold))));
-		VF			centred = vf_sub(level, middle);
+		for (int j = 0; j < PARTS; j++)
+		{
+			int			at = i + j * VF_LANES;
+			VF			v = vf_load(r + at);
+			VF			level = vf_add(vf_ge(v, vf_set(0.0f)),
+									   vf_add(vf_ge(v, vf_set(threshold)),
+											  vf_ge(v, vf_set(-threshold))));
+			VF			centred = vf_sub(level, middle);
+			VF			c = vf_load_i8(input->centre + at);
 
-		vf_store_i8((int8 *) levels + i, level);
-		level_residual = vf_fma(centred, v, level_residual);
-		level_centre = vf_fma(centred, vf_load_i8(input->centre + i),
-							  level_centre);
+			vf_store_i8((int8 *) levels + at, level);
+			level_residual[j] = vf_add(level_residual[j], vf_mul(centred, v));
+			level_centre[j] = vf_add(level_centre[j], vf_mul(centred, c));
+		}
 	}
-	sums->level_residual = vf_sum(level_residual);
-	sums->level_centre = vf_sum(level_centre) * input->centre_scale;
+	sums->level_residual = sum_parts(level_residual);
+	sums->level_centre = sum_parts(level_centre) * input->centre_scale;
 }
 
 /* --- product codes --- */
@@ -444,6 +539,7 @@ const OmenCodeKernels OMEN_TABLE_NAME(OMEN_ISA) = {
 	.max_abs = max_abs,
 	.encode_i8 = encode_i8,
 	.encode_i16 = encode_i16,
+	.dot_f32 = dot_f32,
 	.dot_i8 = dot_i8,
 	.dot_i8_f32 = dot_i8_f32,
 	.dot_i16_f32 = dot_i16_f32,

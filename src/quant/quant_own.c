@@ -35,8 +35,11 @@
 #include "quant/quant_ops.h"
 #include "quant/rotation.h"
 
-/* Below, squares of coordinates and reciprocals leave the range of floats */
-#define SMALLEST_COORDINATE 1e-35f
+/*
+ * Below, squares of coordinates leave the range of floats, and so does what
+ * makes codes of 16 bits of them
+ */
+#define SMALLEST_COORDINATE 1e-34f
 
 /* More than what underflow can take from a distance */
 #define UNDERFLOW_SLACK		1e-30f
@@ -119,9 +122,8 @@ omen_own_form_factors(const OmenQuantizer *quant, const float *x,
 	/* of 2^-53, relative to norm2, there are less than dims roundings */
 	error2 = Max(error2, 0) + ldexp(sums->norm2, -50) * 8;
 	factors->error = (float) (sqrt(error2) * (1 + 1e-6));
-	factors->mean_dot =
-		omen_distance->inner_product_f32(quant->shape.code_dims, quant->mean,
-										 x);
+	factors->mean_dot = (float)
+		omen_code_kernels->dot_f32(quant->shape.code_dims, quant->mean, x);
 }
 
 /*
@@ -181,6 +183,7 @@ encode_i16(const OmenQuantizer *quant, const float *x,
 	omen_own_form_factors(quant, x, &sums, factors);
 }
 
+/* NaN has one hash: machines differ in which one they make */
 static uint32
 hash_floats(uint32 n, const float *x)
 {
@@ -191,6 +194,8 @@ hash_floats(uint32 n, const float *x)
 		uint32		bits;
 
 		memcpy(&bits, &x[i], sizeof(bits));
+		if (isnan(x[i]))
+			bits = UINT32_C(0x7FC00000);
 		hash = (hash ^ bits) * UINT32_C(0x9E3779B1);
 	}
 	return hash ^ hash >> 15;
