@@ -65,6 +65,8 @@ make_server()
 		--enable-tap-tests --without-readline --without-zlib --without-icu \
 		CFLAGS="-O1 -g -fno-omit-frame-pointer" CPPFLAGS=-DUSE_VALGRIND) ||
 		exit 1
+	# only the outermost make makes PostgreSQL's headers before all else
+	unset MAKELEVEL
 	logged "$build/make.log" make -C "$folder" -s -j"$(nproc)"
 	logged "$build/install.log" make -C "$folder" -s install
 	for part in regress isolation perl; do
