@@ -31,10 +31,12 @@ SELECT index, v.* FROM unnest('{verified_v,verified_cosine,verified_expression,v
 
 -- what does not agree with the table
 BEGIN;
-CREATE FUNCTION twice(vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE STRICT AS 'BEGIN RETURN $1 + $1; END';
+CREATE FUNCTION twice(vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = public
+	AS 'BEGIN RETURN $1 + $1; END';
 CREATE INDEX verified_twice ON verified USING omenhnsw ((twice(v)::vector(4)) vector_l2_ops);
 SELECT count(*) FROM omen_verify_index('verified_twice', true);
-CREATE OR REPLACE FUNCTION twice(vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE STRICT AS 'BEGIN RETURN $1 + $1 + $1; END';
+CREATE OR REPLACE FUNCTION twice(vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = public
+	AS 'BEGIN RETURN $1 + $1 + $1; END';
 SELECT severity, invariant, count(*), bool_and(block IS NOT NULL OR invariant = 'more') AS block, min(detail)
 	FROM omen_verify_index('verified_twice', true) GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) FROM omen_verify_index('verified_twice');

@@ -60,11 +60,14 @@ make_server()
 	[ ! -x "$build/pg/bin/pg_config" ] || return 0
 	say "building PostgreSQL $major with assertions in $build"
 	[ -e "$folder/configure" ] || fetch_source
-	(cd "$folder" && logged "$build/configure.log" ./configure \
-		--prefix="$build/pg" --enable-cassert --enable-debug \
-		--enable-tap-tests --without-readline --without-zlib --without-icu \
-		CFLAGS="-O1 -g -fno-omit-frame-pointer" CPPFLAGS=-DUSE_VALGRIND) ||
+	[ -e "$folder/config.status" ] || (cd "$folder" &&
+		logged "$build/configure.log" ./configure \
+			--prefix="$build/pg" --enable-cassert --enable-debug \
+			--enable-tap-tests --without-readline --without-zlib --without-icu \
+			CFLAGS="-O1 -g -fno-omit-frame-pointer" CPPFLAGS=-DUSE_VALGRIND) ||
 		exit 1
+	# only the outermost make makes PostgreSQL's headers before all else
+	unset MAKELEVEL
 	logged "$build/make.log" make -C "$folder" -s -j"$(nproc)"
 	logged "$build/install.log" make -C "$folder" -s install
 	for part in regress isolation perl; do

@@ -54,7 +54,7 @@ CREATE FUNCTION use_hnsw() RETURNS boolean LANGUAGE sql SET enable_seqscan = off
 SELECT try('SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
 	'SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[5,1,2,7]'') x',
 	'SELECT count(*) FROM (SELECT id FROM items WHERE kind = 3 ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
-	'SELECT omen_tid_map_problems(''items_v'')', 'SELECT omen_key_problems(''items_v'')',
+	'SELECT count(*) FROM omen_verify_index(''items_v'', true)',
 	'SELECT count(*) FROM omen_index_stats(''items_v'')',
 	'INSERT INTO items VALUES (0, 3, ''[3,1,4,1]'')')
 $$;
@@ -62,6 +62,7 @@ $$;
 CREATE FUNCTION use_bm25() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
 SELECT try('SELECT count(*) FROM (SELECT id FROM texts ORDER BY body <@> ''w1 | w2''::tsquery LIMIT 20) x',
 	'SELECT count(*) FROM texts WHERE body @@ ''w1 & !w3'' OR body @@ ''w2 <-> w4''',
-	'SELECT bm25_problems(''texts_body'')', 'SELECT count(*) FROM bm25_stats(''texts_body'')',
+	'SELECT count(*) FROM omen_verify_index(''texts_body'', true)',
+	'SELECT count(*) FROM bm25_stats(''texts_body'')',
 	'INSERT INTO texts VALUES (0, ''w1 w2 w7'')')
 $$;
