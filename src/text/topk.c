@@ -48,8 +48,7 @@ OmenTopK *
 omen_topk_create(const OmenBm25 *bm25, int nterms, const double *weights,
 				 int nsegments, const OmenTopKSegment *segments)
 {
-	MemoryContext context = AllocSetContextCreate(
-		CurrentMemoryContext, "omendb text search", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = CurrentMemoryContext;
 	OmenTopK   *topk = MemoryContextAllocZero(context, sizeof(OmenTopK));
 	double		constant = bm25->unit * bm25->k1 * (1 - bm25->b);
 	double		slope = bm25->unit * bm25->k1 * bm25->b / bm25->avgdl;
@@ -89,12 +88,6 @@ omen_topk_create(const OmenBm25 *bm25, int nterms, const double *weights,
 	for (int i = 0; i < OMEN_LENGTHS; i++)
 		topk->class_norms[i] = topk->norms[OMEN_LENGTH_CODES * i];
 	return topk;
-}
-
-void
-omen_topk_free(OmenTopK *topk)
-{
-	MemoryContextDelete(topk->context);
 }
 
 double
