@@ -15,7 +15,9 @@
  *	  the other terms are asked one by one, the greatest bound first, and a
  *	  document is dropped as soon as it cannot reach the threshold any more.
  *
- *	  Where this differs from what is published: before the first window, the
+ *	  Where this differs from what is published: terms with few postings are
+ *	  essential whatever their bounds, since scoring in bulk takes less time
+ *	  than asking about candidates.  Before the first window, the
  *	  blocks with the greatest bounds are looked into, and the threshold starts
  *	  with the k-th best of the documents that are best there (topk_prime.c).
  *	  Postings of a window are scored block by block with vectors, summed up by
