@@ -387,7 +387,11 @@ typedef struct OmenBm25List
 	OmenBm25Index *bm25;
 	const OmenBm25Segment *segment;
 	OmenBm25Entry entry;
-	uint8	   *block;			/* copy of one */
+	uint8	   *block;			/* copy of one, or of some in a row */
+	uint32		page;			/* of the segment, that it is of */
+	uint16		offset;			/* there */
+	Size		copied;			/* bytes; 0: none */
+	uint32		next;			/* number after the block asked for last */
 	OmenSkipData *skips;		/* copy of a page's */
 } OmenBm25List;
 

@@ -12,9 +12,20 @@
 
 #include "bm25/bm25.h"
 
+/*
+ * Bytes that are copied when blocks are asked for one after the other: some
+ * fifteen blocks
+ */
+#define READ_AHEAD		4096
+
+StaticAssertDecl(READ_AHEAD >= OMEN_POSTING_MAX_SIZE(OMEN_POSTING_BLOCK),
+				 "a block has to fit");
+
 static const OmenSkipData *read_skips(void *list, uint32 first, uint32 *n);
 static const uint8 *read_block(void *list, uint32 number,
 							   const OmenSkipData *skip, Size *size);
+static void copy_blocks(OmenBm25List *list, uint32 page, uint16 offset,
+						Size size);
 static void report_block(void *list, uint32 number);
 static void load_block(OmenBm25Postings *postings);
 
@@ -38,6 +49,8 @@ omen_bm25_list_init(OmenBm25List *list, Relation index, OmenBm25Index *bm25,
 	list->segment = segment;
 	list->entry = *entry;
 	list->block = NULL;
+	list->copied = 0;
+	list->next = 0;
 	list->skips = NULL;
 }
 
@@ -86,7 +99,7 @@ read_block(void *arg, uint32 number, const OmenSkipData *skip, Size *size)
 	OmenBm25List *list = arg;
 	uint32		page = skip ? omen_skip_page(skip) : list->entry.page;
 	uint16		offset = skip ? skip->offset : list->entry.offset;
-	Buffer		buffer;
+	Size		most = OMEN_POSTING_MAX_SIZE(OMEN_POSTING_BLOCK);
 
 	if (list->entry.inlined)
 	{
@@ -95,16 +108,32 @@ read_block(void *arg, uint32 number, const OmenSkipData *skip, Size *size)
 	}
 	if (offset >= OMEN_PAGE_CONTENT)
 		report_block(list, number);
+	most = Min(most, OMEN_PAGE_CONTENT - offset);
+	if (list->copied == 0 || page != list->page || offset < list->offset ||
+		offset + most > list->offset + list->copied)
+		copy_blocks(list, page, offset, skip && number == list->next ?
+					Min(READ_AHEAD, OMEN_PAGE_CONTENT - offset) : most);
+	list->next = number + 1;
+	*size = most;
+	return list->block + (offset - list->offset);
+}
+
+static void
+copy_blocks(OmenBm25List *list, uint32 page, uint16 offset, Size size)
+{
+	Buffer		buffer;
+
 	if (list->block == NULL)
-		list->block = palloc(OMEN_POSTING_MAX_SIZE(OMEN_POSTING_BLOCK));
+		list->block = palloc(READ_AHEAD);
+	list->copied = 0;
 	buffer = omen_bm25_segment_page(list->index, list->bm25, list->segment,
 									page, OMEN_PAGE_POSTINGS, OMEN_LOCK_SHARE);
-	*size = Min(OMEN_PAGE_CONTENT - offset,
-				OMEN_POSTING_MAX_SIZE(OMEN_POSTING_BLOCK));
 	memcpy(list->block, omen_page_content(BufferGetPage(buffer)) + offset,
-		   *size);
+		   size);
 	omen_page_release(buffer);
-	return list->block;
+	list->page = page;
+	list->offset = offset;
+	list->copied = size;
 }
 
 static void
@@ -147,6 +176,7 @@ omen_bm25_postings_next(OmenBm25Postings *postings, uint32 *doc, uint16 *tf)
 			if (postings->list.skips)
 				pfree(postings->list.skips);
 			postings->list.block = NULL;
+			postings->list.copied = 0;
 			postings->list.skips = NULL;
 			return false;
 		}

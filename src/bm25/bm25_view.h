@@ -124,6 +124,12 @@ extern const OmenBm25Ranking *omen_bm25_held(const OmenBm25Query *query);
 extern void omen_bm25_hold(const OmenBm25Query *query,
 						   const OmenBm25Ranking *ranking);
 
+/*
+ * A context for what a scan of an index reads, until the current one is reset
+ * or deleted (bm25_scratch.c)
+ */
+extern MemoryContext omen_bm25_scratch(void);
+
 /* The score of a document for it */
 extern double omen_bm25_score_doc(const OmenBm25Ranking *ranking,
 								  TSVector tsvector);

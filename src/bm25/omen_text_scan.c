@@ -133,14 +133,16 @@ omen_text_scan_begin(const OmenTextScanParams *params)
 												  "omenbm25 scan",
 												  ALLOCSET_DEFAULT_SIZES);
 	OmenTextScan *scan = MemoryContextAllocZero(context, sizeof(*scan));
+	MemoryContext old = CurrentMemoryContext;
 
 	/* whoever scans an index may read what it is of */
 	if (params->query != NULL &&
 		params->query->index != RelationGetRelid(params->index))
 		omen_bm25_check_query(params->query);
 	scan->context = context;
-	scan->view_context = AllocSetContextCreate(context, "omenbm25 view",
-											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	scan->view_context = omen_bm25_scratch();
+	MemoryContextSwitchTo(old);
 	scan->params = *params;
 	scan->k = FIRST_BATCH;
 	if (params->k_hint > 0)

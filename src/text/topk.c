@@ -15,7 +15,9 @@
  *	  the other terms are asked one by one, the greatest bound first, and a
  *	  document is dropped as soon as it cannot reach the threshold any more.
  *
- *	  Where this differs from what is published: before the first window, the
+ *	  Where this differs from what is published: terms with few postings are
+ *	  essential whatever their bounds, since scoring in bulk takes less time
+ *	  than asking about candidates.  Before the first window, the
  *	  blocks with the greatest bounds are looked into, and the threshold starts
  *	  with the k-th best of the documents that are best there (topk_prime.c).
  *	  Postings of a window are scored block by block with vectors, summed up by
@@ -48,8 +50,7 @@ OmenTopK *
 omen_topk_create(const OmenBm25 *bm25, int nterms, const double *weights,
 				 int nsegments, const OmenTopKSegment *segments)
 {
-	MemoryContext context = AllocSetContextCreate(
-		CurrentMemoryContext, "omendb text search", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = CurrentMemoryContext;
 	OmenTopK   *topk = MemoryContextAllocZero(context, sizeof(OmenTopK));
 	double		constant = bm25->unit * bm25->k1 * (1 - bm25->b);
 	double		slope = bm25->unit * bm25->k1 * bm25->b / bm25->avgdl;
@@ -89,12 +90,6 @@ omen_topk_create(const OmenBm25 *bm25, int nterms, const double *weights,
 	for (int i = 0; i < OMEN_LENGTHS; i++)
 		topk->class_norms[i] = topk->norms[OMEN_LENGTH_CODES * i];
 	return topk;
-}
-
-void
-omen_topk_free(OmenTopK *topk)
-{
-	MemoryContextDelete(topk->context);
 }
 
 double

@@ -71,15 +71,12 @@ typedef struct OmenTopK OmenTopK;
  * A query: weights[nterms] are idf times the term's weight in the query, all
  * above 0; segments in the order they are to be searched, the largest first.
  * All arrays stay the caller's and stay as they are.  Terms are distinct.
- * Lives in a new child of the current memory context; nothing else is
- * allocated, but by ops.
+ * Lives in the current memory context, of which it takes more as it goes, and
+ * goes with it.
  */
 extern OmenTopK *omen_topk_create(const OmenBm25 *bm25, int nterms,
 								  const double *weights, int nsegments,
 								  const OmenTopKSegment *segments);
-
-/* Frees it (as the deletion of the context it was created in does) */
-extern void omen_topk_free(OmenTopK *topk);
 
 /* Look for the best k hits, or the best k after a hit if that is not NULL */
 extern void omen_topk_begin(OmenTopK *topk, int k, const OmenTopKHit *after);

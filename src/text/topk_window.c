@@ -26,6 +26,15 @@
  */
 #define CANDIDATE_COST	32
 
+/*
+ * A term whose postings are at most so many times those of the essential terms
+ * is essential, too: to score these in bulk takes less time than to ask it about
+ * the candidates that the others would bring.  Measured with texts of 50
+ * lexemes, terms in up to a tenth of them: 4 instead of none takes a third off
+ * eight terms and an eighth off three.
+ */
+#define CHEAP_POSTINGS	4
+
 static void make_room(OmenTopK *topk, uint32 window);
 static void search_window(OmenTopK *topk);
 
@@ -391,6 +400,10 @@ sum_term(OmenTopK *topk, OmenTermState *term)
 {
 	OmenSkips  *skips = term->skips;
 	float		others = topk->rest[topk->nactive] - term->bound;
+	/* stores to marks might change what is not in a variable of its own */
+	float	   *sums = topk->sums;
+	uint8	   *marks = topk->marks;
+	uint32		start = topk->start;
 
 	for (uint32 block = term->block; block < skips->nblocks &&
 		 omen_skips_first(skips, block) < topk->end; block++)
@@ -405,10 +418,10 @@ sum_term(OmenTopK *topk, OmenTermState *term)
 		n = pick_postings(topk, term, block, &docs, &scores);
 		for (int i = 0; i < n; i++)
 		{
-			uint32		place = docs[i] - topk->start;
+			uint32		place = docs[i] - start;
 
-			topk->sums[place] += scores[i];
-			topk->marks[place / OMEN_TEXT_LINE] = 1;
+			sums[place] += scores[i];
+			marks[place / OMEN_TEXT_LINE] = 1;
 		}
 	}
 }
@@ -473,6 +486,24 @@ few_allowed(const OmenTopK *topk, int first)
 	return (double) count_allowed(topk) * CANDIDATE_COST < postings;
 }
 
+/* From which term on all are essential, if "first" have to be left out at most */
+static int
+add_cheap_terms(const OmenTopK *topk, int first)
+{
+	double		limit = 0;
+
+	for (int i = first; i < topk->nactive; i++)
+		limit += topk->active[i]->skips->source->df;
+	/* only what is allowed becomes a candidate */
+	limit *= CHEAP_POSTINGS;
+	if (topk->segment->allowed != NULL)
+		limit *= (double) topk->segment->nallowed / topk->segment->ndocs;
+	while (first > 0 &&
+		   topk->active[first - 1]->skips->source->df <= limit)
+		first--;
+	return first;
+}
+
 static void
 search_window(OmenTopK *topk)
 {
@@ -488,6 +519,7 @@ search_window(OmenTopK *topk)
 		search_allowed(topk);
 		return;
 	}
+	first = add_cheap_terms(topk, first);
 	bound_rest(topk, first);
 	if (first == topk->nactive - 1)
 		search_one(topk, topk->active[first], first);

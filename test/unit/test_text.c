@@ -214,6 +214,7 @@ make_query(Corpus *corpus, int nterms, Query *query)
 static OmenTopK *
 start(const Corpus *corpus, const Query *query)
 {
+	test_enter();
 	return omen_topk_create(&query->bm25, query->nterms, query->weights,
 							corpus->nsegments, query->segments);
 }
@@ -320,7 +321,7 @@ answers(Corpus *corpus, Query *query, int k, bool resume)
 			break;
 		k *= 4;
 	} while (resume && same);
-	omen_topk_free(topk);
+	test_leave();
 	return same;
 }
 
@@ -403,7 +404,7 @@ test_offer(Corpus *corpus)
 				 omen_bm25_term(&query.bm25, query.weights[3], 3, 50))) == 0;
 	ok(good && omen_topk_limit(topk) > before[0].score,
 	   "documents are scored by their frequencies, below the limit");
-	omen_topk_free(topk);
+	test_leave();
 }
 
 /* Rare terms lead, and blocks of the frequent ones are left alone */
@@ -431,7 +432,7 @@ test_skipping(Corpus *corpus)
 	stats = omen_topk_stats(topk);
 	ok(stats->blocks > 0 && stats->blocks < stats->blocks_total / 4,
 	   "blocks that cannot matter are not decoded");
-	omen_topk_free(topk);
+	test_leave();
 }
 
 /* --- boolean queries --- */
@@ -629,7 +630,7 @@ test_corrupted(Corpus *corpus)
 
 			omen_topk_begin(topk, 10, NULL);
 			omen_topk_run(topk, hits);
-			omen_topk_free(topk);
+			test_leave();
 			nanswers++;
 		}
 		else

@@ -88,6 +88,20 @@ MemoryContextDelete(MemoryContext context)
 	free(context);
 }
 
+/* What is created next lives until test_leave() */
+static inline void
+test_enter(void)
+{
+	CurrentMemoryContext = AllocSetContextCreateInternal(NULL, "", 0, 0, 0);
+}
+
+static inline void
+test_leave(void)
+{
+	MemoryContextDelete(CurrentMemoryContext);
+	CurrentMemoryContext = NULL;
+}
+
 /* --- a term's postings --- */
 
 typedef struct TestList
