@@ -146,4 +146,4 @@ EXPLAIN (ANALYZE perhaps) SELECT id FROM items ORDER BY v <-> '[1,2,3,4]' LIMIT 
 
 DEALLOCATE nearest;
 DROP FUNCTION explain_lines, explain_reports, explain_text, explains, survives, fails, nearest_id;
-DROP TABLE items, others;
+DROP TABLE items, others, notes;
