@@ -24,6 +24,12 @@ extern void omen_key_clauses_init(void);
 extern List *omen_key_clauses_of(PlannerInfo *root, IndexOptInfo *index);
 
 /*
+ * distance_cost.c: chunks of TOAST that this distance reads for each row, as far
+ * as types and statistics tell
+ */
+extern double omen_toasted_chunks(PlannerInfo *root, Node *distance);
+
+/*
  * limit_hint.c: rows that the query wants of this scan; INT_MAX: all, 0: not
  * known
  */
