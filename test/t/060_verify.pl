@@ -1,6 +1,6 @@
 # omen_verify_index(): nothing is found in indexes that are whole, whatever has
-# been done to them; every fault that is planted into a file is found; and pages
-# with any contents at all end neither the server nor a statement's patience.
+# been done to them, at whatever level of SIMD; every fault that is planted into a
+# file is found; and pages with any contents at all end neither the server nor a statement's patience.
 #
 # A model is a table with an index, and what their files hold. Faults are planted
 # into copies of these files, put in the place of those of empty tables of the
@@ -148,6 +148,13 @@ SQL
 
 # --- indexes that are whole ---
 
+# levels of omendb.simd that this machine has; each must write what all of them
+# find right
+my @levels = grep {
+	$node->psql('postgres', "SET omendb.simd = $_") == 0
+} qw(auto generic neon avx2 avx512);
+my $step = 0;
+
 my @dirty;
 foreach my $name (@names)
 {
@@ -166,9 +173,15 @@ foreach my $name (@names)
 		"DELETE FROM $name WHERE id % 13 = 1; " . insert_rows($name, $kind, $n + 500, $n + 520)
 		. ($kind->{am} ? "INSERT INTO $name SELECT i, to_tsvector('simple', string_agg('long' || g, ' ')) FROM generate_series(5001, 5002) AS i, generate_series(1, 1000) AS g GROUP BY i;" : ''))
 	{
-		query($node, $sql);
-		my $found = query($node, "SELECT verify('i$name', true)");
-		push @dirty, "$name after $sql: $found" if $found ne '';
+		my $writer = $levels[ $step++ % @levels ];
+
+		query($node, "SET omendb.simd = $writer; $sql");
+		foreach my $reader (@levels)
+		{
+			my $found = query($node, "SET omendb.simd = $reader; SELECT verify('i$name', true)");
+
+			push @dirty, "$name, read with $reader, after $sql with $writer: $found" if $found ne '';
+		}
 		last if $kind->{unchanged};
 	}
 }
