@@ -361,18 +361,17 @@ static const char *
 find_doc_fault(OmenBm25DocData *doc, Size room)
 {
 	OmenBm25DocTermData *terms = omen_bm25_doc_terms(doc);
-	Size		head = sizeof(OmenBm25DocData) +
-		(Size) (doc->nterms + 1) * sizeof(OmenBm25DocTermData);
+	Size		head;
 
-	if (room < sizeof(OmenBm25DocData) || doc->size > room ||
-		doc->size % 4 != 0 || doc->size < head)
+	if (!omen_bm25_doc_fits(doc, room))
 		return "A document has an impossible size.";
 	if ((doc->flags & ~(OMEN_BM25_DOC_DEAD | OMEN_BM25_DOC_PART)) != 0)
 		return "A document has unknown flags.";
 	if (!ItemPointerIsValid(&doc->tid))
 		return "A document has an invalid TID.";
+	head = (char *) &terms[doc->nterms + 1] - (char *) doc;
 	if (terms[0].offset != head || terms[doc->nterms].offset > doc->size ||
-		terms[doc->nterms].offset + 4 <= doc->size)
+		terms[doc->nterms].offset + OMEN_BM25_DOC_ALIGN <= doc->size)
 		return "A document's lexemes are not where they should be.";
 	for (int i = 0; i < doc->nterms; i++)
 	{

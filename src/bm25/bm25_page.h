@@ -112,6 +112,8 @@ typedef OmenBm25MetaPageData *OmenBm25MetaPage;
 /* The places of a lane's pages differ by this */
 #define OMEN_BM25_OWNER_STEP	OMEN_BM25_LANES
 
+#define OMEN_BM25_DOC_ALIGN		4	/* where documents begin */
+
 #define OMEN_BM25_DOC_DEAD		1	/* its row is gone */
 #define OMEN_BM25_DOC_PART		2	/* more terms of the document before it */
 
@@ -139,6 +141,20 @@ static inline OmenBm25DocTermData *
 omen_bm25_doc_terms(OmenBm25DocData *doc)
 {
 	return (OmenBm25DocTermData *) (doc + 1);
+}
+
+/*
+ * Is it as long as it says, with so many bytes from it on to the page's end?
+ * What a page says must be asked before it is believed.
+ */
+static inline bool
+omen_bm25_doc_fits(OmenBm25DocData *doc, Size room)
+{
+	return room >= sizeof(OmenBm25DocData) &&
+		doc->size <= room &&
+		doc->size % OMEN_BM25_DOC_ALIGN == 0 &&
+		doc->size >= sizeof(OmenBm25DocData) +
+		(doc->nterms + 1) * sizeof(OmenBm25DocTermData);
 }
 
 typedef struct OmenBm25RunData

@@ -27,7 +27,7 @@
 #include "bm25/bm25.h"
 
 /* Documents begin at multiples of this */
-#define DOC_ALIGN(size)	TYPEALIGN(4, size)
+#define DOC_ALIGN(size)	TYPEALIGN(OMEN_BM25_DOC_ALIGN, size)
 
 /* A document, or a part of one, as it is on pages */
 typedef struct Packed
@@ -356,10 +356,7 @@ omen_bm25_pending_next(OmenBm25PendingScan *scan)
 			return NULL;
 	}
 	doc = (OmenBm25DocData *) (scan->page.data + scan->at);
-	if (doc->size < sizeof(OmenBm25DocData) ||
-		doc->size > scan->end - scan->at ||
-		sizeof(OmenBm25DocData) + (doc->nterms + 1) *
-		sizeof(OmenBm25DocTermData) > doc->size ||
+	if (!omen_bm25_doc_fits(doc, scan->end - scan->at) ||
 		omen_bm25_doc_terms(doc)[doc->nterms].offset > doc->size)
 		omen_page_report_corrupt(scan->index, scan->current,
 								 "A document's size is impossible.");

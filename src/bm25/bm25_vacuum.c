@@ -165,13 +165,14 @@ clean_page(VacuumState *state, Page page)
 	Size		end = ((PageHeader) page)->pd_lower;
 	int			marked = 0;
 
-	while (at + sizeof(OmenBm25DocData) <= end)
+	while (at < end)
 	{
 		OmenBm25DocData *doc = (OmenBm25DocData *) ((char *) page + at);
-		bool		part = (doc->flags & OMEN_BM25_DOC_PART) != 0;
+		bool		part;
 
-		if (doc->size < sizeof(OmenBm25DocData))
+		if (!omen_bm25_doc_fits(doc, end - at))
 			break;				/* scans report it */
+		part = (doc->flags & OMEN_BM25_DOC_PART) != 0;
 		at += doc->size;
 		if ((doc->flags & OMEN_BM25_DOC_DEAD) != 0)
 			continue;
