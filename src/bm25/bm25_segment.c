@@ -454,7 +454,7 @@ keep_lengths(OmenBm25Docs *docs)
 {
 	OmenBm25Index *bm25 = docs->bm25;
 	uint32		ndocs = docs->segment->data->ndocs;
-	Size		size = (ndocs + 1) * sizeof(uint16);
+	Size		size = ndocs * sizeof(uint16);
 	OmenBm25KeptSegment *kept;
 
 	if (docs->kept < 0 || docs->times_forgotten != bm25->times_forgotten)
@@ -573,7 +573,7 @@ get_slice(OmenBm25Docs *docs, uint32 doc, uint32 *first, uint32 *end)
 		return docs->lengths;
 
 	if (docs->lengths == NULL)
-		docs->lengths = palloc((LENGTHS_PER_SLICE + 1) * sizeof(uint16));
+		docs->lengths = palloc(LENGTHS_PER_SLICE * sizeof(uint16));
 	docs->length_slice = PG_UINT32_MAX;
 	copy_lengths(docs, *first, *end, docs->lengths);
 	docs->length_slice = slice;

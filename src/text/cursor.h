@@ -57,7 +57,7 @@ typedef struct OmenDocOps
 {
 	/*
 	 * The lengths of documents *first to *end - 1, of which "doc" is one, as
-	 * many as lie in a row.  Two bytes beyond the last may be read as well.
+	 * many as lie in a row.
 	 * Valid until the next call, or the end of the search that made the call.
 	 */
 	const uint16 *(*lengths) (void *docs, uint32 doc, uint32 *first,

@@ -13,6 +13,7 @@
 #define OMEN_TEXT_KERNELS_H
 
 #include "base/cpu.h"
+#include "text/posting.h"
 
 /* Greatest width that unpack_docs takes: 128 such gaps do not wrap around */
 #define OMEN_UNPACK_MAX_WIDTH	24
@@ -46,7 +47,7 @@ typedef struct OmenTextKernels
 							   uint16 *tfs);
 
 	/*
-	 * Scores of n documents, from "first" on the lengths of which are in
+	 * Scores of n documents, at most a block's; from "first" on the lengths of which are in
 	 * lengths.  False if any length is OMEN_LONG_LENGTH: its score is wrong.
 	 */
 	bool		(*score) (const OmenScoreForm *form, int n, const uint16 *tfs,

@@ -24,7 +24,6 @@ OMEN_TARGET_BEGIN(OMEN_TARGET_AVX2)
 #define vi_load(p) _mm256_loadu_si256((const __m256i *) (p))
 #define vi_store(p, v) _mm256_storeu_si256((__m256i *) (p), v)
 #define vi_add(a, b) _mm256_add_epi32(a, b)
-#define vi_sub(a, b) _mm256_sub_epi32(a, b)
 #define vi_last(v) _mm256_permutevar8x32_epi32(v, _mm256_set1_epi32(7))
 
 #define VF __m256
@@ -62,15 +61,6 @@ vi_prefix(__m256i v)
 	/* the sum of the lower half, in all lanes of the upper one */
 	low = _mm256_permute2x128_si256(v, v, 0x08);
 	return _mm256_add_epi32(v, _mm256_shuffle_epi32(low, 0xFF));
-}
-
-static inline __m256
-vf_gather_u16(const uint16 *p, __m256i i)
-{
-	__m256i		words = _mm256_i32gather_epi32((const int *) p, i, 2);
-
-	return _mm256_cvtepi32_ps(
-		_mm256_and_si256(words, _mm256_set1_epi32(0xFFFF)));
 }
 
 static inline float

@@ -26,7 +26,6 @@ OMEN_TARGET_BEGIN(OMEN_TARGET_AVX512)
 #define vi_store_u16(p, v) \
 	_mm256_storeu_si256((__m256i *) (p), _mm512_cvtepi32_epi16(v))
 #define vi_add(a, b) _mm512_add_epi32(a, b)
-#define vi_sub(a, b) _mm512_sub_epi32(a, b)
 #define vi_last(v) _mm512_permutexvar_epi32(_mm512_set1_epi32(15), v)
 
 #define VF __m512
@@ -56,15 +55,6 @@ vi_prefix(__m512i v)
 	v = _mm512_add_epi32(v, move_up(v, 2));
 	v = _mm512_add_epi32(v, move_up(v, 4));
 	return _mm512_add_epi32(v, move_up(v, 8));
-}
-
-static inline __m512
-vf_gather_u16(const uint16 *p, __m512i i)
-{
-	__m512i		words = _mm512_i32gather_epi32(i, p, 2);
-
-	return _mm512_cvtepi32_ps(
-		_mm512_and_si512(words, _mm512_set1_epi32(0xFFFF)));
 }
 
 /*

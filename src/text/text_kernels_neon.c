@@ -23,7 +23,6 @@
 #define vi_store(p, v) vst1q_u32(p, v)
 #define vi_store_u16(p, v) vst1_u16(p, vmovn_u32(v))
 #define vi_add(a, b) vaddq_u32(a, b)
-#define vi_sub(a, b) vsubq_u32(a, b)
 #define vi_last(v) vdupq_laneq_u32(v, 3)
 
 #define VF float32x4_t
@@ -45,17 +44,6 @@ vi_prefix(uint32x4_t v)
 
 	v = vaddq_u32(v, vextq_u32(zero, v, 3));
 	return vaddq_u32(v, vextq_u32(zero, v, 2));
-}
-
-static inline float32x4_t
-vf_gather_u16(const uint16 *p, uint32x4_t i)
-{
-	uint32x4_t	v = vdupq_n_u32(p[vgetq_lane_u32(i, 0)]);
-
-	v = vsetq_lane_u32(p[vgetq_lane_u32(i, 1)], v, 1);
-	v = vsetq_lane_u32(p[vgetq_lane_u32(i, 2)], v, 2);
-	v = vsetq_lane_u32(p[vgetq_lane_u32(i, 3)], v, 3);
-	return vcvtq_f32_u32(v);
 }
 
 static inline uint32

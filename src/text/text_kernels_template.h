@@ -11,7 +11,7 @@
  *
  *	VI					vector of V_LANES unsigned 32-bit integers; V_LANES
  *						divides 16
- *	vi_set(x), vi_load(p), vi_store(p, v), vi_add, vi_sub
+ *	vi_set(x), vi_load(p), vi_store(p, v), vi_add
  *	vi_store_u16(p, v)	the low 16 bits of each lane
  *	vi_prefix(v)		sums of lanes 0 to i in lane i
  *	vi_last(v)			the last lane, in all lanes
@@ -25,8 +25,6 @@
  *	vf_set(x), vf_load(p), vf_store(p, v), vf_add, vf_mul, vf_div
  *	vf_fma(a, b, c)		c + a * b, rounded once or twice
  *	vf_load_u16(p)		converted from 16-bit integers
- *	vf_gather_u16(p, i)	the same from places i, of type VI; may read 32 bits
- *						at each of them
  *	vf_max(a, b), vf_largest(v)			the greatest lane
  *	vf_mask_ge(a, b)	bit i says whether lane i of a is at least that of b
  *
@@ -59,10 +57,7 @@ unpack_tfs(const uint8 *packed, int width, int n, uint16 *tfs)
 		vi_store_u16(tfs + i, vi_add(unpack(&u, packed, i), one));
 }
 
-/*
- * The rest of a block is scored one by one: what is beyond n is no number of
- * a document, and must not be looked up.
- */
+/* Beyond n there is nothing to be scored: the rest comes one by one */
 static bool
 score(const OmenScoreForm *form, int n, const uint16 *tfs, const uint32 *docs,
 	  const uint16 *lengths, uint32 first, float *scores)
@@ -71,14 +66,17 @@ score(const OmenScoreForm *form, int n, const uint16 *tfs, const uint32 *docs,
 	VF			constant = vf_set(form->constant);
 	VF			slope = vf_set(form->slope);
 	VF			longest = vf_set(0.0f);
+	uint16		found[OMEN_POSTING_BLOCK];
 	float		most;
 	int			i = 0;
 
+	/* one by one: gathering instructions are slower */
+	for (int j = 0; j < n; j++)
+		found[j] = lengths[docs[j] - first];
 	for (; i + V_LANES <= n; i += V_LANES)
 	{
 		VF			tf = vf_load_u16(tfs + i);
-		VF			length = vf_gather_u16(lengths, vi_sub(vi_load(docs + i),
-														   vi_set(first)));
+		VF			length = vf_load_u16(found + i);
 		VF			norm = vf_fma(slope, length, constant);
 
 		longest = vf_max(longest, length);
@@ -88,7 +86,7 @@ score(const OmenScoreForm *form, int n, const uint16 *tfs, const uint32 *docs,
 	for (; i < n; i++)
 	{
 		float		tf = tfs[i];
-		float		length = lengths[docs[i] - first];
+		float		length = found[i];
 
 		most = Max(most, length);
 		scores[i] = form->weight * tf /
