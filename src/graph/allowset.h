@@ -35,6 +35,13 @@ typedef struct OmenAllowSource
 	bool		(*test) (struct OmenAllowSource *source, uint32 number);
 	/* that will be asked soon */
 	void		(*prefetch) (struct OmenAllowSource *source, uint32 number);
+
+	/*
+	 * Some numbers, up to max, from all over the set, that are probably
+	 * allowed, without filling anything in; 0 if there is no telling
+	 */
+	int			(*sample) (struct OmenAllowSource *source, uint32 *numbers,
+						   int max);
 	bool	   *full;			/* by chunk */
 	bool		whole;			/* the caller will ask for most of the chunks */
 	bool		has_base;		/* before, bits are there, but some too many */

@@ -152,6 +152,11 @@ extern void omen_keylist_mark(Relation index, OmenHnswIndex *hnsw,
 							  const OmenKeySpans *spans, uint32 nbits,
 							  uint64 *bits);
 
+/* Nodes of entries that are as far from each other, up to max; returns how many */
+extern int	omen_keylist_sample(Relation index, OmenHnswIndex *hnsw,
+								const OmenKeySpans *spans, uint32 nbits,
+								uint32 *numbers, int max);
+
 /* Entries that are not what the column has where that is no newer (H13) */
 extern uint64 omen_keylist_problems(Relation index, OmenHnswIndex *hnsw);
 

@@ -75,6 +75,7 @@ static bool has_newer_key(const KeySource *source, uint32 chunk);
 static void fill_chunk(OmenAllowSource *source, uint32 chunk);
 static bool test_number(OmenAllowSource *source, uint32 number);
 static void prefetch_number(OmenAllowSource *source, uint32 number);
+static int	sample_numbers(OmenAllowSource *source, uint32 *numbers, int max);
 
 void
 omen_column_allow(Relation index, OmenHnswIndex *hnsw,
@@ -124,6 +125,7 @@ create_source(Relation index, OmenHnswIndex *hnsw,
 	source->source.fill = fill_chunk;
 	source->source.test = test_number;
 	source->source.prefetch = prefetch_number;
+	source->source.sample = sample_numbers;
 	source->source.full = palloc_extended(nchunks * sizeof(bool),
 										  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	source->index = index;
@@ -276,4 +278,16 @@ prefetch_number(OmenAllowSource *head, uint32 number)
 
 	if (!head->full[omen_column_chunk(number)])
 		omen_column_prefetch(source->hnsw, source->predicate, number);
+}
+
+/* Of the condition that fewest meet */
+static int
+sample_numbers(OmenAllowSource *head, uint32 *numbers, int max)
+{
+	KeySource  *source = (KeySource *) head;
+
+	if (!source->has_spans)
+		return 0;
+	return omen_keylist_sample(source->index, source->hnsw, &source->spans,
+							   source->nbits, numbers, max);
 }

@@ -77,8 +77,12 @@
 #define ENTRIES_SHARE	0.05
 #define USUAL_SHARE		0.08
 
-/* Where a walk among allowed nodes starts */
+/*
+ * Where a walk among allowed nodes starts: at so many nodes, of the nearest
+ * ranges among those of a sample
+ */
 #define ALLOWED_SEEDS	16
+#define SEED_SAMPLE		256
 
 static bool look_at_entries(OmenScan *scan);
 static bool is_usual(double share, int allowed);
@@ -86,6 +90,8 @@ static int	count_allowed(const OmenScan *scan, const OmenHeard *entries,
 						  int n);
 static void find_near_entries(OmenScan *scan, OmenHeard *near, int n);
 static void look_at_ranges(OmenScan *scan);
+static bool can_wait(OmenScan *scan);
+static void drop_empty_ranges(OmenScan *scan);
 static bool walk_further(OmenScan *scan);
 static bool look_further(OmenScan *scan);
 static int	grow(int n, int factor);
@@ -113,6 +119,7 @@ static void give_up_walk(OmenScan *scan);
 static bool must_give_up(const OmenScan *scan);
 static void seed_near(OmenScan *scan);
 static void seed_allowed(OmenScan *scan);
+static bool seed_sampled(OmenScan *scan);
 static bool seed_number(OmenScan *scan, uint32 number, float estimate);
 
 void
@@ -252,8 +259,30 @@ look_at_ranges(OmenScan *scan)
 		!omen_scan_find_ranges(scan))
 		return;
 	scan->near_share = omen_scan_near_share(scan);
-	if (!is_elsewhere(scan))
-		return;
+	scan->ranges.with_empty = is_elsewhere(scan);
+	if (scan->ranges.with_empty && !can_wait(scan))
+		drop_empty_ranges(scan);
+}
+
+/*
+ * A walk among allowed nodes needs some of them to start from.  If a sample has
+ * them, there is no need to know where all others are.
+ */
+static bool
+can_wait(OmenScan *scan)
+{
+	OmenFilterStrategy strategy = scan->params.strategy;
+
+	if (scan->params.allow->source == NULL)
+		return false;
+	if (strategy == OMEN_FILTER_AUTO)
+		strategy = choose_strategy(scan);
+	return strategy == OMEN_FILTER_SEEDED;
+}
+
+static void
+drop_empty_ranges(OmenScan *scan)
+{
 	if (scan->params.allow->source)
 		scan->params.allow->source->whole = true;
 	omen_scan_drop_empty_ranges(scan);
@@ -549,6 +578,8 @@ begin_strategy(OmenScan *scan, OmenFilterStrategy strategy)
 			omen_scan_pass(scan);
 			break;
 		case OMEN_FILTER_RANGED:
+			if (scan->ranges.with_empty)
+				drop_empty_ranges(scan);
 			scan->stage = OMEN_STAGE_RANGES;
 			scan->promised = scan->wanted_rows;
 			scan->wanted = wanted_of_ranges(scan);
@@ -657,9 +688,16 @@ static void
 seed_allowed(OmenScan *scan)
 {
 	const OmenAllowSet *allow = scan->params.allow;
-	uint32		nparts = scan->ranges.n > 0 ? scan->ranges.n : ALLOWED_SEEDS;
+	uint32		nparts;
 	int			nseeds = 0;
 
+	if (scan->ranges.with_empty)
+	{
+		if (seed_sampled(scan))
+			return;
+		drop_empty_ranges(scan);
+	}
+	nparts = scan->ranges.n > 0 ? scan->ranges.n : ALLOWED_SEEDS;
 	for (uint32 i = 0; i < nparts && nseeds < ALLOWED_SEEDS; i++)
 	{
 		uint32		from = (uint64) i * allow->nbits / nparts;
@@ -675,6 +713,50 @@ seed_allowed(OmenScan *scan)
 		if (number < end && seed_number(scan, number, estimate))
 			nseeds++;
 	}
+}
+
+/*
+ * Of a sample of allowed nodes, the nearest by the centres of their ranges, one
+ * of each.  False if they are too few.
+ */
+static bool
+seed_sampled(OmenScan *scan)
+{
+	const OmenAllowSet *allow = scan->params.allow;
+	const OmenHnswMetaPageData *meta = &scan->hnsw->meta;
+	uint32		numbers[SEED_SAMPLE];
+	OmenHeard	heap[SEED_SAMPLE];
+	OmenHeard	seeds[ALLOWED_SEEDS];
+	int			n = allow->source->sample(allow->source, numbers, SEED_SAMPLE);
+	Size		nheap = 0;
+	int			nseeds = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint32		position = numbers[i] - meta->range_first;
+		uint32		range;
+
+		/* what has been inserted since is in no range */
+		if (numbers[i] < meta->range_first || position >= meta->built_nodes)
+			continue;
+		range = omen_range_find(scan->hnsw->range_starts, meta->nranges,
+								position);
+		heap[nheap++] = (OmenHeard) {scan->ranges.estimates[range], numbers[i]};
+	}
+	omen_pool_heap_form(heap, nheap);
+	while (nheap > 0 && nseeds < ALLOWED_SEEDS)
+	{
+		OmenHeard	next = omen_pool_heap_pop(heap, &nheap);
+
+		if ((nseeds == 0 || next.estimate > seeds[nseeds - 1].estimate) &&
+			omen_allow_test(allow, next.link))
+			seeds[nseeds++] = next;
+	}
+	if (nseeds < ALLOWED_SEEDS)
+		return false;
+	for (int i = 0; i < nseeds; i++)
+		seed_number(scan, seeds[i].link, seeds[i].estimate);
+	return true;
 }
 
 static bool

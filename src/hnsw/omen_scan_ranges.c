@@ -107,13 +107,13 @@ omen_scan_find_ranges(OmenScan *scan)
 		OmenHeard  *place;
 
 		if (unlikely(isnan(estimate)))
-			estimate = get_float4_infinity();
+			estimates[i] = estimate = get_float4_infinity();
 		place = estimate > far ? --ranges->far :
 			&ranges->heap[ranges->nheap++];
 		place->estimate = estimate;
 		place->link = i;
 	}
-	pfree(estimates);
+	ranges->estimates = estimates;
 	ranges->n = n;
 	ranges->nfar = n - ranges->nheap;
 	omen_pool_heap_form(ranges->heap, ranges->nheap);
@@ -172,6 +172,7 @@ omen_scan_drop_empty_ranges(OmenScan *scan)
 	omen_pool_heap_form(ranges->heap, ranges->nheap);
 	ranges->nfar = drop_empty(scan, ranges->far, ranges->nfar);
 	ranges->n = ranges->ntaken + ranges->nheap + ranges->nfar;
+	ranges->with_empty = false;
 }
 
 /* Returns how many are left */
