@@ -92,6 +92,7 @@ static void find_near_entries(OmenScan *scan, OmenHeard *near, int n);
 static void look_at_ranges(OmenScan *scan);
 static bool can_wait(OmenScan *scan);
 static void drop_empty_ranges(OmenScan *scan);
+static void expect_chunks(OmenScan *scan, double nodes);
 static bool walk_further(OmenScan *scan);
 static bool look_further(OmenScan *scan);
 static int	grow(int n, int factor);
@@ -283,9 +284,18 @@ can_wait(OmenScan *scan)
 static void
 drop_empty_ranges(OmenScan *scan)
 {
-	if (scan->params.allow->source)
-		scan->params.allow->source->whole = true;
+	expect_chunks(scan, scan->nodes);
 	omen_scan_drop_empty_ranges(scan);
+}
+
+/* About to ask which of so many nodes are allowed */
+static void
+expect_chunks(OmenScan *scan, double nodes)
+{
+	OmenAllowSource *source = scan->params.allow->source;
+
+	if (source)
+		source->expected = nodes / OMEN_ALLOW_CHUNK;
 }
 
 void
@@ -449,9 +459,10 @@ tail_cost(const OmenScan *scan)
 {
 	const OmenHnswMetaPageData *meta = &scan->hnsw->meta;
 
-	return NODE_COST * omen_allow_count(scan->params.allow,
-										meta->range_first + meta->built_nodes,
-										scan->params.allow->nbits);
+	return NODE_COST * omen_allow_count_only(scan->params.allow,
+											 meta->range_first +
+											 meta->built_nodes,
+											 scan->params.allow->nbits);
 }
 
 /* Some visits to come near, then as many as it takes to meet allowed nodes */
@@ -584,6 +595,8 @@ begin_strategy(OmenScan *scan, OmenFilterStrategy strategy)
 			scan->promised = scan->wanted_rows;
 			scan->wanted = wanted_of_ranges(scan);
 			scan->nranges = ranges_to_look_at(scan);
+			expect_chunks(scan, Min(scan->wanted / scan->near_share,
+									scan->nodes));
 			scan->verify = verified_of_ranges(scan);
 			scan->by_codes = codes_cost(scan, scan->wanted) <
 				scan->wanted * NODE_COST;

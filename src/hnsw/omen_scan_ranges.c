@@ -207,7 +207,7 @@ omen_scan_near_share(OmenScan *scan)
 
 		omen_range_bounds(scan->hnsw,
 						  omen_scan_nth_range(scan, i, NULL), &from, &end);
-		allowed += omen_allow_count(scan->params.allow, from, end);
+		allowed += omen_allow_count_only(scan->params.allow, from, end);
 		nodes += end - from;
 	}
 
