@@ -575,6 +575,12 @@ seeded_breadth(const OmenScan *scan)
 	double		breadth = 5.5 * scan->params.ef *
 		pow(scan->allowed / scan->nodes, -0.25);
 
+	/*
+	 * From a sample it starts farther away: half a million elsewhere had a
+	 * recall of .934, where nodes of the very nearest ranges had .941
+	 */
+	if (scan->ranges.with_empty)
+		breadth *= 1.3;
 	return (int) Min(Max(breadth, 4.0 * scan->wanted_rows), PG_INT32_MAX / 4);
 }
 

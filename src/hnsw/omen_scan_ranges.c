@@ -199,12 +199,18 @@ omen_scan_near_share(OmenScan *scan)
 {
 	uint64		nodes = 0;
 	uint64		allowed = 0;
+	uint32		n = Min(NEAR_RANGES, scan->ranges.n);
+	uint32		from;
+	uint32		end;
 
-	for (uint32 i = 0; i < Min(NEAR_RANGES, scan->ranges.n); i++)
+	for (uint32 i = 0; i < n; i++)
 	{
-		uint32		from;
-		uint32		end;
-
+		omen_range_bounds(scan->hnsw, omen_scan_nth_range(scan, i, NULL),
+						  &from, &end);
+		omen_allow_prefetch(scan->params.allow, from);
+	}
+	for (uint32 i = 0; i < n; i++)
+	{
 		omen_range_bounds(scan->hnsw,
 						  omen_scan_nth_range(scan, i, NULL), &from, &end);
 		allowed += omen_allow_count_only(scan->params.allow, from, end);
