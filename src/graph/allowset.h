@@ -35,8 +35,19 @@ typedef struct OmenAllowSource
 	bool		(*test) (struct OmenAllowSource *source, uint32 number);
 	/* that will be asked soon */
 	void		(*prefetch) (struct OmenAllowSource *source, uint32 number);
+
+	/* how many of these numbers are allowed, without filling anything in */
+	uint32		(*count) (struct OmenAllowSource *source, uint32 from,
+						  uint32 end);
+
+	/*
+	 * Some numbers, up to max, from all over the set, that are probably
+	 * allowed, without filling anything in; 0 if there is no telling
+	 */
+	int			(*sample) (struct OmenAllowSource *source, uint32 *numbers,
+						   int max);
 	bool	   *full;			/* by chunk */
-	bool		whole;			/* the caller will ask for most of the chunks */
+	double		expected;		/* chunks that the caller is about to ask for */
 	bool		has_base;		/* before, bits are there, but some too many */
 	double		start_cost;		/* of the first chunk beside */
 	double		chunk_cost;		/* what each costs, in visits of a walk */
@@ -121,6 +132,14 @@ omen_allow_count(const OmenAllowSet *set, uint32 from, uint32 end)
 		from = stop;
 	}
 	return n;
+}
+
+/* The same without filling anything in, for who may not want to know which */
+static inline uint32
+omen_allow_count_only(const OmenAllowSet *set, uint32 from, uint32 end)
+{
+	return set->source ? set->source->count(set->source, from, end) :
+		omen_allow_count(set, from, end);
 }
 
 /* The first number of a bitset from "from" on, below "end", or else end */

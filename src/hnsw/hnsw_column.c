@@ -158,6 +158,16 @@ omen_column_is_newer(const OmenHnswIndex *hnsw, uint32 chunk, int key)
 	return is_known_newer(hnsw, chunk * hnsw->meta.nkeys + key);
 }
 
+/* Keys of a node are entered in their order, before the node is there */
+uint32
+omen_column_chunks(const OmenHnswIndex *hnsw, uint32 nchunks)
+{
+	while (nchunks > 0 &&
+		   known_page(hnsw, (nchunks - 1) * hnsw->meta.nkeys) == NO_PAGE)
+		nchunks--;
+	return nchunks;
+}
+
 double
 omen_column_share(Relation index, OmenHnswIndex *hnsw,
 				  const OmenKeyPredicate *predicate, uint32 nchunks)
@@ -197,7 +207,7 @@ omen_column_share(Relation index, OmenHnswIndex *hnsw,
 void
 omen_column_filter(Relation index, OmenHnswIndex *hnsw,
 				   const OmenKeyPredicate *predicate, uint32 chunk,
-				   uint64 *bits)
+				   int from, int n, uint64 *bits)
 {
 	CHECK_FOR_INTERRUPTS();
 	for (int i = 0; i < predicate->nconditions; i++)
@@ -207,10 +217,10 @@ omen_column_filter(Relation index, OmenHnswIndex *hnsw,
 
 		if (!BufferIsValid(buffer))
 		{
-			memset(bits, 0, WORDS_PER_PAGE * sizeof(uint64));
+			memset(bits, 0, n * sizeof(uint64));
 			return;
 		}
-		filter_page(condition, page_keys(buffer), 0, WORDS_PER_PAGE, bits);
+		filter_page(condition, page_keys(buffer), from, n, bits);
 		omen_page_release(buffer);
 	}
 }

@@ -65,13 +65,16 @@ extern double omen_column_newer_share(const OmenHnswIndex *hnsw);
 extern bool omen_column_is_newer(const OmenHnswIndex *hnsw, uint32 chunk,
 								 int key);
 
+/* Of so many chunks, how many there are up to the last one that has nodes */
+extern uint32 omen_column_chunks(const OmenHnswIndex *hnsw, uint32 nchunks);
+
 /*
- * Of the nodes of a chunk, clear the bits of those that a filter does not allow,
- * and of numbers that are none.
+ * Of the nodes of a chunk, of n words of 64 from one on, clear the bits of those
+ * that a filter does not allow, and of numbers that are none.
  */
 extern void omen_column_filter(Relation index, OmenHnswIndex *hnsw,
 							   const OmenKeyPredicate *predicate,
-							   uint32 chunk, uint64 *bits);
+							   uint32 chunk, int from, int n, uint64 *bits);
 
 /* The same of one node */
 extern bool omen_column_test(Relation index, OmenHnswIndex *hnsw,
@@ -151,6 +154,11 @@ extern bool omen_keylist_find(Relation index, OmenHnswIndex *hnsw,
 extern void omen_keylist_mark(Relation index, OmenHnswIndex *hnsw,
 							  const OmenKeySpans *spans, uint32 nbits,
 							  uint64 *bits);
+
+/* Nodes of entries that are as far from each other, up to max; returns how many */
+extern int	omen_keylist_sample(Relation index, OmenHnswIndex *hnsw,
+								const OmenKeySpans *spans, uint32 nbits,
+								uint32 *numbers, int max);
 
 /* Entries that are not what the column has where that is no newer (H13) */
 extern uint64 omen_keylist_problems(Relation index, OmenHnswIndex *hnsw);

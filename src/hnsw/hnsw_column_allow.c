@@ -36,10 +36,12 @@
 #define MOST_IS_NEWER	0.5
 
 /*
- * A list that is not short is read when so many chunks have been asked for that
- * it would have cost no more; or at least so many, as it takes 20 to look how
- * many nodes are allowed near a query.  At once if most will be asked for.
+ * A list that is not short is read when so many chunks have been asked for, or
+ * will be, that it would have cost no more; or at least so many, as a walk may
+ * look into some.  A tiny one is read even to look how many nodes are allowed
+ * near a query, which the column tells for 20 pages.
  */
+#define TINY_LIST		4000
 #define SHORT_LIST		15000
 #define LONG_LIST		70000
 #define FIRST_CHUNKS	24
@@ -75,6 +77,9 @@ static bool has_newer_key(const KeySource *source, uint32 chunk);
 static void fill_chunk(OmenAllowSource *source, uint32 chunk);
 static bool test_number(OmenAllowSource *source, uint32 number);
 static void prefetch_number(OmenAllowSource *source, uint32 number);
+static uint32 count_numbers(OmenAllowSource *source, uint32 from, uint32 end);
+static uint32 count_in_chunk(KeySource *source, uint32 from, uint32 end);
+static int	sample_numbers(OmenAllowSource *source, uint32 *numbers, int max);
 
 void
 omen_column_allow(Relation index, OmenHnswIndex *hnsw,
@@ -91,8 +96,12 @@ omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 	if (predicate->nconditions == 0)
 		return;
 
-	source = create_source(index, hnsw, predicate, nbits);
+	/* pages of other kinds come last: to look there takes time */
 	omen_column_refresh(index, hnsw, omen_column_chunk(nbits) + 1);
+	if (!has_base)
+		nbits = Min(nbits, OMEN_ALLOW_CHUNK *
+					omen_column_chunks(hnsw, omen_column_chunk(nbits) + 1));
+	source = create_source(index, hnsw, predicate, nbits);
 	source->newer = omen_column_newer_share(hnsw);
 	if (source->newer > MOST_IS_NEWER || !find_spans(source, &share))
 		share = omen_column_share(index, hnsw, predicate,
@@ -124,6 +133,8 @@ create_source(Relation index, OmenHnswIndex *hnsw,
 	source->source.fill = fill_chunk;
 	source->source.test = test_number;
 	source->source.prefetch = prefetch_number;
+	source->source.count = count_numbers;
+	source->source.sample = sample_numbers;
 	source->source.full = palloc_extended(nchunks * sizeof(bool),
 										  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	source->index = index;
@@ -241,14 +252,15 @@ fill_chunk(OmenAllowSource *head, uint32 chunk)
 	uint64	   *bits = source->bits + chunk * words;
 
 	if (source->from_list &&
-		(head->whole || ++source->nfilled > source->nfirst))
+		(head->expected > source->nfirst ||
+		 ++source->nfilled > source->nfirst))
 		start_from_list(source);
 	if (head->full[chunk])
 		return;
 	if (!head->has_base)
 		memset(bits, 0xFF, words * sizeof(uint64));
 	omen_column_filter(source->index, source->hnsw, source->predicate, chunk,
-					   bits);
+					   0, OMEN_ALLOW_CHUNK / 64, bits);
 	head->full[chunk] = true;
 }
 
@@ -276,4 +288,58 @@ prefetch_number(OmenAllowSource *head, uint32 number)
 
 	if (!head->full[omen_column_chunk(number)])
 		omen_column_prefetch(source->hnsw, source->predicate, number);
+}
+
+static uint32
+count_numbers(OmenAllowSource *head, uint32 from, uint32 end)
+{
+	KeySource  *source = (KeySource *) head;
+	uint32		n = 0;
+
+	if (source->from_list && source->spans.count <= TINY_LIST)
+		start_from_list(source);
+	for (end = Min(end, source->nbits); from < end;)
+	{
+		uint32		stop = Min(end, (omen_column_chunk(from) + 1) *
+							   OMEN_ALLOW_CHUNK);
+
+		n += count_in_chunk(source, from, stop);
+		from = stop;
+	}
+	return n;
+}
+
+/* Of numbers of one chunk */
+static uint32
+count_in_chunk(KeySource *source, uint32 from, uint32 end)
+{
+	uint32		chunk = omen_column_chunk(from);
+	uint32		first = from / 64;
+	int			nwords = (int) ((end - 1) / 64 - first + 1);
+	Size		size = nwords * sizeof(uint64);
+	uint64		bits[OMEN_ALLOW_CHUNK / 64];
+
+	if (source->source.full[chunk] || source->source.has_base)
+		memcpy(bits, source->bits + first, size);
+	else
+		memset(bits, 0xFF, size);
+	bits[0] &= ~UINT64CONST(0) << (from % 64);
+	bits[nwords - 1] &= ~UINT64CONST(0) >> (63 - (end - 1) % 64);
+	if (!source->source.full[chunk])
+		omen_column_filter(source->index, source->hnsw, source->predicate,
+						   chunk, (int) (first % (OMEN_ALLOW_CHUNK / 64)),
+						   nwords, bits);
+	return (uint32) pg_popcount((const char *) bits, (int) size);
+}
+
+/* Of the condition that fewest meet */
+static int
+sample_numbers(OmenAllowSource *head, uint32 *numbers, int max)
+{
+	KeySource  *source = (KeySource *) head;
+
+	if (!source->has_spans)
+		return 0;
+	return omen_keylist_sample(source->index, source->hnsw, &source->spans,
+							   source->nbits, numbers, max);
 }

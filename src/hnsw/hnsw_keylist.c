@@ -17,7 +17,17 @@
 /* To find more ranges than this takes longer than to read the column */
 #define MAX_RANGES	1000
 
+/*
+ * Numbers of a list ascend, so that one after the other sets bits of the same
+ * word, and waits for the one before.  As many parts of a page, each from its own
+ * place on, do not.
+ */
+#define MARK_STREAMS	4
 
+static void report_no_node(Relation index, Buffer buffer);
+static bool mark_numbers(const uint32 *numbers, int n, uint32 nbits,
+						 uint64 *bits);
+static inline bool mark_number(uint32 number, uint32 nbits, uint64 *bits);
 static uint64 page_problems(Relation index, OmenHnswIndex *hnsw, int key,
 							uint32 page);
 static bool is_right(Relation index, OmenHnswIndex *hnsw, int key,
@@ -31,6 +41,7 @@ static int	first_not_below(const uint64 *codes, int n, uint64 code);
 static void add_span(OmenKeySpans *spans, uint64 from, uint64 end);
 static BlockNumber list_block(const OmenHnswIndex *hnsw, int key,
 							  uint64 page);
+static Size number_offset(uint64 entry);
 static const OmenKeyListPageData *lock_page(Relation index,
 											OmenHnswIndex *hnsw, int key,
 											uint64 page, Buffer *buffer);
@@ -100,24 +111,94 @@ omen_keylist_mark(Relation index, OmenHnswIndex *hnsw,
 			if (end < spans->spans[i].end)
 				omen_page_prefetch_memory(list_block(hnsw, spans->key,
 													 number + 1),
-										  MAXALIGN(SizeOfPageHeaderData) +
-										  offsetof(OmenKeyListPageData,
-												   numbers),
+										  number_offset(0),
 										  sizeof(page->numbers), &hnsw->hints);
 			page = lock_page(index, hnsw, spans->key, number, &buffer);
-			for (; at < end; at++)
-			{
-				uint32		node = page->numbers[at % OMEN_KEYLIST_ENTRIES];
-
-				if (unlikely(node >= nbits))
-					omen_page_report_corrupt(index,
-											 BufferGetBlockNumber(buffer),
-											 "A list of keys refers to a node that is none.");
-				bits[node / 64] |= UINT64CONST(1) << (node % 64);
-			}
+			if (!mark_numbers(page->numbers + at % OMEN_KEYLIST_ENTRIES,
+							  (int) (end - at), nbits, bits))
+				report_no_node(index, buffer);
+			at = end;
 			omen_page_release(buffer);
 		}
 	}
+}
+
+int
+omen_keylist_sample(Relation index, OmenHnswIndex *hnsw,
+					const OmenKeySpans *spans, uint32 nbits, uint32 *numbers,
+					int max)
+{
+	double		step = Max(spans->count / max, 1);
+	double		next = step / 2;	/* counted over all spans */
+	double		before = 0;
+	uint64	   *entries = palloc(max * sizeof(uint64));
+	int			n = 0;
+
+	for (int i = 0; i < spans->n; i++)
+	{
+		const OmenKeySpan *span = &spans->spans[i];
+		double		length = span->end - span->from;
+
+		for (; next < before + length && n < max; next += step)
+		{
+			uint64		entry = span->from + (uint64) (next - before);
+
+			omen_page_prefetch_memory(list_block(hnsw, spans->key, entry /
+												 OMEN_KEYLIST_ENTRIES),
+									  number_offset(entry), sizeof(uint32),
+									  &hnsw->hints);
+			entries[n++] = entry;
+		}
+		before += length;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		Buffer		buffer;
+		const OmenKeyListPageData *page;
+
+		CHECK_FOR_INTERRUPTS();
+		page = lock_page(index, hnsw, spans->key,
+						 entries[i] / OMEN_KEYLIST_ENTRIES, &buffer);
+		numbers[i] = page->numbers[entries[i] % OMEN_KEYLIST_ENTRIES];
+		if (unlikely(numbers[i] >= nbits))
+			report_no_node(index, buffer);
+		omen_page_release(buffer);
+	}
+	pfree(entries);
+	return n;
+}
+
+static void
+report_no_node(Relation index, Buffer buffer)
+{
+	omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
+							 "A list of keys refers to a node that is none.");
+}
+
+/* Set the bits of n numbers; false if one of them has none */
+static bool
+mark_numbers(const uint32 *numbers, int n, uint32 nbits, uint64 *bits)
+{
+	int			stride = n / MARK_STREAMS;
+	bool		good = true;
+
+	for (int i = 0; i < stride; i++)
+	{
+		for (int j = 0; j < MARK_STREAMS; j++)
+			good &= mark_number(numbers[j * stride + i], nbits, bits);
+	}
+	for (int i = stride * MARK_STREAMS; i < n; i++)
+		good &= mark_number(numbers[i], nbits, bits);
+	return good;
+}
+
+static inline bool
+mark_number(uint32 number, uint32 nbits, uint64 *bits)
+{
+	if (unlikely(number >= nbits))
+		return false;
+	bits[number / 64] |= UINT64CONST(1) << (number % 64);
+	return true;
 }
 
 /*
@@ -276,6 +357,15 @@ list_block(const OmenHnswIndex *hnsw, int key, uint64 page)
 {
 	return hnsw->meta.list_start + (BlockNumber)
 		(key * omen_keylist_pages(&hnsw->meta) + page);
+}
+
+/* Of an entry's node number in its page */
+static Size
+number_offset(uint64 entry)
+{
+	return MAXALIGN(SizeOfPageHeaderData) +
+		offsetof(OmenKeyListPageData, numbers) +
+		entry % OMEN_KEYLIST_ENTRIES * sizeof(uint32);
 }
 
 static const OmenKeyListPageData *

@@ -107,13 +107,13 @@ omen_scan_find_ranges(OmenScan *scan)
 		OmenHeard  *place;
 
 		if (unlikely(isnan(estimate)))
-			estimate = get_float4_infinity();
+			estimates[i] = estimate = get_float4_infinity();
 		place = estimate > far ? --ranges->far :
 			&ranges->heap[ranges->nheap++];
 		place->estimate = estimate;
 		place->link = i;
 	}
-	pfree(estimates);
+	ranges->estimates = estimates;
 	ranges->n = n;
 	ranges->nfar = n - ranges->nheap;
 	omen_pool_heap_form(ranges->heap, ranges->nheap);
@@ -172,6 +172,7 @@ omen_scan_drop_empty_ranges(OmenScan *scan)
 	omen_pool_heap_form(ranges->heap, ranges->nheap);
 	ranges->nfar = drop_empty(scan, ranges->far, ranges->nfar);
 	ranges->n = ranges->ntaken + ranges->nheap + ranges->nfar;
+	ranges->with_empty = false;
 }
 
 /* Returns how many are left */
@@ -198,15 +199,21 @@ omen_scan_near_share(OmenScan *scan)
 {
 	uint64		nodes = 0;
 	uint64		allowed = 0;
+	uint32		n = Min(NEAR_RANGES, scan->ranges.n);
+	uint32		from;
+	uint32		end;
 
-	for (uint32 i = 0; i < Min(NEAR_RANGES, scan->ranges.n); i++)
+	for (uint32 i = 0; i < n; i++)
 	{
-		uint32		from;
-		uint32		end;
-
+		omen_range_bounds(scan->hnsw, omen_scan_nth_range(scan, i, NULL),
+						  &from, &end);
+		omen_allow_prefetch(scan->params.allow, from);
+	}
+	for (uint32 i = 0; i < n; i++)
+	{
 		omen_range_bounds(scan->hnsw,
 						  omen_scan_nth_range(scan, i, NULL), &from, &end);
-		allowed += omen_allow_count(scan->params.allow, from, end);
+		allowed += omen_allow_count_only(scan->params.allow, from, end);
 		nodes += end - from;
 	}
 

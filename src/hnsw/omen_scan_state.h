@@ -87,6 +87,9 @@ typedef struct OmenScanRanges
 	OmenHeard  *taken;			/* instead of links, numbers of ranges */
 	OmenHeard  *heap;
 	OmenHeard  *far;			/* behind the heap */
+	float	   *estimates;		/* distances of all centres, by range */
+	bool		with_empty;		/* the set is elsewhere, but empty ranges have
+								 * not been dropped yet */
 	OmenQuery  *query;			/* for range codes, NULL until needed */
 } OmenScanRanges;
 
