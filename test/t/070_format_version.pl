@@ -1,7 +1,7 @@
 # An index whose metapage says another format version, as after an upgrade of
-# the library: whatever reads, changes or checks it is refused with an error
-# that names both versions and says REINDEX, and REINDEX is all it takes. The
-# table itself is read on by whoever does without the index.
+# the library: whatever reads or changes it is refused with an error that names
+# both versions and says REINDEX, checks find that, and REINDEX is all it takes.
+# The table itself is read on by whoever does without the index.
 
 use strict;
 use warnings FATAL => 'all';
@@ -39,9 +39,7 @@ my %uses = (
 		update => "UPDATE items SET v = '[0,0,0,1]' WHERE id = 7",
 		vacuum => 'VACUUM items',
 		statistics => "SELECT * FROM omen_index_stats('items_v')",
-		recall => "SELECT omen_recall('items_v', 5, 5)",
-		'check of the map' => "SELECT omen_tid_map_problems('items_v')",
-		'check of the keys' => "SELECT omen_key_problems('items_v')"
+		recall => "SELECT omen_recall('items_v', 5, 5)"
 	},
 	docs => {
 		scan => "SELECT id FROM docs ORDER BY body <@> 'w3 | word'::tsquery LIMIT 5",
@@ -50,9 +48,16 @@ my %uses = (
 		update => "UPDATE docs SET body = 'word' WHERE id = 7",
 		vacuum => 'VACUUM docs',
 		statistics => "SELECT * FROM bm25_stats('docs_body')",
-		'statistics for a query' => "SELECT bm25_stats_for('docs_body', 'w3'::tsquery)",
-		check => "SELECT bm25_problems('docs_body')"
+		'statistics for a query' => "SELECT bm25_stats_for('docs_body', 'w3'::tsquery)"
 	});
+
+# checks, each true if it finds that something is wrong
+my %checks = (
+	items => {
+		map => "omen_tid_map_problems('items_v') > 0",
+		keys => "omen_key_problems('items_v') > 0"
+	},
+	docs => { all => "bm25_problems('docs_body') IS NOT NULL" });
 
 # Overwrite the version in the index's file, returns the one before.
 sub set_version
@@ -107,6 +112,13 @@ foreach my $table (qw(items docs))
 				qr/ERROR:  XX002: index "$index" has format version $other, this version of omendb reads $version\nHINT:  Rebuild it with REINDEX INDEX $index/,
 				"$index of version $other: $use is refused");
 		}
+		like(
+			query($node, "SELECT severity || ' ' || detail FROM omen_verify_index('$index')"),
+			qr/error .*format version $other, this version of omendb reads $version/,
+			"$index of version $other: omen_verify_index() finds it");
+		is(query($node, "SELECT $checks{$table}->{$_}"),
+			't', "$index of version $other: check of $_ finds it")
+		  foreach sort keys %{ $checks{$table} };
 		is(query($node, "SELECT count(*) FROM $table"),
 			'299',
 			"$index of version $other: the table is read without it");
