@@ -49,6 +49,15 @@
 /* Single numbers are looked up, unless so many already have been */
 #define MAX_LOOKUPS		200
 
+/*
+ * glibc gives the end of its heap back to the kernel when 128 KB are free there,
+ * and each query would fault it in again, unless a larger piece has been freed
+ * once: that raises the limit.  A set of almost that size is rounded up; what is
+ * not written to takes no memory.
+ */
+#define NEAR_HEAP_LIMIT	(64 * 1024)
+#define BEYOND_HEAP_LIMIT	(192 * 1024)
+
 typedef struct KeySource
 {
 	OmenAllowSource source;		/* must be first */
@@ -129,6 +138,7 @@ create_source(Relation index, OmenHnswIndex *hnsw,
 {
 	KeySource  *source = palloc0(sizeof(KeySource));
 	Size		nchunks = omen_column_chunk(nbits) + 1;
+	Size		size = nchunks * OMEN_ALLOW_CHUNK / 8;
 
 	source->source.fill = fill_chunk;
 	source->source.test = test_number;
@@ -141,8 +151,9 @@ create_source(Relation index, OmenHnswIndex *hnsw,
 	source->hnsw = hnsw;
 	source->predicate = predicate;
 	source->nbits = nbits;
-	source->bits = palloc_extended(nchunks * OMEN_ALLOW_CHUNK / 8,
-								   MCXT_ALLOC_HUGE);
+	if (size > NEAR_HEAP_LIMIT)
+		size = Max(size, BEYOND_HEAP_LIMIT);
+	source->bits = palloc_extended(size, MCXT_ALLOC_HUGE);
 	return source;
 }
 

@@ -267,14 +267,16 @@ look_at_ranges(OmenScan *scan)
 
 /*
  * A walk among allowed nodes needs some of them to start from.  If a sample has
- * them, there is no need to know where all others are.
+ * them, there is no need to know where all others are; unless a list, or bits
+ * that are there, soon tell.
  */
 static bool
 can_wait(OmenScan *scan)
 {
+	const OmenAllowSource *source = scan->params.allow->source;
 	OmenFilterStrategy strategy = scan->params.strategy;
 
-	if (scan->params.allow->source == NULL)
+	if (source == NULL || source->start_cost > 0 || source->has_base)
 		return false;
 	if (strategy == OMEN_FILTER_AUTO)
 		strategy = choose_strategy(scan);
