@@ -187,9 +187,12 @@ omen_bm25_build_participate(OmenBm25BuildShared *shared, Relation heap,
 	state->inverter = omen_bm25_inverter_create();
 	MemoryContextSwitchTo(context);
 
-	/* from the first block on, so that numbers ascend with TIDs */
-	rows = table_index_build_scan(heap, index, info, false, participant == 0,
-								  add_row, state, scan);
+	/*
+	 * From the first block on, so that numbers ascend with TIDs.  A parallel
+	 * scan is told so when it is set up, and wants true here.
+	 */
+	rows = table_index_build_scan(heap, index, info, scan != NULL,
+								  participant == 0, add_row, state, scan);
 	end_block(state);
 	if (state->ndocs > 0)
 		write_segment(state, shared->first_segment + participant, &entry);
