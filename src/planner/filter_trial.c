@@ -40,7 +40,12 @@
 /* If none of as many rows has passed as contain so many on average: give up */
 #define MOST_MISSED		5
 
+/* Of the nodes between as many as are wanted and the last one that passes */
+#define FIRST_BETWEEN	0.8
+
 static int	rows_at_once(const OmenScanParams *params, int wanted);
+static double first_breadth(const OmenScanParams *params, int wanted,
+							double share);
 static bool try_row(void *arg, const ItemPointerData *tid);
 static bool passes(OmenFilterScanState *state, ItemPointerData tid);
 static bool find_rows(OmenFilterScanState *state, int wanted);
@@ -76,11 +81,16 @@ omen_filter_try(OmenFilterScanState *state, const OmenScanParams *params)
 	OmenScanParams all = *params;
 	OmenFilterTrial *trial = &state->trial;
 	int			wanted = omen_limit_rows_wanted(&state->custom.ss.ps);
+	const CustomScan *plan = (CustomScan *) state->custom.ss.ps.plan;
 	int			rows = rows_at_once(params, wanted);
 	bool		found = false;
 
 	all.allow = NULL;
 	all.k_hint = Min(rows, params->ef);
+	all.breadth = Max(OMEN_BREADTH_PER_ROW,
+					  first_breadth(params, wanted,
+									omen_filter_plan_share(plan)) /
+					  all.k_hint);
 	all.passes = try_row;
 	all.passes_arg = state;
 	trial->rows = palloc_extended(wanted * sizeof(OmenTrialRow),
@@ -114,6 +124,21 @@ static int
 rows_at_once(const OmenScanParams *params, int wanted)
 {
 	return Max(wanted, (int) (params->ef / OMEN_BREADTH_PER_ROW));
+}
+
+/*
+ * The last row wanted is expected to be the wanted / share th of all.  If it may
+ * be found at once, most of what lies between is added: of 50 %, the best 10 had
+ * a recall of .93 without, where an unfiltered scan has .95.
+ */
+static double
+first_breadth(const OmenScanParams *params, int wanted, double share)
+{
+	double		rank = wanted / share;
+
+	if (rank > rows_at_once(params, wanted))
+		rank = wanted;
+	return params->ef + FIRST_BETWEEN * (rank - wanted);
 }
 
 static bool
