@@ -21,7 +21,6 @@
 #define HEARD_SAMPLE	33
 
 static void run_in_order(OmenSearch *search);
-static bool go_on(OmenSearch *search);
 static void run_filtered(OmenSearch *search);
 static bool is_filter_done(OmenSearch *search);
 static int	count_settled(const OmenSearch *search);
@@ -31,7 +30,6 @@ static void prefetch_heard(OmenSearch *search);
 static void keep_rank(OmenSearch *search);
 static void visit_in_pool(OmenSearch *search, int at);
 static bool visit_node(OmenSearch *search, OmenLink link);
-static bool may_visit(const OmenSearchFilter *filter, OmenLink link);
 static void read_ahead(OmenSearch *search, int from, int n);
 static void apply_filter(const OmenSearchFilter *filter, OmenVisit *visit);
 static void add_visited(OmenSearch *search, OmenLink link);
@@ -103,31 +101,22 @@ omen_search_run(OmenSearch *search)
 	return search->visit.stop;
 }
 
-/* Through the pool, until it has to be widened */
+/*
+ * Through the pool.  If that is not as full then as it should be, as nodes
+ * without rows took no place in it, there is more to visit.
+ */
 static void
 run_in_order(OmenSearch *search)
 {
-	do
+	while (search->next < search->npool && !search->visit.stop)
 	{
-		while (search->next < search->npool && !search->visit.stop)
-		{
-			if (search->pool[search->next].visited)
-				search->next++;
-			else
-				visit_in_pool(search, search->next);
-		}
-	} while (!search->visit.stop && go_on(search) && search->filter == NULL);
-}
-
-/*
- * Take more nodes into the pool, if it is not as wide as it should be: nodes
- * without rows took no place.
- */
-static bool
-go_on(OmenSearch *search)
-{
-	return search->nrest > 0 &&
-		search->npool < search->ef - search->ef / 4 &&
+		if (search->pool[search->next].visited)
+			search->next++;
+		else
+			visit_in_pool(search, search->next);
+	}
+	if (!search->visit.stop && search->nrest > 0 &&
+		search->npool < search->ef - search->ef / 4)
 		omen_search_widen(search, search->ef);
 }
 
@@ -135,7 +124,8 @@ static void
 run_filtered(OmenSearch *search)
 {
 	search->rank = 0;			/* another one may be wanted now */
-	while ((search->nheard > 0 || fetch_rest(search)) &&
+	while (!search->visit.stop &&
+		   (search->nheard > 0 || fetch_rest(search)) &&
 		   !is_filter_done(search))
 		visit_nearest(search);
 }
@@ -157,8 +147,7 @@ is_filter_done(OmenSearch *search)
 	if (search->nallowed < filter->breadth)
 		return false;
 	if (filter == &search->all)
-		return search->nheard == 0 ||
-			search->pool[filter->breadth - 1].estimate <=
+		return search->pool[filter->breadth - 1].estimate <=
 			search->heard[0].estimate;
 	if (search->rank == 0)
 		search->rank = rank_of_allowed(search, filter->breadth);
@@ -213,12 +202,6 @@ omen_search_widen(OmenSearch *search, int ef)
 		use_heap(search);
 	search->all.breadth = ef;
 	return search->nheard > 0 || search->nrest > 0;
-}
-
-static bool
-may_visit(const OmenSearchFilter *filter, OmenLink link)
-{
-	return omen_allow_test(filter->allowed_only, omen_link_number(link));
 }
 
 float
@@ -389,7 +372,8 @@ apply_filter(const OmenSearchFilter *filter, OmenVisit *visit)
 
 	for (int i = 0; i < visit->nlinks; i++)
 	{
-		if (!may_visit(filter, visit->links[i]))
+		if (!omen_allow_test(filter->allowed_only,
+							 omen_link_number(visit->links[i])))
 			continue;
 		visit->links[kept] = visit->links[i];
 		visit->estimates[kept++] = visit->estimates[i];
@@ -466,7 +450,7 @@ offer(OmenSearch *search, OmenLink link, float estimate)
 	entry.visited = false;
 	entry.allowed = false;
 
- if (search->npool == search->ef &&
+	if (search->npool == search->ef &&
 		estimate >= search->pool[search->npool - 1].estimate)
 		add_rest(search, estimate, link);
 	else if (!omen_search_was_visited(search, omen_link_number(link)))

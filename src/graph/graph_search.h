@@ -19,7 +19,8 @@
  * others.  How far it has to go is not known before: what it has heard of is in
  * a heap, and the pool has all visited nodes.  It ends when so many of them are
  * nearer than all that were not visited: up to the last allowed node that is
- * wanted, and then as many more as a search without a filter visits.
+ * wanted, and then as many more as a search without a filter visits.  A search
+ * without a filter that is widened goes on in the same way.
  *
  *-------------------------------------------------------------------------
  */
@@ -114,8 +115,8 @@ typedef struct OmenSearch
 	MemoryContext context;		/* holds everything below */
 	bool		keep_pairs;		/* copy pair codes of found nodes */
 
-	const OmenSearchFilter *filter; /* set by the caller, NULL: all nodes */
-
+	/* the caller's, or "all"; NULL: all nodes, through the pool */
+	const OmenSearchFilter *filter;
 	OmenSearchFilter all;		/* of a wide search without one */
 
 	int			ef;				/* capacity of the pool */
@@ -129,7 +130,7 @@ typedef struct OmenSearch
 	Size		rest_size;
 	OmenPoolEntry *rest;
 
-	/* under a filter, instead: the pool is of visited nodes */
+	/* under a filter or "all", instead: the pool is of visited nodes */
 	int			nallowed;		/* of the pool */
 	int			rank;			/* in it, of the last node wanted, or 0 */
 	Size		nheard;
@@ -155,9 +156,9 @@ extern void omen_search_seed(OmenSearch *search, OmenLink link,
 							 float estimate);
 
 /*
- * Visit until the pool holds no unvisited node, or a visit says to stop, of
- * which true is returned: the last node found is the one.  May be called
- * again to go on.
+ * Visit until the pool holds no unvisited node, or the filter is done, or a
+ * visit says to stop, of which true is returned: the last node found is the
+ * one.  May be called again to go on.
  */
 extern bool omen_search_run(OmenSearch *search);
 

@@ -109,6 +109,7 @@ typedef struct Store
 	float		query_x;
 	float		query_y;
 	const OmenAllowSet *allow;
+	uint32		wanted;			/* stop there */
 	int			nvisited[NODES];
 } Store;
 
@@ -130,6 +131,7 @@ make_store(void)
 {
 	Store	   *store = calloc(1, sizeof(Store));
 
+	store->wanted = NODES;
 	for (int i = 0; i < NODES; i++)
 	{
 		store->x[i] = random_unit();
@@ -180,7 +182,7 @@ visit(void *arg, OmenLink link, OmenVisit *visit)
 		distance(store, node);
 	visit->live = true;
 	visit->allowed = omen_allow_test(store->allow, node);
-	visit->stop = false;
+	visit->stop = node == store->wanted;
 	visit->nlinks = LINKS;
 	memcpy(visit->links, store->links[node], sizeof(store->links[node]));
 	for (int i = 0; i < LINKS; i++)
@@ -369,6 +371,49 @@ test_limit(Store *store)
 	ok(search->nvisits == 90, "and goes on if told to");
 }
 
+static uint32
+nearest_node(const Store *store)
+{
+	uint32		nearest = 0;
+
+	for (uint32 i = 1; i < NODES; i++)
+	{
+		if (distance(store, i) < distance(store, nearest))
+			nearest = i;
+	}
+	return nearest;
+}
+
+/* A wide search stops where a visit says so, as a narrow one does, and goes on */
+static void
+test_stop(Store *store, int breadth, const char *name)
+{
+	char		what[100];
+	bool		stops = true;
+	bool		goes_on = true;
+
+	store->allow = NULL;
+	for (int i = 0; i < 20; i++)
+	{
+		OmenSearch *search = begin(store, NULL, 40);
+
+		if (breadth > 40)
+			omen_search_widen(search, breadth);
+		omen_search_seed(search, omen_link_form(0, 0), 10);
+		store->wanted = nearest_node(store);
+		stops = stops && omen_search_run(search) &&
+			omen_link_number(search->found[search->nfound - 1].link) ==
+			store->wanted;
+		goes_on = goes_on && search->nfound < breadth &&
+			!omen_search_run(search) && search->nfound >= breadth;
+	}
+	store->wanted = NODES;
+	snprintf(what, sizeof(what), "%s: stops where a visit says so", name);
+	ok(stops, what);
+	snprintf(what, sizeof(what), "%s: and goes on from there", name);
+	ok(goes_on, what);
+}
+
 /* All allowed nodes lie to the right, queries anywhere */
 static void
 test_allowed_only(Store *store)
@@ -476,6 +521,8 @@ main(void)
 	test_sweep(store, 0.05, "a twentieth");
 	test_resume(store);
 	test_limit(store);
+	test_stop(store, 40, "narrow");
+	test_stop(store, 400, "wide");
 	test_allowed_only(store);
 	test_allow_set();
 	test_heap();
