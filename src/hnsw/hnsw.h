@@ -303,8 +303,6 @@ extern void omen_hnsw_encode_edge(const OmenQuantizer *quant,
 								  float *scratch);
 extern void omen_slot_set_edge(const OmenHnswLayout *layout, OmenHnswSlot slot,
 							   int at, const OmenHnswEdge *edge);
-extern void omen_slot_move_edge(const OmenHnswLayout *layout,
-								OmenHnswSlot slot, int from, int to);
 extern bool omen_slot_has_link(const OmenHnswLayout *layout,
 							   OmenHnswSlot slot, OmenLink link);
 extern void omen_slot_add_local(const OmenHnswLayout *layout,

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_rows.c
- *	  Rows of the table, looked up for their exact distance to a query, or
- *	  for their keys.
+ *	  Rows of the table, looked up for their exact distance to a query.
  *
  * NOTES
  *	  A row costs three dependent cache misses in the buffer mapping before its
@@ -35,13 +34,11 @@ struct OmenRowReader
 	TupleTableSlot *slot;
 	IndexInfo  *info;
 	EState	   *estate;			/* for expressions; NULL if none */
-	Datum		values[INDEX_MAX_KEYS];	/* of the row */
-	bool		isnull[INDEX_MAX_KEYS];
 };
 
 static void forget_keys(IndexInfo *info);
-static bool read_row(OmenRowReader *rows, const ItemPointerData *tid);
-static void end_row(OmenRowReader *rows);
+static bool fetch_row(OmenRowReader *rows, const ItemPointerData *tid);
+static bool form_column(OmenRowReader *rows, Datum *datum);
 
 OmenRowReader *
 omen_rows_open(Relation heap, Relation index, Snapshot snapshot,
@@ -58,8 +55,7 @@ omen_rows_open(Relation heap, Relation index, Snapshot snapshot,
 	rows->fetch = table_index_fetch_begin(heap);
 	rows->slot = table_slot_create(heap, NULL);
 	rows->info = BuildIndexInfo(index);
-	if (query != NULL)
-		forget_keys(rows->info);
+	forget_keys(rows->info);
 	if (rows->info->ii_Expressions != NIL)
 		rows->estate = CreateExecutorState();
 	return rows;
@@ -81,20 +77,23 @@ omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
 				   float *distance)
 {
 	MemoryContext old;
+	Datum		datum;
 	bool		usable;
 	OmenHnswValue value;
 
-	if (!read_row(rows, tid))
+	if (!fetch_row(rows, tid))
 		return false;
+	MemoryContextReset(rows->context);
 	old = MemoryContextSwitchTo(rows->context);
-	usable = !rows->isnull[0] &&
+	usable = form_column(rows, &datum) &&
 		omen_hnsw_form_value(rows->hnsw->opclass,
-							 rows->hnsw->meta.shape.dims, rows->values[0],
-							 &value);
+							 rows->hnsw->meta.shape.dims, datum, &value);
 	if (usable)
 		*distance = omen_query_exact(rows->query, value.payload);
 	MemoryContextSwitchTo(old);
-	end_row(rows);
+	if (rows->estate)
+		ResetPerTupleExprContext(rows->estate);
+	ExecClearTuple(rows->slot);
 
 	/* a distance that is no number must not break the queue's order */
 	if (usable && isnan(*distance))
@@ -102,51 +101,29 @@ omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
 	return usable;
 }
 
-bool
-omen_rows_keys(OmenRowReader *rows, const ItemPointerData *tid,
-			   OmenHnswKeys *keys)
-{
-	MemoryContext old;
-
-	if (!read_row(rows, tid))
-		return false;
-	old = MemoryContextSwitchTo(rows->context);
-	omen_hnsw_form_keys(&rows->hnsw->meta, rows->values, rows->isnull, keys);
-	MemoryContextSwitchTo(old);
-	end_row(rows);
-	return true;
-}
-
-/* The columns of a row; false if the snapshot does not see it */
+/* False if the snapshot does not see it */
 static bool
-read_row(OmenRowReader *rows, const ItemPointerData *tid)
+fetch_row(OmenRowReader *rows, const ItemPointerData *tid)
 {
 	ItemPointerData fetched = *tid;
-	MemoryContext old;
 	bool		call_again = false;
 	bool		all_dead = false;
 
 	omen_rows_pin(rows->fetch, rows->hnsw, tid);
-	if (!table_index_fetch_tuple(rows->fetch, &fetched, rows->snapshot,
-								 rows->slot, &call_again, &all_dead))
-		return false;
-
-	MemoryContextReset(rows->context);
-	old = MemoryContextSwitchTo(rows->context);
-	if (rows->estate)
-		GetPerTupleExprContext(rows->estate)->ecxt_scantuple = rows->slot;
-	FormIndexDatum(rows->info, rows->slot, rows->estate, rows->values,
-				   rows->isnull);
-	MemoryContextSwitchTo(old);
-	return true;
+	return table_index_fetch_tuple(rows->fetch, &fetched, rows->snapshot,
+								   rows->slot, &call_again, &all_dead);
 }
 
-static void
-end_row(OmenRowReader *rows)
+/* The first column of the index, of the row that was fetched; false: NULL */
+static bool
+form_column(OmenRowReader *rows, Datum *datum)
 {
+	bool		isnull;
+
 	if (rows->estate)
-		ResetPerTupleExprContext(rows->estate);
-	ExecClearTuple(rows->slot);
+		GetPerTupleExprContext(rows->estate)->ecxt_scantuple = rows->slot;
+	FormIndexDatum(rows->info, rows->slot, rows->estate, datum, &isnull);
+	return !isnull;
 }
 
 void

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_rows.h
- *	  Rows of the table, looked up for their exact distance to a query, or
- *	  for their keys.
+ *	  Rows of the table, looked up for their exact distance to a query.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,10 +14,7 @@
 
 typedef struct OmenRowReader OmenRowReader;
 
-/*
- * Lives in the current memory context; omen_rows_close() before that goes.
- * For distances there is a query, for keys none.
- */
+/* Lives in the current memory context; omen_rows_close() before that goes */
 extern OmenRowReader *omen_rows_open(Relation heap, Relation index,
 									 Snapshot snapshot, OmenHnswIndex *hnsw,
 									 const OmenQuery *query);
@@ -26,10 +22,6 @@ extern OmenRowReader *omen_rows_open(Relation heap, Relation index,
 /* Exact graph distance of a row; false if the snapshot does not see it */
 extern bool omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
 							   float *distance);
-
-/* The keys of a row; false likewise */
-extern bool omen_rows_keys(OmenRowReader *rows, const ItemPointerData *tid,
-						   OmenHnswKeys *keys);
 extern void omen_rows_close(OmenRowReader *rows);
 
 /* n rows are likely to be looked up or returned soon */

@@ -63,9 +63,8 @@ omen_slot_set_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int at,
 			   edge->code, layout->link_size);
 }
 
-void
-omen_slot_move_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int from,
-					int to)
+static void
+move_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int from, int to)
 {
 	OmenHnswEdge edge;
 
@@ -99,7 +98,7 @@ omen_slot_add_local(const OmenHnswLayout *layout, OmenHnswSlot slot,
 
 	Assert(slot->nlinks < layout->max_links);
 
-	omen_slot_move_edge(layout, slot, at, slot->nlinks);
+	move_edge(layout, slot, at, slot->nlinks);
 	omen_slot_set_edge(layout, slot, at, edge);
 	slot->nlinks++;
 }
@@ -113,12 +112,12 @@ omen_slot_remove_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int at)
 
 	if (at < local)
 	{
-		omen_slot_move_edge(layout, slot, local - 1, at);
+		move_edge(layout, slot, local - 1, at);
 		at = local - 1;
 	}
 	else
 		slot->nscale--;
-	omen_slot_move_edge(layout, slot, slot->nlinks - 1, at);
+	move_edge(layout, slot, slot->nlinks - 1, at);
 	slot->nlinks--;
 
 	/* what is behind the last link leads nowhere */

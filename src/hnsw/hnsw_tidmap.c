@@ -112,12 +112,6 @@ omen_tidmap_begin(Relation index, OmenHnswIndex *hnsw)
 }
 
 void
-omen_tidmap_reset(OmenTidMapCursor *cursor)
-{
-	memset(cursor->loaded, 0, sizeof(cursor->loaded));
-}
-
-void
 omen_tidmap_load(OmenTidMapCursor *cursor, const OmenTidMapCell *cell)
 {
 	Size		size = OMEN_TIDMAP_ENTRIES * sizeof(OmenLink);

@@ -57,9 +57,6 @@ extern OmenLink omen_tidmap_find(Relation index, OmenHnswIndex *hnsw,
 extern OmenTidMapCursor *omen_tidmap_begin(Relation index,
 										   OmenHnswIndex *hnsw);
 
-/* Forget the copies: what comes next is read from the pages again */
-extern void omen_tidmap_reset(OmenTidMapCursor *cursor);
-
 /* Replace the copy of a plane; for omen_tidmap_lookup() */
 extern void omen_tidmap_load(OmenTidMapCursor *cursor,
 							 const OmenTidMapCell *cell);

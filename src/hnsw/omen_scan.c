@@ -201,21 +201,6 @@ omen_scan_end(OmenScan *scan)
 	MemoryContextDelete(scan->context);
 }
 
-bool
-omen_scan_distance_of(OmenScan *scan, OmenLink link, OmenBounds *bounds)
-{
-	OmenHnswSlot slot;
-	Buffer		buffer = omen_hnsw_read_slot(&scan->store, link,
-											 OMEN_LOCK_SHARE, &slot);
-
-	if (!BufferIsValid(buffer))
-		return false;
-	*bounds = omen_query_own(scan->query,
-							 omen_hnsw_slot_own(&scan->store, buffer, slot));
-	omen_page_release(buffer);
-	return true;
-}
-
 void
 omen_scan_counts(const OmenScan *scan, OmenScanCounts *counts)
 {

@@ -100,10 +100,6 @@ extern bool omen_scan_is_visible(const OmenScan *scan);
 extern void omen_scan_pin_row(OmenScan *scan, IndexFetchTableData *fetch,
 							  const ItemPointerData *tid);
 
-/* Bounds of a node's distance; false if the node is gone */
-extern bool omen_scan_distance_of(OmenScan *scan, OmenLink link,
-								  OmenBounds *bounds);
-
 /* What the scan did so far */
 typedef struct OmenScanCounts
 {
