@@ -36,7 +36,7 @@ static void replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
 static bool find_entry(Relation index, const OmenHnswIndex *hnsw,
 					   const OmenHnswMetaPageData *meta, OmenLink link,
 					   uint32 *at);
-static OmenLink find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
+static OmenLink find_heir(OmenHnswStore *store, OmenLink dead,
 						  omen_numberset_hash *known,
 						  bool (*is_dead) (void *arg, OmenLink), void *arg);
 static bool leads_to_node(OmenHnswStore *store, OmenLink link);
@@ -197,7 +197,7 @@ omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 		CHECK_FOR_INTERRUPTS();
 		if (!is_dead(arg, links[i]) && leads_to_node(&store, links[i]))
 			continue;
-		heir = find_heir(index, hnsw, links[i], known, is_dead, arg);
+		heir = find_heir(&store, links[i], known, is_dead, arg);
 		if (heir != OMEN_LINK_INVALID && hnsw->entry_pairs != NULL &&
 			!omen_hnsw_read_pair(&store, heir, &pair, &size))
 			heir = OMEN_LINK_INVALID;
@@ -321,8 +321,7 @@ find_entry(Relation index, const OmenHnswIndex *hnsw,
  * ones that live are known.
  */
 static OmenLink
-find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
-		  omen_numberset_hash *known,
+find_heir(OmenHnswStore *store, OmenLink dead, omen_numberset_hash *known,
 		  bool (*is_dead) (void *arg, OmenLink), void *arg)
 {
 	OmenLink	passed[MAX_PASSED] = {dead};
@@ -331,14 +330,13 @@ find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
 	int			npassed = 1;
 	bool		living = false;
 	OmenLink	heir = OMEN_LINK_INVALID;
-	OmenHnswStore store;
 
-	omen_hnsw_store_init(&store, index, hnsw, NULL);
 	for (int i = 0; i < npassed && !living; i++)
 	{
 		OmenLink	links[OMEN_MAX_LINKS];
-		int			nlinks = omen_hnsw_copy_links(&store, passed[i], links);
+		int			nlinks = omen_hnsw_copy_links(store, passed[i], links);
 
+		CHECK_FOR_INTERRUPTS();
 		for (int j = 0; j < nlinks && heir == OMEN_LINK_INVALID; j++)
 		{
 			bool		found;
@@ -351,7 +349,7 @@ find_heir(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
 				bool		new = omen_numberset_lookup(known,
 											omen_link_number(links[j])) == NULL;
 
-				if (new && !leads_to_node(&store, links[j]))
+				if (new && !leads_to_node(store, links[j]))
 					continue;
 				living = true;
 				if (new)

@@ -730,17 +730,13 @@ link_back(VacuumState *state, const RepairNode *node, const OmenNear *near)
 								 OMEN_LOCK_EXCLUSIVE, &slot);
 	if (!BufferIsValid(buffer))
 		return;
-	for (int i = 0; i < slot->nlinks; i++)
+	for (int i = 0; at < 0 && i < slot->nlinks - slot->nscale; i++)
 	{
-		OmenLink	link = omen_slot_links(layout, slot)[i];
-
-		if (link == node->link)
-			at = layout->max_links;
-		else if (at < 0 && i < slot->nlinks - slot->nscale &&
-				 is_deleted(state, link))
+		if (is_deleted(state, omen_slot_links(layout, slot)[i]))
 			at = i;
 	}
-	if ((slot->flags & OMEN_SLOT_DELETED) == 0 && at < layout->max_links &&
+	if ((slot->flags & OMEN_SLOT_DELETED) == 0 &&
+		!omen_slot_has_link(layout, slot, node->link) &&
 		(at >= 0 || slot->nlinks < layout->max_links))
 	{
 		offset = (char *) slot - (char *) BufferGetPage(buffer);
