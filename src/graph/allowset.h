@@ -36,7 +36,10 @@ typedef struct OmenAllowSource
 	/* that will be asked soon */
 	void		(*prefetch) (struct OmenAllowSource *source, uint32 number);
 
-	/* how many of these numbers are allowed, without filling anything in */
+	/*
+	 * How many of these numbers are allowed, without filling anything in that
+	 * is not as cheap as that
+	 */
 	uint32		(*count) (struct OmenAllowSource *source, uint32 from,
 						  uint32 end);
 
@@ -134,7 +137,7 @@ omen_allow_count(const OmenAllowSet *set, uint32 from, uint32 end)
 	return n;
 }
 
-/* The same without filling anything in, for who may not want to know which */
+/* The same of a source as it is, for who may not want to know which */
 static inline uint32
 omen_allow_count_only(const OmenAllowSet *set, uint32 from, uint32 end)
 {

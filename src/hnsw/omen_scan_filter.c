@@ -102,7 +102,7 @@ static double exact_cost(const OmenScan *scan);
 static double ranged_cost(const OmenScan *scan);
 static double fill_cost(const OmenScan *scan, double nodes);
 static double codes_cost(const OmenScan *scan, double wanted);
-static double tail_cost(const OmenScan *scan);
+static uint32 count_tail(const OmenScan *scan);
 static double sweep_cost(const OmenScan *scan);
 static double seeded_cost(const OmenScan *scan);
 static double nodes_of_ranges(const OmenScan *scan);
@@ -260,6 +260,7 @@ look_at_ranges(OmenScan *scan)
 		!omen_scan_find_ranges(scan))
 		return;
 	scan->near_share = omen_scan_near_share(scan);
+	scan->tail = count_tail(scan);
 	scan->ranges.with_empty = is_elsewhere(scan);
 	if (scan->ranges.with_empty && !can_wait(scan))
 		drop_empty_ranges(scan);
@@ -428,7 +429,7 @@ ranged_cost(const OmenScan *scan)
 
 	return RANGES_COST + Min(wanted * NODE_COST, codes_cost(scan, wanted)) +
 		fill_cost(scan, Min(scan->nodes, wanted / scan->near_share)) +
-		tail_cost(scan);
+		scan->tail * NODE_COST;
 }
 
 /* To know which of so many nodes are allowed, if that is not known yet */
@@ -455,16 +456,15 @@ codes_cost(const OmenScan *scan, double wanted)
 		verified_of_ranges(scan) * NODE_COST;
 }
 
-/* Nodes that were inserted after the ranges were made */
-static double
-tail_cost(const OmenScan *scan)
+/* Allowed nodes that were inserted after the ranges were made */
+static uint32
+count_tail(const OmenScan *scan)
 {
 	const OmenHnswMetaPageData *meta = &scan->hnsw->meta;
 
-	return NODE_COST * omen_allow_count_only(scan->params.allow,
-											 meta->range_first +
-											 meta->built_nodes,
-											 scan->params.allow->nbits);
+	return omen_allow_count_only(scan->params.allow,
+								 meta->range_first + meta->built_nodes,
+								 scan->params.allow->nbits);
 }
 
 /* Some visits to come near, then as many as it takes to meet allowed nodes */
@@ -718,6 +718,7 @@ seed_allowed(OmenScan *scan)
 		if (seed_sampled(scan))
 			return;
 		drop_empty_ranges(scan);
+		scan->filter.breadth = seeded_breadth(scan);
 	}
 	nparts = scan->ranges.n > 0 ? scan->ranges.n : ALLOWED_SEEDS;
 	for (uint32 i = 0; i < nparts && nseeds < ALLOWED_SEEDS; i++)

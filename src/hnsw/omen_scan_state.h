@@ -115,11 +115,12 @@ struct OmenScan
 	pairingheap *queue;
 	Size		nconsumed;		/* of search->found */
 	float		horizon;		/* keys beyond are not settled yet */
-	int			promised;		/* nodes that the walk is good for */
+	int			promised;		/* so many are settled in any case: what the
+								 * walk, or the ranges, are good for */
 	int64		nreturned;		/* nodes with rows, or that did not pass */
 	int64		ndead;			/* of them, dead ones */
 	int64		ngone;			/* nodes not returned: nobody would see them */
-	bool		broad;			/* the walk is as broad as they ask for */
+	bool		broad;			/* they ask for more than the walk can be */
 	bool		complete;		/* nothing can come any more */
 
 	/* passes */
@@ -132,6 +133,7 @@ struct OmenScan
 	double		nodes;			/* of the index */
 	double		allowed;		/* of them */
 	double		near_share;		/* of allowed ones near the query */
+	uint32		tail;			/* allowed ones that are in no range */
 	OmenSearchFilter filter;
 	int			nseeds;			/* of entries, if they were looked at */
 	OmenHeard	seeds[OMEN_SCAN_SEEDS];
