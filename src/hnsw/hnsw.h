@@ -168,11 +168,17 @@ extern bool omen_hnsw_form_value(const OmenOpclassInfo *opclass, uint32 dims,
 extern float omen_hnsw_norm2(OmenElementType element, uint32 dims,
 							 const void *payload);
 
-/* hnsw_entry.c: the list of entry nodes */
+/*
+ * hnsw_entry.c: the list of entry nodes.  A walk starts from so many of them, and
+ * so many at most are looked for.
+ */
+#define OMEN_ENTRY_SEEDS	4
+#define OMEN_NEAR_ENTRIES	32
 extern void omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
 						   OmenSearch *search);
-extern void omen_hnsw_score_entries(const OmenHnswIndex *hnsw,
-									const OmenQuery *query, float *estimates);
+extern int	omen_hnsw_near_entries(const OmenHnswIndex *hnsw,
+								   const OmenQuery *query, OmenHeard *near,
+								   int max);
 extern void omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw,
 								  OmenLink link, int level,
 								  const uint8 *pair);

@@ -11,15 +11,14 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/float.h"
 
 #include "graph/numberset.h"
 #include "hnsw/hnsw.h"
-
-/* How many entry nodes a walk starts from */
-#define SEEDS	4
 
 /* Dead nodes that are passed in the search for an heir */
 #define MAX_PASSED	256
@@ -49,8 +48,8 @@ void
 omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
 			   OmenSearch *search)
 {
-	OmenPoolEntry best[SEEDS];
-	int			nbest = 0;
+	OmenHeard	near[OMEN_ENTRY_SEEDS];
+	int			n;
 
 	if (hnsw->entry_pairs == NULL)
 	{
@@ -59,6 +58,24 @@ omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
 							 -get_float4_infinity());
 		return;
 	}
+	n = omen_hnsw_near_entries(hnsw, query, near, lengthof(near));
+	for (int i = 0; i < n; i++)
+		omen_search_seed(search, near[i].link, near[i].estimate);
+}
+
+/*
+ * The nearest of the entries, which have codes, in order, up to max of them;
+ * returns how many.
+ */
+int
+omen_hnsw_near_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
+					   OmenHeard *near, int max)
+{
+	float		distances[OMEN_NEAR_ENTRIES];
+	uint32		numbers[OMEN_NEAR_ENTRIES];
+	int			nnear = 0;
+
+	Assert(max <= OMEN_NEAR_ENTRIES);
 
 	for (uint32 first = 0; first < hnsw->nentries; first += SCORE_BLOCK)
 	{
@@ -67,36 +84,30 @@ omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
 
 		omen_query_block(query, hnsw->entry_pairs + first * hnsw->pair_stride,
 						 hnsw->pair_stride, n, estimates);
+
+		/* numbers and distances apart: they are moved as they were written */
 		for (int i = 0; i < n; i++)
 		{
-			int			at = nbest;
+			float		estimate = estimates[i];
+			int			at;
 
-			if (nbest == SEEDS && !(estimates[i] < best[SEEDS - 1].estimate))
+			if (nnear == max && !(estimate < distances[max - 1]))
 				continue;
-			if (nbest < SEEDS)
-				nbest++;
-			else
-				at = SEEDS - 1;
-			for (; at > 0 && best[at - 1].estimate > estimates[i]; at--)
-				best[at] = best[at - 1];
-			best[at].estimate = estimates[i];
-			best[at].link = hnsw->entry_links[first + i];
+			if (unlikely(isnan(estimate)))
+				estimate = get_float4_infinity();
+			nnear = Min(nnear + 1, max);
+			for (at = nnear - 1; at > 0 && distances[at - 1] > estimate; at--)
+			{
+				distances[at] = distances[at - 1];
+				numbers[at] = numbers[at - 1];
+			}
+			distances[at] = estimate;
+			numbers[at] = first + i;
 		}
 	}
-	for (int i = 0; i < nbest; i++)
-		omen_search_seed(search, best[i].link, best[i].estimate);
-}
-
-/* Estimated distances of all entries, which have codes */
-void
-omen_hnsw_score_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
-						float *estimates)
-{
-	for (uint32 first = 0; first < hnsw->nentries; first += SCORE_BLOCK)
-		omen_query_block(query, hnsw->entry_pairs + first * hnsw->pair_stride,
-						 hnsw->pair_stride,
-						 Min(SCORE_BLOCK, hnsw->nentries - first),
-						 estimates + first);
+	for (int i = 0; i < nnear; i++)
+		near[i] = (OmenHeard) {distances[i], hnsw->entry_links[numbers[i]]};
+	return nnear;
 }
 
 /*

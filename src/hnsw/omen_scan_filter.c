@@ -57,8 +57,7 @@
 /* Visited nodes are kept in order: beyond this, a pass costs less */
 #define MAX_BREADTH		8192
 
-/* Entries that are the neighbourhood of a query, and an ample share of them */
-#define NEAR_ENTRIES	32
+/* Of the entries in the neighbourhood of a query, an ample share */
 #define LARGE_SHARE		0.25
 
 /*
@@ -88,7 +87,6 @@ static bool look_at_entries(OmenScan *scan);
 static bool is_usual(double share, int allowed);
 static int	count_allowed(const OmenScan *scan, const OmenHeard *entries,
 						  int n);
-static void find_near_entries(OmenScan *scan, OmenHeard *near, int n);
 static void look_at_ranges(OmenScan *scan);
 static bool can_wait(OmenScan *scan);
 static void drop_empty_ranges(OmenScan *scan);
@@ -163,18 +161,19 @@ look_at_entries(OmenScan *scan)
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	double		share = scan->near_share;
 	bool		many = share >= ENTRIES_SHARE;
-	int			n = many ? NEAR_ENTRIES : NEXT_ENTRIES;
-	OmenHeard	entries[NEAR_ENTRIES];
+	int			n = many ? OMEN_NEAR_ENTRIES : NEXT_ENTRIES;
+	OmenHeard	entries[OMEN_NEAR_ENTRIES];
 	int			allowed;
 
-	if (hnsw->entry_pairs == NULL || hnsw->nentries < NEAR_ENTRIES ||
+	if (hnsw->entry_pairs == NULL || hnsw->nentries < OMEN_NEAR_ENTRIES ||
 		(!many && scan->params.strategy == OMEN_FILTER_AUTO &&
 		 share * hnsw->nentries < SOME_ENTRIES))
 		return false;
-	find_near_entries(scan, entries, n);
+	omen_hnsw_near_entries(hnsw, scan->query, entries, n);
+	scan->counts.distances += hnsw->nentries;
 	allowed = count_allowed(scan, entries, n);
 	memcpy(scan->seeds, entries, sizeof(scan->seeds));
-	scan->nseeds = OMEN_SCAN_SEEDS;
+	scan->nseeds = OMEN_ENTRY_SEEDS;
 
 	if (many && is_usual(share, allowed))
 		return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
@@ -210,47 +209,10 @@ count_allowed(const OmenScan *scan, const OmenHeard *entries, int n)
 static bool
 is_usual(double share, int allowed)
 {
-	double		expected = share * NEAR_ENTRIES;
+	double		expected = share * OMEN_NEAR_ENTRIES;
 
 	return share >= USUAL_SHARE && fabs(allowed - expected) <=
 		1.5 * sqrt(expected * (1 - Min(share, 1)));
-}
-
-/* The nearest n of them, in order */
-static void
-find_near_entries(OmenScan *scan, OmenHeard *near, int n)
-{
-	const OmenHnswIndex *hnsw = scan->hnsw;
-	float	   *estimates = palloc(hnsw->nentries * sizeof(float));
-	float		distances[NEAR_ENTRIES];
-	uint32		numbers[NEAR_ENTRIES];
-	int			nnear = 0;
-
-	omen_hnsw_score_entries(hnsw, scan->query, estimates);
-	scan->counts.distances += hnsw->nentries;
-
-	/* numbers and distances apart: they are moved as they were written */
-	for (uint32 i = 0; i < hnsw->nentries; i++)
-	{
-		float		estimate = estimates[i];
-		int			at;
-
-		if (nnear == n && !(estimate < distances[n - 1]))
-			continue;
-		if (unlikely(isnan(estimate)))
-			estimate = get_float4_infinity();
-		nnear = Min(nnear + 1, n);
-		for (at = nnear - 1; at > 0 && distances[at - 1] > estimate; at--)
-		{
-			distances[at] = distances[at - 1];
-			numbers[at] = numbers[at - 1];
-		}
-		distances[at] = estimate;
-		numbers[at] = i;
-	}
-	for (int i = 0; i < n; i++)
-		near[i] = (OmenHeard) {distances[i], hnsw->entry_links[numbers[i]]};
-	pfree(estimates);
 }
 
 static void

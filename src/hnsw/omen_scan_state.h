@@ -22,9 +22,6 @@
  */
 #define OMEN_ROWS_SOON	16
 
-/* Entries that a sweep starts from */
-#define OMEN_SCAN_SEEDS	4
-
 /* A row that will probably be looked up or returned soon */
 typedef struct OmenRowSoon
 {
@@ -136,7 +133,7 @@ struct OmenScan
 	uint32		tail;			/* allowed ones that are in no range */
 	OmenSearchFilter filter;
 	int			nseeds;			/* of entries, if they were looked at */
-	OmenHeard	seeds[OMEN_SCAN_SEEDS];
+	OmenHeard	seeds[OMEN_ENTRY_SEEDS];
 	OmenScanRanges ranges;
 	double		wanted;			/* allowed nodes of the ranges to look at */
 	double		nranges;		/* in so many ranges at most */
