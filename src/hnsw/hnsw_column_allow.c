@@ -271,7 +271,7 @@ fill_chunk(OmenAllowSource *head, uint32 chunk)
 	if (!head->has_base)
 		memset(bits, 0xFF, words * sizeof(uint64));
 	omen_column_filter(source->index, source->hnsw, source->predicate, chunk,
-					   0, OMEN_ALLOW_CHUNK / 64, bits);
+					   0, (int) words, bits);
 	head->full[chunk] = true;
 }
 

@@ -9,8 +9,8 @@
  *	  omen_scan_filter.c):
  *
  *	  walk		best-first search with a pool of ef nodes;
- *	  widen		the same search resumed with a pool twice as large, as often
- *				as needed, while that is cheaper than reading everything;
+ *	  widen		the same search resumed, twice as broad, as often as needed,
+ *				while that is cheaper than reading everything;
  *	  sweep		sequential passes over all slots that were not visited, which
  *				return the rest in order of distance, as much of it at a time
  *				as work_mem holds.  They also find what no link leads to.
