@@ -231,11 +231,9 @@ check_extents(OmenVerifyBm25 *state)
 		}
 		for (uint32 j = 0; j < extent->npages; j++)
 		{
-			if (omen_verify_is_referred(verify, extent->start + j))
+			if (!omen_verify_take(verify, extent->start + j))
 				omen_verify_note(verify, "B7", extent->start + j, i,
 								 "The block is in an extent, and in use.");
-			verify->referred[(extent->start + j) / 64] |=
-				UINT64CONST(1) << ((extent->start + j) % 64);
 		}
 	}
 }

@@ -86,6 +86,7 @@ omen_verify_begin_rows(OmenVerify *verify)
 										TUPLESORT_NONE);
 	verify->put_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	verify->row_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	verify->heap_nblocks = RelationGetNumberOfBlocks(verify->heap);
 	verify->fetch = table_index_fetch_begin(verify->heap);
 	verify->fetched = table_slot_create(verify->heap, NULL);
 	omen_page_hints_init(&verify->hints, CurrentMemoryContext);
@@ -273,7 +274,10 @@ note_row(OmenVerify *verify, const OmenVerifyRows *how, void *arg,
 					 (uint32) (group->row & 0xFFFF), what);
 }
 
-/* The block stays pinned, by an owner that outlives the step */
+/*
+ * What the snapshot sees is in blocks that were there when it had been taken,
+ * and they stay.  The block stays pinned, by an owner that outlives the step.
+ */
 bool
 omen_verify_sees(OmenVerify *verify, uint64 row)
 {
@@ -283,7 +287,7 @@ omen_verify_sees(OmenVerify *verify, uint64 row)
 	bool		all_dead = false;
 	bool		seen;
 
-	if ((BlockNumber) (row >> 16) >= RelationGetNumberOfBlocks(verify->heap))
+	if ((BlockNumber) (row >> 16) >= verify->heap_nblocks)
 		return false;
 	set_tid(&tid, row);
 	CurrentResourceOwner = verify->owner;
