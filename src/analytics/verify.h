@@ -17,6 +17,7 @@
 #include "utils/tuplesort.h"
 
 #include "analytics/analytics.h"
+#include "base/tid.h"
 #include "storage/page.h"
 
 /* A page that is none of ours, or that cannot be read */
@@ -107,14 +108,6 @@ extern bool omen_verify_is_referred(const OmenVerify *verify,
 									BlockNumber block);
 
 /* --- rows (verify_rows.c) --- */
-
-/* A row as a number, in the order of TIDs */
-static inline uint64
-omen_verify_row(const ItemPointerData *tid)
-{
-	return (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
-		ItemPointerGetOffsetNumberNoCheck(tid);
-}
 
 /*
  * How an access method sees its rows.  hash: of all that the index has of a
