@@ -21,6 +21,12 @@ extern Relation omen_open_text_index(Oid oid, Relation *heap);
 extern Relation omen_open_any_index(Oid oid, Relation *heap);
 extern void omen_close_index(Relation index, Relation heap);
 
+/*
+ * Do a step in a subtransaction.  An ERROR that says that the index or the file
+ * is broken ends the step, and is returned; NULL if there was none.
+ */
+extern ErrorData *omen_try_step(void (*step) (void *arg), void *arg);
+
 /* Privileges, as pgstattuple wants them for statistics, and SELECT */
 extern void omen_check_stat_privilege(Relation index);
 extern void omen_check_select_privilege(Relation heap);

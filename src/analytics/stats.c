@@ -8,11 +8,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 
 #include "analytics/analytics.h"
 #include "base/compat.h"
@@ -40,11 +38,13 @@ typedef struct StatsState
 	OmenBm25MetaPageData bm25;
 	BufferAccessStrategy strategy;
 	BlockNumber nblocks;
+	BlockNumber block;			/* the next one */
 	PageCounts	counts;
 } StatsState;
 
 static void count_pages(StatsState *state);
-static void count_page(StatsState *state, BlockNumber block);
+static void count_rest(void *arg);
+static void count_page(StatsState *state);
 static void count_slots(StatsState *state, Buffer buffer, PageCounts *sum);
 static int64 count_documents(const StatsState *state);
 static Datum form_result(const StatsState *state, TupleDesc desc);
@@ -86,55 +86,39 @@ omen_index_stats(PG_FUNCTION_ARGS)
 
 /*
  * A broken page, whoever finds it to be so, the server or we, is counted and
- * passed over.  Its error ends a subtransaction, which releases the page.
+ * passed over.
  */
 static void
 count_pages(StatsState *state)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile BlockNumber block = 0;
+	ErrorData  *damage;
 
-	while (block < state->nblocks)
+	while ((damage = omen_try_step(count_rest, state)) != NULL)
 	{
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(context);
-		PG_TRY();
-		{
-			for (; block < state->nblocks; block++)
-			{
-				CHECK_FOR_INTERRUPTS();
-				count_page(state, block);
-			}
-			ReleaseCurrentSubTransaction();
-		}
-		PG_CATCH();
-		{
-			ErrorData  *error;
-
-			MemoryContextSwitchTo(context);
-			error = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			if (error->sqlerrcode != ERRCODE_INDEX_CORRUPTED &&
-				error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
-				ReThrowError(error);
-			FreeErrorData(error);
-			state->counts.invalid_pages++;
-			block++;
-		}
-		PG_END_TRY();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		FreeErrorData(damage);
+		state->counts.invalid_pages++;
+		state->block++;
 	}
 }
 
 static void
-count_page(StatsState *state, BlockNumber block)
+count_rest(void *arg)
+{
+	StatsState *state = arg;
+
+	for (; state->block < state->nblocks; state->block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		count_page(state);
+	}
+}
+
+static void
+count_page(StatsState *state)
 {
 	PageCounts	sum = state->counts;
 	OmenPageKind kind;
-	Buffer		buffer = omen_page_read_any(state->index, block,
+	Buffer		buffer = omen_page_read_any(state->index, state->block,
 											OMEN_LOCK_SHARE, state->strategy,
 											&kind);
 

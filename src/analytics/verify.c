@@ -18,7 +18,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -271,8 +270,6 @@ bool
 omen_verify_refer(OmenVerify *verify, const char *invariant, BlockNumber from,
 				  BlockNumber block, OmenPageKind kind, const char *what)
 {
-	uint64		bit = UINT64CONST(1) << (block % 64);
-
 	if (block >= verify->nblocks || verify->kinds[block] != kind)
 	{
 		int			now = omen_verify_kind_now(verify, block);
@@ -287,14 +284,19 @@ omen_verify_refer(OmenVerify *verify, const char *invariant, BlockNumber from,
 		if (block >= verify->nblocks)
 			return true;
 	}
-	if ((verify->referred[block / 64] & bit) != 0)
-	{
-		omen_verify_note(verify, invariant, from, OMEN_VERIFY_NO_OFFSET,
-						 "Block %u of %s is in use elsewhere, too.", block,
-						 what);
+	if (omen_verify_take(verify, block))
+		return true;
+	omen_verify_note(verify, invariant, from, OMEN_VERIFY_NO_OFFSET,
+					 "Block %u of %s is in use elsewhere, too.", block, what);
+	return false;
+}
+
+bool
+omen_verify_take(OmenVerify *verify, BlockNumber block)
+{
+	if (omen_verify_is_referred(verify, block))
 		return false;
-	}
-	verify->referred[block / 64] |= bit;
+	verify->referred[block / 64] |= UINT64CONST(1) << (block % 64);
 	return true;
 }
 
@@ -310,39 +312,16 @@ bool
 omen_verify_try(OmenVerify *verify, const char *invariant,
 				void (*step) (void *arg), void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	ErrorData  *damage = omen_try_step(step, arg);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		step(arg);
-		ReleaseCurrentSubTransaction();
-		done = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode != ERRCODE_INDEX_CORRUPTED &&
-			error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
-			ReThrowError(error);
-		add_finding(verify, invariant, InvalidBlockNumber,
-					OMEN_VERIFY_NO_OFFSET, "error",
-					error->detail == NULL ? error->message :
-					psprintf("%s: %s", error->message, error->detail));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	if (damage == NULL)
+		return true;
+	add_finding(verify, invariant, InvalidBlockNumber, OMEN_VERIFY_NO_OFFSET,
+				"error",
+				damage->detail == NULL ? damage->message :
+				psprintf("%s: %s", damage->message, damage->detail));
+	FreeErrorData(damage);
+	return false;
 }
 
 /* --- findings --- */

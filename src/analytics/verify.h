@@ -17,6 +17,7 @@
 #include "utils/tuplesort.h"
 
 #include "analytics/analytics.h"
+#include "base/tid.h"
 #include "storage/page.h"
 
 /* A page that is none of ours, or that cannot be read */
@@ -58,6 +59,7 @@ typedef struct OmenVerify
 	TupleTableSlot *put_slot;
 	TupleTableSlot *row_slot;
 	ResourceOwner owner;		/* of the sort's files */
+	BlockNumber heap_nblocks;	/* all rows that the snapshot sees are there */
 	OmenBufferHints hints;		/* of the table's blocks */
 	IndexFetchTableData *fetch;
 	TupleTableSlot *fetched;
@@ -79,10 +81,7 @@ extern void omen_verify_warn(OmenVerify *verify, const char *invariant,
 							 BlockNumber block, const char *format,...)
 			pg_attribute_printf(4, 5);
 
-/*
- * Do a step in a subtransaction.  An ERROR that says that the index or the file
- * is broken ends the step, and becomes a finding: false then.
- */
+/* omen_try_step(), whose ERROR becomes a finding: false then */
 extern bool omen_verify_try(OmenVerify *verify, const char *invariant,
 							void (*step) (void *arg), void *arg);
 
@@ -102,18 +101,13 @@ extern int	omen_verify_kind_now(OmenVerify *verify, BlockNumber block);
 extern bool omen_verify_refer(OmenVerify *verify, const char *invariant,
 							  BlockNumber from, BlockNumber block,
 							  OmenPageKind kind, const char *what);
+
+/* Something refers to a block below nblocks; false if something else does */
+extern bool omen_verify_take(OmenVerify *verify, BlockNumber block);
 extern bool omen_verify_is_referred(const OmenVerify *verify,
 									BlockNumber block);
 
 /* --- rows (verify_rows.c) --- */
-
-/* A row as a number, in the order of TIDs */
-static inline uint64
-omen_verify_row(const ItemPointerData *tid)
-{
-	return (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
-		ItemPointerGetOffsetNumberNoCheck(tid);
-}
 
 /*
  * How an access method sees its rows.  hash: of all that the index has of a

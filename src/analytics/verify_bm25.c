@@ -231,11 +231,9 @@ check_extents(OmenVerifyBm25 *state)
 		}
 		for (uint32 j = 0; j < extent->npages; j++)
 		{
-			if (omen_verify_is_referred(verify, extent->start + j))
+			if (!omen_verify_take(verify, extent->start + j))
 				omen_verify_note(verify, "B7", extent->start + j, i,
 								 "The block is in an extent, and in use.");
-			verify->referred[(extent->start + j) / 64] |=
-				UINT64CONST(1) << ((extent->start + j) % 64);
 		}
 	}
 }
@@ -343,7 +341,7 @@ check_pending_page(OmenVerifyBm25 *state, BlockNumber block, Page page,
 			end_doc(state, open);
 			ndocs++;
 		}
-		else if (!open->open || open->row != omen_bm25_row(&doc->tid) ||
+		else if (!open->open || open->row != omen_tid_row(&doc->tid) ||
 				 open->length != doc->length)
 			omen_verify_note(state->verify, "B8", block, (int) at,
 							 "A part of a document does not follow the one before it.");
@@ -396,7 +394,7 @@ add_part(PendingDoc *open, OmenBm25DocData *doc, BlockNumber block)
 	{
 		memset(open, 0, sizeof(*open));
 		open->open = true;
-		open->row = omen_bm25_row(&doc->tid);
+		open->row = omen_tid_row(&doc->tid);
 		open->block = block;
 		open->length = doc->length;
 	}
@@ -623,7 +621,7 @@ check_docs(OmenVerifyBm25 *state, OmenBm25Docs *docs)
 		int			n;
 		const ItemPointerData *tids =
 			omen_bm25_docs_rows(docs, doc / OMEN_BM25_ROWS_PER_PAGE, &n);
-		uint64		row = omen_bm25_row(&tids[doc % OMEN_BM25_ROWS_PER_PAGE]);
+		uint64		row = omen_tid_row(&tids[doc % OMEN_BM25_ROWS_PER_PAGE]);
 		uint32		length = omen_bm25_docs_length(docs, doc);
 		BlockNumber block = omen_bm25_segment_block(segment,
 													segment->data->rows + doc /

@@ -321,7 +321,7 @@ has_tid(const ItemPointerData *tids, int n, uint64 row)
 {
 	for (int i = 0; i < n; i++)
 	{
-		if (omen_verify_row(&tids[i]) == row)
+		if (omen_tid_row(&tids[i]) == row)
 			return true;
 	}
 	return false;

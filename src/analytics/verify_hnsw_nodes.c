@@ -359,7 +359,7 @@ static void
 check_tid(NodeCheck *node, const ItemPointerData *tid)
 {
 	OmenVerifyHnsw *state = node->state;
-	uint64		row = omen_verify_row(tid);
+	uint64		row = omen_tid_row(tid);
 	OmenTidMapCell cell;
 
 	if (state->verify->heapallindexed)
@@ -584,7 +584,7 @@ check_lost_lists(void *arg)
 			continue;
 		for (int i = 0; i < slot->ntids; i++)
 		{
-			uint64		row = omen_verify_row(&omen_slot_list(slot)[i]);
+			uint64		row = omen_tid_row(&omen_slot_list(slot)[i]);
 
 			if (!omen_verify_sees(state->verify, row))
 				continue;

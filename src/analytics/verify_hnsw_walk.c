@@ -158,7 +158,7 @@ is_unreached(OmenVerifyHnsw *state, uint32 number)
 	omen_page_release(buffer);
 	for (int i = 0; i < n; i++)
 	{
-		if (omen_verify_sees(state->verify, omen_verify_row(&tids[i])))
+		if (omen_verify_sees(state->verify, omen_tid_row(&tids[i])))
 			return true;
 	}
 	return false;

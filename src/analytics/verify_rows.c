@@ -69,7 +69,6 @@ static void note_row(OmenVerify *verify, const OmenVerifyRows *how, void *arg,
 					 const RowGroup *group, const char *invariant,
 					 const char *what);
 static const char *find_line_fault(OmenVerify *verify, uint64 row);
-static void set_tid(ItemPointer tid, uint64 row);
 
 void
 omen_verify_begin_rows(OmenVerify *verify)
@@ -86,6 +85,7 @@ omen_verify_begin_rows(OmenVerify *verify)
 										TUPLESORT_NONE);
 	verify->put_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	verify->row_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	verify->heap_nblocks = RelationGetNumberOfBlocks(verify->heap);
 	verify->fetch = table_index_fetch_begin(verify->heap);
 	verify->fetched = table_slot_create(verify->heap, NULL);
 	omen_page_hints_init(&verify->hints, CurrentMemoryContext);
@@ -218,7 +218,7 @@ add_table_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	uint64		hash;
 
 	if (scan->how->hash(scan->arg, values, isnull, &hash))
-		put_row(scan->verify, omen_verify_row(tid), IN_TABLE, hash, 0);
+		put_row(scan->verify, omen_tid_row(tid), IN_TABLE, hash, 0);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(scan->context);
 }
@@ -273,7 +273,10 @@ note_row(OmenVerify *verify, const OmenVerifyRows *how, void *arg,
 					 (uint32) (group->row & 0xFFFF), what);
 }
 
-/* The block stays pinned, by an owner that outlives the step */
+/*
+ * What the snapshot sees is in blocks that were there when it had been taken,
+ * and they stay.  The block stays pinned, by an owner that outlives the step.
+ */
 bool
 omen_verify_sees(OmenVerify *verify, uint64 row)
 {
@@ -283,9 +286,9 @@ omen_verify_sees(OmenVerify *verify, uint64 row)
 	bool		all_dead = false;
 	bool		seen;
 
-	if ((BlockNumber) (row >> 16) >= RelationGetNumberOfBlocks(verify->heap))
+	if ((BlockNumber) (row >> 16) >= verify->heap_nblocks)
 		return false;
-	set_tid(&tid, row);
+	omen_tid_set(&tid, row);
 	CurrentResourceOwner = verify->owner;
 	seen = table_index_fetch_tuple(verify->fetch, &tid, verify->snapshot,
 								   verify->fetched, &call_again, &all_dead);
@@ -330,10 +333,4 @@ find_line_fault(OmenVerify *verify, uint64 row)
 	}
 	omen_page_release(buffer);
 	return fault;
-}
-
-static void
-set_tid(ItemPointer tid, uint64 row)
-{
-	ItemPointerSet(tid, (BlockNumber) (row >> 16), (OffsetNumber) row);
 }

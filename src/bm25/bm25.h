@@ -15,6 +15,7 @@
 #include "nodes/execnodes.h"
 #include "tsearch/ts_type.h"
 
+#include "base/tid.h"
 #include "bm25/bm25_page.h"
 #include "bm25/bm25_query.h"
 #include "storage/kept.h"
@@ -79,20 +80,6 @@ extern uint32 omen_bm25_hash(const char *lexeme, int len);
 /* As memcmp, a prefix before what it begins */
 extern int	omen_bm25_compare_lexemes(const char *a, int alen,
 									  const char *b, int blen);
-
-/* A row's TID as a number, in the order of TIDs, and back */
-static inline uint64
-omen_bm25_row(const ItemPointerData *tid)
-{
-	return (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
-		ItemPointerGetOffsetNumberNoCheck(tid);
-}
-
-static inline void
-omen_bm25_set_tid(ItemPointer tid, uint64 row)
-{
-	ItemPointerSet(tid, (BlockNumber) (row >> 16), (OffsetNumber) row);
-}
 
 /* --- an index (bm25_meta.c) --- */
 

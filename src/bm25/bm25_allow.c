@@ -114,7 +114,7 @@ allow_placed_rows(const OmenTextAllow *allow, OmenBm25Docs *docs,
 		doc = omen_bm25_place(places, block);
 		end = omen_bm25_place(places, block + 1);
 		if (omen_bm25_has_gaps(places, block) ?
-			!find_placed(&placed, omen_bm25_row(tid), &doc, end) :
+			!find_placed(&placed, omen_tid_row(tid), &doc, end) :
 			(doc += offset - 1) >= end)
 			continue;
 		bits[doc / 64] |= UINT64CONST(1) << (doc % 64);
@@ -158,7 +158,7 @@ placed_row(Placed *placed, uint32 doc)
 		lock_rows(&placed->rows, placed->docs, page);
 		placed->page = page;
 	}
-	return omen_bm25_row(&placed->rows.rows[doc % OMEN_BM25_ROWS_PER_PAGE]);
+	return omen_tid_row(&placed->rows.rows[doc % OMEN_BM25_ROWS_PER_PAGE]);
 }
 
 static void
@@ -194,7 +194,7 @@ allow_rows(const OmenTextAllow *allow, OmenBm25Docs *docs, uint64 *bits)
 		next = allow_rows_of_page(allow, next, docs, page, bits);
 		if (next == before)
 			page = last_page_before(docs, page, npages,
-									omen_bm25_row(&allow->rows[next]));
+									omen_tid_row(&allow->rows[next]));
 	}
 }
 
@@ -243,7 +243,7 @@ allow_rows_of_page(const OmenTextAllow *allow, uint64 next, OmenBm25Docs *docs,
 	lock_rows(&rows, docs, page);
 	for (; next < allow->nrows; next++)
 	{
-		uint64		wanted = omen_bm25_row(&allow->rows[next]);
+		uint64		wanted = omen_tid_row(&allow->rows[next]);
 		uint32		doc;
 
 		if (wanted > rows.last)
@@ -252,7 +252,7 @@ allow_rows_of_page(const OmenTextAllow *allow, uint64 next, OmenBm25Docs *docs,
 			prefetch_row(&rows, &allow->rows[next + PREFETCH_ROWS]);
 		at = find_row(&rows, at, wanted);
 		doc = first + at;
-		if (omen_bm25_row(&rows.rows[at]) == wanted)
+		if (omen_tid_row(&rows.rows[at]) == wanted)
 			bits[doc / 64] |= UINT64CONST(1) << (doc % 64);
 	}
 	omen_page_release(rows.buffer);
@@ -266,8 +266,8 @@ lock_rows(RowPage *page, OmenBm25Docs *docs, uint32 number)
 
 	page->rows = omen_bm25_docs_lock_rows(docs, number, &page->n,
 										  &page->buffer);
-	page->last = omen_bm25_row(&page->rows[page->n - 1]);
-	page->first_block = omen_bm25_row(&page->rows[0]) >> 16;
+	page->last = omen_tid_row(&page->rows[page->n - 1]);
+	page->first_block = omen_tid_row(&page->rows[0]) >> 16;
 	last_block = page->last >> 16;
 	page->per_block = page->n / (1.0 + last_block - page->first_block);
 }
@@ -275,7 +275,7 @@ lock_rows(RowPage *page, OmenBm25Docs *docs, uint32 number)
 static void
 prefetch_row(const RowPage *page, const ItemPointerData *tid)
 {
-	__builtin_prefetch(&page->rows[guess_place(page, omen_bm25_row(tid))]);
+	__builtin_prefetch(&page->rows[guess_place(page, omen_tid_row(tid))]);
 }
 
 /* Where a row would be if all blocks of the table had as many */
@@ -299,11 +299,11 @@ find_row(const RowPage *page, int from, uint64 wanted)
 	int			end = guess;
 	int			step = 1;
 
-	if (omen_bm25_row(&rows[guess]) < wanted)
+	if (omen_tid_row(&rows[guess]) < wanted)
 	{
 		from = guess + 1;
 		end = Min(from + step, page->n) - 1;
-		while (omen_bm25_row(&rows[end]) < wanted)
+		while (omen_tid_row(&rows[end]) < wanted)
 		{
 			from = end + 1;
 			step *= 2;
@@ -312,7 +312,7 @@ find_row(const RowPage *page, int from, uint64 wanted)
 	}
 	else
 	{
-		for (; step <= end - from && omen_bm25_row(&rows[end - step]) >= wanted;
+		for (; step <= end - from && omen_tid_row(&rows[end - step]) >= wanted;
 			 step *= 2)
 			end -= step;
 		from = Max(from, end - step + 1);
@@ -321,7 +321,7 @@ find_row(const RowPage *page, int from, uint64 wanted)
 	{
 		int			middle = (from + end) / 2;
 
-		if (omen_bm25_row(&rows[middle]) < wanted)
+		if (omen_tid_row(&rows[middle]) < wanted)
 			from = middle + 1;
 		else
 			end = middle;
@@ -354,12 +354,12 @@ omen_bm25_allows_row(const OmenTextAllow *allow, uint64 row)
 	{
 		uint64		middle = (low + high) / 2;
 
-		if (omen_bm25_row(&allow->rows[middle]) < row)
+		if (omen_tid_row(&allow->rows[middle]) < row)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low < allow->nrows && omen_bm25_row(&allow->rows[low]) == row)
+	if (low < allow->nrows && omen_tid_row(&allow->rows[low]) == row)
 		return true;
 	low = 0;
 	high = allow->nblocks;

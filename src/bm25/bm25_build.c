@@ -282,8 +282,8 @@ end_block(BuildState *state)
 static int
 compare_rows(const void *a, const void *b)
 {
-	uint64		x = omen_bm25_row(&((const BuildRow *) a)->tid);
-	uint64		y = omen_bm25_row(&((const BuildRow *) b)->tid);
+	uint64		x = omen_tid_row(&((const BuildRow *) a)->tid);
+	uint64		y = omen_tid_row(&((const BuildRow *) b)->tid);
 
 	return (x > y) - (x < y);
 }

@@ -133,8 +133,8 @@ compare_docs(const void *a, const void *b)
 {
 	const FlushedDoc *x = a;
 	const FlushedDoc *y = b;
-	uint64		row = omen_bm25_row(&x->data->tid);
-	uint64		other = omen_bm25_row(&y->data->tid);
+	uint64		row = omen_tid_row(&x->data->tid);
+	uint64		other = omen_tid_row(&y->data->tid);
 
 	if (row != other)
 		return row < other ? -1 : 1;

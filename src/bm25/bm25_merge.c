@@ -279,8 +279,8 @@ number_docs(MergeState *state)
 			Source	   *source = &state->sources[i];
 
 			if (skip_dead(source) &&
-				(first == NULL || omen_bm25_row(next_row(source)) <
-				 omen_bm25_row(next_row(first))))
+				(first == NULL || omen_tid_row(next_row(source)) <
+				 omen_tid_row(next_row(first))))
 				first = source;
 		}
 		if (first == NULL)

@@ -67,13 +67,8 @@ omen_bm25_check_meta(Relation index, const OmenBm25MetaPageData *meta)
 		omen_page_report_corrupt(index, OMEN_BM25_META_BLOCK,
 								 "The metapage lacks its magic number.");
 	if (meta->version != OMEN_BM25_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_INDEX_CORRUPTED),
-				 errmsg("index \"%s\" has format version %u, this version of omendb reads %u",
-						RelationGetRelationName(index), meta->version,
-						OMEN_BM25_VERSION),
-				 errhint("Rebuild it with REINDEX INDEX %s.",
-						 RelationGetRelationName(index))));
+		omen_page_report_format(index, "format version", meta->version,
+								OMEN_BM25_VERSION);
 	if (meta->nsegments > OMEN_BM25_MAX_SEGMENTS ||
 		meta->nextents > OMEN_BM25_MAX_EXTENTS || meta->units.unit == 0)
 		omen_page_report_corrupt(index, OMEN_BM25_META_BLOCK,

@@ -324,7 +324,7 @@ near_page(OmenBm25Docs *docs, uint64 row, uint32 *low, uint32 *high)
 	if (docs->rows == NULL || page >= *high)
 		return;
 	rows = omen_bm25_docs_rows(docs, page, &n);
-	if (row < omen_bm25_row(&rows[0]))
+	if (row < omen_tid_row(&rows[0]))
 	{
 		*high = Max(page, 1);
 		return;
@@ -332,12 +332,12 @@ near_page(OmenBm25Docs *docs, uint64 row, uint32 *low, uint32 *high)
 	*low = page;
 	for (uint32 step = 1;; step *= 2)
 	{
-		if (row <= omen_bm25_row(&rows[n - 1]))
+		if (row <= omen_tid_row(&rows[n - 1]))
 			*high = *low + 1;
 		if (step >= *high - *low)
 			return;
 		rows = omen_bm25_docs_rows(docs, *low + step, &n);
-		if (row < omen_bm25_row(&rows[0]))
+		if (row < omen_tid_row(&rows[0]))
 		{
 			*high = *low + step;
 			return;
@@ -363,7 +363,7 @@ omen_bm25_docs_seek(OmenBm25Docs *docs, uint64 row)
 	{
 		uint32		middle = low + (high - low) / 2;
 
-		if (omen_bm25_row(omen_bm25_docs_rows(docs, middle, &to)) <= row)
+		if (omen_tid_row(omen_bm25_docs_rows(docs, middle, &to)) <= row)
 			low = middle;
 		else
 			high = middle;
@@ -373,7 +373,7 @@ omen_bm25_docs_seek(OmenBm25Docs *docs, uint64 row)
 	{
 		int			middle = (from + to) / 2;
 
-		if (omen_bm25_row(&rows[middle]) < row)
+		if (omen_tid_row(&rows[middle]) < row)
 			from = middle + 1;
 		else
 			to = middle;
@@ -646,7 +646,7 @@ get_row(void *arg, uint32 doc)
 	const ItemPointerData *rows =
 		omen_bm25_docs_lock_rows(arg, doc / OMEN_BM25_ROWS_PER_PAGE, &n,
 								 &buffer);
-	uint64		row = omen_bm25_row(&rows[doc % OMEN_BM25_ROWS_PER_PAGE]);
+	uint64		row = omen_tid_row(&rows[doc % OMEN_BM25_ROWS_PER_PAGE]);
 
 	omen_page_release(buffer);
 	return row;

@@ -132,7 +132,7 @@ look_at_pending(OmenBm25View *view, int nterms, const OmenBm25QueryTerm *terms,
 			if ((part->flags & OMEN_BM25_DOC_DEAD) == 0)
 			{
 				open.valid = true;
-				open.row = omen_bm25_row(&part->tid);
+				open.row = omen_tid_row(&part->tid);
 				open.length = part->length;
 				view->ndocs++;
 				view->length += part->length;

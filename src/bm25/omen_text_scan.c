@@ -169,7 +169,7 @@ omen_text_scan_next(OmenTextScan *scan, ItemPointer tid, double *score)
 		retry(scan, next_unranked, &row))
 	{
 		scan->last_unranked = row + 1;
-		omen_bm25_set_tid(tid, row);
+		omen_tid_set(tid, row);
 		*score = 0;
 		return true;
 	}
@@ -190,7 +190,7 @@ omen_text_scan_peek(const OmenTextScan *scan, int n, ItemPointer tid,
 	const OmenTopKHit *hit = &scan->hits[scan->at + n];
 
 	Assert(n < omen_text_scan_ready(scan));
-	omen_bm25_set_tid(tid, hit->row);
+	omen_tid_set(tid, hit->row);
 	*score = hit->score;
 }
 
@@ -219,7 +219,7 @@ bool
 omen_text_scan_score_of(OmenTextScan *scan, const ItemPointerData *tid,
 						double *score)
 {
-	ScoreOf		of = {omen_bm25_row(tid), 0, false};
+	ScoreOf		of = {omen_tid_row(tid), 0, false};
 
 	retry(scan, score_row, &of);
 	*score = of.score;
@@ -522,7 +522,7 @@ take_hit(OmenTextScan *scan, ItemPointer tid, double *score)
 	scan->last = *hit;
 	scan->has_last = true;
 	scan->recheck = scan->rechecks[scan->at++];
-	omen_bm25_set_tid(tid, hit->row);
+	omen_tid_set(tid, hit->row);
 	*score = hit->score;
 	return true;
 }
@@ -633,7 +633,7 @@ fill_bitmap(OmenTextScan *scan, void *arg)
 
 		if (!doc->matched || !omen_bm25_allows_row(scan->params.allow, doc->row))
 			continue;
-		omen_bm25_set_tid(&tid, doc->row);
+		omen_tid_set(&tid, doc->row);
 		check_tid(scan, fill, &tid);
 		tbm_add_tuples(fill->bitmap, &tid, 1, doc->recheck);
 		fill->nrows++;

@@ -366,13 +366,8 @@ omen_hnsw_check_meta(Relation index, const OmenHnswMetaPageData *meta)
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage lacks its magic number.");
 	if (meta->version != OMEN_HNSW_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_INDEX_CORRUPTED),
-				 errmsg("index \"%s\" has format version %u, this version of omendb reads %u",
-						RelationGetRelationName(index), meta->version,
-						OMEN_HNSW_VERSION),
-				 errhint("Rebuild it with REINDEX INDEX %s.",
-						 RelationGetRelationName(index))));
+		omen_page_report_format(index, "format version", meta->version,
+								OMEN_HNSW_VERSION);
 	if (!is_layout_valid(meta))
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage describes an impossible layout.");

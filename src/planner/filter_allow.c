@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 
 #include "base/compat.h"
+#include "base/tid.h"
 #include "hnsw/hnsw_tidmap.h"
 #include "planner/filter.h"
 
@@ -173,8 +174,7 @@ add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 
 	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
 	{
-		uint64		row = (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
-			ItemPointerGetOffsetNumberNoCheck(tid);
+		uint64		row = omen_tid_row(tid);
 
 		if (rows->n == rows->size)
 			add_sorted(allow, cursor, rows);

@@ -209,9 +209,21 @@ max_abs(int dims, const float *x)
 	return vf_largest(largest) + vf_sum(spoilt);
 }
 
-static void
-encode_i8(int dims, const float *x, float factor, int8 *codes,
-		  OmenEncodeSums *sums)
+/*
+ * Codes of own vectors, of 8 or 16 bits.  What takes "bits" is inlined for
+ * each, so that nothing is asked in a loop.
+ */
+static pg_attribute_always_inline VF
+load_codes(int bits, const void *codes, int at, int part)
+{
+	return bits == 8 ?
+		vf_load_i8((const int8 *) codes + at + part * VF_LANES) :
+		vf_load_i16((const int16 *) codes + at + part * VF_LANES);
+}
+
+static pg_attribute_always_inline void
+encode(int bits, int dims, const float *x, float factor, void *codes,
+	   OmenEncodeSums *sums)
 {
 	VD			norm2[PARTS];
 	VD			code_dot[PARTS];
@@ -228,8 +240,11 @@ encode_i8(int dims, const float *x, float factor, int8 *codes,
 			VF			v = vf_load(x + at);
 			VF			u;
 
-			vf_store_i8(codes + at, vf_mul(v, vf_set(factor)));
-			u = vf_load_i8(codes + at);
+			if (bits == 8)
+				vf_store_i8((int8 *) codes + at, vf_mul(v, vf_set(factor)));
+			else
+				vf_store_i16((int16 *) codes + at, vf_mul(v, vf_set(factor)));
+			u = load_codes(bits, codes, at, 0);
 			norm2[j] = vd_add(norm2[j], v, v);
 			code_dot[j] = vd_add(code_dot[j], u, v);
 			code_norm2[j] = vd_add(code_norm2[j], u, u);
@@ -241,34 +256,17 @@ encode_i8(int dims, const float *x, float factor, int8 *codes,
 }
 
 static void
+encode_i8(int dims, const float *x, float factor, int8 *codes,
+		  OmenEncodeSums *sums)
+{
+	encode(8, dims, x, factor, codes, sums);
+}
+
+static void
 encode_i16(int dims, const float *x, float factor, int16 *codes,
 		   OmenEncodeSums *sums)
 {
-	VD			norm2[PARTS];
-	VD			code_dot[PARTS];
-	VD			code_norm2[PARTS];
-
-	clear_double_parts(norm2);
-	clear_double_parts(code_dot);
-	clear_double_parts(code_norm2);
-	for (int i = 0; i < dims; i += 16)
-	{
-		for (int j = 0; j < PARTS; j++)
-		{
-			int			at = i + j * VF_LANES;
-			VF			v = vf_load(x + at);
-			VF			u;
-
-			vf_store_i16(codes + at, vf_mul(v, vf_set(factor)));
-			u = vf_load_i16(codes + at);
-			norm2[j] = vd_add(norm2[j], v, v);
-			code_dot[j] = vd_add(code_dot[j], u, v);
-			code_norm2[j] = vd_add(code_norm2[j], u, u);
-		}
-	}
-	sums->norm2 = sum_double_parts(norm2);
-	sums->code_dot = sum_double_parts(code_dot);
-	sums->code_norm2 = sum_double_parts(code_norm2);
+	encode(16, dims, x, factor, codes, sums);
 }
 
 static double
@@ -287,8 +285,8 @@ dot_f32(int dims, const float *a, const float *b)
 }
 
 /* Four independent sums hide the latency of a fused multiply-add */
-static float
-dot_i8_f32(int dims, const int8 *a, const float *b)
+static pg_attribute_always_inline float
+dot_codes(int bits, int dims, const void *a, const float *b)
 {
 	VF			sum0 = vf_set(0.0f);
 	VF			sum1 = vf_set(0.0f);
@@ -298,41 +296,29 @@ dot_i8_f32(int dims, const int8 *a, const float *b)
 
 	for (; i + 4 * VF_LANES <= dims; i += 4 * VF_LANES)
 	{
-		sum0 = vf_fma(vf_load_i8(a + i), vf_load(b + i), sum0);
-		sum1 = vf_fma(vf_load_i8(a + i + VF_LANES),
+		sum0 = vf_fma(load_codes(bits, a, i, 0), vf_load(b + i), sum0);
+		sum1 = vf_fma(load_codes(bits, a, i, 1),
 					  vf_load(b + i + VF_LANES), sum1);
-		sum2 = vf_fma(vf_load_i8(a + i + 2 * VF_LANES),
+		sum2 = vf_fma(load_codes(bits, a, i, 2),
 					  vf_load(b + i + 2 * VF_LANES), sum2);
-		sum3 = vf_fma(vf_load_i8(a + i + 3 * VF_LANES),
+		sum3 = vf_fma(load_codes(bits, a, i, 3),
 					  vf_load(b + i + 3 * VF_LANES), sum3);
 	}
 	for (; i < dims; i += VF_LANES)
-		sum0 = vf_fma(vf_load_i8(a + i), vf_load(b + i), sum0);
+		sum0 = vf_fma(load_codes(bits, a, i, 0), vf_load(b + i), sum0);
 	return vf_sum(vf_add(vf_add(sum0, sum1), vf_add(sum2, sum3)));
+}
+
+static float
+dot_i8_f32(int dims, const int8 *a, const float *b)
+{
+	return dot_codes(8, dims, a, b);
 }
 
 static float
 dot_i16_f32(int dims, const int16 *a, const float *b)
 {
-	VF			sum0 = vf_set(0.0f);
-	VF			sum1 = vf_set(0.0f);
-	VF			sum2 = vf_set(0.0f);
-	VF			sum3 = vf_set(0.0f);
-	int			i = 0;
-
-	for (; i + 4 * VF_LANES <= dims; i += 4 * VF_LANES)
-	{
-		sum0 = vf_fma(vf_load_i16(a + i), vf_load(b + i), sum0);
-		sum1 = vf_fma(vf_load_i16(a + i + VF_LANES),
-					  vf_load(b + i + VF_LANES), sum1);
-		sum2 = vf_fma(vf_load_i16(a + i + 2 * VF_LANES),
-					  vf_load(b + i + 2 * VF_LANES), sum2);
-		sum3 = vf_fma(vf_load_i16(a + i + 3 * VF_LANES),
-					  vf_load(b + i + 3 * VF_LANES), sum3);
-	}
-	for (; i < dims; i += VF_LANES)
-		sum0 = vf_fma(vf_load_i16(a + i), vf_load(b + i), sum0);
-	return vf_sum(vf_add(vf_add(sum0, sum1), vf_add(sum2, sum3)));
+	return dot_codes(16, dims, a, b);
 }
 
 /* --- link codes --- */
@@ -368,11 +354,13 @@ residual(int dims, const OmenResidualInput *input, float *r,
 	sums->centre_dot = sum_parts(centre_dot);
 }
 
-static void
-levels1(int dims, const OmenResidualInput *input, const float *r,
-		uint8 *levels, OmenLinkSums *sums)
+/* Levels of 1 or 2 bits; inlined for each */
+static pg_attribute_always_inline void
+choose_levels(int bits, int dims, const OmenResidualInput *input,
+			  const float *r, float threshold, uint8 *levels,
+			  OmenLinkSums *sums)
 {
-	VF			half = vf_set(0.5f);
+	VF			middle = vf_set(bits == 1 ? 0.5f : 1.5f);
 	VF			level_residual[PARTS];
 	VF			level_centre[PARTS];
 
@@ -385,9 +373,13 @@ levels1(int dims, const OmenResidualInput *input, const float *r,
 			int			at = i + j * VF_LANES;
 			VF			v = vf_load(r + at);
 			VF			level = vf_ge(v, vf_set(0.0f));
-			VF			centred = vf_sub(level, half);
 			VF			c = vf_load_i8(input->centre + at);
+			VF			centred;
 
+			if (bits == 2)
+				level = vf_add(level, vf_add(vf_ge(v, vf_set(threshold)),
+											 vf_ge(v, vf_set(-threshold))));
+			centred = vf_sub(level, middle);
 			vf_store_i8((int8 *) levels + at, level);
 			level_residual[j] = vf_add(level_residual[j], vf_mul(centred, v));
 			level_centre[j] = vf_add(level_centre[j], vf_mul(centred, c));
@@ -398,34 +390,17 @@ levels1(int dims, const OmenResidualInput *input, const float *r,
 }
 
 static void
+levels1(int dims, const OmenResidualInput *input, const float *r,
+		uint8 *levels, OmenLinkSums *sums)
+{
+	choose_levels(1, dims, input, r, 0.0f, levels, sums);
+}
+
+static void
 levels2(int dims, const OmenResidualInput *input, const float *r,
 		float threshold, uint8 *levels, OmenLinkSums *sums)
 {
-	VF			middle = vf_set(1.5f);
-	VF			level_residual[PARTS];
-	VF			level_centre[PARTS];
-
-	clear_parts(level_residual);
-	clear_parts(level_centre);
-	for (int i = 0; i < dims; i += 16)
-	{
-		for (int j = 0; j < PARTS; j++)
-		{
-			int			at = i + j * VF_LANES;
-			VF			v = vf_load(r + at);
-			VF			level = vf_add(vf_ge(v, vf_set(0.0f)),
-									   vf_add(vf_ge(v, vf_set(threshold)),
-											  vf_ge(v, vf_set(-threshold))));
-			VF			centred = vf_sub(level, middle);
-			VF			c = vf_load_i8(input->centre + at);
-
-			vf_store_i8((int8 *) levels + at, level);
-			level_residual[j] = vf_add(level_residual[j], vf_mul(centred, v));
-			level_centre[j] = vf_add(level_centre[j], vf_mul(centred, c));
-		}
-	}
-	sums->level_residual = sum_parts(level_residual);
-	sums->level_centre = sum_parts(level_centre) * input->centre_scale;
+	choose_levels(2, dims, input, r, threshold, levels, sums);
 }
 
 /* --- product codes --- */

@@ -283,6 +283,18 @@ omen_page_report_corrupt(Relation index, BlockNumber block, const char *detail)
 					 RelationGetRelationName(index))));
 }
 
+void
+omen_page_report_format(Relation index, const char *what, uint32 found,
+						uint32 expected)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("index \"%s\" has %s %u, this version of omendb reads %u",
+					RelationGetRelationName(index), what, found, expected),
+			 errhint("Rebuild it with REINDEX INDEX %s.",
+					 RelationGetRelationName(index))));
+}
+
 /*
  * Prefetch len bytes at offset of the page that the hint names.  Frames
  * never move, so a wrong hint costs a few useless cache lines.  The descriptor
@@ -534,13 +546,8 @@ check_page(Relation index, Buffer buffer, OmenPageKind kind)
 		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer), fault);
 	opaque = omen_page_opaque(page);
 	if (unlikely(opaque->format != OMEN_PAGE_FORMAT))
-		ereport(ERROR,
-				(errcode(ERRCODE_INDEX_CORRUPTED),
-				 errmsg("index \"%s\" has page format %u, this version of omendb reads %u",
-						RelationGetRelationName(index), opaque->format,
-						OMEN_PAGE_FORMAT),
-				 errhint("Rebuild it with REINDEX INDEX %s.",
-						 RelationGetRelationName(index))));
+		omen_page_report_format(index, "page format", opaque->format,
+								OMEN_PAGE_FORMAT);
 	if (unlikely(kind != OMEN_PAGE_FREE && opaque->kind != kind))
 		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer),
 								 psprintf("The page is of kind %u, expected %u.",

@@ -231,6 +231,11 @@ extern void omen_lock_toast(Relation heap, const IndexInfo *info);
 extern void omen_page_report_corrupt(Relation index, BlockNumber block,
 									 const char *detail) pg_attribute_noreturn();
 
+/* Report one that another version of omendb wrote; what: "page format", say */
+extern void omen_page_report_format(Relation index, const char *what,
+									uint32 found, uint32 expected)
+			pg_attribute_noreturn();
+
 /* Touch the guessed frame of a block, so that its lines are in cache */
 extern void omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 									  const OmenBufferHints *hints);

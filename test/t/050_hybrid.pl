@@ -69,6 +69,28 @@ BEGIN
 		joins, array_to_string(missing, ' OR '));
 END $$;
 
+-- Tables: the rows that a query "got", in their order, and those that it "wanted",
+-- which no index ranks.  Had its plan a node of this name?
+CREATE FUNCTION run_both(query text, definition text, node text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+	planned boolean := false;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
+		planned := planned OR line ~ node;
+	END LOOP;
+	EXECUTE 'CREATE TEMP TABLE got ON COMMIT DROP AS SELECT row_number() OVER () AS n, * FROM (' || query || ') x';
+	SET LOCAL enable_indexscan = off;
+	SET LOCAL enable_bitmapscan = off;
+	SET LOCAL omendb.enable_filtered_scan = off;
+	EXECUTE 'CREATE TEMP TABLE wanted ON COMMIT DROP AS ' || definition;
+	SET LOCAL enable_indexscan = on;
+	SET LOCAL enable_bitmapscan = on;
+	SET LOCAL omendb.enable_filtered_scan = on;
+	RETURN planned;
+END $$;
+
 -- What is wrong with the rows of a fused scan, or NULL
 CREATE FUNCTION problem(fusion text, branches text[], weights float8[], k int, win int, restriction text, most int, OUT problem text, OUT fused boolean)
 LANGUAGE plpgsql AS $$
@@ -79,22 +101,8 @@ DECLARE
 		WHEN 'theoretical' THEN format('fuse(%s, norm => ''theoretical'', weights => %L)', array_to_string(branches, ', '), weights)
 		ELSE format('fuse(%s, norm => %L, weights => %L, window_size => %s)', array_to_string(branches, ', '), fusion, weights, win) END;
 	query text := format('SELECT id, %s AS s FROM items WHERE %s ORDER BY s LIMIT %s', call, restriction, most);
-	line text;
-	total int;
-	wrong text;
 BEGIN
-	fused := false;
-	FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
-		fused := fused OR line ~ 'Omen Fused Scan';
-	END LOOP;
-	EXECUTE 'CREATE TEMP TABLE got ON COMMIT DROP AS SELECT row_number() OVER () AS n, * FROM (' || query || ') x';
-	SET LOCAL enable_indexscan = off;
-	SET LOCAL enable_bitmapscan = off;
-	SET LOCAL omendb.enable_filtered_scan = off;
-	EXECUTE 'CREATE TEMP TABLE wanted ON COMMIT DROP AS ' || definition(fusion, branches, weights, k, win, restriction);
-	SET LOCAL enable_indexscan = on;
-	SET LOCAL enable_bitmapscan = on;
-	SET LOCAL omendb.enable_filtered_scan = on;
+	fused := run_both(query, definition(fusion, branches, weights, k, win, restriction), 'Omen Fused Scan');
 	problem := (SELECT CASE
 		WHEN count(*) <> count(DISTINCT id) THEN 'rows that come twice'
 		WHEN count(*) <> (SELECT least(count(*), most) FROM wanted) THEN format('%s rows instead of %s', count(*), (SELECT least(count(*), most) FROM wanted))
@@ -115,21 +123,10 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	query text := format('SELECT id, t <@> %L::tsquery AS s FROM items WHERE (%s) AND t IS NOT NULL ORDER BY s LIMIT %s',
 		words, restriction, CASE WHEN is_fixed THEN most::text ELSE 'ALL' END);
-	line text;
 BEGIN
-	filtered := false;
-	FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
-		filtered := filtered OR line ~ 'Omen Filtered Scan';
-	END LOOP;
-	EXECUTE 'CREATE TEMP TABLE got ON COMMIT DROP AS SELECT row_number() OVER () AS n, * FROM (' || query || ') x';
-	SET LOCAL enable_indexscan = off;
-	SET LOCAL enable_bitmapscan = off;
-	SET LOCAL omendb.enable_filtered_scan = off;
-	EXECUTE format('CREATE TEMP TABLE wanted ON COMMIT DROP AS SELECT row_number() OVER (ORDER BY s, place) AS n, id, s
-		FROM (SELECT ctid AS place, id, t <@> %L::tsquery AS s FROM items WHERE (%s) AND t IS NOT NULL) x', words, restriction);
-	SET LOCAL enable_indexscan = on;
-	SET LOCAL enable_bitmapscan = on;
-	SET LOCAL omendb.enable_filtered_scan = on;
+	filtered := run_both(query, format('SELECT row_number() OVER (ORDER BY s, place) AS n, id, s
+		FROM (SELECT ctid AS place, id, t <@> %L::tsquery AS s FROM items WHERE (%s) AND t IS NOT NULL) x', words, restriction),
+		'Omen Filtered Scan');
 	IF is_fixed THEN
 		problem := (SELECT format('at %s comes %s with %s instead of %s with %s', n, g.id, g.s, w.id, w.s)
 			FROM got g FULL JOIN (SELECT * FROM wanted WHERE n <= most) w USING (n)
