@@ -61,6 +61,7 @@ typedef struct OmenFilterRows
 
 static bool scan_index(OmenFilterAllow *allow, Relation index,
 					   BitmapIndexScanState *node);
+static OmenTidMapCursor *begin_set(OmenFilterAllow *allow, Relation index);
 static OmenFilterRows *make_rows(double expected);
 static double add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 						  IndexScanDesc scan, OmenFilterRows *rows);
@@ -104,24 +105,18 @@ scan_index(OmenFilterAllow *allow, Relation index,
 	PlanState  *ps = &node->ss.ps;
 	EState	   *estate = ps->state;
 	MemoryContext old = MemoryContextSwitchTo(allow->context);
-	OmenHnswIndex *hnsw = omen_hnsw_open(index);
-	OmenTidMapCursor *cursor = omen_tidmap_begin(index, hnsw);
-	OmenFilterRows *rows;
+	OmenTidMapCursor *cursor = begin_set(allow, index);
+	OmenFilterRows *rows = make_rows(ps->plan->plan_rows);
 	IndexScanDesc scan;
 	double		nrows = 0;
 	bool		more = true;
 
-	if (!cursor->complete)
+	MemoryContextSwitchTo(old);
+	if (cursor == NULL)
 	{
-		pfree(cursor);
-		MemoryContextSwitchTo(old);
+		pfree(rows);
 		return false;
 	}
-	clear_bits(allow, RelationGetNumberOfBlocks(index) *
-			   hnsw->layout.slots_per_page);
-	rows = make_rows(ps->plan->plan_rows);
-	MemoryContextSwitchTo(old);
-
 	if (ps->instrument)
 		InstrStartNode(ps->instrument);
 	if (!node->biss_RuntimeKeysReady &&
@@ -207,37 +202,49 @@ bool
 omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 					   TIDBitmap *bitmap)
 {
-	OmenHnswIndex *hnsw = omen_hnsw_open(index);
 	OffsetNumber all[MaxHeapTuplesPerPage];
-	OmenTidMapCursor *cursor = omen_tidmap_begin(index, hnsw);
-	bool		complete = cursor->complete;
+	OmenTidMapCursor *cursor = begin_set(allow, index);
 	OmenCompatBitmap pages;
 
-	/* nodes of rows that the snapshot sees were there when it was taken */
-	clear_bits(allow, RelationGetNumberOfBlocks(index) *
-			   hnsw->layout.slots_per_page);
+	if (cursor == NULL)
+		return false;
 	for (int i = 0; i < lengthof(all); i++)
 		all[i] = FirstOffsetNumber + i;
 
-	if (complete)
+	omen_compat_bitmap_begin(&pages, bitmap);
+	while (omen_compat_bitmap_next(&pages))
 	{
-		omen_compat_bitmap_begin(&pages, bitmap);
-		while (omen_compat_bitmap_next(&pages))
+		if (pages.noffsets >= 0)
+			add_rows(allow, cursor, pages.block, pages.noffsets,
+					 pages.offsets);
+		else
 		{
-			if (pages.noffsets >= 0)
-				add_rows(allow, cursor, pages.block, pages.noffsets,
-						 pages.offsets);
-			else
-			{
-				allow->lossy_pages++;
-				add_rows(allow, cursor, pages.block, lengthof(all), all);
-			}
+			allow->lossy_pages++;
+			add_rows(allow, cursor, pages.block, lengthof(all), all);
 		}
-		flush_batch(allow, cursor);
-		omen_compat_bitmap_end(&pages);
 	}
+	flush_batch(allow, cursor);
+	omen_compat_bitmap_end(&pages);
 	pfree(cursor);
-	return complete;
+	return true;
+}
+
+/* The set without a node, and a cursor on the map; NULL if that has not all */
+static OmenTidMapCursor *
+begin_set(OmenFilterAllow *allow, Relation index)
+{
+	OmenHnswIndex *hnsw = omen_hnsw_open(index);
+	OmenTidMapCursor *cursor = omen_tidmap_begin(index, hnsw);
+
+	if (!cursor->complete)
+	{
+		pfree(cursor);
+		return NULL;
+	}
+	/* nodes of rows that the snapshot sees were there when it was taken */
+	clear_bits(allow, RelationGetNumberOfBlocks(index) *
+			   hnsw->layout.slots_per_page);
+	return cursor;
 }
 
 /* An empty set of this many numbers, in the memory that there is */
