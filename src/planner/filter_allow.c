@@ -61,6 +61,7 @@ typedef struct OmenFilterRows
 
 static bool scan_index(OmenFilterAllow *allow, Relation index,
 					   BitmapIndexScanState *node);
+static void begin_row_scan(BitmapIndexScanState *node, Relation heap);
 static OmenTidMapCursor *begin_set(OmenFilterAllow *allow, Relation index);
 static OmenFilterRows *make_rows(double expected);
 static double add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
@@ -103,11 +104,9 @@ scan_index(OmenFilterAllow *allow, Relation index,
 		   BitmapIndexScanState *node)
 {
 	PlanState  *ps = &node->ss.ps;
-	EState	   *estate = ps->state;
 	MemoryContext old = MemoryContextSwitchTo(allow->context);
 	OmenTidMapCursor *cursor = begin_set(allow, index);
 	OmenFilterRows *rows = make_rows(ps->plan->plan_rows);
-	IndexScanDesc scan;
 	double		nrows = 0;
 	bool		more = true;
 
@@ -119,23 +118,21 @@ scan_index(OmenFilterAllow *allow, Relation index,
 	}
 	if (ps->instrument)
 		InstrStartNode(ps->instrument);
+	if (node->biss_ScanDesc->heapRelation == NULL)
+		begin_row_scan(node, allow->heap);
 	if (!node->biss_RuntimeKeysReady &&
 		(node->biss_NumRuntimeKeys != 0 || node->biss_NumArrayKeys != 0))
 	{
 		ExecReScan(ps);
 		more = node->biss_RuntimeKeysReady;
 	}
-	scan = omen_compat_index_beginscan(allow->heap, node->biss_RelationDesc,
-									   estate->es_snapshot,
-									   node->biss_NumScanKeys);
 	for (; more; more = ExecIndexAdvanceArrayKeys(node->biss_ArrayKeys,
 												  node->biss_NumArrayKeys))
 	{
-		index_rescan(scan, node->biss_ScanKeys, node->biss_NumScanKeys, NULL,
-					 0);
-		nrows += add_scanned(allow, cursor, scan, rows);
+		index_rescan(node->biss_ScanDesc, node->biss_ScanKeys,
+					 node->biss_NumScanKeys, NULL, 0);
+		nrows += add_scanned(allow, cursor, node->biss_ScanDesc, rows);
 	}
-	index_endscan(scan);
 	add_sorted(allow, cursor, rows);
 	flush_batch(allow, cursor);
 	if (ps->instrument)
@@ -143,6 +140,21 @@ scan_index(OmenFilterAllow *allow, Relation index,
 	pfree(rows);
 	pfree(cursor);
 	return true;
+}
+
+/*
+ * The node's own scan knows no table.  The one that takes its place is the
+ * node's too, which ends it, and has what EXPLAIN tells of it.
+ */
+static void
+begin_row_scan(BitmapIndexScanState *node, Relation heap)
+{
+	MemoryContext old =
+		MemoryContextSwitchTo(node->ss.ps.state->es_query_cxt);
+
+	index_endscan(node->biss_ScanDesc);
+	node->biss_ScanDesc = omen_compat_index_beginscan(heap, node);
+	MemoryContextSwitchTo(old);
 }
 
 static OmenFilterRows *
