@@ -74,6 +74,19 @@ SELECT * FROM explain_lines('EXPLAIN ANALYZE SELECT w, x.id FROM unnest(ARRAY[''
 SELECT (r->>'Pages')::int > 2 AS pages, (r->>'Postings')::int > 0 AS postings, r->'Pending' AS pending, r->'Passes' AS passes, r->'Loops' AS loops
 FROM explain_reports('EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM notes ORDER BY t <@> ''word''::tsquery LIMIT 5') r;
 
+-- and where a filtered scan reads their rows one by one, once for each filter
+ALTER TABLE notes ADD v vector(4);
+UPDATE notes SET v = ARRAY[id, id % 7, id % 11, id % 13]::vector;
+CREATE INDEX ON notes USING omenhnsw (v vector_l2_ops);
+VACUUM ANALYZE notes;
+SET omendb.filter_strategy = exact;
+SET enable_sort = off;
+SELECT * FROM explain_lines('EXPLAIN ANALYZE SELECT id FROM notes WHERE t @@ ''w1'' ORDER BY v <-> ''[1,2,3,4]'' LIMIT 5');
+SELECT * FROM explain_lines('EXPLAIN ANALYZE SELECT w, x.id FROM unnest(ARRAY[''w1'', ''w2'', ''w1'']) w
+	CROSS JOIN LATERAL (SELECT id FROM notes WHERE t @@ w::tsquery ORDER BY v <-> ''[1,2,3,4]'' LIMIT 3) x');
+RESET enable_sort;
+RESET omendb.filter_strategy;
+
 -- with whatever else is shown
 SELECT count(*) FROM explain_reports('EXPLAIN (ANALYZE, VERBOSE, BUFFERS, WAL, SETTINGS, FORMAT json)
 	SELECT id FROM items ORDER BY v <-> ''[1,2,3,4]'' LIMIT 5');

@@ -395,15 +395,18 @@ omen_compat_members_next(OmenCompatMembers *members)
 #endif
 }
 
-/* A scan that is not ordered by an operator, nor shown in EXPLAIN */
+/* A scan of this table, row by row, for a node that would make a bitmap of it */
 static inline IndexScanDesc
-omen_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,
-							int nkeys)
+omen_compat_index_beginscan(Relation heap, BitmapIndexScanState *node)
 {
+	Snapshot	snapshot = node->ss.ps.state->es_snapshot;
+
 #if PG_VERSION_NUM >= 180000
-	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
+	return index_beginscan(heap, node->biss_RelationDesc, snapshot,
+						   &node->biss_Instrument, node->biss_NumScanKeys, 0);
 #else
-	return index_beginscan(heap, index, snapshot, nkeys, 0);
+	return index_beginscan(heap, node->biss_RelationDesc, snapshot,
+						   node->biss_NumScanKeys, 0);
 #endif
 }
 

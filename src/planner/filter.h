@@ -68,7 +68,6 @@ typedef struct OmenFilterPath
 	List	   *keys;			/* IndexClauses on keys that no bitmap decides */
 	double		passing;		/* share of the rows that come from the bitmap
 								 * and pass all other restrictions */
-	double		share;			/* of the table's rows that pass all */
 	double		patience;		/* visits that the bitmap, its set and the scan
 								 * by it are worth; 0: no trial without */
 } OmenFilterPath;

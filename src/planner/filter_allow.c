@@ -62,6 +62,8 @@ typedef struct OmenFilterRows
 
 static bool scan_index(OmenFilterAllow *allow, Relation index,
 					   BitmapIndexScanState *node);
+static void begin_row_scan(BitmapIndexScanState *node, Relation heap);
+static OmenTidMapCursor *begin_set(OmenFilterAllow *allow, Relation index);
 static OmenFilterRows *make_rows(double expected);
 static double add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 						  IndexScanDesc scan, OmenFilterRows *rows);
@@ -103,45 +105,35 @@ scan_index(OmenFilterAllow *allow, Relation index,
 		   BitmapIndexScanState *node)
 {
 	PlanState  *ps = &node->ss.ps;
-	EState	   *estate = ps->state;
 	MemoryContext old = MemoryContextSwitchTo(allow->context);
-	OmenHnswIndex *hnsw = omen_hnsw_open(index);
-	OmenTidMapCursor *cursor = omen_tidmap_begin(index, hnsw);
-	OmenFilterRows *rows;
-	IndexScanDesc scan;
+	OmenTidMapCursor *cursor = begin_set(allow, index);
+	OmenFilterRows *rows = make_rows(ps->plan->plan_rows);
 	double		nrows = 0;
 	bool		more = true;
 
-	if (!cursor->complete)
+	MemoryContextSwitchTo(old);
+	if (cursor == NULL)
 	{
-		pfree(cursor);
-		MemoryContextSwitchTo(old);
+		pfree(rows);
 		return false;
 	}
-	clear_bits(allow, RelationGetNumberOfBlocks(index) *
-			   hnsw->layout.slots_per_page);
-	rows = make_rows(ps->plan->plan_rows);
-	MemoryContextSwitchTo(old);
-
 	if (ps->instrument)
 		InstrStartNode(ps->instrument);
+	if (node->biss_ScanDesc->heapRelation == NULL)
+		begin_row_scan(node, allow->heap);
 	if (!node->biss_RuntimeKeysReady &&
 		(node->biss_NumRuntimeKeys != 0 || node->biss_NumArrayKeys != 0))
 	{
 		ExecReScan(ps);
 		more = node->biss_RuntimeKeysReady;
 	}
-	scan = omen_compat_index_beginscan(allow->heap, node->biss_RelationDesc,
-									   estate->es_snapshot,
-									   node->biss_NumScanKeys);
 	for (; more; more = ExecIndexAdvanceArrayKeys(node->biss_ArrayKeys,
 												  node->biss_NumArrayKeys))
 	{
-		index_rescan(scan, node->biss_ScanKeys, node->biss_NumScanKeys, NULL,
-					 0);
-		nrows += add_scanned(allow, cursor, scan, rows);
+		index_rescan(node->biss_ScanDesc, node->biss_ScanKeys,
+					 node->biss_NumScanKeys, NULL, 0);
+		nrows += add_scanned(allow, cursor, node->biss_ScanDesc, rows);
 	}
-	index_endscan(scan);
 	add_sorted(allow, cursor, rows);
 	flush_batch(allow, cursor);
 	if (ps->instrument)
@@ -149,6 +141,21 @@ scan_index(OmenFilterAllow *allow, Relation index,
 	pfree(rows);
 	pfree(cursor);
 	return true;
+}
+
+/*
+ * The node's own scan knows no table.  The one that takes its place is the
+ * node's too, which ends it, and has what EXPLAIN tells of it.
+ */
+static void
+begin_row_scan(BitmapIndexScanState *node, Relation heap)
+{
+	MemoryContext old =
+		MemoryContextSwitchTo(node->ss.ps.state->es_query_cxt);
+
+	index_endscan(node->biss_ScanDesc);
+	node->biss_ScanDesc = omen_compat_index_beginscan(heap, node);
+	MemoryContextSwitchTo(old);
 }
 
 static OmenFilterRows *
@@ -207,37 +214,49 @@ bool
 omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 					   TIDBitmap *bitmap)
 {
-	OmenHnswIndex *hnsw = omen_hnsw_open(index);
 	OffsetNumber all[MaxHeapTuplesPerPage];
-	OmenTidMapCursor *cursor = omen_tidmap_begin(index, hnsw);
-	bool		complete = cursor->complete;
+	OmenTidMapCursor *cursor = begin_set(allow, index);
 	OmenCompatBitmap pages;
 
-	/* nodes of rows that the snapshot sees were there when it was taken */
-	clear_bits(allow, RelationGetNumberOfBlocks(index) *
-			   hnsw->layout.slots_per_page);
+	if (cursor == NULL)
+		return false;
 	for (int i = 0; i < lengthof(all); i++)
 		all[i] = FirstOffsetNumber + i;
 
-	if (complete)
+	omen_compat_bitmap_begin(&pages, bitmap);
+	while (omen_compat_bitmap_next(&pages))
 	{
-		omen_compat_bitmap_begin(&pages, bitmap);
-		while (omen_compat_bitmap_next(&pages))
+		if (pages.noffsets >= 0)
+			add_rows(allow, cursor, pages.block, pages.noffsets,
+					 pages.offsets);
+		else
 		{
-			if (pages.noffsets >= 0)
-				add_rows(allow, cursor, pages.block, pages.noffsets,
-						 pages.offsets);
-			else
-			{
-				allow->lossy_pages++;
-				add_rows(allow, cursor, pages.block, lengthof(all), all);
-			}
+			allow->lossy_pages++;
+			add_rows(allow, cursor, pages.block, lengthof(all), all);
 		}
-		flush_batch(allow, cursor);
-		omen_compat_bitmap_end(&pages);
 	}
+	flush_batch(allow, cursor);
+	omen_compat_bitmap_end(&pages);
 	pfree(cursor);
-	return complete;
+	return true;
+}
+
+/* The set without a node, and a cursor on the map; NULL if that has not all */
+static OmenTidMapCursor *
+begin_set(OmenFilterAllow *allow, Relation index)
+{
+	OmenHnswIndex *hnsw = omen_hnsw_open(index);
+	OmenTidMapCursor *cursor = omen_tidmap_begin(index, hnsw);
+
+	if (!cursor->complete)
+	{
+		pfree(cursor);
+		return NULL;
+	}
+	/* nodes of rows that the snapshot sees were there when it was taken */
+	clear_bits(allow, RelationGetNumberOfBlocks(index) *
+			   hnsw->layout.slots_per_page);
+	return cursor;
 }
 
 /* An empty set of this many numbers, in the memory that there is */

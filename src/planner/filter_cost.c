@@ -108,7 +108,6 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 	search += set;
 	if (set > 0 && filter->bounds == NIL)
 	{
-		filter->share = omen_hnsw_rows_share(rel);
 		if (limit > 0)
 			search = plan_trial(root, filter, &costs, limit, search);
 		else if (root->parse->limitCount != NULL)
@@ -142,7 +141,8 @@ plan_trial(PlannerInfo *root, OmenFilterPath *filter,
 		   const OmenHnswCosts *costs, double limit, Cost search)
 {
 	RelOptInfo *rel = filter->custom.path.parent;
-	double		rows;
+	double		share = omen_hnsw_rows_share(rel);
+	double		rows = Min(limit / share, costs->nodes);
 	Cost		first = costs->visit *
 		Max(costs->breadth, OMEN_BREADTH_PER_ROW * limit);
 	Cost		all;
@@ -150,11 +150,10 @@ plan_trial(PlannerInfo *root, OmenFilterPath *filter,
 	if (search < OMEN_TRIAL_FACTOR * first)
 		return search;
 	filter->patience = search / costs->visit;
-	rows = Min(limit / filter->share, costs->nodes);
 	all = costs->visit * Max(costs->breadth, OMEN_BREADTH_PER_ROW * rows) +
 		omen_filter_cost_rows(root, rel, rows) +
 		rows * (cpu_tuple_cost + rel->baserestrictcost.per_tuple);
-	return Min(all + OMEN_FAR_CHANCE(filter->share) * search, first + search);
+	return Min(all + OMEN_FAR_CHANCE(share) * search, first + search);
 }
 
 /* LIMIT is a parameter, whose value the execution knows */
@@ -197,7 +196,6 @@ share_with_keys(PlannerInfo *root, const OmenFilterPath *filter)
 	return clauselist_selectivity(root, clauses, 0, JOIN_INNER, NULL);
 }
 
-/* Of the table's rows, the share that the bitmap holds; all without one */
 double
 omen_filter_share_in_bitmap(const CustomPath *path, Cost *cost)
 {

@@ -429,7 +429,8 @@ plan_filter_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 		list_make5(list_make1_oid(path->match.index->indexoid),
 				   list_make1_int(path->match.query_arg), key_columns,
 				   makeFloat(psprintf("%.17g", passing)),
-				   list_make2(makeFloat(psprintf("%.17g", path->share)),
+				   list_make2(makeFloat(psprintf("%.17g",
+												 omen_hnsw_rows_share(rel))),
 							  makeFloat(psprintf("%.17g", patience))));
 	scan->methods = &omen_filter_scan_methods;
 	return &scan->scan.plan;

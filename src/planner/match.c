@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * match.c
- *	  Which orders and bounds of a query an index can answer.
+ *	  Which orders, bounds and conditions of a query an index can answer.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,10 +19,10 @@
 
 #include "planner/filter.h"
 
+static int	find_query_arg(PlannerInfo *root, IndexOptInfo *index,
+						   const Expr *expr, Oid *operator);
 static Expr *find_bound(PlannerInfo *root, const OmenDistanceMatch *match,
 						Expr *clause);
-static Node *find_query(PlannerInfo *root, IndexOptInfo *index, Expr *clause,
-						int strategy);
 static bool is_same_distance(PlannerInfo *root,
 							 const OmenDistanceMatch *match, Node *expr);
 static bool is_query(PlannerInfo *root, const IndexOptInfo *index,
@@ -33,32 +33,43 @@ bool
 omen_match_distance(PlannerInfo *root, IndexOptInfo *index, Expr *expr,
 					OmenDistanceMatch *match)
 {
-	OpExpr	   *op = (OpExpr *) expr;
+	Oid			operator;
+	int			query_arg = find_query_arg(root, index, expr, &operator);
+	Oid			sortfamily;
+
+	if (query_arg < 0)
+		return false;
+	sortfamily = get_op_opfamily_sortfamily(operator, index->opfamily[0]);
+	if (!OidIsValid(sortfamily))
+		return false;
+	match->index = index;
+	match->distance = (OpExpr *) expr;
+	match->query_arg = query_arg;
+	match->sortfamily = sortfamily;
+	return true;
+}
+
+/*
+ * Of column operator query, or query operator column: which operand is the
+ * query, and the operator that has it on the right; -1 of anything else
+ */
+static int
+find_query_arg(PlannerInfo *root, IndexOptInfo *index, const Expr *expr,
+			   Oid *operator)
+{
+	const OpExpr *op = (const OpExpr *) expr;
 
 	if (!IsA(expr, OpExpr) || list_length(op->args) != 2)
-		return false;
-
+		return -1;
 	for (int arg = 0; arg < 2; arg++)
 	{
-		Node	   *column = list_nth(op->args, arg);
-		Node	   *query = list_nth(op->args, 1 - arg);
-		Oid			operator = arg == 0 ? op->opno : get_commutator(op->opno);
-		Oid			sortfamily;
-
-		if (!OidIsValid(operator) ||
-			!match_index_to_operand(column, 0, index) ||
-			!is_query(root, index, query))
+		if (!match_index_to_operand(list_nth(op->args, arg), 0, index) ||
+			!is_query(root, index, list_nth(op->args, 1 - arg)))
 			continue;
-		sortfamily = get_op_opfamily_sortfamily(operator, index->opfamily[0]);
-		if (!OidIsValid(sortfamily))
-			continue;
-		match->index = index;
-		match->distance = op;
-		match->query_arg = 1 - arg;
-		match->sortfamily = sortfamily;
-		return true;
+		*operator = arg == 0 ? op->opno : get_commutator(op->opno);
+		return OidIsValid(*operator) ? 1 - arg : -1;
 	}
-	return false;
+	return -1;
 }
 
 /* ORDER BY column <-> query, perhaps followed by other keys */
@@ -182,38 +193,22 @@ omen_match_conditions(PlannerInfo *root, List *clauses, IndexOptInfo *index,
 	foreach(cell, clauses)
 	{
 		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
-		Node	   *query = find_query(root, index, info->clause, strategy);
+		Oid			operator;
+		int			query_arg = find_query_arg(root, index, info->clause,
+											   &operator);
 
 		/* the index must not decide before what security demands first */
-		if (query == NULL || !restriction_is_securely_promotable(info,
-																 index->rel))
+		if (query_arg < 0 ||
+			get_op_opfamily_strategy(operator,
+									 index->opfamily[0]) != strategy ||
+			!restriction_is_securely_promotable(info, index->rel))
 			continue;
 		found = lappend(found, info);
-		*queries = lappend(*queries, query);
+		*queries = lappend(*queries,
+						   list_nth(((OpExpr *) info->clause)->args,
+									query_arg));
 	}
 	return found;
-}
-
-static Node *
-find_query(PlannerInfo *root, IndexOptInfo *index, Expr *clause, int strategy)
-{
-	OpExpr	   *op = (OpExpr *) clause;
-
-	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
-		return NULL;
-	for (int arg = 0; arg < 2; arg++)
-	{
-		Node	   *query = list_nth(op->args, 1 - arg);
-		Oid			operator = arg == 0 ? op->opno : get_commutator(op->opno);
-
-		if (OidIsValid(operator) &&
-			match_index_to_operand(list_nth(op->args, arg), 0, index) &&
-			is_query(root, index, query) &&
-			get_op_opfamily_strategy(operator,
-									 index->opfamily[0]) == strategy)
-			return query;
-	}
-	return NULL;
 }
 
 /* The operands may stand in the other order: distances are symmetric */
