@@ -21,9 +21,10 @@
  *			   -> Bitmap Index Scan
  *
  * fuse_function.c is what rrf() and fuse() are in SQL, fuse_score.c the
- * arithmetic.  fuse_match.c recognises them in ORDER BY, fuse_plan.c makes path
- * and plan, fuse_cost.c their cost.  fuse_exec.c runs it: fuse_rank.c merges
- * streams, fuse_vector.c and fuse_text.c, as early as fuse_ahead.c allows.  fuse_explain.c tells of it.
+ * arithmetic.  fuse_match.c recognises them in ORDER BY, fuse_plan.c makes
+ * path and plan, fuse_cost.c their cost.  fuse_exec.c runs it: fuse_rank.c
+ * merges streams, fuse_vector.c and fuse_text.c, as early as fuse_ahead.c
+ * allows.  fuse_explain.c tells of it.
  *
  * Words: a branch is an argument of the function that ranks rows, its value is
  * what SQL says, the lower the better; a stream brings the rows of a branch.
