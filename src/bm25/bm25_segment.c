@@ -58,8 +58,9 @@ const OmenDocOps omen_bm25_doc_ops = {
 #define MAX_KEPT_LENGTHS	((Size) 16 * 1024 * 1024)
 
 /*
- * The same of places, for 2 million blocks of tables.  To make them takes as long as
- * to look up one row of so many that there are: then that has been done, too.
+ * The same of places, for 2 million blocks of tables.  To make them takes as
+ * long as to look up one row of so many that there are: then that has been
+ * done, too.
  */
 #define MAX_KEPT_PLACES		((Size) 8 * 1024 * 1024)
 #define ROWS_PER_LOOK_UP	200
@@ -537,13 +538,14 @@ make_places(OmenBm25Docs *docs, BlockNumber first, uint32 nblocks, Size size)
 
 		for (int i = 0; i < n; i++, doc++)
 		{
-			uint32		at = ItemPointerGetBlockNumberNoCheck(&rows[i]) - first;
+			const ItemPointerData *row = &rows[i];
+			uint32		at = ItemPointerGetBlockNumberNoCheck(row) - first;
 
 			if (at < block || at >= nblocks)
 				report_disorder(docs);
 			while (block < at)
 				places->starts[++block] = doc;
-			if (ItemPointerGetOffsetNumberNoCheck(&rows[i]) !=
+			if (ItemPointerGetOffsetNumberNoCheck(row) !=
 				doc - omen_bm25_place(places, block) + 1)
 				places->starts[block] |= OMEN_BM25_HAS_GAPS;
 		}

@@ -14,9 +14,9 @@
  * WHERE is evaluated when a stream brings a row, for only rows that meet it
  * have ranks; once for each row, in the order that security demands.
  *
- * A single branch has no options, but conditions that its index decides while it
- * ranks; they are evaluated on rows all the same, for the index may leave them
- * to be checked.
+ * A single branch has no options, but conditions that its index decides while
+ * it ranks; they are evaluated on rows all the same, for the index may leave
+ * them to be checked.
  *
  * A row that another transaction has changed meanwhile, and that is to be
  * locked, is looked at again in its new version (EvalPlanQual).  That has no
@@ -170,8 +170,9 @@ init_columns(OmenFuseScanState *state, const CustomScan *plan)
 
 /*
  * The value of a branch is computed only for rows that have met whatever comes
- * before it in WHERE, as security demands.  Two expressions instead of one; those
- * that the server has made know their subqueries, of which there must be one.
+ * before it in WHERE, as security demands.  Two expressions instead of one;
+ * those that the server has made know their subqueries, of which there must be
+ * one.
  */
 static void
 init_quals(OmenFuseScanState *state, const CustomScan *plan)
