@@ -11,8 +11,11 @@ one, whose vectors are made here of the documents' (folded in), else on each hal
 of the queries for the other half.
 
 Then the CPU time of a query by a fused scan, as a part of what the same ranking
-takes as common table expressions; with --copies, on a table of so many slightly
-different copies of the first collection.
+takes as common table expressions: rrf() of a vector and a text, and of two vectors
+without a condition, the halves of the collection's. With --copies, on a table of so
+many slightly different copies of the first collection. Both forms rank windows
+of 100 rows: how many of their rows are the same is printed, too. Others are
+those that one of two walks has missed.
 """
 import argparse
 import gzip
@@ -76,16 +79,30 @@ FROM hybrid_tune('ir_docs', 'key', 'emb',
 VECTOR, TEXT = "emb <=> q.emb", "tsv <@> q.query"
 
 FUSED = """
-SELECT key, rrf(emb <=> $1, tsv <@> $2) AS s FROM ir_docs ORDER BY s LIMIT 10
+SELECT key, rrf({0}, {1}) AS s FROM ir_docs ORDER BY s LIMIT 10
 """
 # the cheapest of the usual forms: ranks without a sort of their own
 CTE = """
 WITH a AS (SELECT key, row_number() OVER () AS r
-        FROM (SELECT key FROM ir_docs ORDER BY emb <=> $1 LIMIT 100) x),
+        FROM (SELECT key FROM ir_docs ORDER BY {0} LIMIT 100) x),
     b AS (SELECT key, row_number() OVER () AS r
-        FROM (SELECT key FROM ir_docs ORDER BY tsv <@> $2 LIMIT 100) x)
+        FROM (SELECT key FROM ir_docs ORDER BY {1} LIMIT 100) x)
 SELECT key, sum(1.0::float8 / (60 + r)) AS s
 FROM (TABLE a UNION ALL TABLE b) u GROUP BY key ORDER BY s DESC LIMIT 10
+"""
+# each by an order, and what a query has for it, of a type
+VECTOR_AND_TEXT = (("emb <=> $1", "emb", "vector"),
+                   ("tsv <@> $2", "query", "tsquery"))
+TWO_VECTORS = (("head <=> $1", "subvector(emb, 1, 128)", "vector"),
+               ("tail <=> $2", "subvector(emb, 129, 128)", "vector"))
+
+HALVES = """
+CREATE TABLE ir_halves AS SELECT key, subvector(emb, 1, 128)::vector(128) AS head,
+    subvector(emb, 129, 128)::vector(128) AS tail FROM ir_docs;
+DROP TABLE ir_docs;
+ALTER TABLE ir_halves RENAME TO ir_docs;
+CREATE INDEX ON ir_docs USING omenhnsw (head vector_cosine_ops);
+CREATE INDEX ON ir_docs USING omenhnsw (tail vector_cosine_ops);
 """
 
 
@@ -195,23 +212,42 @@ def enlarge(db, copies):
     db.query("VACUUM ANALYZE ir_docs")
 
 
-def cpu(db):
-    """CPU us of a query: fused, CTE; medians of rounds that take turns."""
-    queries = db.query(f"SELECT emb, query FROM ir_queries WHERE NOT tuned "
+def cpu(db, title, ranking):
+    """Print CPU us of a query, fused and by CTEs: medians of rounds in turns."""
+    orders, values, types = zip(*ranking)
+    literals = ", ".join(f"quote_literal({value})" for value in values)
+    queries = db.query(f"SELECT {literals} FROM ir_queries WHERE NOT tuned "
                        f"ORDER BY n LIMIT {CPU_QUERIES}")
-    db.query("SET plan_cache_mode = force_generic_plan")
-    for name, sql in (("fused", FUSED), ("cte", CTE)):
-        db.query(f"PREPARE {name} (vector, tsquery) AS {sql}")
-    times = {"fused": [], "cte": []}
+    forms = {"fused": FUSED, "cte": CTE}
+    db.query("DEALLOCATE ALL; SET plan_cache_mode = force_generic_plan")
+    for name, sql in forms.items():
+        db.query(f"PREPARE {name} ({', '.join(types)}) AS "
+                 + sql.format(*orders))
+    times = {name: [] for name in forms}
+    rows = {}
     for turn in range(ROUNDS + 1):
         for name, found in times.items():
             before = db.cpu_ns()
-            for vector, query in queries:
-                query = query.replace("'", "''")
-                db.query(f"EXECUTE {name} ('{vector}', '{query}')")
+            rows[name] = [db.query(f"EXECUTE {name} ({', '.join(query)})")
+                          for query in queries]
             if turn > 0:
                 found.append((db.cpu_ns() - before) / len(queries) / 1e3)
-    return [statistics.median(found) for found in times.values()]
+    fused, cte = (statistics.median(found) for found in times.values())
+    print(f"{title}: CPU fused / CTE: {fused / cte:.2f} "
+          f"({fused:.0f} / {cte:.0f} us a query; "
+          f"{same_rows(rows['fused'], rows['cte']):.1%} of the rows the same)")
+
+
+def same_rows(fused, cte):
+    """Share of rows that both return, but for those that tie for the last place,
+    of which each form may return others."""
+    same = count = 0
+    for one, other in zip(fused, cte):
+        last = max(float(score) for _, score in one)
+        ahead = {key for key, score in one if float(score) < last - 1e-12}
+        same += len(ahead & {key for key, _ in other})
+        count += len(ahead)
+    return same / count
 
 
 def main():
@@ -232,10 +268,12 @@ def main():
     load(db, find(arguments.sets[0]))
     if arguments.copies > 0:
         enlarge(db, arguments.copies)
-    fused, cte = cpu(db)
     documents = db.value("SELECT count(*) FROM ir_docs")
-    print(f"{documents} documents, LIMIT 10: CPU {fused:.0f} us a query fused, "
-          f"{cte:.0f} us by CTEs: {fused / cte:.2f}")
+    print(f"{documents} documents, LIMIT 10")
+    cpu(db, "vector and text", VECTOR_AND_TEXT)
+    db.query(HALVES)
+    db.query("VACUUM ANALYZE ir_docs")
+    cpu(db, "two vectors", TWO_VECTORS)
     db.query("DROP TABLE ir_docs, ir_queries")
     db.close()
 

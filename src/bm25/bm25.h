@@ -92,8 +92,9 @@ typedef struct OmenBm25Segment
 
 /*
  * Where the documents of each block of the table begin, from the first block
- * that has any; one more entry says where they end.  Of a block whose documents
- * are rows 1, 2 and so on up to the last, none missing, HAS_GAPS is not set.
+ * that has any; one more entry says where they end.  Of a block whose
+ * documents are rows 1, 2 and so on up to the last, none missing, HAS_GAPS is
+ * not set.
  */
 #define OMEN_BM25_HAS_GAPS	0x80000000U
 

@@ -4,12 +4,12 @@
  *	  Which documents of a segment are rows that a scan may return.
  *
  * NOTES
- *	  Documents ascend by TID, as allowed rows do: they are merged, page of ROWS
- *	  by page.  Where many rows are allowed, each costs a cache miss or two that
- *	  way.  So once a backend has looked up a good many, it makes of all ROWS
- *	  where the documents of each block of the table begin, and keeps that
- *	  (OmenBm25Places).  Most blocks have no gaps: rows 1, 2, and so on are their
- *	  documents, one after the other, and need no look at ROWS.
+ *	  Documents ascend by TID, as allowed rows do: they are merged, page of
+ *	  ROWS by page.  Where many rows are allowed, each costs a cache miss or
+ *	  two that way.  So once a backend has looked up a good many, it makes of
+ *	  all ROWS where the documents of each block of the table begin, and keeps
+ *	  that (OmenBm25Places).  Most blocks have no gaps: rows 1, 2, and so on
+ *	  are their documents, one after the other, and need no look at ROWS.
  *
  *-------------------------------------------------------------------------
  */
@@ -107,10 +107,11 @@ allow_placed_rows(const OmenTextAllow *allow, OmenBm25Docs *docs,
 		uint32		doc;
 		uint32		end;
 
-		if (block < places->first || block - places->first >= places->nblocks ||
-			offset == 0)
+		if (block < places->first || offset == 0)
 			continue;
 		block -= places->first;
+		if (block >= places->nblocks)
+			continue;
 		doc = omen_bm25_place(places, block);
 		end = omen_bm25_place(places, block + 1);
 		if (omen_bm25_has_gaps(places, block) ?
@@ -131,8 +132,9 @@ static bool
 find_placed(Placed *placed, uint64 row, uint32 *doc, uint32 end)
 {
 	uint32		start = *doc;
+	uint32		last = start + (uint32) (row & 0xFFFF);
 
-	for (uint32 at = Min(end, start + (uint32) (row & 0xFFFF)); at > start; at--)
+	for (uint32 at = Min(end, last); at > start; at--)
 	{
 		uint64		found = placed_row(placed, at - 1);
 
@@ -229,8 +231,8 @@ last_page_before(OmenBm25Docs *docs, uint32 page, uint32 npages, uint64 wanted)
 
 /*
  * Those of a page; returns the first allowed row behind it.  Few rows of many
- * pages are looked at, and seldom twice: pages are not copied, and what is going
- * to be looked at is fetched into the cache.
+ * pages are looked at, and seldom twice: pages are not copied, and what is
+ * going to be looked at is fetched into the cache.
  */
 static uint64
 allow_rows_of_page(const OmenTextAllow *allow, uint64 next, OmenBm25Docs *docs,
@@ -312,9 +314,12 @@ find_row(const RowPage *page, int from, uint64 wanted)
 	}
 	else
 	{
-		for (; step <= end - from && omen_tid_row(&rows[end - step]) >= wanted;
-			 step *= 2)
+		while (step <= end - from &&
+			   omen_tid_row(&rows[end - step]) >= wanted)
+		{
 			end -= step;
+			step *= 2;
+		}
 		from = Max(from, end - step + 1);
 	}
 	while (from < end)

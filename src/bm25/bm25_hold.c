@@ -8,11 +8,10 @@
  * its ranking here, and the others find it: so a row has the score by which
  * it was put in order.
  *
- * A ranking is known by its query and by what the statement's snapshot sees.
- * Where two statements of a transaction see the same, they rank alike; under
- * REPEATABLE READ all do, until the transaction writes.  Nothing is left when
- * the transaction ends.  Of a statement that ranks by more queries than there is room
- * for, those that were not asked for the longest are forgotten.
+ * A ranking is known by its query and by what the statement's snapshot sees
+ * (OmenBm25RankingKey).  Nothing is left when the transaction ends.  Of a
+ * statement that ranks by more queries than there is room for, those that were
+ * not asked for the longest are forgotten.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,10 +32,7 @@ typedef struct HeldRanking
 	dlist_node	node;
 	MemoryContext context;		/* this and all below */
 	uint32		hash;			/* of the query */
-	OmenBm25Query *query;		/* bound */
-	TransactionId xmin;			/* of the snapshot */
-	TransactionId xmax;
-	CommandId	curcid;
+	OmenBm25RankingKey key;		/* its query is bound */
 	OmenBm25Ranking *ranking;
 } HeldRanking;
 
@@ -48,6 +44,27 @@ static uint32 hash_query(const OmenBm25Query *query);
 static MemoryContext held_context = NULL;
 static dlist_head held;
 static int	nheld;
+
+void
+omen_bm25_set_key(OmenBm25RankingKey *key, const OmenBm25Query *query,
+				  Snapshot snapshot)
+{
+	key->query = palloc(VARSIZE(query));
+	memcpy(key->query, query, VARSIZE(query));
+	key->xmin = snapshot->xmin;
+	key->xmax = snapshot->xmax;
+	key->curcid = snapshot->curcid;
+}
+
+bool
+omen_bm25_is_key(const OmenBm25RankingKey *key, const OmenBm25Query *query,
+				 Snapshot snapshot)
+{
+	return key->xmin == snapshot->xmin && key->xmax == snapshot->xmax &&
+		key->curcid == snapshot->curcid &&
+		VARSIZE(key->query) == VARSIZE(query) &&
+		memcmp(key->query, query, VARSIZE(query)) == 0;
+}
 
 const OmenBm25Ranking *
 omen_bm25_held(const OmenBm25Query *query)
@@ -63,10 +80,8 @@ omen_bm25_held(const OmenBm25Query *query)
 	{
 		HeldRanking *one = dlist_container(HeldRanking, node, iter.cur);
 
-		if (one->hash != hash || one->xmin != snapshot->xmin ||
-			one->xmax != snapshot->xmax || one->curcid != snapshot->curcid ||
-			VARSIZE(one->query) != VARSIZE(query) ||
-			memcmp(one->query, query, VARSIZE(query)) != 0)
+		if (one->hash != hash ||
+			!omen_bm25_is_key(&one->key, query, snapshot))
 			continue;
 		dlist_move_head(&held, &one->node);
 		return one->ranking;
@@ -79,12 +94,10 @@ omen_bm25_hold(const OmenBm25Query *query, const OmenBm25Ranking *ranking)
 {
 	MemoryContext context;
 	MemoryContext old;
-	Snapshot	snapshot;
 	HeldRanking *one;
 
 	if (!ActiveSnapshotSet())
 		return;
-	snapshot = GetActiveSnapshot();
 	if (held_context == NULL)
 	{
 		MemoryContextCallback *callback;
@@ -107,11 +120,7 @@ omen_bm25_hold(const OmenBm25Query *query, const OmenBm25Ranking *ranking)
 	one = palloc(sizeof(*one));
 	one->context = context;
 	one->hash = hash_query(query);
-	one->query = palloc(VARSIZE(query));
-	memcpy(one->query, query, VARSIZE(query));
-	one->xmin = snapshot->xmin;
-	one->xmax = snapshot->xmax;
-	one->curcid = snapshot->curcid;
+	omen_bm25_set_key(&one->key, query, GetActiveSnapshot());
 	one->ranking = omen_bm25_copy_ranking(ranking);
 	MemoryContextSwitchTo(old);
 	dlist_push_head(&held, &one->node);

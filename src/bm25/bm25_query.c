@@ -322,7 +322,7 @@ is_readable(Relation index)
 		columns = bms_add_member(columns, index->rd_index->indkey.values[i] -
 								 FirstLowInvalidHeapAttributeNumber);
 
-	/* 0 stands for an expression among the columns, for a row among those of one */
+	/* 0 is an expression among the columns, a row among those of one */
 	columns = bms_del_member(columns, -FirstLowInvalidHeapAttributeNumber);
 	pull_varattnos((Node *) RelationGetIndexExpressions(index), 1, &columns);
 	pull_varattnos((Node *) RelationGetIndexPredicate(index), 1, &columns);

@@ -35,11 +35,8 @@ OMEN_FUNCTION(omen_bm25_stats_for);
 typedef struct KeptRanking
 {
 	MemoryContext context;		/* of all but this struct */
-	OmenBm25Query *query;
+	OmenBm25RankingKey key;
 	Oid			user;			/* who may rank by it */
-	TransactionId xmin;			/* of the snapshot that it is for */
-	TransactionId xmax;
-	CommandId	curcid;
 	OmenBm25Ranking *ranking;
 } KeptRanking;
 
@@ -209,14 +206,10 @@ keep_ranking(FunctionCallInfo fcinfo, OmenBm25Query *query)
 	kept->ranking = NULL;
 	MemoryContextReset(kept->context);
 	old = MemoryContextSwitchTo(kept->context);
-	kept->query = palloc(VARSIZE(query));
-	memcpy(kept->query, query, VARSIZE(query));
-	kept->ranking = rank_for_rows(kept->query);
+	omen_bm25_set_key(&kept->key, query, snapshot);
+	kept->ranking = rank_for_rows(kept->key.query);
 	MemoryContextSwitchTo(old);
 	kept->user = GetUserId();
-	kept->xmin = snapshot->xmin;
-	kept->xmax = snapshot->xmax;
-	kept->curcid = snapshot->curcid;
 	return kept->ranking;
 }
 
@@ -225,10 +218,7 @@ static bool
 is_kept(const KeptRanking *kept, const OmenBm25Query *query, Snapshot snapshot)
 {
 	return kept->ranking != NULL && kept->user == GetUserId() &&
-		kept->xmin == snapshot->xmin && kept->xmax == snapshot->xmax &&
-		kept->curcid == snapshot->curcid &&
-		VARSIZE(kept->query) == VARSIZE(query) &&
-		memcmp(kept->query, query, VARSIZE(query)) == 0;
+		omen_bm25_is_key(&kept->key, query, snapshot);
 }
 
 /* In the current memory context */

@@ -30,6 +30,7 @@ static bool is_header_valid(const OmenBm25SegmentHeaderData *data,
 static void forget_segments(OmenBm25Index *bm25);
 static void copy_page(OmenBm25Docs *docs, uint32 page, OmenPageKind kind,
 					  void *to);
+static OmenBm25KeptSegment *get_kept(const OmenBm25Docs *docs);
 static OmenBm25KeptSegment *keep_lengths(OmenBm25Docs *docs);
 static OmenBm25Places *make_places(OmenBm25Docs *docs, BlockNumber first,
 								   uint32 nblocks, Size size);
@@ -57,8 +58,9 @@ const OmenDocOps omen_bm25_doc_ops = {
 #define MAX_KEPT_LENGTHS	((Size) 16 * 1024 * 1024)
 
 /*
- * The same of places, for 2 million blocks of tables.  To make them takes as long as
- * to look up one row of so many that there are: then that has been done, too.
+ * The same of places, for 2 million blocks of tables.  To make them takes as
+ * long as to look up one row of so many that there are: then that has been
+ * done, too.
  */
 #define MAX_KEPT_PLACES		((Size) 8 * 1024 * 1024)
 #define ROWS_PER_LOOK_UP	200
@@ -448,6 +450,17 @@ get_lengths(void *arg, uint32 doc, uint32 *first, uint32 *end)
 	return kept->lengths + *first;
 }
 
+/* NULL if the backend does not keep the segment any more */
+static OmenBm25KeptSegment *
+get_kept(const OmenBm25Docs *docs)
+{
+	OmenBm25Index *bm25 = docs->bm25;
+
+	if (docs->kept < 0 || docs->times_forgotten != bm25->times_forgotten)
+		return NULL;
+	return &bm25->segments[docs->kept];
+}
+
 /* NULL if the backend does not keep the lengths of this segment */
 static OmenBm25KeptSegment *
 keep_lengths(OmenBm25Docs *docs)
@@ -455,12 +468,9 @@ keep_lengths(OmenBm25Docs *docs)
 	OmenBm25Index *bm25 = docs->bm25;
 	uint32		ndocs = docs->segment->data->ndocs;
 	Size		size = ndocs * sizeof(uint16);
-	OmenBm25KeptSegment *kept;
+	OmenBm25KeptSegment *kept = get_kept(docs);
 
-	if (docs->kept < 0 || docs->times_forgotten != bm25->times_forgotten)
-		return NULL;
-	kept = &bm25->segments[docs->kept];
-	if (kept->lengths != NULL)
+	if (kept == NULL || kept->lengths != NULL)
 		return kept;
 	if (bm25->kept_lengths + size > MAX_KEPT_LENGTHS)
 	{
@@ -480,15 +490,14 @@ const OmenBm25Places *
 omen_bm25_docs_places(OmenBm25Docs *docs, double nrows)
 {
 	OmenBm25Index *bm25 = docs->bm25;
-	OmenBm25KeptSegment *kept;
+	OmenBm25KeptSegment *kept = get_kept(docs);
 	uint32		ndocs = docs->segment->data->ndocs;
 	uint64		first;
 	uint64		nblocks;
 	Size		size;
 
-	if (docs->kept < 0 || docs->times_forgotten != bm25->times_forgotten)
+	if (kept == NULL)
 		return NULL;
-	kept = &bm25->segments[docs->kept];
 	if (kept->places != NULL)
 		return kept->places;
 	kept->looked_up += nrows;
@@ -529,13 +538,14 @@ make_places(OmenBm25Docs *docs, BlockNumber first, uint32 nblocks, Size size)
 
 		for (int i = 0; i < n; i++, doc++)
 		{
-			uint32		at = ItemPointerGetBlockNumberNoCheck(&rows[i]) - first;
+			const ItemPointerData *row = &rows[i];
+			uint32		at = ItemPointerGetBlockNumberNoCheck(row) - first;
 
 			if (at < block || at >= nblocks)
 				report_disorder(docs);
 			while (block < at)
 				places->starts[++block] = doc;
-			if (ItemPointerGetOffsetNumberNoCheck(&rows[i]) !=
+			if (ItemPointerGetOffsetNumberNoCheck(row) !=
 				doc - omen_bm25_place(places, block) + 1)
 				places->starts[block] |= OMEN_BM25_HAS_GAPS;
 		}

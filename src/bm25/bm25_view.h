@@ -117,6 +117,25 @@ extern OmenBm25Ranking *omen_bm25_rank(const OmenBm25Query *query,
 extern OmenBm25Ranking *omen_bm25_copy_ranking(const OmenBm25Ranking *ranking);
 
 /*
+ * What a ranking that is kept has been made for.  Where two statements of a
+ * transaction see the same, they rank alike; under REPEATABLE READ all do,
+ * until the transaction writes.
+ */
+typedef struct OmenBm25RankingKey
+{
+	OmenBm25Query *query;
+	TransactionId xmin;			/* of the snapshot */
+	TransactionId xmax;
+	CommandId	curcid;
+} OmenBm25RankingKey;
+
+/* bm25_hold.c; with a copy of the query in the current memory context */
+extern void omen_bm25_set_key(OmenBm25RankingKey *key,
+							  const OmenBm25Query *query, Snapshot snapshot);
+extern bool omen_bm25_is_key(const OmenBm25RankingKey *key,
+							 const OmenBm25Query *query, Snapshot snapshot);
+
+/*
  * What the statement ranks by already for a query that is bound, NULL if it
  * does not yet; good until the next call.  And: let it be this (bm25_hold.c).
  */

@@ -351,8 +351,8 @@ what_to_keep(const OmenTextScan *scan)
 }
 
 /*
- * What the scan ranks by from first to last, while views come and go.  Most often
- * there is a view then, too.
+ * What the scan ranks by from first to last, while views come and go.  Most
+ * often there is a view then, too.
  */
 static void
 rank(OmenTextScan *scan)
@@ -631,7 +631,8 @@ fill_bitmap(OmenTextScan *scan, void *arg)
 		const OmenBm25PendingDoc *doc = &scan->view->pending[i];
 		ItemPointerData tid;
 
-		if (!doc->matched || !omen_bm25_allows_row(scan->params.allow, doc->row))
+		if (!doc->matched ||
+			!omen_bm25_allows_row(scan->params.allow, doc->row))
 			continue;
 		omen_tid_set(&tid, doc->row);
 		check_tid(scan, fill, &tid);

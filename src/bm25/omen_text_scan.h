@@ -56,8 +56,8 @@ typedef struct OmenTextScanParams
 extern OmenTextScan *omen_text_scan_begin(const OmenTextScanParams *params);
 
 /*
- * bm25_allow.c.  Documents of a segment whose rows are allowed, as bits, palloc'd,
- * and how many; is one row, where NULL allows all?
+ * bm25_allow.c.  Documents of a segment whose rows are allowed, as bits,
+ * palloc'd, and how many; is one row, where NULL allows all?
  */
 extern uint64 *omen_bm25_allow_docs(const OmenTextAllow *allow,
 									OmenBm25Docs *docs, uint32 *n);

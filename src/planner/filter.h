@@ -86,6 +86,10 @@ extern List *omen_filter_plan_key_columns(const CustomScan *plan);
 extern List *omen_filter_plan_bounds(const CustomScan *plan);
 extern bool omen_filter_is_plan(const Plan *plan);	/* for a vector */
 
+/* Is it a table of its own, and not only a sample of it that is read? */
+extern bool omen_filter_is_table(const RelOptInfo *rel,
+								 const RangeTblEntry *rte);
+
 /* May a scan of this query use the index? */
 extern bool omen_filter_is_usable(const IndexOptInfo *index);
 

@@ -108,12 +108,18 @@ set_rel_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 static bool
 is_scannable(RelOptInfo *rel, const RangeTblEntry *rte)
 {
+	return omen_filter_is_table(rel, rte) &&
+		(rel->baserestrictinfo != NIL || rel->joininfo != NIL) &&
+		rel->pathlist != NIL && !IS_DUMMY_REL(rel);
+}
+
+bool
+omen_filter_is_table(const RelOptInfo *rel, const RangeTblEntry *rte)
+{
 	return rte->rtekind == RTE_RELATION && !rte->inh &&
 		rte->tablesample == NULL && IS_SIMPLE_REL(rel) &&
 		(rte->relkind == RELKIND_RELATION ||
-		 rte->relkind == RELKIND_MATVIEW) &&
-		(rel->baserestrictinfo != NIL || rel->joininfo != NIL) &&
-		rel->pathlist != NIL && !IS_DUMMY_REL(rel);
+		 rte->relkind == RELKIND_MATVIEW);
 }
 
 bool

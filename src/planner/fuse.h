@@ -21,9 +21,10 @@
  *			   -> Bitmap Index Scan
  *
  * fuse_function.c is what rrf() and fuse() are in SQL, fuse_score.c the
- * arithmetic.  fuse_match.c recognises them in ORDER BY, fuse_plan.c makes path
- * and plan, fuse_cost.c their cost.  fuse_exec.c runs it: fuse_rank.c merges
- * streams, fuse_vector.c and fuse_text.c, as early as fuse_ahead.c allows.  fuse_explain.c tells of it.
+ * arithmetic.  fuse_match.c recognises them in ORDER BY, fuse_plan.c makes
+ * path and plan, fuse_cost.c their cost.  fuse_exec.c runs it: fuse_rank.c
+ * merges streams, fuse_vector.c and fuse_text.c, as early as fuse_ahead.c
+ * allows.  fuse_explain.c tells of it.
  *
  * Words: a branch is an argument of the function that ranks rows, its value is
  * what SQL says, the lower the better; a stream brings the rows of a branch.
@@ -49,9 +50,9 @@
 #define OMEN_FUSE_WINDOW_MOST		10000
 
 /*
- * Breadth of a walk for each row of a window, whose last rows hardly matter: of
- * 2,000 rows that were best of two windows of 100, none was missing at 1.2, one at
- * 1.1 and five at 1.
+ * Breadth of a walk for each row of a window, whose last rows hardly matter:
+ * of 2,000 rows that were best of two windows of 100, none was missing at 1.2,
+ * one at 1.1 and five at 1.
  */
 #define OMEN_FUSE_BREADTH			1.2
 
@@ -170,8 +171,8 @@ typedef struct OmenFusePath
 /*
  * What a plan carries.  Its scan tuple: the value of each branch, the score,
  * columns of the table.  The score of a single branch is never read: its value
- * comes first, and is the same.  In custom_exprs for each branch its query and its
- * column, then the options.
+ * comes first, and is the same.  In custom_exprs for each branch its query and
+ * its column, then the options.
  */
 typedef struct OmenFusePlanBranch
 {
@@ -339,8 +340,9 @@ typedef struct OmenFuseScanState
 	OmenFuseBranch branches[OMEN_FUSE_MAX_BRANCHES];
 	OmenFuseOptions options;
 
-	ExprState  *row_quals;		/* of WHERE, what precedes the first that needs */
-	ExprState  *value_quals;	/* the value of a branch; and from there on */
+	/* WHERE: what precedes the first that needs a branch's value; the rest */
+	ExprState  *row_quals;
+	ExprState  *value_quals;
 	TupleTableSlot *row;		/* of the table */
 	ItemPointerData fetched;	/* what it holds, or invalid */
 	ProjectionInfo *columns;	/* from that to the scan tuple */
@@ -381,8 +383,8 @@ extern OmenFuseRanking *omen_fuse_ranking_begin(OmenFuseScanState *state);
 extern OmenFuseRow *omen_fuse_ranking_next(OmenFuseScanState *state);
 
 /*
- * What streams can add to the score of a row that has these ranks already, NULL:
- * none; and can get at least these ranks, NULL: any.
+ * What streams can add to the score of a row that has these ranks already,
+ * NULL: none; and can get at least these ranks, NULL: any.
  */
 extern double omen_fuse_still_to_come(const OmenFuseScanState *state,
 									  const int *ranks, const int *least);

@@ -3,16 +3,16 @@
  * fuse_ahead.c
  *	  What streams are going to bring, as far as they can tell already.
  *
- * A stream has found the rows of its window before it brings the first one: of a
- * text with their scores, of vectors with bounds of their distances, which are
- * looked up one by one as rows are brought.  So it is known early which rows
- * can still get a rank in a branch, and how good that can be: a row comes after
- * all those that are certainly better.  Two rankings that share little, or no
- * row far down, need not be pulled to the end of their windows.
+ * A stream has found the rows of its window before it brings the first one: of
+ * a text with their scores, of vectors with bounds of their distances, which
+ * are looked up one by one as rows are brought.  So it is known early which
+ * rows can still get a rank in a branch, and how good that can be: a row comes
+ * after all those that are certainly better.  Two rankings that share little,
+ * or no row far down, need not be pulled to the end of their windows.
  *
  * That holds as long as the stream has as many rows ready as its window has
- * places left, and all of them pass: they are on all-visible pages, and there is no
- * WHERE.  Or it has no others at all.
+ * places left, and all of them pass: they are on all-visible pages, and there
+ * is no WHERE.  Or it has no others at all.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,7 +25,7 @@ typedef struct Expected
 	ItemPointerData tid;
 	char		status;
 	bool		seen;			/* a stream has brought it */
-	int			least[OMEN_FUSE_MAX_BRANCHES];	/* rank that it can get, 0: none */
+	int			least[OMEN_FUSE_MAX_BRANCHES];	/* as in OmenFuseRow */
 } Expected;
 
 #define SH_PREFIX expected

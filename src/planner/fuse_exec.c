@@ -14,9 +14,9 @@
  * WHERE is evaluated when a stream brings a row, for only rows that meet it
  * have ranks; once for each row, in the order that security demands.
  *
- * A single branch has no options, but conditions that its index decides while it
- * ranks; they are evaluated on rows all the same, for the index may leave them
- * to be checked.
+ * A single branch has no options, but conditions that its index decides while
+ * it ranks; they are evaluated on rows all the same, for the index may leave
+ * them to be checked.
  *
  * A row that another transaction has changed meanwhile, and that is to be
  * locked, is looked at again in its new version (EvalPlanQual).  That has no
@@ -53,7 +53,8 @@
 static void begin_node(CustomScanState *custom, EState *estate, int eflags);
 static void init_columns(OmenFuseScanState *state, const CustomScan *plan);
 static void init_quals(OmenFuseScanState *state, const CustomScan *plan);
-static bool reads_value(const OmenFuseScanState *state, Node *qual);
+static bool reads_values(const OmenFuseScanState *state, Node *qual);
+static bool reads_value(Node *exprs, int n);
 static void init_branch(OmenFuseScanState *state, const CustomScan *plan,
 						int n);
 static void open_indexes(OmenFuseScanState *state, const CustomScan *plan,
@@ -169,8 +170,9 @@ init_columns(OmenFuseScanState *state, const CustomScan *plan)
 
 /*
  * The value of a branch is computed only for rows that have met whatever comes
- * before it in WHERE, as security demands.  Two expressions instead of one; those
- * that the server has made know their subqueries, of which there must be one.
+ * before it in WHERE, as security demands.  Two expressions instead of one;
+ * those that the server has made know their subqueries, of which there must be
+ * one.
  */
 static void
 init_quals(OmenFuseScanState *state, const CustomScan *plan)
@@ -179,7 +181,7 @@ init_quals(OmenFuseScanState *state, const CustomScan *plan)
 	List	   *quals = plan->scan.plan.qual;
 	int			n = 0;
 
-	while (n < list_length(quals) && !reads_value(state, list_nth(quals, n)))
+	while (n < list_length(quals) && !reads_values(state, list_nth(quals, n)))
 		n++;
 	state->row_quals = ps->qual;
 	if (n == list_length(quals))
@@ -191,18 +193,24 @@ init_quals(OmenFuseScanState *state, const CustomScan *plan)
 }
 
 static bool
-reads_value(const OmenFuseScanState *state, Node *qual)
+reads_values(const OmenFuseScanState *state, Node *qual)
 {
-	Bitmapset  *used = NULL;
-
-	pull_varattnos(qual, INDEX_VAR, &used);
 	for (int i = 0; i < state->nbranches; i++)
 	{
-		if (bms_is_member(omen_fuse_value_column(i) -
-						  FirstLowInvalidHeapAttributeNumber, used))
+		if (reads_value(qual, i))
 			return true;
 	}
 	return false;
+}
+
+static bool
+reads_value(Node *exprs, int n)
+{
+	Bitmapset  *used = NULL;
+
+	pull_varattnos(exprs, INDEX_VAR, &used);
+	return bms_is_member(omen_fuse_value_column(n) -
+						 FirstLowInvalidHeapAttributeNumber, used);
 }
 
 static void
@@ -211,7 +219,6 @@ init_branch(OmenFuseScanState *state, const CustomScan *plan, int n)
 	OmenFuseBranch *branch = &state->branches[n];
 	PlanState  *ps = &state->custom.ss.ps;
 	OmenFusePlanBranch planned;
-	Bitmapset  *used = NULL;
 	Node	   *op;
 
 	omen_fuse_plan_branch(plan, n, &planned);
@@ -230,14 +237,8 @@ init_branch(OmenFuseScanState *state, const CustomScan *plan, int n)
 	branch->collation = castNode(OpExpr, op)->inputcollid;
 	branch->scale.measure = omen_fuse_measure(op);
 
-	pull_varattnos((Node *) plan->scan.plan.targetlist, INDEX_VAR, &used);
-	branch->is_read = bms_is_member(omen_fuse_value_column(n) -
-									FirstLowInvalidHeapAttributeNumber, used);
-	used = NULL;
-	pull_varattnos((Node *) plan->scan.plan.qual, INDEX_VAR, &used);
-	branch->is_tested = bms_is_member(omen_fuse_value_column(n) -
-									  FirstLowInvalidHeapAttributeNumber,
-									  used);
+	branch->is_read = reads_value((Node *) plan->scan.plan.targetlist, n);
+	branch->is_tested = reads_value((Node *) plan->scan.plan.qual, n);
 }
 
 static void

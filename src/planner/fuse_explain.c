@@ -33,11 +33,10 @@ omen_fuse_explain(CustomScanState *custom, List *ancestors, ExplainState *es)
 	List	   *context = set_deparse_context_plan(es->deparse_cxt,
 												   custom->ss.ps.plan,
 												   ancestors);
+	int			score = omen_fuse_score_column(state->nbranches);
 
-	ExplainPropertyText("Order By",
-						deparse_column(state,
-									   omen_fuse_score_column(state->nbranches),
-									   context, es), es);
+	ExplainPropertyText("Order By", deparse_column(state, score, context, es),
+						es);
 	if (state->is_single)
 	{
 		explain_single(state, es);

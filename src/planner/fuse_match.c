@@ -43,7 +43,6 @@ static bool match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 						 OmenDistanceMatch *match);
 static bool is_usable(const IndexOptInfo *index);
 static Oid	named_index(const OmenDistanceMatch *match);
-static bool is_table(const RelOptInfo *rel, const RangeTblEntry *rte);
 static bool match_text(PlannerInfo *root, RelOptInfo *rel,
 					   OmenDistanceMatch *match);
 static bool prefer(OmenDistanceMatch *match, const OmenDistanceMatch *other);
@@ -158,7 +157,7 @@ find_obstacle(PlannerInfo *root, RelOptInfo *rel, const RangeTblEntry *rte,
 		*hint = "The best rows have the lowest values: leave DESC and NULLS FIRST out.";
 		return "The order is not ascending.";
 	}
-	if (!is_table(rel, rte))
+	if (!omen_filter_is_table(rel, rte))
 		return "What is read is not a table, or only a sample of one.";
 	if (!is_whole_query(root, rel))
 	{
@@ -177,14 +176,7 @@ find_obstacle(PlannerInfo *root, RelOptInfo *rel, const RangeTblEntry *rte,
 	return NULL;
 }
 
-static bool
-is_table(const RelOptInfo *rel, const RangeTblEntry *rte)
-{
-	return rte->tablesample == NULL && IS_SIMPLE_REL(rel) &&
-		(rte->relkind == RELKIND_RELATION || rte->relkind == RELKIND_MATVIEW);
-}
-
-/* Or a part of the only table that the query reads */
+/* Is it the only table that the query reads, or a part of that? */
 static bool
 is_whole_query(PlannerInfo *root, RelOptInfo *rel)
 {
@@ -315,7 +307,7 @@ omen_fuse_match_text(PlannerInfo *root, RelOptInfo *rel,
 
 	if (!omen_guc_filtered_scan() || !enable_indexscan ||
 		rel->baserestrictinfo == NIL || IS_DUMMY_REL(rel) ||
-		rte->rtekind != RTE_RELATION || rte->inh || !is_table(rel, rte) ||
+		!omen_filter_is_table(rel, rte) ||
 		!match_text(root, rel, &match->branches[0]))
 		return false;
 

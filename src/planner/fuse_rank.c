@@ -17,9 +17,9 @@
  *		every stream has brought it, or has come to its end,
  *		and no other row, seen or not, can become better.
  *
- * Streams that know which rows they will bring (fuse_ahead.c) make that tighter:
- * a row that is not among them gets no rank, others none before those that are
- * better.
+ * Streams that know which rows they will bring (fuse_ahead.c) make that
+ * tighter: a row that is not among them gets no rank, others none before those
+ * that are better.
  *
  * Values that mean the same for all rows (fuse, norms none and theoretical).  The
  * row that one stream brings shows its values in all branches at once (TA, same
@@ -606,7 +606,8 @@ omen_fuse_still_to_come(const OmenFuseScanState *state, const int *ranks,
 			continue;
 		if (least)
 			rank = Max(rank, least[i]);
-		score -= state->options.weights[i] / ((double) state->options.k + rank);
+		score -= state->options.weights[i] /
+			((double) state->options.k + rank);
 	}
 	return score;
 }

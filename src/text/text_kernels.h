@@ -47,8 +47,9 @@ typedef struct OmenTextKernels
 							   uint16 *tfs);
 
 	/*
-	 * Scores of n documents, at most a block's; from "first" on the lengths of which are in
-	 * lengths.  False if any length is OMEN_LONG_LENGTH: its score is wrong.
+	 * Scores of n documents, at most a block's, the lengths of which are in
+	 * lengths, from that of "first" on.  False if any length is
+	 * OMEN_LONG_LENGTH: its score is wrong.
 	 */
 	bool		(*score) (const OmenScoreForm *form, int n, const uint16 *tfs,
 						  const uint32 *docs, const uint16 *lengths,

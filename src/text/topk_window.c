@@ -486,7 +486,7 @@ few_allowed(const OmenTopK *topk, int first)
 	return (double) count_allowed(topk) * CANDIDATE_COST < postings;
 }
 
-/* From which term on all are essential, if "first" have to be left out at most */
+/* From which term on all are essential, if "first" may be left out at most */
 static int
 add_cheap_terms(const OmenTopK *topk, int first)
 {
