@@ -51,8 +51,8 @@ static void load_codes(NodeCheck *node);
 static bool check_chain(NodeCheck *node, OmenHnswSlot slot);
 static void check_tids(NodeCheck *node);
 static void check_list(NodeCheck *node);
-static bool copy_list_slot(OmenVerifyHnsw *state, OmenLink link,
-						   PGAlignedBlock *copy, OmenHnswSlot *slot);
+static OmenHnswSlot copy_list_slot(OmenVerifyHnsw *state, uint32 number,
+								   PGAlignedBlock *copy);
 static void check_tid(NodeCheck *node, const ItemPointerData *tid);
 static void check_links(NodeCheck *node);
 static void check_neighbour(NodeCheck *node, int at);
@@ -326,9 +326,11 @@ check_list(NodeCheck *node)
 		note(node, "H2", "A node's list of TIDs begins at no slot.");
 		return;
 	}
-	while (link != OMEN_LINK_INVALID && omen_verify_is_link(state, link) &&
-		   copy_list_slot(state, link, &copy, &slot))
+	while (link != OMEN_LINK_INVALID && omen_verify_is_link(state, link))
 	{
+		slot = copy_list_slot(state, omen_link_number(link), &copy);
+		if (slot == NULL || slot->version != omen_link_version(link))
+			break;
 		CHECK_FOR_INTERRUPTS();
 		omen_hnsw_guard_list(state->verify->index, state->hnsw, &guard, link);
 		if (omen_link_number(link) < state->nnumbers)
@@ -339,20 +341,21 @@ check_list(NodeCheck *node)
 	}
 }
 
-static bool
-copy_list_slot(OmenVerifyHnsw *state, OmenLink link, PGAlignedBlock *copy,
-			   OmenHnswSlot *slot)
+/* A slot in a copy of its page; NULL if it is no list that is good */
+static OmenHnswSlot
+copy_list_slot(OmenVerifyHnsw *state, uint32 number, PGAlignedBlock *copy)
 {
-	uint32		number = omen_link_number(link);
+	OmenHnswSlot slot;
 
 	if (omen_verify_copy(state->verify, omen_verify_number_block(state, number),
 						 copy) != OMEN_PAGE_NODE)
-		return false;
-	*slot = omen_hnsw_page_slot(&state->hnsw->layout, copy->data,
-								number % state->hnsw->layout.slots_per_page);
-	return ((*slot)->flags & OMEN_SLOT_TIDLIST) != 0 &&
-		(*slot)->version == omen_link_version(link) &&
-		omen_hnsw_find_slot_fault(state->hnsw, copy->data, *slot) == NULL;
+		return NULL;
+	slot = omen_hnsw_page_slot(&state->hnsw->layout, copy->data,
+							   number % state->hnsw->layout.slots_per_page);
+	if ((slot->flags & OMEN_SLOT_TIDLIST) == 0 ||
+		omen_hnsw_find_slot_fault(state->hnsw, copy->data, slot) != NULL)
+		return NULL;
+	return slot;
 }
 
 static void
@@ -572,15 +575,8 @@ check_lost_lists(void *arg)
 			CHECK_FOR_INTERRUPTS();
 		if ((seen & (OMEN_SEEN_LIST | OMEN_SEEN_REACHED)) != OMEN_SEEN_LIST)
 			continue;
-		if (omen_verify_copy(state->verify,
-							 omen_verify_number_block(state, number),
-							 &copy) != OMEN_PAGE_NODE)
-			continue;
-		slot = omen_hnsw_page_slot(&state->hnsw->layout, copy.data,
-								   number %
-								   state->hnsw->layout.slots_per_page);
-		if ((slot->flags & OMEN_SLOT_TIDLIST) == 0 ||
-			omen_hnsw_find_slot_fault(state->hnsw, copy.data, slot) != NULL)
+		slot = copy_list_slot(state, number, &copy);
+		if (slot == NULL)
 			continue;
 		for (int i = 0; i < slot->ntids; i++)
 		{
