@@ -16,7 +16,7 @@ SETS = "sift_photos_1m bge_mix_768"
 ROWS = (10_000, 100_000, 1_000_000)
 LIMITS = (1, 10, 1000)
 QUERIES = 5
-WHERE = filtered.WHERE[:2]
+WHERE = filtered.WHERE
 MAX_KEYS = 8
 GOAL, WORST = 2, 5
 
@@ -56,20 +56,21 @@ def measure_set(comparison, data):
     keys = columns.names()[:MAX_KEYS]
     cells = [Cell(*one) for one in itertools.product(WHERE, columns.counts,
                                                      LIMITS)]
-    key_cells = [cell for cell in cells if cell.column() in keys]
     queries = work.floats(data.query_array[:QUERIES], data.metric)
     measure.pin(comparison.core)
     session = Session(peer, data, table, comparison)
-    session.create_key_index([])
-    for cell in cells:
-        session.measure(cell, columns.filters(cell.where, cell.count, queries),
-                        FORCED)
-    result = [cell.summary(False) for cell in cells]
     session.create_key_index(keys)
-    for cell in key_cells:
-        session.measure(cell, columns.filters(cell.where, cell.count, queries),
-                        FORCED_BY_KEY)
-    result += [cell.summary(True) for cell in key_cells]
+    result = []
+    for cell in cells:
+        filters = columns.filters(cell.where, cell.count, queries)
+        for number, one in enumerate(filters):
+            session.measure(cell, number, *one, FORCED)
+        result.append(cell.summary(False))
+        if cell.column() not in keys:
+            continue
+        for number, one in enumerate(filters):
+            session.measure(cell, number, *one, FORCED_BY_KEY, True)
+        result.append(cell.summary(True))
     session.create_key_index([])
     session.close()
     measure.pin(None)
@@ -127,57 +128,74 @@ class Session:
                 f"{self._peer.method} (embedding "
                 f"vector_{self._data.metric}_ops, {', '.join(keys)})")
 
-    def measure(self, cell, filters, forced):
-        """Each kind of plan that is not known yet, the chosen one first."""
-        for number, (condition, kept) in enumerate(filters):
-            costs = cell.costs[number]
-            query = (f"SELECT id FROM {self._table} WHERE {condition} ORDER "
-                     f"BY embedding {sets.OPERATORS[self._data.metric]} "
-                     f"$1::vector LIMIT {cell.limit}")
-            for settings in (CHOSEN, *forced):
-                kind = self._plan(query, number, settings)
-                if settings is CHOSEN:
-                    cell.chosen[number] = kind
-                    self._db.query("SET statement_timeout = 0")
-                if kind not in costs:
-                    cost, rows = self._cost(number)
-                    if cost < math.inf:
-                        costs[kind] = cost
-                        cell.lacking += rows < min(cell.limit, len(kept))
-                self._reset(settings)
-                if settings is CHOSEN:
-                    self._db.query(
-                        "SET statement_timeout = "
-                        f"{PATIENCE_MS + int(PATIENCE * costs[kind] / 1e3)}")
+    def measure(self, cell, number, condition, kept, forced, keys=False):
+        """
+        The chosen plan, and each kind of plan that the cell lacks, in turns: a
+        machine with other work is not equally fast for long.
+        """
+        costs = cell.costs[number]
+        query = (f"SELECT id FROM {self._table} WHERE {condition} ORDER "
+                 f"BY embedding {sets.OPERATORS[self._data.metric]} "
+                 f"$1::vector LIMIT {cell.limit}")
+        self._db.query("DEALLOCATE ALL; BEGIN")
+        if not keys:
+            self._db.query(f"DROP INDEX {self._table}_keys")
+        chosen, cost, rows = self._first(query, number, CHOSEN, ())
+        cell.chosen[number] = chosen
+        found = {chosen: rows}
+        self._db.query("SET LOCAL statement_timeout = "
+                       f"{PATIENCE_MS + int(PATIENCE * cost / 1e3)}")
+        for settings in forced:
+            kind, _, rows = self._first(query, number, settings,
+                                        {*costs, *found})
+            if rows is not None:
+                found[kind] = rows
+        cell.lacking += sum(rows < min(cell.limit, len(kept))
+                            for rows in found.values())
+        spent = {kind: [] for kind in found}
+        for _, kind in itertools.product(range(self._repeats), found):
+            spent[kind].append(self._run(kind, number)[0])
+        costs.update((kind, statistics.median(each))
+                     for kind, each in spent.items())
+        self._db.query("ROLLBACK")
 
-    def _plan(self, query, number, settings):
-        """Prepare the query under these settings; which kind of plan is it?"""
-        db, parameter = self._db, self._parameters[number]
-        db.query("DEALLOCATE ALL")
+    def _first(self, query, number, settings, known):
+        """
+        The kind of plan that there is under these settings, what _run() gives
+        of it unless it is known, and a statement of that name with that plan.
+        """
+        db = self._db
         for name, value in settings.items():
-            db.query(f"SET {name} = {value}")
+            db.query(f"SET LOCAL {name} = {value}")
         db.prepare("explain", f"EXPLAIN (FORMAT json) {query}")
-        db.prepare("run", query)
-        plan = json.loads(db.execute("explain", parameter)[0][0])[0]["Plan"]
-        return kind_of(plan)
-
-    def _reset(self, settings):
+        plan = json.loads(db.execute("explain",
+                                     self._parameters[number])[0][0])
+        db.query("DEALLOCATE explain")
+        kind, cost, rows = kind_of(plan[0]["Plan"]), math.inf, None
+        if kind not in known:
+            db.prepare(kind, query)
+            cost, rows = self._run(kind, number)
+            if rows is None:
+                db.query(f"DEALLOCATE {kind}")
         for name in settings:
-            self._db.query(f"RESET {name}")
+            db.query(f"RESET {name}")
+        return kind, cost, rows
 
-    def _cost(self, number):
-        """Median CPU time in us, and rows; infinity if it takes too long."""
-        costs, found = [], []
+    def _run(self, kind, number):
+        """CPU time in us, and rows; infinity and None if it takes too long."""
+        db = self._db
+        db.query("SAVEPOINT run")
+        before = db.cpu_ns()
         try:
-            for _ in range(self._repeats + 1):
-                before = self._db.cpu_ns()
-                found = self._db.ids("run", self._parameters[number])
-                costs.append((self._db.cpu_ns() - before) / 1e3)
+            rows = len(db.ids(kind, self._parameters[number]))
         except pg.Error as error:
             if "statement timeout" not in str(error):
                 raise
-            return math.inf, 0
-        return statistics.median(costs[1:]), len(found)
+            db.query("ROLLBACK TO run; RELEASE run")
+            return math.inf, None
+        cost = (db.cpu_ns() - before) / 1e3
+        db.query("RELEASE run")
+        return cost, rows
 
     def close(self):
         self._db.close()
