@@ -167,8 +167,11 @@ typedef struct OmenFilterTrial
 	int			npassed;		/* of them, found or to be found */
 } OmenFilterTrial;
 
-/* A trial, which may be in vain, is to cost so much less than the set */
-#define OMEN_TRIAL_FACTOR	3
+/*
+ * A trial is to cost so much less than the search with the set: then neither
+ * one that is in vain nor one that is missed costs much more than the other way
+ */
+#define OMEN_TRIAL_FACTOR	2
 
 /*
  * Measured on 100,000 x 128: what a row costs in visits, the walk for it and
