@@ -254,6 +254,12 @@ foreach my $name (@names)
 		path("i$table");
 	}
 }
+
+# whatever was flushed or deleted last, a document that lives is pending
+foreach my $i ($models{text} && grep({ $_ eq 'text' } @names) ? (900001, 900002) : ())
+{
+	query($node, insert_rows('text', $models{text}, $i, $i));
+}
 $node->stop;
 system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
   if $checksums;
@@ -382,6 +388,20 @@ my @bm25_meta = (
 	[ 'id', 128, 4 ], [ 'header', 132, 4 ], [ 'segment npages', 136, 4 ], [ 'ndocs', 140, 4 ],
 	[ 'ndead', 144, 4 ], [ 'segment unused', 150, 2 ], [ 'length', 152, 8 ]);
 
+# Pages of a kind that something refers to.  What segments of text left behind
+# is in the metapage's list of extents, and keeps its contents.
+sub used_pages
+{
+	my ($contents, $kind, $text) = @_;
+	my @extents = $text ? map { [ unpack('VV', substr($$contents, 24 + 3968 + 16 * $_, 8)) ] }
+	  0 .. unpack('v', substr($$contents, 24 + 24, 2)) - 1 : ();
+
+	return grep {
+		my $block = $_;
+		!grep { $block >= $_->[0] && $block < $_->[0] + $_->[1] } @extents
+	} find_kind($contents, $kind);
+}
+
 my @slot_fields = (
 	[ 'flags', 0, 1 ], [ 'version', 1, 1 ], [ 'nlinks', 3, 1 ], [ 'nscale', 4, 1 ],
 	[ 'key_nulls', 5, 1 ], [ 'ntids', 6, 2 ], [ 'tids', 8, 6 ], [ 'more_tids', 20, 4 ],
@@ -437,7 +457,7 @@ foreach my $name (@names)
 	# each kind of page: header, special area, all of it
 	foreach my $k (0 .. $#kind_names)
 	{
-		my @blocks = grep { $k > 0 || substr($$contents, $_ * $page, $page) =~ /[^\0]/ } find_kind($contents, $k);
+		my @blocks = grep { $k > 0 || substr($$contents, $_ * $page, $page) =~ /[^\0]/ } used_pages($contents, $k, $text);
 		# an empty page of the pending area may have anything behind its end
 		@blocks = grep { $k != 13 || unpack('v', substr($$contents, $_ * $page + 12, 2)) > 24 } @blocks;
 		my $block = $blocks[ rand @blocks ] // next;
@@ -572,11 +592,11 @@ if ($bytes{iwide})
 if ($bytes{itext})
 {
 	my $contents = \$bytes{itext};
-	my %at = map { $kind_names[$_] => $page * find_kind($contents, $_) + 24 } 14 .. 19;
+	my %at = map { $kind_names[$_] => $page * (used_pages($contents, $_, 1))[0] + 24 } 14 .. 19;
 
 	# a document that lives
 	my ($pending, $doc);
-	foreach my $block (find_kind($contents, 13))
+	foreach my $block (used_pages($contents, 13, 1))
 	{
 		my $end = $block * $page + unpack('v', substr($$contents, $block * $page + 12, 2));
 
