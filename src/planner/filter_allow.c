@@ -6,9 +6,10 @@
  * A bitmap of rows takes 64 bytes for each page that has one, and when it does
  * not fit into work_mem, it forgets which rows of a page those were: half of a
  * million rows fill 4 MB.  Then all rows near the query may be in the set, and
- * none of them pass.  The set of nodes has a bit for each.  So the rows of a
- * single index go into it as they come, without a bitmap; those of several, or
- * of an index that cannot tell them one by one, by the server's bitmap.
+ * none of them pass.  The set of nodes has a bit for each.  So the rows of an
+ * index go into it as they come, without a bitmap, and where the plan has AND or
+ * OR of bitmaps, sets of nodes are combined.  Only what an index finds that cannot
+ * tell rows one by one, as GIN, comes by the server's bitmap.
  *
  *-------------------------------------------------------------------------
  */
@@ -60,8 +61,16 @@ typedef struct OmenFilterRows
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
-static bool scan_index(OmenFilterAllow *allow, Relation index,
+static void run_plan(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+					 PlanState *state);
+static void run_any(OmenFilterAllow *allow, OmenTidMapCursor *cursor, int n,
+					PlanState **states);
+static void run_all(OmenFilterAllow *allow, OmenTidMapCursor *cursor, int n,
+					PlanState **states);
+static void scan_index(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 					   BitmapIndexScanState *node);
+static void scan_bitmap(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+						PlanState *state);
 static void begin_row_scan(BitmapIndexScanState *node, Relation heap);
 static OmenTidMapCursor *begin_set(OmenFilterAllow *allow, Relation index);
 static OmenFilterRows *make_rows(double expected);
@@ -69,6 +78,9 @@ static double add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 						  IndexScanDesc scan, OmenFilterRows *rows);
 static void add_sorted(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 					   OmenFilterRows *rows);
+static void add_bitmap(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+					   TIDBitmap *bitmap);
+static Size words_for(uint32 nbits);
 static void clear_bits(OmenFilterAllow *allow, uint32 nbits);
 static void add_rows(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 					 BlockNumber block, int n, const OffsetNumber *offsets);
@@ -79,44 +91,103 @@ bool
 omen_filter_allow_run(OmenFilterAllow *allow, Relation index,
 					  PlanState *state)
 {
-	TIDBitmap  *bitmap;
-	MemoryContext old;
-	bool		usable;
+	MemoryContext old = MemoryContextSwitchTo(allow->context);
+	OmenTidMapCursor *cursor = begin_set(allow, index);
 
+	MemoryContextSwitchTo(old);
+	if (cursor == NULL)
+		return false;
+	run_plan(allow, cursor, state);
+	pfree(cursor);
+	return true;
+}
+
+/* Add the nodes whose rows MultiExecProcNode() would have a bitmap of */
+static void
+run_plan(OmenFilterAllow *allow, OmenTidMapCursor *cursor, PlanState *state)
+{
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
 	if (state->chgParam != NULL)
 		ExecReScan(state);
 	if (IsA(state, BitmapIndexScanState) &&
 		((BitmapIndexScanState *) state)->biss_RelationDesc->rd_indam->amgettuple)
-		return scan_index(allow, index, (BitmapIndexScanState *) state);
+		scan_index(allow, cursor, (BitmapIndexScanState *) state);
+	else if (IsA(state, BitmapIndexScanState))
+		scan_bitmap(allow, cursor, state);
+	else
+	{
+		if (state->instrument)
+			InstrStartNode(state->instrument);
+		if (IsA(state, BitmapOrState))
+			run_any(allow, cursor, ((BitmapOrState *) state)->nplans,
+					((BitmapOrState *) state)->bitmapplans);
+		else
+			run_all(allow, cursor, castNode(BitmapAndState, state)->nplans,
+					((BitmapAndState *) state)->bitmapplans);
+		if (state->instrument)
+			InstrStopNode(state->instrument, 0);
+	}
+}
 
-	bitmap = (TIDBitmap *) MultiExecProcNode(state);
-	if (bitmap == NULL || !IsA(bitmap, TIDBitmap))
-		elog(ERROR, "unrecognized result from subplan");
-	old = MemoryContextSwitchTo(allow->context);
-	usable = omen_filter_allow_load(allow, index, bitmap);
-	tbm_free(bitmap);
-	MemoryContextSwitchTo(old);
-	return usable;
+static void
+run_any(OmenFilterAllow *allow, OmenTidMapCursor *cursor, int n,
+		PlanState **states)
+{
+	for (int i = 0; i < n; i++)
+		run_plan(allow, cursor, states[i]);
+}
+
+/*
+ * Each in a set of its own.  A node with several rows may be in all of these
+ * without a row that is: restrictions are evaluated on the row.
+ */
+static void
+run_all(OmenFilterAllow *allow, OmenTidMapCursor *cursor, int n,
+		PlanState **states)
+{
+	Size		nwords = words_for(allow->set.nbits);
+	Size		size = nwords * sizeof(uint64);
+	uint64	   *others = allow->bits;
+	uint64		cardinality = allow->set.cardinality;
+	uint64	   *all = MemoryContextAllocHuge(allow->context, size);
+	uint64	   *each = MemoryContextAllocHuge(allow->context, size);
+
+	memset(all, -1, size);
+	allow->bits = each;
+	for (int i = 0; i < n; i++)
+	{
+		memset(each, 0, size);
+		allow->set.cardinality = 0;
+		run_plan(allow, cursor, states[i]);
+		if (allow->set.cardinality == 0)
+			break;
+		for (Size w = 0; w < nwords; w++)
+			all[w] &= each[w];
+	}
+	allow->bits = others;
+	if (allow->set.cardinality == 0)
+		allow->set.cardinality = cardinality;
+	else
+	{
+		for (Size w = 0; w < nwords; w++)
+			others[w] |= all[w];
+		allow->set.cardinality = pg_popcount((const char *) others, (int) size);
+	}
+	pfree(each);
+	pfree(all);
 }
 
 /* What MultiExecBitmapIndexScan() does, but for the bitmap */
-static bool
-scan_index(OmenFilterAllow *allow, Relation index,
+static void
+scan_index(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 		   BitmapIndexScanState *node)
 {
 	PlanState  *ps = &node->ss.ps;
-	MemoryContext old = MemoryContextSwitchTo(allow->context);
-	OmenTidMapCursor *cursor = begin_set(allow, index);
 	OmenFilterRows *rows = make_rows(ps->plan->plan_rows);
 	double		nrows = 0;
 	bool		more = true;
 
-	MemoryContextSwitchTo(old);
-	if (cursor == NULL)
-	{
-		pfree(rows);
-		return false;
-	}
 	if (ps->instrument)
 		InstrStartNode(ps->instrument);
 	if (node->biss_ScanDesc->heapRelation == NULL)
@@ -139,8 +210,18 @@ scan_index(OmenFilterAllow *allow, Relation index,
 	if (ps->instrument)
 		InstrStopNode(ps->instrument, nrows);
 	pfree(rows);
-	pfree(cursor);
-	return true;
+}
+
+static void
+scan_bitmap(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+			PlanState *state)
+{
+	TIDBitmap  *bitmap = (TIDBitmap *) MultiExecProcNode(state);
+
+	if (bitmap == NULL || !IsA(bitmap, TIDBitmap))
+		elog(ERROR, "unrecognized result from subplan");
+	add_bitmap(allow, cursor, bitmap);
+	tbm_free(bitmap);
 }
 
 /*
@@ -214,12 +295,22 @@ bool
 omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 					   TIDBitmap *bitmap)
 {
-	OffsetNumber all[MaxHeapTuplesPerPage];
 	OmenTidMapCursor *cursor = begin_set(allow, index);
-	OmenCompatBitmap pages;
 
 	if (cursor == NULL)
 		return false;
+	add_bitmap(allow, cursor, bitmap);
+	pfree(cursor);
+	return true;
+}
+
+static void
+add_bitmap(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+		   TIDBitmap *bitmap)
+{
+	OffsetNumber all[MaxHeapTuplesPerPage];
+	OmenCompatBitmap pages;
+
 	for (int i = 0; i < lengthof(all); i++)
 		all[i] = FirstOffsetNumber + i;
 
@@ -237,8 +328,6 @@ omen_filter_allow_load(OmenFilterAllow *allow, Relation index,
 	}
 	flush_batch(allow, cursor);
 	omen_compat_bitmap_end(&pages);
-	pfree(cursor);
-	return true;
 }
 
 /* The set without a node, and a cursor on the map; NULL if that has not all */
@@ -259,11 +348,17 @@ begin_set(OmenFilterAllow *allow, Relation index)
 	return cursor;
 }
 
+static Size
+words_for(uint32 nbits)
+{
+	return ((Size) nbits + 63) / 64;
+}
+
 /* An empty set of this many numbers, in the memory that there is */
 static void
 clear_bits(OmenFilterAllow *allow, uint32 nbits)
 {
-	Size		nwords = ((Size) nbits + 63) / 64;
+	Size		nwords = words_for(nbits);
 
 	if (allow->batch == NULL)
 		allow->batch = palloc(sizeof(OmenFilterBatch));

@@ -59,8 +59,9 @@ static void plan_trial_later(OmenFilterPath *filter,
 							 const OmenHnswCosts *costs, Cost set);
 static Cost plan_trial(PlannerInfo *root, OmenFilterPath *filter,
 					   const OmenHnswCosts *costs, double limit, Cost search);
-static Cost cost_bitmap(const RelOptInfo *rel, const Path *tree);
-static Cost cost_pages(const RelOptInfo *rel, const Path *tree);
+static Cost cost_sets(const RelOptInfo *rel, const OmenHnswCosts *costs,
+					  const Path *tree);
+static Cost cost_bitmap(const RelOptInfo *rel, double rows);
 static double leaves_of_map(const RelOptInfo *rel);
 static Cost cost_lone_rows(const RelOptInfo *rel, const OmenHnswCosts *costs);
 static Cost cost_unread_distance(PlannerInfo *root,
@@ -102,9 +103,9 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 										costs.nodes * allowed / rows, wanted);
 	if (filter->custom.custom_paths != NIL)
 		set = bitmap_cost +
-			cost_bitmap(rel, linitial_node(BitmapHeapPath,
-										   filter->custom.custom_paths)->bitmapqual) +
-			omen_filter_cost_allow_set(rel, &costs, in_bitmap);
+			cost_sets(rel, &costs,
+					  linitial_node(BitmapHeapPath,
+									filter->custom.custom_paths)->bitmapqual);
 	search += set;
 	if (set > 0 && filter->bounds == NIL)
 	{
@@ -212,36 +213,41 @@ omen_filter_share_in_bitmap(const CustomPath *path, Cost *cost)
 	return share;
 }
 
-/* Rows of a single index need no bitmap (filter_allow.c) */
+/*
+ * Of each index, whose sets are combined (filter_allow.c).  Those that tell
+ * their rows one by one need no bitmap.
+ */
 static Cost
-cost_bitmap(const RelOptInfo *rel, const Path *tree)
+cost_sets(const RelOptInfo *rel, const OmenHnswCosts *costs, const Path *tree)
 {
-	if (IsA(tree, IndexPath) &&
-		((const IndexPath *) tree)->indexinfo->amhasgettuple)
-		return 0;
-	return cost_pages(rel, tree);
-}
-
-/* Of each bitmap that the one at the top is made of */
-static Cost
-cost_pages(const RelOptInfo *rel, const Path *tree)
-{
-	double		pages = Max(rel->pages, 1.0);
 	List	   *children = NIL;
 	Cost		cost = 0;
 	ListCell   *cell;
 
 	if (IsA(tree, IndexPath))
-		return pages * PAGE_COST *
-			(1 - exp(-((const IndexPath *) tree)->indexselectivity *
-					 rel->tuples / pages));
+	{
+		const IndexPath *scan = (const IndexPath *) tree;
+		double		rows = scan->indexselectivity * rel->tuples;
+
+		if (!scan->indexinfo->amhasgettuple)
+			cost = cost_bitmap(rel, rows);
+		return cost + omen_filter_cost_allow_set(rel, costs, rows);
+	}
 	if (IsA(tree, BitmapAndPath))
 		children = ((const BitmapAndPath *) tree)->bitmapquals;
 	else if (IsA(tree, BitmapOrPath))
 		children = ((const BitmapOrPath *) tree)->bitmapquals;
 	foreach(cell, children)
-		cost += cost_pages(rel, lfirst(cell));
+		cost += cost_sets(rel, costs, lfirst(cell));
 	return cost;
+}
+
+static Cost
+cost_bitmap(const RelOptInfo *rel, double rows)
+{
+	double		pages = Max(rel->pages, 1.0);
+
+	return pages * PAGE_COST * (1 - exp(-rows / pages));
 }
 
 /* From so many rows to nodes: few rows are on as many leaves as many are */
