@@ -114,6 +114,7 @@ struct OmenScan
 	float		horizon;		/* keys beyond are not settled yet */
 	int			promised;		/* so many are settled in any case: what the
 								 * walk, or the ranges, are good for */
+	float		within;			/* nobody wants what is farther */
 	int64		nreturned;		/* nodes with rows, or that did not pass */
 	int64		ndead;			/* of them, dead ones */
 	int64		ngone;			/* nodes not returned: nobody would see them */
