@@ -11,8 +11,8 @@
  *				query: for sets that are thin, here or everywhere;
  *	  sweep		walk as if there were no filter until enough allowed nodes have
  *				been met: for sets that are not thin near the query;
- *	  seeded	walk from allowed nodes to allowed nodes: for large sets that lie
- *				elsewhere.
+ *	  seeded	walk from allowed nodes to allowed nodes, and look through the
+ *				ranges where it has ended: for large sets that lie elsewhere.
  *
  *	  The choice is made by predicted cost, from the number of allowed nodes and
  *	  from their share in the ranges nearest to the query.  A walk that costs
@@ -80,8 +80,14 @@
  * Where a walk among allowed nodes starts: at so many nodes, of the nearest
  * ranges among those of a sample
  */
-#define ALLOWED_SEEDS	16
+#define ALLOWED_SEEDS	32
 #define SEED_SAMPLE		256
+
+/* Its visits for each node that it is broad */
+#define SEEDED_VISITS	1.8
+
+/* Where it has ended, it looks around if there are range codes for that */
+#define AROUND_VERIFIED	50
 
 static bool look_at_entries(OmenScan *scan);
 static bool is_usual(double share, int allowed);
@@ -103,6 +109,8 @@ static double codes_cost(const OmenScan *scan, double wanted);
 static uint32 count_tail(const OmenScan *scan);
 static double sweep_cost(const OmenScan *scan);
 static double seeded_cost(const OmenScan *scan);
+static bool looks_around(const OmenScan *scan);
+static int	verified_around(const OmenScan *scan);
 static double nodes_of_ranges(const OmenScan *scan);
 static double wanted_of_ranges(const OmenScan *scan);
 static double ranges_to_look_at(const OmenScan *scan);
@@ -186,7 +194,8 @@ look_at_entries(OmenScan *scan)
 	if (fabs((double) allowed / n - share) > 0.2)
 		share = (double) allowed / n;
 	scan->near_share = share;
-	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+	return !is_elsewhere(scan) &&
+		sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
 }
 
 static int
@@ -453,7 +462,30 @@ sweep_cost(const OmenScan *scan)
 static double
 seeded_cost(const OmenScan *scan)
 {
-	return 1.8 * seeded_breadth(scan);
+	double		cost = SEEDED_VISITS * seeded_breadth(scan);
+
+	/* half of the nodes around are allowed, where there are many */
+	if (looks_around(scan))
+		cost += OMEN_AROUND_RANGES * 0.5 * CODE_COST *
+			scan->hnsw->meta.built_nodes / scan->hnsw->meta.nranges +
+			verified_around(scan) * NODE_COST;
+	return cost;
+}
+
+/* Can what lies around where a walk has ended be looked through? */
+static bool
+looks_around(const OmenScan *scan)
+{
+	return scan->ranges.n > 0 && omen_range_has_codes(&scan->hnsw->meta);
+}
+
+static int
+verified_around(const OmenScan *scan)
+{
+	double		verify = (AROUND_VERIFIED + 5.0 * scan->wanted_rows) *
+		Max(128.0 / scan->hnsw->meta.shape.code_dims, 1);
+
+	return (int) Min(verify, PG_INT32_MAX / 4);
 }
 
 /*
@@ -547,8 +579,10 @@ sweep_beyond(const OmenScan *scan)
 static int
 seeded_breadth(const OmenScan *scan)
 {
-	double		breadth = 5.5 * scan->params.ef *
-		pow(scan->allowed / scan->nodes, -0.25);
+	double		share = scan->allowed / scan->nodes;
+	double		breadth = scan->params.ef * (looks_around(scan) ?
+										 4.5 * pow(share, -0.08) :
+										 5.5 * pow(share, -0.25));
 
 	/*
 	 * From a sample it starts farther away: half a million elsewhere had a
@@ -582,8 +616,6 @@ begin_strategy(OmenScan *scan, OmenFilterStrategy strategy)
 			scan->verify = verified_of_ranges(scan);
 			scan->by_codes = codes_cost(scan, scan->wanted) <
 				scan->wanted * NODE_COST;
-			scan->brought = omen_numberset_create(CurrentMemoryContext,
-												  scan->keep * 2, NULL);
 			omen_scan_pass_ranges(scan);
 			break;
 		case OMEN_FILTER_SWEEP:
@@ -607,7 +639,8 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	scan->filter.usual_rank = (int)
 		Min(2 * scan->wanted_rows / scan->near_share, PG_INT32_MAX / 4);
 	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
-		(2 * (seeded ? seeded_cost(scan) : sweep_cost(scan)));
+		(2 * (seeded ? SEEDED_VISITS * seeded_breadth(scan) :
+			  sweep_cost(scan)));
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
 									  walk_width(scan), false);
 	scan->search->filter = &scan->filter;
@@ -619,6 +652,14 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	omen_scan_consume_found(scan);
 	if (must_give_up(scan))
 		give_up_walk(scan);
+	else if (seeded && looks_around(scan))
+	{
+		expect_chunks(scan, (double) OMEN_AROUND_RANGES *
+					  scan->hnsw->meta.built_nodes /
+					  scan->hnsw->meta.nranges);
+		scan->verify = verified_around(scan);
+		omen_scan_look_around(scan);
+	}
 }
 
 /* For ranges, which may not have been looked at yet, or for all nodes */

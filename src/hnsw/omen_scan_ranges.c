@@ -25,6 +25,9 @@
 /* Ranges that are the neighbourhood of a query */
 #define NEAR_RANGES		20
 
+/* Of the nodes that a walk has visited, so many more than rows are wanted */
+#define MORE_NODES		70
+
 /* Standard deviations that say nothing */
 #define CHANCE			2
 
@@ -42,10 +45,13 @@ typedef struct RangePage
 	float		base;			/* distance of the range's centre */
 } RangePage;
 
-/* A way through the pages of the nearest ranges */
+/* A way through the pages of some ranges, in their order */
 typedef struct RangeWalk
 {
-	uint32		next;			/* range, in the order of distance */
+	const OmenHeard *ranges;	/* numbers of ranges instead of links */
+	uint32		n;
+	double		wanted;			/* allowed nodes that are enough */
+	uint32		next;			/* range */
 	uint32		from;			/* what is left of the one before */
 	uint32		end;
 	float		base;
@@ -69,10 +75,13 @@ typedef struct RangeScores
 } RangeScores;
 
 static void sort_ranges(OmenScanRanges *ranges);
+static void bring_items(OmenScan *scan, OmenPassItems *items);
 static void pass_by_slots(OmenScan *scan, OmenPassItems *items);
-static void pass_by_codes(OmenScan *scan, OmenPassItems *items);
+static void pass_by_codes(OmenScan *scan, RangeWalk *walk, int verify,
+						  OmenPassItems *items);
+static uint32 list_visited_ranges(const OmenScan *scan, OmenHeard *ranges);
 static void pass_over_tail(OmenScan *scan, OmenPassItems *items);
-static RangeScores *create_scores(OmenScan *scan);
+static RangeScores *create_scores(OmenScan *scan, int verify);
 static bool next_page(OmenScan *scan, RangeWalk *walk, RangePage *page);
 static void copy_codes(OmenScan *scan, RangeScores *scores,
 					   const RangePage *range);
@@ -206,21 +215,83 @@ omen_scan_pass_ranges(OmenScan *scan)
 
 	omen_scan_begin_pass(scan, &items, scan->keep);
 	if (scan->by_codes)
-		pass_by_codes(scan, &items);
+	{
+		RangeWalk	walk = {
+			.ranges = scan->ranges.nearest,
+			.n = (uint32) Min(scan->ranges.n, scan->nranges),
+			.wanted = scan->wanted
+		};
+
+		pass_by_codes(scan, &walk, scan->verify, &items);
+	}
 	else
 		pass_by_slots(scan, &items);
 	pass_over_tail(scan, &items);
+	scan->horizon = -get_float4_infinity();
+	bring_items(scan, &items);
+}
 
-	omen_scan_cut_items(&items);
-	for (int i = 0; i < items.n; i++)
+void
+omen_scan_look_around(OmenScan *scan)
+{
+	OmenHeard	ranges[OMEN_AROUND_RANGES];
+	RangeWalk	walk = {
+		.ranges = ranges,
+		.n = list_visited_ranges(scan, ranges),
+		.wanted = get_float8_infinity()
+	};
+	OmenPassItems items;
+
+	omen_scan_begin_pass(scan, &items, scan->verify);
+	pass_by_codes(scan, &walk, scan->verify, &items);
+	bring_items(scan, &items);
+}
+
+/* Those of the nearest nodes that a walk has visited; returns how many */
+static uint32
+list_visited_ranges(const OmenScan *scan, OmenHeard *ranges)
+{
+	const OmenSearch *search = scan->search;
+	const OmenHnswIndex *hnsw = scan->hnsw;
+	const OmenHnswMetaPageData *meta = &hnsw->meta;
+	uint32		n = 0;
+
+	for (int i = 0; i < Min(search->npool, scan->wanted_rows + MORE_NODES) &&
+		 n < OMEN_AROUND_RANGES; i++)
+	{
+		uint32		number = omen_link_number(search->pool[i].link);
+		uint32		position = number - meta->range_first;
+		uint32		range;
+		uint32		at = 0;
+
+		/* what has been inserted since is in no range */
+		if (number < meta->range_first || position >= meta->built_nodes)
+			continue;
+		range = omen_range_find(hnsw->range_starts, meta->nranges, position);
+		while (at < n && ranges[at].link != range)
+			at++;
+		if (at == n)
+			ranges[n++] = (OmenHeard) {scan->ranges.estimates[range], range};
+	}
+	return n;
+}
+
+/* Into the queue; nobody is to bring them again */
+static void
+bring_items(OmenScan *scan, OmenPassItems *items)
+{
+	omen_scan_cut_items(items);
+	if (scan->brought == NULL)
+		scan->brought = omen_numberset_create(scan->context, items->n * 2,
+											  NULL);
+	for (int i = 0; i < items->n; i++)
 	{
 		bool		found;
 
-		omen_numberset_insert(scan->brought,
-							  items.entries[i].number, &found);
+		omen_numberset_insert(scan->brought, items->entries[i].number,
+							  &found);
 	}
-	scan->horizon = -get_float4_infinity();
-	omen_scan_queue_items(scan, &items);
+	omen_scan_queue_items(scan, items);
 }
 
 static void
@@ -273,21 +344,21 @@ pass_over_tail(OmenScan *scan, OmenPassItems *items)
 }
 
 static void
-pass_by_codes(OmenScan *scan, OmenPassItems *items)
+pass_by_codes(OmenScan *scan, RangeWalk *walk, int verify,
+			  OmenPassItems *items)
 {
-	RangeScores *scores = create_scores(scan);
-	RangeWalk	walk = {0};
+	RangeScores *scores = create_scores(scan, verify);
 	RangePage	pages[PAGES_AHEAD];
 	int			npages = 0;
 	int			at = 0;
 
 	/* a ring: the place of the page that is read is filled with a later one */
-	while (npages < PAGES_AHEAD && next_page(scan, &walk, &pages[npages]))
+	while (npages < PAGES_AHEAD && next_page(scan, walk, &pages[npages]))
 		npages++;
 	while (npages > 0)
 	{
 		copy_codes(scan, scores, &pages[at]);
-		if (!next_page(scan, &walk, &pages[at]))
+		if (!next_page(scan, walk, &pages[at]))
 		{
 			npages--;
 			memmove(&pages[at], &pages[at + 1],
@@ -314,12 +385,11 @@ next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
 	{
 		uint32		allowed;
 
-		if (walk->next >= Min(scan->ranges.n, scan->nranges) ||
-			walk->seen >= scan->wanted)
+		if (walk->next >= walk->n || walk->seen >= walk->wanted)
 			return false;
-		walk->base = scan->ranges.nearest[walk->next].estimate;
-		omen_range_bounds(hnsw, scan->ranges.nearest[walk->next++].link,
-						  &walk->from, &walk->end);
+		walk->base = walk->ranges[walk->next].estimate;
+		omen_range_bounds(hnsw, walk->ranges[walk->next++].link, &walk->from,
+						  &walk->end);
 		allowed = omen_allow_count(allow, walk->from, walk->end);
 		walk->seen += allowed;
 		if (allowed == 0)
@@ -335,7 +405,7 @@ next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
 }
 
 static RangeScores *
-create_scores(OmenScan *scan)
+create_scores(OmenScan *scan, int verify)
 {
 	OmenHnswIndex *hnsw = scan->hnsw;
 	RangeScores *scores = palloc0(sizeof(RangeScores));
@@ -350,7 +420,7 @@ create_scores(OmenScan *scan)
 	scores->estimates = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
 	scores->code_size = hnsw->range_quant.shape.link_size;
 	scores->codes = palloc(OMEN_NUMBER_BLOCK * scores->code_size);
-	scores->keep = scan->verify;
+	scores->keep = verify;
 	scores->best = palloc(scores->keep * sizeof(OmenHeard));
 	return scores;
 }

@@ -215,6 +215,13 @@ extern void omen_scan_drop_empty_ranges(OmenScan *scan);
 extern double omen_scan_near_share(OmenScan *scan);
 extern void omen_scan_pass_ranges(OmenScan *scan);
 
+/*
+ * The ranges in which a walk has ended, by their codes: the nearest scan->verify
+ * of their allowed nodes.  Ranges have been found, and have codes.
+ */
+#define OMEN_AROUND_RANGES	32
+extern void omen_scan_look_around(OmenScan *scan);
+
 static inline bool
 omen_scan_is_filtered(const OmenScan *scan)
 {
