@@ -11,8 +11,8 @@
  *				query: for sets that are thin, here or everywhere;
  *	  sweep		walk as if there were no filter until enough allowed nodes have
  *				been met: for sets that are not thin near the query;
- *	  seeded	walk from allowed nodes to allowed nodes: for large sets that lie
- *				elsewhere.
+ *	  seeded	walk from allowed nodes to allowed nodes, and look through the
+ *				ranges where it has ended: for large sets that lie elsewhere.
  *
  *	  The choice is made by predicted cost, from the number of allowed nodes and
  *	  from their share in the ranges nearest to the query.  A walk that costs
@@ -39,14 +39,14 @@
 #include "hnsw/omen_scan_state.h"
 
 /*
- * Costs in visits of a walk, some 1.1 us with 128 dimensions: to measure a node
+ * Costs in visits of a walk, some 0.9 us with 128 dimensions: to measure a node
  * by its own slot; to score all centres; to look at a range code, and at a page
  * of them.
  */
-#define NODE_COST		0.2
-#define RANGES_COST		40
-#define CODE_COST		0.016
-#define CODE_PAGE_COST	0.12
+#define NODE_COST		0.25
+#define RANGES_COST		50
+#define CODE_COST		0.02
+#define CODE_PAGE_COST	0.15
 
 /* Below this, measuring all nodes costs less than to think about it */
 #define FEW_NODES		150
@@ -80,8 +80,14 @@
  * Where a walk among allowed nodes starts: at so many nodes, of the nearest
  * ranges among those of a sample
  */
-#define ALLOWED_SEEDS	16
+#define ALLOWED_SEEDS	32
 #define SEED_SAMPLE		256
+
+/* Its visits for each node that it is broad */
+#define SEEDED_VISITS	1.8
+
+/* Where it has ended, it looks around if there are range codes for that */
+#define AROUND_VERIFIED	50
 
 static bool look_at_entries(OmenScan *scan);
 static bool is_usual(double share, int allowed);
@@ -103,12 +109,15 @@ static double codes_cost(const OmenScan *scan, double wanted);
 static uint32 count_tail(const OmenScan *scan);
 static double sweep_cost(const OmenScan *scan);
 static double seeded_cost(const OmenScan *scan);
+static bool looks_around(const OmenScan *scan);
+static int	verified_around(const OmenScan *scan);
 static double nodes_of_ranges(const OmenScan *scan);
 static double wanted_of_ranges(const OmenScan *scan);
 static double ranges_to_look_at(const OmenScan *scan);
 static int	verified_of_ranges(const OmenScan *scan);
 static bool is_elsewhere(const OmenScan *scan);
 static bool is_thick(const OmenScan *scan);
+static bool lies_here(const OmenScan *scan);
 static int	sweep_beyond(const OmenScan *scan);
 static int	seeded_breadth(const OmenScan *scan);
 static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
@@ -185,7 +194,8 @@ look_at_entries(OmenScan *scan)
 	if (fabs((double) allowed / n - share) > 0.2)
 		share = (double) allowed / n;
 	scan->near_share = share;
-	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+	return !is_elsewhere(scan) &&
+		sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
 }
 
 static int
@@ -239,7 +249,8 @@ can_wait(OmenScan *scan)
 	const OmenAllowSource *source = scan->params.allow->source;
 	OmenFilterStrategy strategy = scan->params.strategy;
 
-	if (source == NULL || source->start_cost > 0 || source->has_base)
+	if (source == NULL || source->sample == NULL ||
+		source->start_cost > 0 || source->has_base)
 		return false;
 	if (strategy == OMEN_FILTER_AUTO)
 		strategy = choose_strategy(scan);
@@ -378,6 +389,13 @@ is_thick(const OmenScan *scan)
 	return scan->near_share > 1.5 * scan->allowed / scan->nodes;
 }
 
+/* Are they hardly anywhere else? */
+static bool
+lies_here(const OmenScan *scan)
+{
+	return scan->near_share > 15 * scan->allowed / scan->nodes;
+}
+
 static double
 exact_cost(const OmenScan *scan)
 {
@@ -444,7 +462,30 @@ sweep_cost(const OmenScan *scan)
 static double
 seeded_cost(const OmenScan *scan)
 {
-	return 1.8 * seeded_breadth(scan);
+	double		cost = SEEDED_VISITS * seeded_breadth(scan);
+
+	/* half of the nodes around are allowed, where there are many */
+	if (looks_around(scan))
+		cost += OMEN_AROUND_RANGES * 0.5 * CODE_COST *
+			scan->hnsw->meta.built_nodes / scan->hnsw->meta.nranges +
+			verified_around(scan) * NODE_COST;
+	return cost;
+}
+
+/* Can what lies around where a walk has ended be looked through? */
+static bool
+looks_around(const OmenScan *scan)
+{
+	return scan->ranges.n > 0 && omen_range_has_codes(&scan->hnsw->meta);
+}
+
+static int
+verified_around(const OmenScan *scan)
+{
+	double		verify = (AROUND_VERIFIED + 5.0 * scan->wanted_rows) *
+		Max(128.0 / scan->hnsw->meta.shape.code_dims, 1);
+
+	return (int) Min(verify, PG_INT32_MAX / 4);
 }
 
 /*
@@ -462,6 +503,8 @@ nodes_of_ranges(const OmenScan *scan)
 		pow(scan->wanted_rows / 10.0, 0.25);
 
 	/* of a set that lies here, hardly anything lies elsewhere */
+	if (lies_here(scan))
+		return nodes * 0.4;
 	return is_thick(scan) ? nodes * 0.75 : nodes;
 }
 
@@ -525,8 +568,8 @@ sweep_beyond(const OmenScan *scan)
 
 	breadth -= scan->wanted_rows;
 	/* all of a set that is but here lies within a few links */
-	if (scan->near_share > 20 * scan->allowed / scan->nodes)
-		breadth *= 0.9;
+	if (lies_here(scan))
+		breadth *= 0.85;
 	else if (!is_thick(scan))
 		breadth += 1;
 	return (int) ceil(breadth);
@@ -536,8 +579,10 @@ sweep_beyond(const OmenScan *scan)
 static int
 seeded_breadth(const OmenScan *scan)
 {
-	double		breadth = 5.5 * scan->params.ef *
-		pow(scan->allowed / scan->nodes, -0.25);
+	double		share = scan->allowed / scan->nodes;
+	double		breadth = scan->params.ef * (looks_around(scan) ?
+										 4.5 * pow(share, -0.08) :
+										 5.5 * pow(share, -0.25));
 
 	/*
 	 * From a sample it starts farther away: half a million elsewhere had a
@@ -571,8 +616,6 @@ begin_strategy(OmenScan *scan, OmenFilterStrategy strategy)
 			scan->verify = verified_of_ranges(scan);
 			scan->by_codes = codes_cost(scan, scan->wanted) <
 				scan->wanted * NODE_COST;
-			scan->brought = omen_numberset_create(CurrentMemoryContext,
-												  scan->keep * 2, NULL);
 			omen_scan_pass_ranges(scan);
 			break;
 		case OMEN_FILTER_SWEEP:
@@ -596,7 +639,8 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	scan->filter.usual_rank = (int)
 		Min(2 * scan->wanted_rows / scan->near_share, PG_INT32_MAX / 4);
 	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
-		(2 * (seeded ? seeded_cost(scan) : sweep_cost(scan)));
+		(2 * (seeded ? SEEDED_VISITS * seeded_breadth(scan) :
+			  sweep_cost(scan)));
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
 									  walk_width(scan), false);
 	scan->search->filter = &scan->filter;
@@ -608,6 +652,14 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	omen_scan_consume_found(scan);
 	if (must_give_up(scan))
 		give_up_walk(scan);
+	else if (seeded && looks_around(scan))
+	{
+		expect_chunks(scan, (double) OMEN_AROUND_RANGES *
+					  scan->hnsw->meta.built_nodes /
+					  scan->hnsw->meta.nranges);
+		scan->verify = verified_around(scan);
+		omen_scan_look_around(scan);
+	}
 }
 
 /* For ranges, which may not have been looked at yet, or for all nodes */
@@ -691,9 +743,11 @@ seed_allowed(OmenScan *scan)
 		uint32		number;
 
 		if (scan->ranges.n > 0)
-			omen_range_bounds(scan->hnsw,
-							  omen_scan_nth_range(scan, i, &estimate), &from,
+		{
+			estimate = scan->ranges.nearest[i].estimate;
+			omen_range_bounds(scan->hnsw, scan->ranges.nearest[i].link, &from,
 							  &end);
+		}
 		number = omen_allow_next(allow, from, end);
 		if (number < end && seed_number(scan, number, estimate))
 			nseeds++;

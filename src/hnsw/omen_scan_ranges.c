@@ -25,8 +25,14 @@
 /* Ranges that are the neighbourhood of a query */
 #define NEAR_RANGES		20
 
-/* Of the centres, as many tell about the others */
-#define CENTRE_SAMPLE	33
+/* Of the nodes that a walk has visited, so many more than rows are wanted */
+#define MORE_NODES		70
+
+/* Standard deviations that say nothing */
+#define CHANCE			2
+
+/* Steps of distance that centres are sorted by */
+#define DISTANCE_STEPS	256
 
 /* Pages of range codes whose first lines are under way while one is read */
 #define PAGES_AHEAD		6
@@ -39,10 +45,13 @@ typedef struct RangePage
 	float		base;			/* distance of the range's centre */
 } RangePage;
 
-/* A way through the pages of the nearest ranges */
+/* A way through the pages of some ranges, in their order */
 typedef struct RangeWalk
 {
-	uint32		next;			/* range, in the order of distance */
+	const OmenHeard *ranges;	/* numbers of ranges instead of links */
+	uint32		n;
+	double		wanted;			/* allowed nodes that are enough */
+	uint32		next;			/* range */
 	uint32		from;			/* what is left of the one before */
 	uint32		end;
 	float		base;
@@ -65,12 +74,14 @@ typedef struct RangeScores
 	int			keep;
 } RangeScores;
 
-static float far_centre(const float *estimates, uint32 n);
-static Size drop_empty(const OmenScan *scan, OmenHeard *ranges, Size n);
+static void sort_ranges(OmenScanRanges *ranges);
+static void bring_items(OmenScan *scan, OmenPassItems *items);
 static void pass_by_slots(OmenScan *scan, OmenPassItems *items);
-static void pass_by_codes(OmenScan *scan, OmenPassItems *items);
+static void pass_by_codes(OmenScan *scan, RangeWalk *walk, int verify,
+						  OmenPassItems *items);
+static uint32 list_visited_ranges(const OmenScan *scan, OmenHeard *ranges);
 static void pass_over_tail(OmenScan *scan, OmenPassItems *items);
-static RangeScores *create_scores(OmenScan *scan);
+static RangeScores *create_scores(OmenScan *scan, int verify);
 static bool next_page(OmenScan *scan, RangeWalk *walk, RangePage *page);
 static void copy_codes(OmenScan *scan, RangeScores *scores,
 					   const RangePage *range);
@@ -87,79 +98,59 @@ omen_scan_find_ranges(OmenScan *scan)
 	OmenHnswIndex *hnsw = scan->hnsw;
 	OmenScanRanges *ranges = &scan->ranges;
 	uint32		n = hnsw->meta.nranges;
-	float	   *estimates;
-	float		far;
 
 	if (!omen_range_load(scan->params.index, hnsw))
 		return false;
-	estimates = palloc(n * sizeof(float));
-	omen_query_block(scan->query, hnsw->range_centres,
-					 omen_range_stride(&hnsw->meta), n, estimates);
-	scan->counts.distances += n;
-	far = far_centre(estimates, n);
-
-	ranges->taken = palloc(n * sizeof(OmenHeard));
-	ranges->heap = palloc(n * sizeof(OmenHeard));
-	ranges->far = ranges->heap + n;
-	for (uint32 i = 0; i < n; i++)
-	{
-		float		estimate = estimates[i];
-		OmenHeard  *place;
-
-		if (unlikely(isnan(estimate)))
-			estimates[i] = estimate = get_float4_infinity();
-		place = estimate > far ? --ranges->far :
-			&ranges->heap[ranges->nheap++];
-		place->estimate = estimate;
-		place->link = i;
-	}
-	ranges->estimates = estimates;
 	ranges->n = n;
-	ranges->nfar = n - ranges->nheap;
-	omen_pool_heap_form(ranges->heap, ranges->nheap);
+	ranges->estimates = palloc(n * sizeof(float));
+	omen_query_block(scan->query, hnsw->range_centres,
+					 omen_range_stride(&hnsw->meta), n, ranges->estimates);
+	scan->counts.distances += n;
+	sort_ranges(ranges);
 	return true;
 }
 
-/* Farther than a quarter of the centres, as a sample says */
-static float
-far_centre(const float *estimates, uint32 n)
+/*
+ * By steps of distance: those that are near differ by several, and whoever looks
+ * at many does not care which of them comes first.
+ */
+static void
+sort_ranges(OmenScanRanges *ranges)
 {
-	float		sample[CENTRE_SAMPLE];
+	uint32		n = ranges->n;
+	float	   *estimates = ranges->estimates;
+	uint8	   *steps = palloc(n);
+	uint32		ends[DISTANCE_STEPS] = {0};
+	float		least = get_float4_infinity();
+	float		most = -get_float4_infinity();
+	float		scale;
 
-	for (uint32 i = 0; i < CENTRE_SAMPLE; i++)
+	for (uint32 i = 0; i < n; i++)
 	{
-		float		estimate = estimates[(uint64) i * n / CENTRE_SAMPLE];
-		uint32		at = i;
-
-		for (; at > 0 && sample[at - 1] > estimate; at--)
-			sample[at] = sample[at - 1];
-		sample[at] = estimate;
+		if (unlikely(!isfinite(estimates[i])))
+			estimates[i] = get_float4_infinity();
+		least = Min(least, estimates[i]);
+		if (likely(estimates[i] < get_float4_infinity()))
+			most = Max(most, estimates[i]);
 	}
-	return sample[CENTRE_SAMPLE / 4];
-}
-
-/* The n-th nearest range, from 0, and how far its centre is */
-uint32
-omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate)
-{
-	OmenScanRanges *ranges = &scan->ranges;
-
-	Assert(n < ranges->n);
-	while (ranges->ntaken <= n)
+	scale = most > least ? (DISTANCE_STEPS - 1) / (most - least) : 0;
+	for (uint32 i = 0; i < n; i++)
 	{
-		if (ranges->nheap == 0)
-		{
-			ranges->heap = ranges->far;
-			ranges->nheap = ranges->nfar;
-			ranges->nfar = 0;
-			omen_pool_heap_form(ranges->heap, ranges->nheap);
-		}
-		ranges->taken[ranges->ntaken++] = omen_pool_heap_pop(ranges->heap,
-															 &ranges->nheap);
+		steps[i] = likely(estimates[i] <= most) ?
+			(uint8) ((estimates[i] - least) * scale) : DISTANCE_STEPS - 1;
+		ends[steps[i]]++;
 	}
-	if (estimate)
-		*estimate = ranges->taken[n].estimate;
-	return ranges->taken[n].link;
+	for (int step = 1; step < DISTANCE_STEPS; step++)
+		ends[step] += ends[step - 1];
+	ranges->nearest = palloc(n * sizeof(OmenHeard));
+	for (uint32 i = n; i > 0; i--)
+	{
+		OmenHeard  *place = &ranges->nearest[--ends[steps[i - 1]]];
+
+		place->estimate = estimates[i - 1];
+		place->link = i - 1;
+	}
+	pfree(steps);
 }
 
 /* Forget those that have no allowed nodes: most, if a set lies together */
@@ -167,36 +158,29 @@ void
 omen_scan_drop_empty_ranges(OmenScan *scan)
 {
 	OmenScanRanges *ranges = &scan->ranges;
+	uint32		kept = 0;
 
-	ranges->nheap = drop_empty(scan, ranges->heap, ranges->nheap);
-	omen_pool_heap_form(ranges->heap, ranges->nheap);
-	ranges->nfar = drop_empty(scan, ranges->far, ranges->nfar);
-	ranges->n = ranges->ntaken + ranges->nheap + ranges->nfar;
-	ranges->with_empty = false;
-}
-
-/* Returns how many are left */
-static Size
-drop_empty(const OmenScan *scan, OmenHeard *ranges, Size n)
-{
-	Size		kept = 0;
-
-	for (Size i = 0; i < n; i++)
+	for (uint32 i = 0; i < ranges->n; i++)
 	{
 		uint32		from;
 		uint32		end;
 
-		omen_range_bounds(scan->hnsw, ranges[i].link, &from, &end);
+		omen_range_bounds(scan->hnsw, ranges->nearest[i].link, &from, &end);
 		if (omen_allow_next(scan->params.allow, from, end) < end)
-			ranges[kept++] = ranges[i];
+			ranges->nearest[kept++] = ranges->nearest[i];
 	}
-	return kept;
+	ranges->n = kept;
+	ranges->with_empty = false;
 }
 
-/* The share of allowed nodes in the nearest ranges */
+/*
+ * The share of allowed nodes in the nearest ranges; that of all nodes if it could
+ * be that by chance.
+ */
 double
 omen_scan_near_share(OmenScan *scan)
 {
+	double		share = scan->allowed / scan->nodes;
 	uint64		nodes = 0;
 	uint64		allowed = 0;
 	uint32		n = Min(NEAR_RANGES, scan->ranges.n);
@@ -205,17 +189,20 @@ omen_scan_near_share(OmenScan *scan)
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		omen_range_bounds(scan->hnsw, omen_scan_nth_range(scan, i, NULL),
-						  &from, &end);
+		omen_range_bounds(scan->hnsw, scan->ranges.nearest[i].link, &from,
+						  &end);
 		omen_allow_prefetch(scan->params.allow, from);
 	}
 	for (uint32 i = 0; i < n; i++)
 	{
-		omen_range_bounds(scan->hnsw,
-						  omen_scan_nth_range(scan, i, NULL), &from, &end);
+		omen_range_bounds(scan->hnsw, scan->ranges.nearest[i].link, &from,
+						  &end);
 		allowed += omen_allow_count_only(scan->params.allow, from, end);
 		nodes += end - from;
 	}
+	if (allowed > 0 &&
+		fabs(allowed - share * nodes) <= CHANCE * sqrt(share * nodes))
+		return share;
 
 	/* none is no share to reckon with */
 	return Max(allowed, 0.5) / nodes;
@@ -228,21 +215,83 @@ omen_scan_pass_ranges(OmenScan *scan)
 
 	omen_scan_begin_pass(scan, &items, scan->keep);
 	if (scan->by_codes)
-		pass_by_codes(scan, &items);
+	{
+		RangeWalk	walk = {
+			.ranges = scan->ranges.nearest,
+			.n = (uint32) Min(scan->ranges.n, scan->nranges),
+			.wanted = scan->wanted
+		};
+
+		pass_by_codes(scan, &walk, scan->verify, &items);
+	}
 	else
 		pass_by_slots(scan, &items);
 	pass_over_tail(scan, &items);
+	scan->horizon = -get_float4_infinity();
+	bring_items(scan, &items);
+}
 
-	omen_scan_cut_items(&items);
-	for (int i = 0; i < items.n; i++)
+void
+omen_scan_look_around(OmenScan *scan)
+{
+	OmenHeard	ranges[OMEN_AROUND_RANGES];
+	RangeWalk	walk = {
+		.ranges = ranges,
+		.n = list_visited_ranges(scan, ranges),
+		.wanted = get_float8_infinity()
+	};
+	OmenPassItems items;
+
+	omen_scan_begin_pass(scan, &items, scan->verify);
+	pass_by_codes(scan, &walk, scan->verify, &items);
+	bring_items(scan, &items);
+}
+
+/* Those of the nearest nodes that a walk has visited; returns how many */
+static uint32
+list_visited_ranges(const OmenScan *scan, OmenHeard *ranges)
+{
+	const OmenSearch *search = scan->search;
+	const OmenHnswIndex *hnsw = scan->hnsw;
+	const OmenHnswMetaPageData *meta = &hnsw->meta;
+	uint32		n = 0;
+
+	for (int i = 0; i < Min(search->npool, scan->wanted_rows + MORE_NODES) &&
+		 n < OMEN_AROUND_RANGES; i++)
+	{
+		uint32		number = omen_link_number(search->pool[i].link);
+		uint32		position = number - meta->range_first;
+		uint32		range;
+		uint32		at = 0;
+
+		/* what has been inserted since is in no range */
+		if (number < meta->range_first || position >= meta->built_nodes)
+			continue;
+		range = omen_range_find(hnsw->range_starts, meta->nranges, position);
+		while (at < n && ranges[at].link != range)
+			at++;
+		if (at == n)
+			ranges[n++] = (OmenHeard) {scan->ranges.estimates[range], range};
+	}
+	return n;
+}
+
+/* Into the queue; nobody is to bring them again */
+static void
+bring_items(OmenScan *scan, OmenPassItems *items)
+{
+	omen_scan_cut_items(items);
+	if (scan->brought == NULL)
+		scan->brought = omen_numberset_create(scan->context, items->n * 2,
+											  NULL);
+	for (int i = 0; i < items->n; i++)
 	{
 		bool		found;
 
-		omen_numberset_insert(scan->brought,
-							  items.entries[i].number, &found);
+		omen_numberset_insert(scan->brought, items->entries[i].number,
+							  &found);
 	}
-	scan->horizon = -get_float4_infinity();
-	omen_scan_queue_items(scan, &items);
+	omen_scan_queue_items(scan, items);
 }
 
 static void
@@ -258,8 +307,8 @@ pass_by_slots(OmenScan *scan, OmenPassItems *items)
 		uint32		from;
 		uint32		end;
 
-		omen_range_bounds(scan->hnsw,
-						  omen_scan_nth_range(scan, i, NULL), &from, &end);
+		omen_range_bounds(scan->hnsw, scan->ranges.nearest[i].link, &from,
+						  &end);
 		while (from < end)
 		{
 			int			listed = omen_scan_list_allowed(scan->params.allow,
@@ -295,21 +344,21 @@ pass_over_tail(OmenScan *scan, OmenPassItems *items)
 }
 
 static void
-pass_by_codes(OmenScan *scan, OmenPassItems *items)
+pass_by_codes(OmenScan *scan, RangeWalk *walk, int verify,
+			  OmenPassItems *items)
 {
-	RangeScores *scores = create_scores(scan);
-	RangeWalk	walk = {0};
+	RangeScores *scores = create_scores(scan, verify);
 	RangePage	pages[PAGES_AHEAD];
 	int			npages = 0;
 	int			at = 0;
 
 	/* a ring: the place of the page that is read is filled with a later one */
-	while (npages < PAGES_AHEAD && next_page(scan, &walk, &pages[npages]))
+	while (npages < PAGES_AHEAD && next_page(scan, walk, &pages[npages]))
 		npages++;
 	while (npages > 0)
 	{
 		copy_codes(scan, scores, &pages[at]);
-		if (!next_page(scan, &walk, &pages[at]))
+		if (!next_page(scan, walk, &pages[at]))
 		{
 			npages--;
 			memmove(&pages[at], &pages[at + 1],
@@ -334,13 +383,17 @@ next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
 	while ((number = omen_allow_next(allow, walk->from, walk->end)) ==
 		   walk->end)
 	{
-		if (walk->next >= Min(scan->ranges.n, scan->nranges) ||
-			walk->seen >= scan->wanted)
+		uint32		allowed;
+
+		if (walk->next >= walk->n || walk->seen >= walk->wanted)
 			return false;
-		omen_range_bounds(hnsw,
-						  omen_scan_nth_range(scan, walk->next++, &walk->base),
-						  &walk->from, &walk->end);
-		walk->seen += omen_allow_count(allow, walk->from, walk->end);
+		walk->base = walk->ranges[walk->next].estimate;
+		omen_range_bounds(hnsw, walk->ranges[walk->next++].link, &walk->from,
+						  &walk->end);
+		allowed = omen_allow_count(allow, walk->from, walk->end);
+		walk->seen += allowed;
+		if (allowed == 0)
+			walk->from = walk->end;
 	}
 	page->from = number;
 	page->end = Min(walk->end,
@@ -352,7 +405,7 @@ next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
 }
 
 static RangeScores *
-create_scores(OmenScan *scan)
+create_scores(OmenScan *scan, int verify)
 {
 	OmenHnswIndex *hnsw = scan->hnsw;
 	RangeScores *scores = palloc0(sizeof(RangeScores));
@@ -367,7 +420,7 @@ create_scores(OmenScan *scan)
 	scores->estimates = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
 	scores->code_size = hnsw->range_quant.shape.link_size;
 	scores->codes = palloc(OMEN_NUMBER_BLOCK * scores->code_size);
-	scores->keep = scan->verify;
+	scores->keep = verify;
 	scores->best = palloc(scores->keep * sizeof(OmenHeard));
 	return scores;
 }
