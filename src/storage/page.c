@@ -13,7 +13,6 @@
 #include "storage/buf_internals.h"
 #include "storage/freespace.h"
 #include "storage/indexfsm.h"
-#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/spccache.h"
 
@@ -45,18 +44,6 @@ static void grow_hints(OmenBufferHints *hints, BlockNumber nblocks);
 static void check_block(Relation index, BlockNumber block);
 static void check_page(Relation index, Buffer buffer, OmenPageKind kind);
 static inline void prefetch_lines(const char *start, Size len);
-
-/*
- * ShareLock, as on the table: several indexes may be built at once, and nobody
- * who could write waits for it that does not wait for the table.  A concurrent
- * build reads what its snapshot sees, which VACUUM leaves.
- */
-void
-omen_lock_toast(Relation heap, const IndexInfo *info)
-{
-	if (!info->ii_Concurrent && OidIsValid(heap->rd_rel->reltoastrelid))
-		LockRelationOid(heap->rd_rel->reltoastrelid, ShareLock);
-}
 
 void
 omen_page_init(Page page, OmenPageKind kind, uint32 generation)
