@@ -9,6 +9,7 @@
 #                                       isolation tap fuzz
 #   make check TESTS="types_vector"     these tests by name, in every part
 #   make check COPT=-DUSE_ASSERT_CHECKING	with the server's assertions
+#   make check COPT=-DOMEN_PERTURB=100	with pauses between steps, see torture.sh
 #
 # The work folder is removed when all tests passed, else kept and named.
 

@@ -7,7 +7,9 @@
 #   make torture ROUNDS=8 SEED=1000		the same rounds again, or roughly so
 #   make torture SEED=1000 ROUND=12		one of them
 #
-# COPT=-DUSE_ASSERT_CHECKING makes the extension check itself, too.
+# COPT=-DUSE_ASSERT_CHECKING makes the extension check itself, too;
+# COPT=-DOMEN_PERTURB=100 has every hundredth release of a page followed by a
+# pause, which changes who comes between two steps of whom.
 
 set -e
 cd "$(dirname "$0")/.."

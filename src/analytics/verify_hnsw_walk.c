@@ -3,6 +3,12 @@
  * verify_hnsw_walk.c
  *	  Can every live node be reached from the entries by links?
  *
+ * NOTES
+ *	  Inserts that go on meanwhile keep nodes reachable, by way of new ones (H16);
+ *	  so the walk follows links to these as well.  Vacuum does not, before it has
+ *	  done with all links.  But then there are DELETED nodes: what is found while
+ *	  there are any does not count, and what is found is looked for again.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -13,41 +19,95 @@
 #include "analytics/verify_hnsw.h"
 
 /*
- * A build makes all nodes reachable (G2), and no answer depends on it (H6):
- * inserts and vacuum that give up links may leave a node without any to it, which
- * scans find at their end only.  Of 20,000 random vectors of 32 dimensions of
- * which a third was replaced, these were 1 % by L2, and 6 % by inner product.
- * More than this part of the live nodes is a finding.
+ * Beside DELETED nodes, which vacuum has left if it did not get to the end, more
+ * than this part of the live nodes is a finding.
  */
 #define MOST_UNREACHED	0.25
+
+/* Walks before nodes are said to be out of reach */
+#define WALKS			3
+
+/* Of a number; low bits: version of the link that was last pushed */
+#define PUSHED			0x10
+#define FOLLOWED		0x20
 
 /* Links to be followed, last in, first out */
 typedef struct LinkStack
 {
 	OmenVerifyHnsw *state;
+	uint8	   *numbers;
+	uint32		nnumbers;		/* of nodes, old and new */
 	OmenLink   *links;
 	uint64		n;
 	uint64		room;
 } LinkStack;
 
+typedef struct DeletedSearch
+{
+	OmenVerifyHnsw *state;
+	bool		found;
+} DeletedSearch;
+
+typedef struct Unreached
+{
+	uint64		n;
+	uint64		nlive;
+	uint32		first;
+} Unreached;
+
+static bool find_unreached(OmenVerifyHnsw *state, Unreached *unreached);
 static void walk_links(void *arg);
 static void push(LinkStack *stack, OmenLink link);
 static void push_neighbours(LinkStack *stack, OmenLink link);
-static void count_unreached(OmenVerifyHnsw *state);
-static bool is_unreached(OmenVerifyHnsw *state, uint32 number);
+static void count_unreached(const LinkStack *stack, Unreached *unreached);
+static bool is_indexed(OmenVerifyHnsw *state, uint32 number);
+static bool has_deleted(OmenVerifyHnsw *state);
+static void look_for_deleted(void *arg);
 
 void
 omen_verify_hnsw_walk(OmenVerifyHnsw *state)
 {
-	LinkStack	stack = {state};
+	Unreached	unreached;
+	bool		deleted = false;
 
-	for (uint32 i = 0; i < state->nnumbers; i++)
-		state->seen[i] &= ~OMEN_SEEN_REACHED;
-	stack.room = 1024;
+	for (int i = 0; i < WALKS && !deleted; i++)
+	{
+		deleted = i > 0 && has_deleted(state);
+		if (!find_unreached(state, &unreached) || unreached.n == 0)
+			return;
+	}
+	if ((deleted || has_deleted(state)) &&
+		unreached.n <= unreached.nlive * MOST_UNREACHED)
+		return;
+	omen_verify_note(state->verify, "H16",
+					 omen_verify_number_block(state, unreached.first),
+					 unreached.first % state->hnsw->layout.slots_per_page,
+					 "This node, and " UINT64_FORMAT " others of " UINT64_FORMAT
+					 ", cannot be reached from the entries.",
+					 unreached.n - 1, unreached.nlive);
+}
+
+/* Returns false if a broken page ends the walk */
+static bool
+find_unreached(OmenVerifyHnsw *state, Unreached *unreached)
+{
+	LinkStack	stack = {.state = state,.room = 1024};
+	uint64		nnumbers =
+		(uint64) RelationGetNumberOfBlocks(state->verify->index) *
+		state->hnsw->layout.slots_per_page;
+	bool		done;
+
+	stack.nnumbers = (uint32) Max(state->nnumbers, Min(nnumbers,
+						   UINT64CONST(1) << OMEN_LINK_NUMBER_BITS));
+	stack.numbers = palloc_extended(stack.nnumbers + 1,
+									MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	stack.links = palloc(stack.room * sizeof(OmenLink));
-	if (omen_verify_try(state->verify, "H16", walk_links, &stack))
-		count_unreached(state);
+	done = omen_verify_try(state->verify, "H16", walk_links, &stack);
+	if (done)
+		count_unreached(&stack, unreached);
 	pfree(stack.links);
+	pfree(stack.numbers);
+	return done;
 }
 
 static void
@@ -56,7 +116,7 @@ walk_links(void *arg)
 	LinkStack  *stack = arg;
 	OmenHnswIndex *hnsw = stack->state->hnsw;
 
-	omen_hnsw_refresh_entries(stack->state->verify->index, hnsw);
+	omen_hnsw_reload_entries(stack->state->verify->index, hnsw);
 	for (uint32 i = 0; i < hnsw->nentries; i++)
 		push(stack, hnsw->entry_links[i]);
 	while (stack->n > 0)
@@ -66,20 +126,17 @@ walk_links(void *arg)
 	}
 }
 
-/* Once for each node, by the link that leads to what was seen there */
+/* Not to a node that has been followed; else once, or so: versions may differ */
 static void
 push(LinkStack *stack, OmenLink link)
 {
 	uint32		number = omen_link_number(link);
-	uint8	   *seen;
+	uint8		mark = PUSHED | omen_link_version(link);
 
-	if (number >= stack->state->nnumbers)
+	if (number >= stack->nnumbers || stack->numbers[number] == mark ||
+		(stack->numbers[number] & FOLLOWED) != 0)
 		return;
-	seen = &stack->state->seen[number];
-	if ((*seen & OMEN_SEEN_NODE) == 0 || (*seen & OMEN_SEEN_REACHED) != 0 ||
-		(*seen & 15) != omen_link_version(link))
-		return;
-	*seen |= OMEN_SEEN_REACHED;
+	stack->numbers[number] = mark;
 	if (stack->n == stack->room)
 	{
 		stack->room *= 2;
@@ -93,11 +150,14 @@ static void
 push_neighbours(LinkStack *stack, OmenLink link)
 {
 	OmenVerifyHnsw *state = stack->state;
+	uint8	   *known = &stack->numbers[omen_link_number(link)];
 	OmenLink	links[OMEN_MAX_LINKS];
 	OmenHnswSlot slot;
 	Buffer		buffer;
 	int			n;
 
+	if ((*known & FOLLOWED) != 0)
+		return;
 	buffer = omen_hnsw_read_slot(&state->store, link, OMEN_LOCK_SHARE, &slot);
 	if (!BufferIsValid(buffer))
 		return;
@@ -105,44 +165,35 @@ push_neighbours(LinkStack *stack, OmenLink link)
 	memcpy(links, omen_slot_links(&state->hnsw->layout, slot),
 		   n * sizeof(OmenLink));
 	omen_page_release(buffer);
+	*known |= FOLLOWED;
 	for (int i = 0; i < n; i++)
 		push(stack, links[i]);
 }
 
 static void
-count_unreached(OmenVerifyHnsw *state)
+count_unreached(const LinkStack *stack, Unreached *unreached)
 {
-	uint64		nlive = 0;
-	uint64		nunreached = 0;
-	uint32		first = 0;
+	OmenVerifyHnsw *state = stack->state;
 
+	memset(unreached, 0, sizeof(*unreached));
 	for (uint32 number = 0; number < state->nnumbers; number++)
 	{
-		uint8		seen = state->seen[number];
-
 		if (number % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
-		if ((seen & OMEN_SEEN_LIVE) == 0)
+		if ((state->seen[number] & OMEN_SEEN_LIVE) == 0)
 			continue;
-		nlive++;
-		if ((seen & OMEN_SEEN_REACHED) != 0 || !is_unreached(state, number))
+		unreached->nlive++;
+		if ((stack->numbers[number] & FOLLOWED) != 0 ||
+			!is_indexed(state, number))
 			continue;
-		if (nunreached++ == 0)
-			first = number;
+		if (unreached->n++ == 0)
+			unreached->first = number;
 	}
-	if (nunreached <= nlive * MOST_UNREACHED)
-		return;
-	omen_verify_note(state->verify, "H16",
-					 omen_verify_number_block(state, first),
-					 first % state->hnsw->layout.slots_per_page,
-					 "This node, and " UINT64_FORMAT " others of " UINT64_FORMAT
-					 ", cannot be reached from the entries.", nunreached - 1,
-					 nlive);
 }
 
 /* Only nodes with a row that the snapshot sees have all links to come */
 static bool
-is_unreached(OmenVerifyHnsw *state, uint32 number)
+is_indexed(OmenVerifyHnsw *state, uint32 number)
 {
 	OmenLink	link = omen_link_form(number, state->seen[number] & 15);
 	ItemPointerData tids[OMEN_SLOT_TIDS];
@@ -153,7 +204,7 @@ is_unreached(OmenVerifyHnsw *state, uint32 number)
 	buffer = omen_hnsw_read_slot(&state->store, link, OMEN_LOCK_SHARE, &slot);
 	if (!BufferIsValid(buffer))
 		return false;
-	n = slot->ntids;
+	n = (slot->flags & OMEN_SLOT_DELETED) == 0 ? slot->ntids : 0;
 	memcpy(tids, slot->tids, sizeof(tids));
 	omen_page_release(buffer);
 	for (int i = 0; i < n; i++)
@@ -162,4 +213,38 @@ is_unreached(OmenVerifyHnsw *state, uint32 number)
 			return true;
 	}
 	return false;
+}
+
+/* Is a vacuum at work, or has one been cut off? */
+static bool
+has_deleted(OmenVerifyHnsw *state)
+{
+	DeletedSearch search = {state};
+
+	return !omen_verify_try(state->verify, "H16", look_for_deleted, &search) ||
+		search.found;
+}
+
+static void
+look_for_deleted(void *arg)
+{
+	DeletedSearch *search = arg;
+	OmenVerify *verify = search->state->verify;
+	const OmenHnswLayout *layout = &search->state->hnsw->layout;
+
+	for (BlockNumber block = 0; block < verify->nblocks && !search->found;
+		 block++)
+	{
+		PGAlignedBlock copy;
+
+		CHECK_FOR_INTERRUPTS();
+		if (omen_verify_copy(verify, block, &copy) != OMEN_PAGE_NODE)
+			continue;
+		for (int i = 0; i < layout->slots_per_page; i++)
+		{
+			OmenHnswSlot slot = omen_hnsw_page_slot(layout, (Page) copy.data, i);
+
+			search->found |= slot->flags == (OMEN_SLOT_USED | OMEN_SLOT_DELETED);
+		}
+	}
 }

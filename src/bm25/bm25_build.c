@@ -32,6 +32,7 @@
 #include "bm25/bm25_build.h"
 #include "bm25/bm25_varint.h"
 #include "storage/arena.h"
+#include "storage/toast.h"
 
 /* Memory of an inverted index is at least this, whatever is allowed */
 #define LEAST_MEMORY	((Size) 1024 * 1024)
@@ -258,9 +259,12 @@ add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	if (state->nrows == MaxHeapTuplesPerPage)
 		elog(ERROR, "too many rows in block %u", state->block);
 	old = MemoryContextSwitchTo(state->block_context);
-	row = &state->rows[state->nrows++];
-	row->tid = *tid;
-	row->tsvector = (TSVector) PG_DETOAST_DATUM_COPY(values[0]);
+	if (alive || omen_toast_fetch_dead(index, values, isnull))
+	{
+		row = &state->rows[state->nrows++];
+		row->tid = *tid;
+		row->tsvector = (TSVector) PG_DETOAST_DATUM_COPY(values[0]);
+	}
 	MemoryContextSwitchTo(old);
 }
 

@@ -164,6 +164,9 @@ extern uint32 omen_build_row(const OmenBuild *build, uint32 position);
 extern int	omen_build_level(const OmenBuild *build, uint32 position);
 extern const uint8 *omen_build_code(OmenBuild *build, uint32 position);
 
+/* From there all nodes can be reached (G2) */
+extern uint32 omen_build_start(const OmenBuild *build);
+
 /*
  * Links of a node as positions, nearest first; the last *nscale of them are
  * its links at its own scale.

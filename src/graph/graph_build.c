@@ -452,6 +452,17 @@ omen_build_row(const OmenBuild *build, uint32 position)
 	return build->rows[build->order[position]];
 }
 
+uint32
+omen_build_start(const OmenBuild *build)
+{
+	uint32		node = omen_build_start_node(build);
+	uint32		position = 0;
+
+	while (build->order[position] != node)
+		position++;
+	return position;
+}
+
 int
 omen_build_level(const OmenBuild *build, uint32 position)
 {

@@ -337,6 +337,7 @@ extern void omen_build_prune(OmenBuild *build);
 
 /* graph_build_connect.c */
 extern void omen_build_connect(OmenBuild *build);
+extern uint32 omen_build_start_node(const OmenBuild *build);
 
 /* graph_select.c */
 extern int	omen_graph_diversify(const OmenQuantizer *quant,

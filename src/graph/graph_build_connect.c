@@ -28,7 +28,6 @@
 #define NO_PARENT		PG_UINT32_MAX
 
 static void connect_all(OmenBuild *build);
-static uint32 choose_start(const OmenBuild *build);
 static void walk_from(OmenBuild *build, uint32 start);
 static bool adopt_by_neighbour(OmenBuild *build, uint32 node);
 static void adopt_by_stranger(OmenBuild *build, uint32 node);
@@ -60,7 +59,7 @@ connect_all(OmenBuild *build)
 {
 	uint32	   *lost = build->subset;
 	uint32		nlost = 0;
-	uint32		start = choose_start(build);
+	uint32		start = omen_build_start_node(build);
 	uint32		node;
 
 	memset(parents(build), 0xFF, build->n * sizeof(uint32));
@@ -98,8 +97,8 @@ connect_all(OmenBuild *build)
 }
 
 /* The first node of the highest level */
-static uint32
-choose_start(const OmenBuild *build)
+uint32
+omen_build_start_node(const OmenBuild *build)
 {
 	uint32		start = 0;
 	uint32		node;

@@ -158,6 +158,7 @@ extern uint32 omen_hnsw_hash_codebook(const OmenQuantizer *quant);
 extern void *omen_hnsw_read_data(Relation index, BlockNumber block, Size size);
 extern void omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta);
 extern void omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw);
+extern void omen_hnsw_reload_entries(Relation index, OmenHnswIndex *hnsw);
 extern void omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw,
 								 float norm2);
 
@@ -176,6 +177,7 @@ extern float omen_hnsw_norm2(OmenElementType element, uint32 dims,
 #define OMEN_NEAR_ENTRIES	32
 extern void omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
 						   OmenSearch *search);
+extern void omen_hnsw_seed_all(const OmenHnswIndex *hnsw, OmenSearch *search);
 extern int	omen_hnsw_near_entries(const OmenHnswIndex *hnsw,
 								   const OmenQuery *query, OmenHeard *near,
 								   int max);
@@ -316,6 +318,11 @@ extern void omen_slot_add_local(const OmenHnswLayout *layout,
 extern void omen_slot_remove_edge(const OmenHnswLayout *layout,
 								  OmenHnswSlot slot, int at);
 
+/* hnsw_store.c again: a link on its page */
+extern bool omen_hnsw_put_link(OmenHnswStore *store, OmenLink node,
+							   const OmenHnswEdge *edge,
+							   const OmenLink *victims, int nvictims);
+
 /*
  * hnsw_alloc.c: room for slots, chains, other pages.  A slot is taken in three
  * steps: begin finds and locks one and tells its number; edit starts the WAL
@@ -376,6 +383,10 @@ extern bool omen_hnsw_insert(Relation index, Datum *values, bool *isnull,
 							 ItemPointer tid, Relation heap,
 							 IndexUniqueCheck check, bool unchanged,
 							 IndexInfo *info);
+
+/* hnsw_connect.c */
+extern void omen_hnsw_connect(Relation index, OmenHnswIndex *hnsw,
+							  BufferAccessStrategy strategy);
 
 /* hnsw_build.c */
 extern void omen_hnsw_init_meta(Relation index, const OmenOpclassInfo *opclass,

@@ -23,6 +23,7 @@
 
 #include "base/compat.h"
 #include "hnsw/hnsw_build.h"
+#include "storage/toast.h"
 
 /* Phases of pg_stat_progress_create_index; 1 is the server's own */
 #define PHASE_LOAD		2
@@ -488,7 +489,8 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		return;
 
 	old = MemoryContextSwitchTo(state->row_context);
-	if (omen_hnsw_form_value(state->opclass, shape->dims, values[0], &value))
+	if ((alive || omen_toast_fetch_dead(index, values, isnull)) &&
+		omen_hnsw_form_value(state->opclass, shape->dims, values[0], &value))
 	{
 		if (value.size > state->own_room)
 		{

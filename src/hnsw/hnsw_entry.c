@@ -53,14 +53,19 @@ omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
 
 	if (hnsw->entry_pairs == NULL)
 	{
-		for (uint32 i = 0; i < hnsw->nentries; i++)
-			omen_search_seed(search, hnsw->entry_links[i],
-							 -get_float4_infinity());
+		omen_hnsw_seed_all(hnsw, search);
 		return;
 	}
 	n = omen_hnsw_near_entries(hnsw, query, near, lengthof(near));
 	for (int i = 0; i < n; i++)
 		omen_search_seed(search, near[i].link, near[i].estimate);
+}
+
+void
+omen_hnsw_seed_all(const OmenHnswIndex *hnsw, OmenSearch *search)
+{
+	for (uint32 i = 0; i < hnsw->nentries; i++)
+		omen_search_seed(search, hnsw->entry_links[i], -get_float4_infinity());
 }
 
 /*
@@ -128,7 +133,10 @@ omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 		omen_hnsw_make_entry(index, hnsw, link, level, pair);
 }
 
-/* The node becomes an entry, in place of a random one if the list is full */
+/*
+ * The node becomes an entry, in place of a random one if the list is full, but
+ * never of the first one, from which all nodes can be reached (H16).
+ */
 void
 omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 					 int level, const uint8 *pair)
@@ -150,7 +158,7 @@ omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 	if (meta->nentries < hnsw->meta.entry_capacity)
 		at = meta->nentries++;
 	else
-		at = (uint32) pg_prng_uint64_range(&pg_global_prng_state, 0,
+		at = (uint32) pg_prng_uint64_range(&pg_global_prng_state, 1,
 										   hnsw->meta.entry_capacity - 1);
 	block = &meta->entry_blocks[at / hnsw->layout.entries_per_page];
 	if (BlockNumberIsValid(*block))
@@ -190,7 +198,7 @@ omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 
 	/* a copy: reading the list anew in between must not confuse the loop */
 	omen_hnsw_store_init(&store, index, hnsw, NULL);
-	omen_hnsw_refresh_entries(index, hnsw);
+	omen_hnsw_reload_entries(index, hnsw);
 	n = hnsw->nentries;
 	links = palloc(Max(n, 1) * sizeof(OmenLink));
 	if (n > 0)

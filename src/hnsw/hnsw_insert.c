@@ -81,6 +81,14 @@ typedef struct PairEntry
 #include "common/hashfn.h"
 #include "lib/simplehash.h"
 
+/* A node that is to link to the new one */
+typedef struct BackLink
+{
+	int			near;			/* which one, an index into near */
+	bool		agreed;			/* it has room, or a link to give up */
+	OmenLink	victim;			/* that link, or OMEN_LINK_INVALID */
+} BackLink;
+
 typedef struct InsertState
 {
 	Relation	index;
@@ -101,8 +109,8 @@ typedef struct InsertState
 	int			nlinks;			/* its links, indexes into near */
 	int			links[OMEN_MAX_LINKS];
 	int			nscale;			/* how many of them, at the end, by scale */
-	int			nback;			/* which of them link back */
-	int			back[OMEN_MAX_LINKS];
+	int			nback;			/* who is to link back */
+	BackLink	back[OMEN_MAX_LINKS];
 
 	pair_cache_hash *pairs;		/* pair codes read so far */
 	OmenHnswSlot full;			/* copy of a slot without room */
@@ -138,14 +146,19 @@ static void choose_scale_links(InsertState *state, bool *taken);
 static void write_node(InsertState *state);
 static void fill_slot(InsertState *state, OmenHnswSlot slot,
 					  BlockNumber chain);
-static void link_back(InsertState *state, const OmenNear *near, int rank);
-static bool add_if_room(InsertState *state, const OmenNear *near,
-						const OmenHnswEdge *edge);
+static void plan_back_links(InsertState *state);
+static bool plan_back_link(InsertState *state, BackLink *back, int rank);
+static bool force_back_link(InsertState *state, BackLink *back);
+static bool copy_slot(InsertState *state, OmenLink link);
+static bool link_to_victim(InsertState *state, OmenLink victim,
+						   bool *pinned);
+static bool link_back(InsertState *state, const BackLink *back);
 static bool choose_by_estimates(InsertState *state, const OmenNear *near,
 								OmenLink *victim);
 static OmenLink choose_victim(InsertState *state, const OmenNear *near);
-static void replace_link(InsertState *state, OmenLink target,
-						 OmenLink victim, const OmenHnswEdge *edge);
+static OmenLink link_on_way(InsertState *state, const OmenNear *near);
+static int	collect_local(InsertState *state, const OmenNear *near,
+						  OmenNear *all, OmenLink *lost);
 static void encode_edge(InsertState *state, const uint8 *centre,
 						const uint8 *neighbour, OmenLink link,
 						OmenHnswEdge *edge);
@@ -212,6 +225,13 @@ insert_value(InsertState *state, const OmenHnswValue *value,
 	{
 		begin_search(state, value);
 		equal = attach_to_equal(state);
+		if (equal == OMEN_LINK_INVALID && state->search->nfound == 0)
+		{
+			/* vacuum has just taken away all that we have begun with */
+			omen_hnsw_reload_entries(state->index, state->hnsw);
+			omen_hnsw_seed_all(state->hnsw, state->search);
+			equal = attach_to_equal(state);
+		}
 	}
 	if (equal == OMEN_LINK_INVALID)
 		insert_node(state);
@@ -294,20 +314,23 @@ attach_to_equal(InsertState *state)
 static void
 insert_node(InsertState *state)
 {
+	int			nlinked = 0;
+
 	encode_pair(state);
 	collect_near(state);
 	state->level =
 		omen_graph_draw_level(pg_prng_uint64(&pg_global_prng_state));
 	choose_links(state);
+	plan_back_links(state);
 	write_node(state);
 	omen_range_set_code(state->index, state->hnsw,
 						omen_link_number(state->link), state->pair);
 	omen_tidmap_set(state->index, state->hnsw, state->tid, state->link);
 	for (int i = 0; i < state->nback; i++)
-		link_back(state, &state->near[state->back[i]], i);
+		nlinked += link_back(state, &state->back[i]);
 
 	/* a node that no other leads to must be one to start from */
-	if (state->nback == 0)
+	if (nlinked == 0)
 		omen_hnsw_make_entry(state->index, state->hnsw, state->link,
 							 state->level, state->pair);
 	else
@@ -349,7 +372,8 @@ collect_near(InsertState *state)
 		state->centre = palloc(omen_query_size(state->hnsw->quant));
 	state->pairs = pair_cache_create(CurrentMemoryContext, 256, NULL);
 	state->nnear = search->nfound;
-	state->near = palloc(Max(search->nfound, 1) * sizeof(OmenNear));
+	/* and as many that are given up for the new node */
+	state->near = palloc((search->nfound + OMEN_MAX_LINKS) * sizeof(OmenNear));
 	for (int i = 0; i < state->nnear; i++)
 	{
 		const OmenFound *found = &search->found[i];
@@ -546,13 +570,13 @@ choose_links(InsertState *state)
 
 	for (int i = 0; i < Min(ndiverse, max_back); i++)
 	{
-		state->back[state->nback++] = diverse[i];
+		state->back[state->nback++].near = diverse[i];
 		taken[diverse[i]] = true;
 	}
 	for (int i = 0; i < state->nlinks && state->nback < MIN_BACK_LINKS; i++)
 	{
 		if (!taken[state->links[i]])
-			state->back[state->nback++] = state->links[i];
+			state->back[state->nback++].near = state->links[i];
 	}
 	for (int i = 0; i < state->nlinks; i++)
 		taken[state->links[i]] = true;
@@ -590,7 +614,7 @@ choose_scale_links(InsertState *state, bool *taken)
 		state->links[state->nlinks++] = i;
 		state->nscale++;
 		if (state->nback < max_back)
-			state->back[state->nback++] = i;
+			state->back[state->nback++].near = i;
 	}
 }
 
@@ -643,64 +667,162 @@ fill_slot(InsertState *state, OmenHnswSlot slot, BlockNumber chain)
 }
 
 /*
- * Add a link to the new node in one of its neighbours, the rank-th to be
- * asked.  The first ones do not refuse by estimates alone: where all vectors
- * are on a line, say, each link is redundant but for two.
+ * Before the new node is written: who of those that are to link back has room,
+ * or a link to give up?  Whatever that link leads to gets one from the new node:
+ * so it can be reached as before, by one step more (H16).
  */
 static void
-link_back(InsertState *state, const OmenNear *near, int rank)
+plan_back_links(InsertState *state)
 {
-	OmenHnswEdge edge;
-	OmenLink	victim;
+	bool		pinned[OMEN_MAX_LINKS] = {false};	/* links that stay */
+	bool		agreed = false;
 
-	CHECK_FOR_INTERRUPTS();
-	encode_edge(state, near->pair, state->pair, state->link, &edge);
-	if (add_if_room(state, near, &edge))
-		return;
-	if (!choose_by_estimates(state, near, &victim) ||
-		(victim == OMEN_LINK_INVALID && rank < MIN_BACK_LINKS))
-		victim = choose_victim(state, near);
-	if (victim != OMEN_LINK_INVALID)
-		replace_link(state, near->node, victim, &edge);
+	for (int i = 0; i < state->nback; i++)
+	{
+		BackLink   *back = &state->back[i];
+
+		CHECK_FOR_INTERRUPTS();
+		back->agreed = plan_back_link(state, back, i) &&
+			link_to_victim(state, back->victim, pinned);
+		agreed |= back->agreed;
+	}
+
+	/* nobody: then the nearest that can */
+	for (int i = 0; i < state->nback && !agreed; i++)
+	{
+		BackLink   *back = &state->back[i];
+
+		CHECK_FOR_INTERRUPTS();
+		agreed = back->agreed =
+			force_back_link(state, back) &&
+			link_to_victim(state, back->victim, pinned);
+	}
 }
 
 /*
- * Returns true if there is nothing left to do.  A full slot is copied to
- * state->full: choosing which link to give up may need the codes of other
- * nodes, and is not done under this lock.
+ * The rank-th to be asked.  The first ones do not refuse by estimates alone:
+ * where all vectors are on a line, say, each link is redundant but for two.
  */
 static bool
-add_if_room(InsertState *state, const OmenNear *near,
-			const OmenHnswEdge *edge)
+plan_back_link(InsertState *state, BackLink *back, int rank)
 {
-	const OmenHnswLayout *layout = &state->hnsw->layout;
+	const OmenNear *near = &state->near[back->near];
+
+	back->victim = OMEN_LINK_INVALID;
+	if (!copy_slot(state, near->node))
+		return false;
+	if (state->full->nlinks < state->hnsw->layout.max_links)
+		return true;
+	if (!choose_by_estimates(state, near, &back->victim) ||
+		(back->victim == OMEN_LINK_INVALID && rank < MIN_BACK_LINKS))
+		back->victim = choose_victim(state, near);
+	return back->victim != OMEN_LINK_INVALID;
+}
+
+/* The same of one to whom the new node is redundant, or seems to be */
+static bool
+force_back_link(InsertState *state, BackLink *back)
+{
+	const OmenNear *near = &state->near[back->near];
+
+	if (!copy_slot(state, near->node))
+		return false;
+	back->victim = link_on_way(state, near);
+	return back->victim != OMEN_LINK_INVALID;
+}
+
+/*
+ * To state->full, if the node lives: choosing which link to give up may need the
+ * codes of other nodes, and is not done under its lock.
+ */
+static bool
+copy_slot(InsertState *state, OmenLink link)
+{
 	OmenHnswSlot slot;
-	Buffer		buffer = omen_hnsw_read_slot(&state->store, near->node,
-											 OMEN_LOCK_EXCLUSIVE, &slot);
-	bool		done = true;
+	Buffer		buffer = omen_hnsw_read_slot(&state->store, link,
+											 OMEN_LOCK_SHARE, &slot);
+	bool		live;
 
 	if (!BufferIsValid(buffer))
-		return true;
-	if ((slot->flags & OMEN_SLOT_DELETED) != 0 ||
-		omen_slot_has_link(layout, slot, edge->link))
-		 /* vacuum is about to free it, or has put the link there itself */ ;
-	else if (slot->nlinks < layout->max_links)
-	{
-		OmenPageEdit edit;
-		Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
+		return false;
+	live = (slot->flags & OMEN_SLOT_DELETED) == 0;
+	memcpy(state->full, slot, state->hnsw->layout.slot_size);
+	omen_page_release(buffer);
+	return live;
+}
 
-		omen_edit_begin(&edit, state->index);
-		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
-		omen_slot_add_local(layout, slot, edge);
-		omen_edit_finish(&edit);
+/*
+ * Let the new node link to a node that another one gives up for it, in place of
+ * its farthest link that is not needed for the same.  Returns false if all are.
+ */
+static bool
+link_to_victim(InsertState *state, OmenLink victim, bool *pinned)
+{
+	int			nlocal = state->nlinks - state->nscale;
+	const uint8 *pair;
+	OmenNear   *near;
+	int			at;
+
+	if (victim == OMEN_LINK_INVALID)
+		return true;
+	for (at = 0; at < state->nlinks; at++)
+	{
+		if (state->near[state->links[at]].node == victim)
+		{
+			pinned[at] = true;
+			return true;
+		}
+	}
+	pair = cached_pair(state, victim);
+	if (pair == NULL)
+		return true;			/* leads nowhere */
+
+	if (state->nlinks < state->hnsw->layout.max_links)
+	{
+		at = nlocal;
+		memmove(&state->links[at + 1], &state->links[at],
+				state->nscale * sizeof(int));
+		memmove(&pinned[at + 1], &pinned[at], state->nscale * sizeof(bool));
+		state->nlinks++;
 	}
 	else
 	{
-		memcpy(state->full, slot, layout->slot_size);
-		done = false;
+		for (at = nlocal - 1; at >= 0 && pinned[at]; at--)
+			;
+		if (at < 0)
+			return false;
 	}
-	omen_page_release(buffer);
-	return done;
+	near = &state->near[state->nnear];
+	near->node = victim;
+	near->pair = pair;
+	near->distance = omen_quant_pair_distance(state->hnsw->quant, state->pair,
+											  pair);
+	state->links[at] = state->nnear++;
+	pinned[at] = true;
+	return true;
+}
+
+/*
+ * Add the link to the new node.  If the link to be given up is gone meanwhile,
+ * another one to a node that the new one links to will do.  Returns false if
+ * nothing was added.
+ */
+static bool
+link_back(InsertState *state, const BackLink *back)
+{
+	const OmenNear *near = &state->near[back->near];
+	OmenLink	victims[OMEN_MAX_LINKS + 1];
+	OmenHnswEdge edge;
+	int			n = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!back->agreed)
+		return false;
+	victims[n++] = back->victim;
+	for (int i = state->nlinks - 1; i >= 0; i--)
+		victims[n++] = state->near[state->links[i]].node;
+	encode_edge(state, near->pair, state->pair, state->link, &edge);
+	return omen_hnsw_put_link(&state->store, near->node, &edge, victims, n);
 }
 
 /*
@@ -757,36 +879,25 @@ choose_by_estimates(InsertState *state, const OmenNear *near,
 static OmenLink
 choose_victim(InsertState *state, const OmenNear *near)
 {
-	const OmenQuantizer *quant = state->hnsw->quant;
-	const OmenLink *local = omen_slot_links(&state->hnsw->layout, state->full);
-	int			nlocal = state->full->nlinks - state->full->nscale;
 	OmenNear	all[OMEN_MAX_LINKS + 1];
 	int			chosen[OMEN_MAX_LINKS + 1];
 	bool		kept[OMEN_MAX_LINKS + 1] = {false};
-	int			n = 0;
+	OmenLink	lost;
+	int			nall = collect_local(state, near, all, &lost);
+	int			n;
 
-	for (int i = 0; i < nlocal; i++)
-		omen_hnsw_prefetch_own(&state->store, local[i]);
-	for (int i = 0; i < nlocal; i++)
-	{
-		const uint8 *pair = cached_pair(state, local[i]);
+	if (lost != OMEN_LINK_INVALID)
+		return lost;
+	all[nall].node = OMEN_LINK_INVALID;
+	all[nall].pair = state->pair;
+	all[nall++].distance = near->distance;
+	qsort(all, nall, sizeof(OmenNear), omen_graph_compare_near);
 
-		if (pair == NULL)
-			return local[i];	/* leads nowhere */
-		all[n].node = local[i];
-		all[n].pair = pair;
-		all[n++].distance = omen_quant_pair_distance(quant, near->pair, pair);
-	}
-	all[n].node = OMEN_LINK_INVALID;
-	all[n].pair = state->pair;
-	all[n++].distance = near->distance;
-	qsort(all, n, sizeof(OmenNear), omen_graph_compare_near);
-
-	n = omen_graph_select(quant, all, nlocal + 1, nlocal, state->alpha, true,
-						  chosen);
+	n = omen_graph_select(state->hnsw->quant, all, nall, nall - 1,
+						  state->alpha, true, chosen);
 	for (int i = 0; i < n; i++)
 		kept[chosen[i]] = true;
-	for (int i = 0; i <= nlocal; i++)
+	for (int i = 0; i < nall; i++)
 	{
 		if (!kept[i])
 			return all[i].node;
@@ -794,36 +905,62 @@ choose_victim(InsertState *state, const OmenNear *near)
 	return OMEN_LINK_INVALID;
 }
 
-/* Unless somebody else has changed that link meanwhile */
-static void
-replace_link(InsertState *state, OmenLink target, OmenLink victim,
-			 const OmenHnswEdge *edge)
+/* The local link that is made up for best by a link to the new node */
+static OmenLink
+link_on_way(InsertState *state, const OmenNear *near)
 {
-	const OmenHnswLayout *layout = &state->hnsw->layout;
-	OmenHnswSlot slot;
-	Buffer		buffer = omen_hnsw_read_slot(&state->store, target,
-											 OMEN_LOCK_EXCLUSIVE, &slot);
-	int			at;
+	OmenNear	all[OMEN_MAX_LINKS];
+	OmenLink	victim;
+	int			n = collect_local(state, near, all, &victim);
+	float		nearest = 0;
 
-	if (!BufferIsValid(buffer))
-		return;
-	for (at = 0; at < slot->nlinks; at++)
+	if (victim != OMEN_LINK_INVALID)
+		return victim;
+	for (int i = 0; i < n; i++)
 	{
-		if (omen_slot_links(layout, slot)[at] == victim)
+		float		distance = omen_quant_pair_distance(state->hnsw->quant,
+														state->pair,
+														all[i].pair);
+
+		if (i == 0 || distance < nearest)
+		{
+			nearest = distance;
+			victim = all[i].node;
+		}
+	}
+	return victim;
+}
+
+/*
+ * What the local links of the slot in state->full lead to, with distances from
+ * that node.  Sets *lost if one of them leads nowhere.
+ */
+static int
+collect_local(InsertState *state, const OmenNear *near, OmenNear *all,
+			  OmenLink *lost)
+{
+	const OmenLink *local = omen_slot_links(&state->hnsw->layout, state->full);
+	int			nlocal = state->full->nlinks - state->full->nscale;
+	int			n = 0;
+
+	*lost = OMEN_LINK_INVALID;
+	for (int i = 0; i < nlocal; i++)
+		omen_hnsw_prefetch_own(&state->store, local[i]);
+	for (int i = 0; i < nlocal; i++)
+	{
+		const uint8 *pair = cached_pair(state, local[i]);
+
+		if (pair == NULL)
+		{
+			*lost = local[i];
 			break;
+		}
+		all[n].node = local[i];
+		all[n].pair = pair;
+		all[n++].distance = omen_quant_pair_distance(state->hnsw->quant,
+													 near->pair, pair);
 	}
-	if (at < slot->nlinks && (slot->flags & OMEN_SLOT_DELETED) == 0 &&
-		!omen_slot_has_link(layout, slot, edge->link))
-	{
-		OmenPageEdit edit;
-		Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
-
-		omen_edit_begin(&edit, state->index);
-		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
-		omen_slot_set_edge(layout, slot, at, edge);
-		omen_edit_finish(&edit);
-	}
-	omen_page_release(buffer);
+	return n;
 }
 
 static void

@@ -230,6 +230,17 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 }
 
 /*
+ * The same, though neither their number nor the epoch has changed: inserts put
+ * new entries in the place of others, one by one.
+ */
+void
+omen_hnsw_reload_entries(Relation index, OmenHnswIndex *hnsw)
+{
+	hnsw->nentries = 0;
+	omen_hnsw_refresh_entries(index, hnsw);
+}
+
+/*
  * Inner product: a vector longer than all before it.  No code depends on the
  * largest norm, only how near indexed vectors are taken to be to each other.
  */

@@ -160,7 +160,7 @@ train_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	OmenHnswValue value;
 
 	CHECK_FOR_INTERRUPTS();
-	if (isnull[0] || state->nrows == state->capacity ||
+	if (isnull[0] || !alive || state->nrows == state->capacity ||
 		state->nrows / state->per_range >
 		ItemPointerGetBlockNumber(tid) / state->step)
 		return;
@@ -216,7 +216,7 @@ sample_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	MemoryContext old;
 	OmenHnswValue value;
 
-	if (isnull[0])
+	if (isnull[0] || !alive)
 		return;
 	state->nseen++;
 	if (state->nrows >= SAMPLE_ROWS)

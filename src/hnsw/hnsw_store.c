@@ -30,6 +30,8 @@ static bool own_size_fits(const OmenHnswIndex *hnsw, const uint8 *own,
 						  uint32 own_bytes);
 static void keep_pair(OmenHnswStore *store, OmenHnswSlot slot,
 					  const uint8 *own, uint8 **pair, Size *size);
+static int	find_local(const OmenHnswLayout *layout, OmenHnswSlot slot,
+					   OmenLink link);
 static void load_chain(OmenHnswStore *store, BlockNumber node_block,
 					   OmenHnswSlot slot);
 
@@ -524,6 +526,67 @@ keep_pair(OmenHnswStore *store, OmenHnswSlot slot, const uint8 *own,
 	*size = pair_size > 0 ? pair_size : slot->own_bytes;
 	*pair = palloc(*size);
 	omen_quant_own_to_pair(store->hnsw->quant, own, *pair);
+}
+
+/*
+ * Add a link to the local ones of a live node, or put it in the place of the first
+ * of the victims that the node has.  Returns true if it is there then, which
+ * somebody else may have seen to.
+ */
+bool
+omen_hnsw_put_link(OmenHnswStore *store, OmenLink node,
+				   const OmenHnswEdge *edge, const OmenLink *victims,
+				   int nvictims)
+{
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	OmenHnswSlot slot;
+	OmenPageEdit edit;
+	Size		offset;
+	Buffer		buffer = omen_hnsw_read_slot(store, node, OMEN_LOCK_EXCLUSIVE,
+											 &slot);
+	bool		room;
+	bool		there;
+	int			at = -1;
+
+	if (!BufferIsValid(buffer))
+		return false;
+	if ((slot->flags & OMEN_SLOT_DELETED) != 0)
+	{
+		omen_page_release(buffer);
+		return false;
+	}
+	there = omen_slot_has_link(layout, slot, edge->link);
+	room = slot->nlinks < layout->max_links;
+	for (int i = 0; i < nvictims && !room && at < 0; i++)
+		at = find_local(layout, slot, victims[i]);
+	if (!there && (room || at >= 0))
+	{
+		offset = (char *) slot - (char *) BufferGetPage(buffer);
+		omen_edit_begin(&edit, store->index);
+		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+		if (room)
+			omen_slot_add_local(layout, slot, edge);
+		else
+			omen_slot_set_edge(layout, slot, at, edge);
+		omen_edit_finish(&edit);
+		there = true;
+	}
+	omen_page_release(buffer);
+	return there;
+}
+
+/* Where a slot has a local link, or -1 */
+static int
+find_local(const OmenHnswLayout *layout, OmenHnswSlot slot, OmenLink link)
+{
+	int			nlocal = slot->nlinks - slot->nscale;
+
+	for (int i = 0; i < nlocal; i++)
+	{
+		if (omen_slot_links(layout, slot)[i] == link)
+			return i;
+	}
+	return -1;
 }
 
 static void

@@ -14,6 +14,8 @@
  *				 still walk through it;
  *	  3. repair	 in every other node, replace links to DELETED nodes by the
  *				 nearest nodes that those linked to; and entries likewise;
+ *				 then see that every live node can be reached
+ *				 (hnsw_connect.c);
  *	  4. free	 DELETED nodes, to which nothing leads now, and their chains
  *				 and lists.  The slot's version changes, so a link that a
  *				 concurrent insert or an old scan still holds leads nowhere.
@@ -157,6 +159,7 @@ omen_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	{
 		visit_pages(&state, OMEN_LOCK_SHARE, repair_page);
 		omen_hnsw_replace_entries(info->index, state.hnsw, is_deleted, &state);
+		omen_hnsw_connect(info->index, state.hnsw, info->strategy);
 	}
 	visit_pages(&state, OMEN_LOCK_EXCLUSIVE, free_page);
 	FreeSpaceMapVacuum(info->index);
@@ -519,9 +522,9 @@ needs_repair(VacuumState *state, OmenHnswSlot slot)
 }
 
 /*
- * Choose the links of a node anew, from those that are left and from those
- * of the DELETED nodes it linked to.  Links at its own scale that are left
- * stay; those that went are made up for locally.
+ * Choose links of a node in place of those to DELETED nodes, from what these
+ * linked to.  Those that are left stay, for somebody may be reached by them only.
+ * Links at its own scale that went are made up for locally.
  */
 static void
 repair_node(VacuumState *state, OmenLink link)
@@ -652,8 +655,8 @@ add_near(VacuumState *state, const RepairNode *node, OmenLink link,
 }
 
 /*
- * Give the node its new local links.  Links that somebody added since it was
- * copied are kept in place of the farthest chosen ones.
+ * Give the node its new local links, the nearest first, as far as there is room:
+ * somebody may have added links since it was copied.
  */
 static void
 write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
@@ -684,16 +687,9 @@ write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
 	omen_edit_begin(&edit, state->index);
 	slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
 
-	/* out with what was copied and what is dead; new links stay */
 	for (int i = slot->nlinks - 1; i >= 0; i--)
 	{
-		OmenLink	link = omen_slot_links(layout, slot)[i];
-		bool		local = i < slot->nlinks - slot->nscale;
-		bool		copied = false;
-
-		for (int j = 0; j < node->nlinks && !copied; j++)
-			copied = node->links[j] == link;
-		if (is_deleted(state, link) || (local && copied))
+		if (is_deleted(state, omen_slot_links(layout, slot)[i]))
 			omen_slot_remove_edge(layout, slot, i);
 	}
 	for (int i = 0; i < n && slot->nlinks < layout->max_links; i++)

@@ -35,6 +35,7 @@ static void form_links(OmenHnswBuildState *state, uint32 position,
 static void write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer);
+static uint32 choose_entry(OmenHnswBuildState *state, uint32 i, uint32 start);
 
 /* What the leader decides before the pages are written */
 void
@@ -390,13 +391,13 @@ write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer)
 	const OmenHnswMetaPageData *meta = &state->shared->meta;
 	int			per_page = state->layout.entries_per_page;
 	Page		page = NULL;
+	uint32		start = 0;
 
+	if (meta->nentries > 0)
+		start = omen_build_start(state->build);
 	for (uint32 i = 0; i < meta->nentries; i++)
 	{
-		uint32		from = (uint64) i * state->shared->nnodes / meta->nentries;
-		uint32		to = (uint64) (i + 1) * state->shared->nnodes / meta->nentries;
-		uint32		position = (uint32)
-			pg_prng_uint64_range(&pg_global_prng_state, from, to - 1);
+		uint32		position = choose_entry(state, i, start);
 		OmenHnswEntry entry;
 
 		if (i % per_page == 0)
@@ -412,4 +413,27 @@ write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer)
 			memcpy(entry->pair, omen_build_code(state->build, position),
 				   meta->shape.pair_size);
 	}
+}
+
+/*
+ * The position of the i-th entry: one of each stretch of positions, but that the
+ * first entry is "start", from which all nodes can be reached (H16), and the one
+ * of the first stretch has its place.
+ */
+static uint32
+choose_entry(OmenHnswBuildState *state, uint32 i, uint32 start)
+{
+	uint64		nnodes = state->shared->nnodes;
+	uint32		n = state->shared->meta.nentries;
+	uint32		from = i * nnodes / n;
+	uint32		to = (i + 1) * nnodes / n;
+
+	if (i == 0)
+		return start;
+	if (start >= from && start < to)
+	{
+		from = 0;
+		to = nnodes / n;
+	}
+	return (uint32) pg_prng_uint64_range(&pg_global_prng_state, from, to - 1);
 }

@@ -8,12 +8,12 @@
  */
 #include "postgres.h"
 
+#include "common/pg_prng.h"
 #include "executor/instrument.h"
 #include "pgstat.h"
 #include "storage/buf_internals.h"
 #include "storage/freespace.h"
 #include "storage/indexfsm.h"
-#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/spccache.h"
 
@@ -45,18 +45,7 @@ static void grow_hints(OmenBufferHints *hints, BlockNumber nblocks);
 static void check_block(Relation index, BlockNumber block);
 static void check_page(Relation index, Buffer buffer, OmenPageKind kind);
 static inline void prefetch_lines(const char *start, Size len);
-
-/*
- * ShareLock, as on the table: several indexes may be built at once, and nobody
- * who could write waits for it that does not wait for the table.  A concurrent
- * build reads what its snapshot sees, which VACUUM leaves.
- */
-void
-omen_lock_toast(Relation heap, const IndexInfo *info)
-{
-	if (!info->ii_Concurrent && OidIsValid(heap->rd_rel->reltoastrelid))
-		LockRelationOid(heap->rd_rel->reltoastrelid, ShareLock);
-}
+static inline void let_others_in(void);
 
 void
 omen_page_init(Page page, OmenPageKind kind, uint32 generation)
@@ -220,12 +209,28 @@ void
 omen_page_release(Buffer buffer)
 {
 	UnlockReleaseBuffer(buffer);
+	let_others_in();
 }
 
 void
 omen_page_unlock(Buffer buffer)
 {
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	let_others_in();
+}
+
+/*
+ * For tests, with COPT=-DOMEN_PERTURB=100: after one of so many releases of a
+ * page, its holder stands still for some time, so that others come between any
+ * two steps of it.
+ */
+static inline void
+let_others_in(void)
+{
+#ifdef OMEN_PERTURB
+	if (pg_prng_uint32(&pg_global_prng_state) % OMEN_PERTURB == 0)
+		pg_usleep(pg_prng_uint64_range(&pg_global_prng_state, 10, 5000));
+#endif
 }
 
 void

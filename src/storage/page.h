@@ -219,14 +219,6 @@ extern Buffer omen_page_stream_next(OmenPageStream *stream, OmenLockMode mode,
 									OmenPageKind *kind);
 extern void omen_page_stream_end(OmenPageStream *stream);
 
-/*
- * Keep VACUUM off the long values of a table whose rows an index is built of, to
- * the end of the transaction.  The builder indexes rows that died lately; but
- * autovacuum comes to the TOAST table without a lock of the table, and with a
- * later idea of what is dead.  See make_new_heap(), which does so for CLUSTER.
- */
-extern void omen_lock_toast(Relation heap, const IndexInfo *info);
-
 /* Report a broken index */
 extern void omen_page_report_corrupt(Relation index, BlockNumber block,
 									 const char *detail) pg_attribute_noreturn();

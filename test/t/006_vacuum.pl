@@ -77,6 +77,31 @@ foreach my $round (1 .. 3)
 		'<=', 1.05 * $size, "round $round: the index did not grow");
 }
 
+# Every row's node can be reached from the entries, whoever has changed links and
+# entries since a build. One backend knows the entries from before, as it has them.
+foreach my $order ([ 'l2', 'x' ], [ 'cosine', 'x' ], [ 'ip', 'x * (0.1 + random())' ])
+{
+	my ($metric, $value) = @$order;
+	my $rows = "SELECT i, array_agg($value)::vector(12) FROM (SELECT i, random() + random() + random() - 1.5 AS x"
+	  . ' FROM generate_series(%d, %d) i, generate_series(1, 12)) s GROUP BY i ORDER BY i';
+	my $sql = sprintf("INSERT INTO reach $rows;", 1, 3000);
+
+	foreach my $round (1 .. 3)
+	{
+		$sql .= "DELETE FROM reach WHERE id % 3 = $round - 1;\nVACUUM reach;\n"
+		  . sprintf("SELECT 'vacuumed', * FROM omen_verify_index('reach_idx');\nINSERT INTO reach $rows;\n",
+			10000 * $round, 10000 * $round + 999)
+		  . "SELECT 'inserted', * FROM omen_verify_index('reach_idx');\n";
+	}
+	is( query($node, <<"SQL"), '', "$metric: all rows can be reached");
+DROP TABLE IF EXISTS reach;
+CREATE TABLE reach (id int, v vector(12));
+CREATE INDEX reach_idx ON reach USING omenhnsw (v vector_${metric}_ops);
+SET omenhnsw.ef_search = 10;
+$sql
+SQL
+}
+
 # Slots of TID lists change hands: the list of a node is emptied, and its slot
 # taken for another node's as often as there are versions of a slot. The first
 # node must not come to that list again.

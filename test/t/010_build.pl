@@ -186,5 +186,72 @@ COMMIT;
 SQL
 }
 
+# Who reads a page of the TOAST table may prune it: a row that somebody saw when
+# the build began loses its long value before the build comes to it. The build
+# waits at row 1 for that, when it reads the table for the second time.
+query($node, <<'SQL');
+CREATE TABLE long (id int, v vector(2500), body tsvector);
+ALTER TABLE long ALTER v SET STORAGE EXTERNAL, ALTER body SET STORAGE EXTERNAL;
+CREATE SEQUENCE calls;
+CREATE SEQUENCE wanted;
+CREATE FUNCTION wait(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	IF i = 1 AND nextval('calls') = (SELECT last_value FROM wanted) THEN
+		PERFORM pg_advisory_xact_lock(77);
+	END IF;
+	RETURN i;
+END $$;
+CREATE FUNCTION wait(i int, body tsvector) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	PERFORM wait(i);
+	RETURN body;
+END $$;
+SQL
+foreach my $case (
+	[ 2, 'omenhnsw (v vector_l2_ops, (wait(id)))', 'v <-> (SELECT v FROM long WHERE id = 1)' ],
+	[ 1, 'omenbm25 (wait(id, body))', "wait(id, body) <@> 'w1'" ])
+{
+	my ($calls, $index, $order) = @$case;
+	my @sessions;
+
+	query($node, <<"SQL");
+SELECT setval('calls', 1, false), setval('wanted', $calls);
+TRUNCATE long;
+INSERT INTO long SELECT i, (SELECT array_agg(random()) FROM generate_series(1, 2500) WHERE i > 0)::vector,
+	(SELECT to_tsvector('simple', string_agg('w' || i * g, ' ')) FROM generate_series(1, 900) g)
+FROM generate_series(1, 20) i;
+SQL
+	my $start = sub {
+		my %session = (in => shift, out => '');
+
+		$session{handle} = IPC::Run::start(
+			[ 'psql', '-XAtq', '-d', $node->connstr('postgres') ],
+			'<', \$session{in}, '>&', \$session{out});
+		$session{handle}->pump until $session{out} =~ /\n/;
+		push @sessions, \%session;
+		return \%session;
+	};
+	my $holder = $start->("SELECT 'holds' FROM pg_advisory_lock(77);\n");
+	my $reader = $start->("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM long;\n");
+
+	query($node, 'DELETE FROM long WHERE id BETWEEN 6 AND 15');
+	my $build = $start->("SELECT 'builds'; CREATE INDEX long_idx ON long USING $index; SELECT 'built';\n");
+	$node->poll_query_until('postgres',
+		"SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+	  or die 'the build does not wait';
+	$reader->{in} .= "COMMIT;\n\\q\n";
+	$reader->{handle}->finish;
+	query($node, 'SELECT sum(vector_norm(v)), sum(length(body)) FROM long') foreach 1 .. 2;
+	$holder->{in} .= "\\q\n";
+	$holder->{handle}->finish;
+	$build->{in} .= "\\q\n";
+	$build->{handle}->finish;
+	like($build->{out}, qr/built/, "$index: rows whose long values are gone");
+	unlike($build->{out}, qr/ERROR/, "$index: are left out");
+	is(all_through_index($node, 'long', $order), '10 10', "$index: has the others");
+	is(query($node, "SELECT * FROM omen_verify_index('long_idx', true)"), '', "$index: is whole");
+	query($node, 'DROP INDEX long_idx');
+}
+
 $node->stop;
 done_testing();

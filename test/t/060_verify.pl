@@ -151,7 +151,7 @@ SQL
 # levels of omendb.simd that this machine has; each must write what all of them
 # find right
 my @levels = grep {
-	$node->psql('postgres', "SET omendb.simd = $_") == 0
+	$node->psql('postgres', "LOAD 'omendb'; SET omendb.simd = $_") == 0
 } qw(auto generic neon avx2 avx512);
 my $step = 0;
 
@@ -175,13 +175,10 @@ foreach my $name (@names)
 	{
 		my $writer = $levels[ $step++ % @levels ];
 
-		query($node, "SET omendb.simd = $writer; $sql");
-		foreach my $reader (@levels)
-		{
-			my $found = query($node, "SET omendb.simd = $reader; SELECT verify('i$name', true)");
+		my $found = query($node, "SET omendb.simd = $writer; $sql"
+			  . join('', map { "SET omendb.simd = $_; SELECT '$_: ' || verify('i$name', true);" } @levels));
 
-			push @dirty, "$name, read with $reader, after $sql with $writer: $found" if $found ne '';
-		}
+		push @dirty, "$name, after $sql with $writer, read with $found" if $found =~ /\S/;
 		last if $kind->{unchanged};
 	}
 }
@@ -234,10 +231,7 @@ SKIP:
 my (%bytes, %paths);
 foreach my $name (@names)
 {
-	foreach my $i (0 .. $slots - 1)
-	{
-		query($node, join ' ', create_table("${name}_$i", $models{$name}));
-	}
+	query($node, join ' ', map { create_table("${name}_$_", $models{$name}) } 0 .. $slots - 1);
 }
 
 sub path
@@ -246,14 +240,8 @@ sub path
 
 	return $paths{$relation} //= query($node, "SELECT pg_relation_filepath('$relation')");
 }
-foreach my $name (@names)
-{
-	foreach my $table ($name, map { "${name}_$_" } 0 .. $slots - 1)
-	{
-		path($table);
-		path("i$table");
-	}
-}
+%paths = map { split /\|/ } lines($node,
+	"SELECT relname, pg_relation_filepath(oid) FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace");
 
 # whatever was flushed or deleted last, a document that lives is pending
 foreach my $i ($models{text} && grep({ $_ eq 'text' } @names) ? (900001, 900002) : ())
@@ -625,12 +613,11 @@ sub repair
 {
 	my ($table, $what) = @_;
 
-	query($node, "REINDEX INDEX CONCURRENTLY i$table");
-	delete $paths{"i$table"};
-	path("i$table");
-	my $found = query($node, "SELECT verify('i$table', true)");
+	my ($path, $found) = split /\n/, query($node,
+		"REINDEX INDEX CONCURRENTLY i$table; SELECT pg_relation_filepath('i$table'); SELECT verify('i$table', true)");
 
-	return $found eq '' ? () : "$what: $found";
+	$paths{"i$table"} = $path;
+	return ($found // '') eq '' ? () : "$what: $found";
 }
 
 my (@missed, @strange, @unrepaired);
@@ -665,27 +652,49 @@ cmp_ok($light, '>=', 0.8 * $planted, "most of them ($light) without the table, t
 
 # --- any contents ---
 
-# Verify, scan, insert: returns what is wrong with the answers
-sub exercise
+# Verify, scan, insert
+sub exercise_sql
 {
 	my ($table) = @_;
 	my ($name) = $table =~ /^(\w+)_\d+$/;
 	my $kind = $models{$name};
 	my $to = $name eq 'text' ? "'w1 | w7'" : "(SELECT v FROM $name LIMIT 1)";
-	my ($out, $err) = ('', '');
 
-	$node->psql(
-		'postgres', <<"SQL", on_error_stop => 0, stdout => \$out, stderr => \$err);
-\\set VERBOSITY verbose
-SET statement_timeout = '30s';
-SET enable_seqscan = off;
+	return <<"SQL";
+\\echo = $table
+\\warn = $table
 SELECT 'found ' || count(*) FROM omen_verify_index('i$table', true);
 SELECT count(*) FROM (SELECT id FROM $table ORDER BY v $kind->{op} $to LIMIT 10) s;
 INSERT INTO $table SELECT * FROM $name ORDER BY id LIMIT 3;
 SELECT count(*) FROM (SELECT id FROM $table ORDER BY v $kind->{op} $to) s;
 SELECT 'found ' || count(*) FROM omen_verify_index('i$table');
 SQL
-	return ($out, $err);
+}
+
+# Do so with several tables, in one session: returns for each what came of it
+sub exercise
+{
+	my (@tables) = @_;
+	my %results = map { $_ => { out => '', err => 'not reached: the server closed the connection' } } @tables;
+	my %both = (out => '', err => '');
+
+	$node->psql(
+		'postgres',
+		"\\set VERBOSITY verbose\nSET statement_timeout = '30s';\nSET enable_seqscan = off;\n"
+		  . join('', map { exercise_sql($_) } @tables),
+		on_error_stop => 0,
+		stdout => \$both{out},
+		stderr => \$both{err});
+	foreach my $kind (keys %both)
+	{
+		my (undef, @parts) = split /^= (\w+)$/m, $both{$kind};
+
+		while (my ($table, $part) = splice @parts, 0, 2)
+		{
+			$results{$table}->{$kind} = $part // '';
+		}
+	}
+	return \%results;
 }
 
 my $found = 0;
@@ -707,9 +716,11 @@ if ($bytes{itext})
 }
 plant(
 	sub {
+		my $results = exercise(map { $_->[0] } @_);
+
 		foreach my $slot (@_)
 		{
-			my ($out, $err) = exercise($slot->[0]);
+			my ($out, $err) = @{ $results->{ $slot->[0] } }{qw(out err)};
 			my @states = $err =~ /(?:ERROR|FATAL|PANIC):  (\w{5}):/g;
 
 			$found++ if $out =~ /found [1-9]/ || $err =~ /XX00/;
