@@ -10,7 +10,7 @@
 # Settings from outside: PG_CONFIG chooses the PostgreSQL to copy, OMEN_WORK
 # the work folder (kept afterwards), CC the compiler, OMEN_PRELOAD a library
 # that every program of the test user is to load first, OMEN_POSTGRES a program
-# to start as the server.
+# to start as the server, OMEN_UNDER one to run unit tests by.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export LC_ALL=C

@@ -133,7 +133,7 @@ run_unit_tests()
 			tail -20 "$WORK/log/$name.build"
 			continue
 		fi
-		tap "unit/$name" as_user "$WORK/unit/$name"
+		tap "unit/$name" as_user ${OMEN_UNDER:+"$OMEN_UNDER"} "$WORK/unit/$name"
 	done
 }
 
