@@ -67,7 +67,7 @@ fuzz_alone()
 		-fno-sanitize-recover=all -Isrc -Itest/fuzz \
 		-I"$("$PG_CONFIG" --includedir-server)" -o "$WORK/fuzz_$1" \
 		"$source" test/unit/assert.c $(eval "ls $link") \
-		-L"$("$PG_CONFIG" --pkglibdir)" -L"$("$PG_CONFIG" --libdir)" \
+		-L"$("$PG_CONFIG" --pkglibdir)" -L"$("$SYSTEM_PG_CONFIG" --libdir)" \
 		-lpgcommon -lpgport -lm) || die "no $1"
 	mapfile -t arguments < <(options "$1")
 	as_user "$WORK/fuzz_$1" "${arguments[@]}" "$WORK/corpus/$1" \
