@@ -101,11 +101,13 @@ case $1 in
 		export UBSAN_OPTIONS=print_stacktrace=1:log_path=$reports/ubsan
 		;;
 	valgrind)
+		# the test user may not be able to read the source tree
+		cp "$TOP/test/valgrind.supp" "$reports.supp"
 		cat >"$reports.under" <<E2
 #!/bin/sh
 exec valgrind --quiet --leak-check=no --error-limit=no --gen-suppressions=all \\
 	--trace-children=yes --suppressions=$build/source/src/tools/valgrind.supp \\
-	--log-file=$reports/%p.log "\$@"
+	--suppressions=$reports.supp --log-file=$reports/%p.log "\$@"
 E2
 		cat >"$reports.postgres" <<E2
 #!/bin/sh
@@ -121,7 +123,7 @@ esac
 bash "$TOP/test/run_check.sh"
 status=$?
 mapfile -t found < <(find "$reports" -type f -size +0)
-rm -f "$reports.under" "$reports.postgres"
+rm -f "$reports.under" "$reports.postgres" "$reports.supp"
 if [ ${#found[@]} -gt 0 ]; then
 	head -n 60 "${found[@]}"
 	say "${#found[@]} processes with findings, in $reports"
