@@ -5,7 +5,10 @@
 # valgrind. The first run takes the time of that build.
 #
 #   make check-debug                   everything; CHECK and TESTS choose as
-#                                      they do for make check
+#                                      they do for make check, and
+#                                      OMEN_CONF="debug_discard_caches = 1"
+#                                      forgets what is cached at every chance:
+#                                      a few tests at a time, they take long
 #   make check-asan                    omendb compiled for AddressSanitizer and
 #                                      the sanitizer of undefined behaviour. A
 #                                      finding ends its process, so that its test
