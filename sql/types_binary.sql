@@ -74,6 +74,17 @@ SELECT what, receive('sparsevec', field) FROM (VALUES
 	('infinity', '\x000000030000000100000000000000007f800000'),
 	('value missing', '\x0000000300000001000000000000000000'),
 	('something behind', '\x000000030000000000000000ff')) AS t (what, field);
+
+-- bm25query: index, k1, b, and a tsquery's own form: int32 items, then these
+SELECT receive('bm25query', bm25query_send('fox & !dog {k1=2}'));
+SELECT what, receive('bm25query', field) FROM (VALUES
+	('no words', '\x00000000bf800000bf80000000000000'::bytea),
+	('more items than bytes', '\x00000000bf800000bf800000ffffffff'),
+	('item missing', '\x00000000bf800000bf800000000000010100'),
+	('k1 out of range', '\x00000000c0000000bf80000000000000'),
+	('no index', '\x00000001bf800000bf80000000000000'),
+	('header cut off', '\x00000000bf80'),
+	('something behind', '\x00000000bf800000bf80000000000000ff')) AS t (what, field);
 DROP FUNCTION receive(text, bytea);
 
 -- COPY out and in again

@@ -5,14 +5,18 @@
 # valgrind. The first run takes the time of that build.
 #
 #   make check-debug                   everything; CHECK and TESTS choose as
-#                                      they do for make check
+#                                      they do for make check, and
+#                                      OMEN_CONF="debug_discard_caches = 1"
+#                                      forgets what is cached at every chance:
+#                                      a few tests at a time, they take long
 #   make check-asan                    omendb compiled for AddressSanitizer and
 #                                      the sanitizer of undefined behaviour. A
 #                                      finding ends its process, so that its test
 #                                      fails, and is printed at the end
-#   make check-valgrind                the regression tests, the server under
-#                                      valgrind's memcheck, without the reads
-#                                      that PostgreSQL itself allows
+#   make check-valgrind                the unit and regression tests, programs
+#                                      and server under valgrind's memcheck,
+#                                      without the reads that PostgreSQL itself
+#                                      allows
 #
 # Leaks are not looked for: a backend's memory contexts end with it. Debian's
 # own server hangs under AddressSanitizer, in a lock of the C library that the
@@ -100,14 +104,21 @@ case $1 in
 		export UBSAN_OPTIONS=print_stacktrace=1:log_path=$reports/ubsan
 		;;
 	valgrind)
-		cat >"$reports.postgres" <<E2
+		# the test user may not be able to read the source tree
+		cp "$TOP/test/valgrind.supp" "$reports.supp"
+		cat >"$reports.under" <<E2
 #!/bin/sh
 exec valgrind --quiet --leak-check=no --error-limit=no --gen-suppressions=all \\
 	--trace-children=yes --suppressions=$build/source/src/tools/valgrind.supp \\
-	--log-file=$reports/%p.log "\$(dirname "\$PG_CONFIG")/postgres" "\$@"
+	--suppressions=$reports.supp --log-file=$reports/%p.log "\$@"
 E2
-		chmod +x "$reports.postgres"
-		export OMEN_POSTGRES=$reports.postgres CHECK=${CHECK:-regress}
+		cat >"$reports.postgres" <<E2
+#!/bin/sh
+exec "$reports.under" "\$(dirname "\$PG_CONFIG")/postgres" "\$@"
+E2
+		chmod 755 "$reports.under" "$reports.postgres"
+		export OMEN_UNDER=$reports.under OMEN_POSTGRES=$reports.postgres
+		export CHECK=${CHECK:-unit regress}
 		;;
 	*) die "no such check: $1" ;;
 esac
@@ -115,7 +126,7 @@ esac
 bash "$TOP/test/run_check.sh"
 status=$?
 mapfile -t found < <(find "$reports" -type f -size +0)
-rm -f "$reports.postgres"
+rm -f "$reports.under" "$reports.postgres" "$reports.supp"
 if [ ${#found[@]} -gt 0 ]; then
 	head -n 60 "${found[@]}"
 	say "${#found[@]} processes with findings, in $reports"

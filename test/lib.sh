@@ -10,7 +10,8 @@
 # Settings from outside: PG_CONFIG chooses the PostgreSQL to copy, OMEN_WORK
 # the work folder (kept afterwards), CC the compiler, OMEN_PRELOAD a library
 # that every program of the test user is to load first, OMEN_POSTGRES a program
-# to start as the server.
+# to start as the server, OMEN_UNDER one to run unit tests by, OMEN_CONF a line
+# of configuration for the cluster.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export LC_ALL=C
@@ -222,7 +223,8 @@ omen_start()
 		die "initdb failed"
 	}
 	printf '%s\n' "listen_addresses = ''" "port = $PGPORT" \
-		"unix_socket_directories = '$PGHOST'" "fsync = off" "$@" |
+		"unix_socket_directories = '$PGHOST'" "fsync = off" "$@" \
+		${OMEN_CONF:+"$OMEN_CONF"} |
 		as_user tee -a "$PGDATA/postgresql.conf" >/dev/null
 	as_user "$BINDIR/pg_ctl" -D "$PGDATA" -l "$WORK/server.log" -w -s -t 600 \
 		${OMEN_POSTGRES:+-p "$OMEN_POSTGRES"} start || {

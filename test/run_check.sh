@@ -128,13 +128,13 @@ run_unit_tests()
 			-I"$TOP/test/unit" -I"$("$PG_CONFIG" --includedir-server)" \
 			-D_GNU_SOURCE -o "$WORK/unit/$name" "$source" \
 			"$TOP/test/unit/assert.c" $objects \
-			-L"$("$PG_CONFIG" --pkglibdir)" -L"$("$PG_CONFIG" --libdir)" \
+			-L"$("$PG_CONFIG" --pkglibdir)" -L"$("$SYSTEM_PG_CONFIG" --libdir)" \
 			-lpgcommon -lpgport -lm >"$WORK/log/$name.build" 2>&1; then
 			count "unit/$name" 0 1 0 0
 			tail -20 "$WORK/log/$name.build"
 			continue
 		fi
-		tap "unit/$name" as_user "$WORK/unit/$name"
+		tap "unit/$name" as_user ${OMEN_UNDER:+"$OMEN_UNDER"} "$WORK/unit/$name"
 	done
 }
 

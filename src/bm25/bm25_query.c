@@ -36,6 +36,7 @@ OMEN_FUNCTION(omen_to_bm25query);
 OMEN_FUNCTION(omen_bm25query_bind);
 OMEN_FUNCTION(omen_bm25query_bind_tsquery);
 
+static Datum receive_tsquery(StringInfo buffer);
 static char *find_options(char *text);
 static void parse_options(char *options, const char *input, Oid *index,
 						  float4 *k1, float4 *b);
@@ -115,6 +116,24 @@ omen_bm25query_out(PG_FUNCTION_ARGS)
 	PG_RETURN_CSTRING(text.data);
 }
 
+/*
+ * The server makes room for as many items as the message says that it has, a
+ * gigabyte if it likes.  Each takes two bytes of it at least.
+ */
+static Datum
+receive_tsquery(StringInfo buffer)
+{
+	int			start = buffer->cursor;
+	uint32		nitems = pq_getmsgint(buffer, sizeof(uint32));
+
+	if (nitems > (buffer->len - buffer->cursor) / 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("insufficient data left in message")));
+	buffer->cursor = start;
+	return DirectFunctionCall1(tsqueryrecv, PointerGetDatum(buffer));
+}
+
 /* int4 index, float4 k1, float4 b, then the tsquery's own form */
 Datum
 omen_bm25query_recv(PG_FUNCTION_ARGS)
@@ -123,8 +142,7 @@ omen_bm25query_recv(PG_FUNCTION_ARGS)
 	Oid			index = pq_getmsgint(buffer, sizeof(Oid));
 	float4		k1 = pq_getmsgfloat4(buffer);
 	float4		b = pq_getmsgfloat4(buffer);
-	Datum		tsquery = DirectFunctionCall1(tsqueryrecv,
-											  PointerGetDatum(buffer));
+	Datum		tsquery = receive_tsquery(buffer);
 
 	if (OidIsValid(index))
 		omen_bm25_check_index(index);

@@ -124,7 +124,7 @@ begin_chunk(OmenBuild *build, uint32 range)
 	if (chunk != NULL)
 		write_chunk(build, chunk);
 	else
-		chunk = (OmenMailChunk *) palloc(arena->chunk_size);
+		chunk = (OmenMailChunk *) palloc0(arena->chunk_size);
 	chunk->number = pg_atomic_fetch_add_u32(&arena->next_chunk, 1);
 	chunk->next = pg_atomic_exchange_u32(&arena->inbox[range], chunk->number);
 	chunk->used = sizeof(OmenMailChunk);

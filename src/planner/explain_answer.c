@@ -63,6 +63,7 @@ static void process_utility(PlannedStmt *statement, const char *source,
 							bool read_only, ProcessUtilityContext context,
 							ParamListInfo params, QueryEnvironment *environment,
 							DestReceiver *dest, QueryCompletion *completion);
+static ProcessUtility_hook_type find_next_utility(void);
 static bool is_analyzed(const ExplainStmt *explain, ExplainFormat *format);
 static void start_executor(QueryDesc *query, int flags);
 static void end_executor(QueryDesc *query);
@@ -93,8 +94,6 @@ process_utility(PlannedStmt *statement, const char *source, bool read_only,
 				QueryEnvironment *environment, DestReceiver *dest,
 				QueryCompletion *completion)
 {
-	ProcessUtility_hook_type next = next_process_utility ?
-		next_process_utility : standard_ProcessUtility;
 	ExplainFrame frame = {0};
 	AnswerReceiver receiver = {
 		.pub = {
@@ -111,8 +110,8 @@ process_utility(PlannedStmt *statement, const char *source, bool read_only,
 	if (!IsA(statement->utilityStmt, ExplainStmt) ||
 		!is_analyzed((ExplainStmt *) statement->utilityStmt, &frame.format))
 	{
-		next(statement, source, read_only, context, params, environment, dest,
-			 completion);
+		find_next_utility() (statement, source, read_only, context, params,
+							 environment, dest, completion);
 		return;
 	}
 
@@ -121,14 +120,21 @@ process_utility(PlannedStmt *statement, const char *source, bool read_only,
 	running = &frame;
 	PG_TRY();
 	{
-		next(statement, source, read_only, context, params, environment,
-			 &receiver.pub, completion);
+		find_next_utility() (statement, source, read_only, context, params,
+							 environment, &receiver.pub, completion);
 	}
 	PG_FINALLY();
 	{
 		running = frame.outer;
 	}
 	PG_END_TRY();
+}
+
+static ProcessUtility_hook_type
+find_next_utility(void)
+{
+	return next_process_utility ? next_process_utility :
+		standard_ProcessUtility;
 }
 
 /* Wrong options are left for the server to report */

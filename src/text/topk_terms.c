@@ -101,6 +101,7 @@ float
 omen_term_open(OmenTopK *topk, OmenTermState *term)
 {
 	term->block = 0;
+	term->bounds_from = 0;
 	term->bounds_to = 0;
 	term->most = 0;
 	if (term->skips->chunks != NULL)

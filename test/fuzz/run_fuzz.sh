@@ -2,8 +2,8 @@
 #
 # Coverage-guided fuzzing by libFuzzer, with clang. The corpus of each target
 # is below test/fuzz/corpus; what a run finds beside it is kept in the work
-# folder, and with MERGE=1 what adds coverage is put into the corpus; of the
-# targets without a server, which can be merged, the least that covers as much.
+# folder, and with MERGE=1 what reaches code that the corpus does not is put
+# into it.
 #
 #   make fuzz                          each target for OMEN_FUZZ_SECONDS (60)
 #   make fuzz TARGETS="posting quant"  these: posting quant (without a server),
@@ -55,8 +55,8 @@ report()
 		"$SECONDS_EACH" "$(find "$WORK/corpus/$1" -type f | wc -l)" "$found"
 }
 
-# fuzz_alone TARGET: a program of its own
-fuzz_alone()
+# build_alone TARGET: a program of its own
+build_alone()
 {
 	local source=$TOP/test/fuzz/fuzz_$1.c link
 
@@ -67,13 +67,8 @@ fuzz_alone()
 		-fno-sanitize-recover=all -Isrc -Itest/fuzz \
 		-I"$("$PG_CONFIG" --includedir-server)" -o "$WORK/fuzz_$1" \
 		"$source" test/unit/assert.c $(eval "ls $link") \
-		-L"$("$PG_CONFIG" --pkglibdir)" -L"$("$PG_CONFIG" --libdir)" \
+		-L"$("$PG_CONFIG" --pkglibdir)" -L"$("$SYSTEM_PG_CONFIG" --libdir)" \
 		-lpgcommon -lpgport -lm) || die "no $1"
-	mapfile -t arguments < <(options "$1")
-	as_user "$WORK/fuzz_$1" "${arguments[@]}" "$WORK/corpus/$1" \
-		"$WORK/seeds/$1" >"$WORK/log/$1.log" 2>&1 </dev/null
-	report "$1" $?
-	[ -z "$MERGE" ] || merge "$1" "$WORK/fuzz_$1"
 }
 
 # build_server: the library with libFuzzer in it, and a cluster
@@ -140,24 +135,49 @@ statements()
 		"${target%%_*}" "$functions" "$relations" "${arguments%,}"
 }
 
-fuzz_in_server()
+# is_alone TARGET: it needs no server
+is_alone()
 {
-	mapfile -t arguments < <(options "$1")
-	statements "$1" "${arguments[@]}" "$WORK/corpus/$1" "$WORK/seeds/$1" |
-		single >"$WORK/log/$1.log" 2>&1
-	report "$1" "${PIPESTATUS[1]}"
-	[ -z "$MERGE" ] || cp "$WORK/corpus/$1"/* "$TOP/test/fuzz/corpus/$1/"
+	[ -e "$TOP/test/fuzz/fuzz_$1.c" ]
 }
 
-# merge TARGET PROGRAM: the least of all that covers as much, into the tree
+# run_target TARGET ARGUMENT...
+run_target()
+{
+	local target=$1
+
+	shift
+	if is_alone "$target"; then
+		as_user "$WORK/fuzz_$target" "$@" </dev/null
+	else
+		statements "$target" "$@" | single
+	fi
+}
+
+fuzz()
+{
+	mapfile -t arguments < <(options "$1")
+	run_target "$1" "${arguments[@]}" "$WORK/corpus/$1" "$WORK/seeds/$1" \
+		>"$WORK/log/$1.log" 2>&1
+	report "$1" $?
+	[ -z "$MERGE" ] || merge "$1"
+}
+
+# merge TARGET: libFuzzer runs the seeds and then what was found, small inputs
+# first, and notes what each covers that none before it did, as it does for a
+# merge in a process of its own, which a server cannot start
 merge()
 {
-	mkdir -p "$WORK/merged/$1"
-	[ "$(id -u)" != 0 ] || chown "$TEST_USER" "$WORK/merged/$1"
-	as_user "$2" -merge=1 "$WORK/merged/$1" "$WORK/seeds/$1" \
-		"$WORK/corpus/$1" >"$WORK/log/$1.merge.log" 2>&1
-	rm -f "$TOP/test/fuzz/corpus/$1"/*
-	cp "$WORK/merged/$1"/* "$TOP/test/fuzz/corpus/$1/"
+	local control=$WORK/merge.$1 files i
+
+	mapfile -t files < <(ls "$WORK/seeds/$1"/*; ls -Sr "$WORK/corpus/$1"/*)
+	printf '%s\n' "${#files[@]}" 0 "${files[@]}" >"$control"
+	[ "$(id -u)" != 0 ] || chown "$TEST_USER" "$control"
+	run_target "$1" -merge_inner=1 "-merge_control_file=$control" \
+		>"$WORK/log/$1.merge.log" 2>&1
+	for i in $(sed -n 's/^COV \([0-9]*\) .*/\1/p' "$control"); do
+		cp -n "${files[i]}" "$TOP/test/fuzz/corpus/$1/"
+	done
 }
 
 omen_prepare
@@ -165,13 +185,12 @@ copy_postgres
 mkdir -p "$WORK/log" "$WORK/seeds"
 for name in ${TARGETS:-posting quant input recv tsquery pages_hnsw pages_bm25}; do
 	corpus "$name"
-	case $name in
-		posting | quant) fuzz_alone "$name" ;;
-		*)
-			[ -d "$WORK/data" ] || build_server
-			fuzz_in_server "$name"
-			;;
-	esac
+	if is_alone "$name"; then
+		build_alone "$name"
+	elif [ ! -d "$WORK/data" ]; then
+		build_server
+	fi
+	fuzz "$name"
 done
 if [ -n "$failed" ]; then
 	say "logs and findings are in $WORK"

@@ -602,8 +602,10 @@ sub table_findings
 		my $plan = query($node,
 			index_scan() . "EXPLAIN SELECT * FROM $t ORDER BY v $tables{$t}{order} (SELECT ${t}_value()); EXPLAIN SELECT * FROM $t ORDER BY body <@> 'w1'");
 
+		# a copy that REINDEX CONCURRENTLY left unfinished became as good as the
+		# index by a later VACUUM FULL
 		push @findings, "$t is not read through its indexes: $plan"
-		  if $plan !~ /using ${t}_v\b/ || $plan !~ /using ${t}_body\b/;
+		  if $plan !~ /using ${t}_v(_ccnew\d*)?\b/ || $plan !~ /using ${t}_body(_ccnew\d*)?\b/;
 		push @findings, map { "before vacuum: $_" } table_differences($node, $t);
 		query($node, "VACUUM (INDEX_CLEANUP ON) $t");
 		push @findings, map { "after vacuum: $_" } table_differences($node, $t);

@@ -34,17 +34,6 @@ ok(bool good, const char *name)
 	printf("%sok %d - %s\n", good ? "" : "not ", ntests, name);
 }
 
-#ifdef USE_ASSERT_CHECKING
-void
-ExceptionalCondition(const char *condition, const char *error_type,
-					 const char *file, int line)
-{
-	printf("Bail out! assertion \"%s\" failed at %s:%d\n", condition, file,
-		   line);
-	abort();
-}
-#endif
-
 /* --- random data --- */
 
 /* Normal by the sum of twelve uniform numbers: good enough, and bounded */
