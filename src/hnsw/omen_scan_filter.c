@@ -40,12 +40,13 @@
 
 /*
  * Costs in visits of a walk, some 1.1 us with 128 dimensions: to measure a node
- * by its own slot; to score all centres; to look at a range code, and at a page
- * of them.
+ * by its own slot; to score all centres; to look at a range code, which takes
+ * longer of ranges that no query comes to, and at a page of them.
  */
 #define NODE_COST		0.2
 #define RANGES_COST		40
 #define CODE_COST		0.016
+#define FAR_CODE_COST	0.027
 #define CODE_PAGE_COST	0.12
 
 /* Below this, measuring all nodes costs less than to think about it */
@@ -78,10 +79,13 @@
 
 /*
  * Where a walk among allowed nodes starts: at so many nodes, of the nearest
- * ranges among those of a sample
+ * ranges, or of those of a sample
  */
 #define ALLOWED_SEEDS	16
 #define SEED_SAMPLE		256
+
+/* At so many where range codes tell which are near */
+#define CODED_SEEDS		64
 
 static bool look_at_entries(OmenScan *scan);
 static bool is_usual(double share, int allowed);
@@ -111,6 +115,8 @@ static bool is_elsewhere(const OmenScan *scan);
 static bool is_thick(const OmenScan *scan);
 static int	sweep_beyond(const OmenScan *scan);
 static int	seeded_breadth(const OmenScan *scan);
+static bool starts_by_codes(const OmenScan *scan);
+static double seed_codes(const OmenScan *scan);
 static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
 static void begin_walk(OmenScan *scan, OmenFilterStrategy strategy);
 static int	walk_width(const OmenScan *scan);
@@ -118,6 +124,7 @@ static void give_up_walk(OmenScan *scan);
 static bool must_give_up(const OmenScan *scan);
 static void seed_near(OmenScan *scan);
 static void seed_allowed(OmenScan *scan);
+static void seed_coded(OmenScan *scan);
 static bool seed_sampled(OmenScan *scan);
 static bool seed_number(OmenScan *scan, uint32 number, float estimate);
 
@@ -408,13 +415,15 @@ fill_cost(const OmenScan *scan, double nodes)
 static double
 codes_cost(const OmenScan *scan, double wanted)
 {
-	double		share = is_elsewhere(scan) ? 0.5 : scan->near_share;
+	bool		far = is_elsewhere(scan);
+	double		share = far ? 0.5 : scan->near_share;
 	double		pages;
 
 	if (!omen_range_has_codes(&scan->hnsw->meta))
 		return get_float8_infinity();
 	pages = Min(wanted, wanted / share / scan->hnsw->range_codes_per_page);
-	return wanted * CODE_COST + pages * CODE_PAGE_COST +
+	return wanted * (far ? FAR_CODE_COST : CODE_COST) +
+		pages * CODE_PAGE_COST +
 		verified_of_ranges(scan) * NODE_COST;
 }
 
@@ -444,7 +453,28 @@ sweep_cost(const OmenScan *scan)
 static double
 seeded_cost(const OmenScan *scan)
 {
-	return 1.8 * seeded_breadth(scan);
+	double		breadth = seeded_breadth(scan);
+
+	if (!starts_by_codes(scan))
+		return 1.8 * breadth;
+	return RANGES_COST + 1.5 * (breadth + CODED_SEEDS) +
+		seed_codes(scan) * FAR_CODE_COST + fill_cost(scan, scan->nodes);
+}
+
+/* Do range codes tell where a walk among allowed nodes starts? */
+static bool
+starts_by_codes(const OmenScan *scan)
+{
+	return omen_range_has_codes(&scan->hnsw->meta);
+}
+
+/* So many of them, those of the nearest ranges, are looked through for that */
+static double
+seed_codes(const OmenScan *scan)
+{
+	double		codes = 4000 * pow(scan->nodes / 1e6, 0.4);
+
+	return Min(codes, Max(scan->allowed * 0.25, 1000));
 }
 
 /*
@@ -536,8 +566,16 @@ sweep_beyond(const OmenScan *scan)
 static int
 seeded_breadth(const OmenScan *scan)
 {
-	double		breadth = 5.5 * scan->params.ef *
-		pow(scan->allowed / scan->nodes, -0.25);
+	double		spread = pow(scan->allowed / scan->nodes, -0.25);
+	double		breadth = 5.5 * scan->params.ef * spread;
+
+	/*
+	 * The best of 4,000 range codes lie where the answer does: to have as much of
+	 * it takes a third of the breadth.
+	 */
+	if (starts_by_codes(scan))
+		return (int) Min(Max(2.1 * scan->params.ef * Min(spread, 1.75),
+							 4.0 * scan->wanted_rows), PG_INT32_MAX / 4);
 
 	/*
 	 * From a sample it starts farther away: half a million elsewhere had a
@@ -675,6 +713,11 @@ seed_allowed(OmenScan *scan)
 	uint32		nparts;
 	int			nseeds = 0;
 
+	if (scan->ranges.n > 0 && starts_by_codes(scan))
+	{
+		seed_coded(scan);
+		return;
+	}
 	if (scan->ranges.with_empty)
 	{
 		if (seed_sampled(scan))
@@ -698,6 +741,22 @@ seed_allowed(OmenScan *scan)
 		if (number < end && seed_number(scan, number, estimate))
 			nseeds++;
 	}
+}
+
+/* The nearest by their range codes of allowed nodes in the nearest ranges */
+static void
+seed_coded(OmenScan *scan)
+{
+	OmenHeard	near[CODED_SEEDS];
+	int			n;
+
+	scan->wanted = seed_codes(scan);
+	scan->nranges = scan->ranges.n;
+	n = omen_scan_near_by_codes(scan, near, CODED_SEEDS);
+	for (int i = 0; i < n; i++)
+		omen_hnsw_prefetch_own(&scan->store, omen_link_form(near[i].link, 0));
+	for (int i = 0; i < n; i++)
+		seed_number(scan, near[i].link, near[i].estimate);
 }
 
 /*

@@ -66,11 +66,13 @@ typedef struct RangeScores
 } RangeScores;
 
 static float far_centre(const float *estimates, uint32 n);
-static Size drop_empty(const OmenScan *scan, OmenHeard *ranges, Size n);
+static bool *find_filled(const OmenScan *scan);
+static Size drop_empty(OmenHeard *ranges, Size n, const bool *has_nodes);
 static void pass_by_slots(OmenScan *scan, OmenPassItems *items);
 static void pass_by_codes(OmenScan *scan, OmenPassItems *items);
 static void pass_over_tail(OmenScan *scan, OmenPassItems *items);
-static RangeScores *create_scores(OmenScan *scan);
+static RangeScores *score_ranges(OmenScan *scan, int keep);
+static RangeScores *create_scores(OmenScan *scan, int keep);
 static bool next_page(OmenScan *scan, RangeWalk *walk, RangePage *page);
 static void copy_codes(OmenScan *scan, RangeScores *scores,
 					   const RangePage *range);
@@ -167,27 +169,49 @@ void
 omen_scan_drop_empty_ranges(OmenScan *scan)
 {
 	OmenScanRanges *ranges = &scan->ranges;
+	bool	   *has_nodes = find_filled(scan);
 
-	ranges->nheap = drop_empty(scan, ranges->heap, ranges->nheap);
+	ranges->nheap = drop_empty(ranges->heap, ranges->nheap, has_nodes);
 	omen_pool_heap_form(ranges->heap, ranges->nheap);
-	ranges->nfar = drop_empty(scan, ranges->far, ranges->nfar);
+	ranges->nfar = drop_empty(ranges->far, ranges->nfar, has_nodes);
+	pfree(has_nodes);
 	ranges->n = ranges->ntaken + ranges->nheap + ranges->nfar;
 	ranges->with_empty = false;
 }
 
+/* Which ranges have allowed nodes, by range: in the order of numbers */
+static bool *
+find_filled(const OmenScan *scan)
+{
+	const OmenHnswMetaPageData *meta = &scan->hnsw->meta;
+	const uint32 *starts = scan->hnsw->range_starts;
+	bool	   *has_nodes = palloc0(meta->nranges * sizeof(bool));
+	uint32		end = meta->range_first + (uint32) meta->built_nodes;
+	uint32		number = meta->range_first;
+	uint32		range = 0;
+
+	while ((number = omen_allow_next(scan->params.allow, number, end)) < end)
+	{
+		while (range + 1 < meta->nranges &&
+			   starts[range + 1] <= number - meta->range_first)
+			range++;
+		has_nodes[range] = true;
+		if (range + 1 == meta->nranges)
+			break;
+		number = meta->range_first + starts[range + 1];
+	}
+	return has_nodes;
+}
+
 /* Returns how many are left */
 static Size
-drop_empty(const OmenScan *scan, OmenHeard *ranges, Size n)
+drop_empty(OmenHeard *ranges, Size n, const bool *has_nodes)
 {
 	Size		kept = 0;
 
 	for (Size i = 0; i < n; i++)
 	{
-		uint32		from;
-		uint32		end;
-
-		omen_range_bounds(scan->hnsw, ranges[i].link, &from, &end);
-		if (omen_allow_next(scan->params.allow, from, end) < end)
+		if (has_nodes[ranges[i].link])
 			ranges[kept++] = ranges[i];
 	}
 	return kept;
@@ -297,7 +321,27 @@ pass_over_tail(OmenScan *scan, OmenPassItems *items)
 static void
 pass_by_codes(OmenScan *scan, OmenPassItems *items)
 {
-	RangeScores *scores = create_scores(scan);
+	measure_best(scan, score_ranges(scan, scan->verify), items);
+}
+
+int
+omen_scan_near_by_codes(OmenScan *scan, OmenHeard *near, int max)
+{
+	RangeScores *scores = score_ranges(scan, max);
+
+	for (Size i = 0; i < scores->nbest; i++)
+	{
+		near[i].link = scores->best[i].link;
+		near[i].estimate = -scores->best[i].estimate;
+	}
+	return (int) scores->nbest;
+}
+
+/* Of the allowed nodes in the nearest ranges, so many of the best */
+static RangeScores *
+score_ranges(OmenScan *scan, int keep)
+{
+	RangeScores *scores = create_scores(scan, keep);
 	RangeWalk	walk = {0};
 	RangePage	pages[PAGES_AHEAD];
 	int			npages = 0;
@@ -318,7 +362,8 @@ pass_by_codes(OmenScan *scan, OmenPassItems *items)
 		}
 		at = at + 1 >= npages ? 0 : at + 1;
 	}
-	measure_best(scan, scores, items);
+	score_codes(scan, scores);
+	return scores;
 }
 
 /* The next page that has codes of allowed nodes; its lines are asked for */
@@ -352,7 +397,7 @@ next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
 }
 
 static RangeScores *
-create_scores(OmenScan *scan)
+create_scores(OmenScan *scan, int keep)
 {
 	OmenHnswIndex *hnsw = scan->hnsw;
 	RangeScores *scores = palloc0(sizeof(RangeScores));
@@ -367,7 +412,7 @@ create_scores(OmenScan *scan)
 	scores->estimates = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
 	scores->code_size = hnsw->range_quant.shape.link_size;
 	scores->codes = palloc(OMEN_NUMBER_BLOCK * scores->code_size);
-	scores->keep = scan->verify;
+	scores->keep = keep;
 	scores->best = palloc(scores->keep * sizeof(OmenHeard));
 	return scores;
 }
@@ -461,7 +506,6 @@ measure_best(OmenScan *scan, RangeScores *scores, OmenPassItems *items)
 	uint32		numbers[OMEN_NUMBER_BLOCK];
 	int			n = 0;
 
-	score_codes(scan, scores);
 	for (Size i = 0; i < scores->nbest; i++)
 	{
 		numbers[n++] = scores->best[i].link;

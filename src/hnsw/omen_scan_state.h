@@ -223,6 +223,13 @@ extern void omen_scan_drop_empty_ranges(OmenScan *scan);
 extern double omen_scan_near_share(OmenScan *scan);
 extern void omen_scan_pass_ranges(OmenScan *scan);
 
+/*
+ * Numbers, instead of links, of allowed nodes in the nearest ranges that hold
+ * scan->wanted of them, the best by their range codes, in no order; returns how
+ * many.  There are range codes.
+ */
+extern int	omen_scan_near_by_codes(OmenScan *scan, OmenHeard *near, int max);
+
 static inline bool
 omen_scan_is_filtered(const OmenScan *scan)
 {
