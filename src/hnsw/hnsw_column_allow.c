@@ -246,6 +246,8 @@ start_from_list(KeySource *source)
 					  source->nbits, source->bits);
 	memset(source->source.full, source->predicate->nconditions == 1,
 		   nchunks * sizeof(bool));
+	source->source.complete = source->predicate->nconditions == 1 &&
+		source->newer == 0;
 	for (uint32 i = 0; source->newer > 0 && i < nchunks; i++)
 	{
 		if (!has_newer_key(source, i))

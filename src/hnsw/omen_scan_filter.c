@@ -62,13 +62,15 @@
 #define LARGE_SHARE		0.25
 
 /*
- * Of a set that has but few entries, if some: how many of the nearest to look
- * at, and how many allowed ones are no accident
+ * Of a set that has but few entries, if some, how many of the nearest to look at,
+ * and which share around them is one to walk by
  */
+#define FEW_ENTRIES		2
 #define NEXT_ENTRIES	8
-#define SOME_ENTRIES	2
-#define MORE_ENTRIES	3
-#define RARE_SHARE		0.01
+#define SOME_SHARE		0.06
+
+/* The list of a smaller set is read, if there is one, when it is first asked */
+#define SMALL_SET		4000
 
 /* What costs more than this deserves a look at ranges, which costs a tenth */
 #define LITTLE_COST		400
@@ -89,6 +91,9 @@
 
 static bool look_at_entries(OmenScan *scan);
 static bool is_usual(double share, int allowed);
+static bool look_around_entries(OmenScan *scan, const OmenHeard *entries,
+								int n);
+static bool counts_for_nothing(const OmenScan *scan);
 static int	count_allowed(const OmenScan *scan, const OmenHeard *entries,
 						  int n);
 static void look_at_ranges(OmenScan *scan);
@@ -167,32 +172,67 @@ look_at_entries(OmenScan *scan)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	double		share = scan->near_share;
-	bool		many = share >= ENTRIES_SHARE;
-	int			n = many ? OMEN_NEAR_ENTRIES : NEXT_ENTRIES;
+	int			n = share >= ENTRIES_SHARE ? OMEN_NEAR_ENTRIES : NEXT_ENTRIES;
 	OmenHeard	entries[OMEN_NEAR_ENTRIES];
 	int			allowed;
 
 	if (hnsw->entry_pairs == NULL || hnsw->nentries < OMEN_NEAR_ENTRIES ||
-		(!many && scan->params.strategy == OMEN_FILTER_AUTO &&
-		 share * hnsw->nentries < SOME_ENTRIES))
+		(scan->params.strategy == OMEN_FILTER_AUTO &&
+		 share * hnsw->nentries < FEW_ENTRIES))
 		return false;
 	omen_hnsw_near_entries(hnsw, scan->query, entries, n);
 	scan->counts.distances += hnsw->nentries;
-	allowed = count_allowed(scan, entries, n);
 	memcpy(scan->seeds, entries, sizeof(scan->seeds));
 	scan->nseeds = OMEN_ENTRY_SEEDS;
+	if (share < ENTRIES_SHARE)
+		return look_around_entries(scan, entries, n);
 
-	if (many && is_usual(share, allowed))
-		return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
-	if (many ? (double) allowed / n < LARGE_SHARE :
-		allowed < (share < RARE_SHARE ? SOME_ENTRIES : MORE_ENTRIES))
+	allowed = count_allowed(scan, entries, n);
+	if (!is_usual(share, allowed))
+	{
+		if ((double) allowed / n < LARGE_SHARE)
+			return false;
+
+		/* the sample is small: it has to contradict what is known */
+		if (fabs((double) allowed / n - share) > 0.2)
+			scan->near_share = (double) allowed / n;
+	}
+	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+}
+
+/*
+ * Of a set that has but few entries, those near the query are too few to tell a
+ * share.  If one of them is allowed, or it costs nothing to ask, those tell that
+ * have numbers like theirs: the build has put them near each other.
+ */
+static bool
+look_around_entries(OmenScan *scan, const OmenHeard *entries, int n)
+{
+	uint32		allowed = 0;
+	double		share;
+
+	if (!counts_for_nothing(scan) && count_allowed(scan, entries, n) == 0)
 		return false;
+	for (int i = 0; i < n; i++)
+	{
+		uint32		from = omen_link_number(entries[i].link) / 64 * 64;
 
-	/* the sample is small: it has to contradict what is known */
-	if (fabs((double) allowed / n - share) > 0.2)
-		share = (double) allowed / n;
+		allowed += omen_allow_count_only(scan->params.allow, from, from + 64);
+	}
+	share = allowed / (64.0 * n);
+	if (share < Max(SOME_SHARE, 3 * scan->near_share))
+		return false;
 	scan->near_share = share;
 	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+}
+
+/* Are bits there, or as good as there, that only have to be counted? */
+static bool
+counts_for_nothing(const OmenScan *scan)
+{
+	const OmenAllowSource *source = scan->params.allow->source;
+
+	return source == NULL || source->complete || scan->allowed <= SMALL_SET;
 }
 
 static int
@@ -226,8 +266,10 @@ static void
 look_at_ranges(OmenScan *scan)
 {
 	if (scan->params.strategy == OMEN_FILTER_EXACT ||
-		!omen_scan_find_ranges(scan))
+		!omen_range_load(scan->params.index, scan->hnsw))
 		return;
+
+	omen_scan_find_ranges(scan);
 	scan->near_share = omen_scan_near_share(scan);
 	scan->tail = count_tail(scan);
 	scan->ranges.with_empty = is_elsewhere(scan);
@@ -538,7 +580,7 @@ verified_of_ranges(const OmenScan *scan)
 
 	/* and little about nodes that are far and all equally so */
 	if (is_elsewhere(scan))
-		verify *= 1.4 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 3.2);
+		verify *= 1.26 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 3.2);
 	return (int) Min(Max(verify, scan->keep),
 					 Min(scan->allowed, PG_INT32_MAX / 4));
 }
@@ -557,7 +599,7 @@ sweep_beyond(const OmenScan *scan)
 	/* all of a set that is but here lies within a few links */
 	if (scan->near_share > 20 * scan->allowed / scan->nodes)
 		breadth *= 0.9;
-	else if (!is_thick(scan))
+	else
 		breadth += 1;
 	return (int) ceil(breadth);
 }

@@ -28,8 +28,21 @@
 /* Of the centres, as many tell about the others */
 #define CENTRE_SAMPLE	33
 
-/* Pages of range codes whose first lines are under way while one is read */
+/*
+ * Pages of range codes of which some lines, those of the first codes, are under
+ * way while one is read
+ */
 #define PAGES_AHEAD		6
+#define CODES_AHEAD		16
+
+/* Codes to be scored together, of what is the room for them */
+#define SCORED_CODES	128
+
+/*
+ * A range whose centre is farther than the nodes to be kept, by more than this
+ * part of what a node was nearer than its own, is not looked at
+ */
+#define FAR_PART		0.5
 
 /* The part of a page of range codes that belongs to one range */
 typedef struct RangePage
@@ -57,6 +70,8 @@ typedef struct RangeScores
 	float	   *f_add;			/* the centre's distance is in it */
 	float	   *f_rescale;
 	float	   *estimates;
+	float	   *bases;			/* the centre's distance */
+	float		most_before;	/* so much nearer than its centre was one */
 	uint8	   *codes;
 	Size		code_size;
 
@@ -67,23 +82,26 @@ typedef struct RangeScores
 
 static float far_centre(const float *estimates, uint32 n);
 static bool *find_filled(const OmenScan *scan);
-static Size drop_empty(OmenHeard *ranges, Size n, const bool *has_nodes);
+static Size drop_empty(OmenHeard *ranges, Size n, const bool *filled);
 static void pass_by_slots(OmenScan *scan, OmenPassItems *items);
 static void pass_by_codes(OmenScan *scan, OmenPassItems *items);
 static void pass_over_tail(OmenScan *scan, OmenPassItems *items);
 static RangeScores *score_ranges(OmenScan *scan, int keep);
 static RangeScores *create_scores(OmenScan *scan, int keep);
-static bool next_page(OmenScan *scan, RangeWalk *walk, RangePage *page);
+static bool next_page(OmenScan *scan, const RangeScores *scores,
+					  RangeWalk *walk, RangePage *page);
+static bool is_too_far(OmenScan *scan, const RangeScores *scores, uint32 n);
 static void copy_codes(OmenScan *scan, RangeScores *scores,
 					   const RangePage *range);
 static inline void copy_code(uint8 *to, const uint8 *from, Size size);
+static void prefetch_codes(OmenScan *scan, uint32 from, uint32 end);
 static void prefetch_code(OmenScan *scan, uint32 number);
 static void score_codes(OmenScan *scan, RangeScores *scores);
 static void keep_best(RangeScores *scores, uint32 number, float estimate);
 static void measure_best(OmenScan *scan, RangeScores *scores,
 						 OmenPassItems *items);
 
-bool
+void
 omen_scan_find_ranges(OmenScan *scan)
 {
 	OmenHnswIndex *hnsw = scan->hnsw;
@@ -92,8 +110,6 @@ omen_scan_find_ranges(OmenScan *scan)
 	float	   *estimates;
 	float		far;
 
-	if (!omen_range_load(scan->params.index, hnsw))
-		return false;
 	estimates = palloc(n * sizeof(float));
 	omen_query_block(scan->query, hnsw->range_centres,
 					 omen_range_stride(&hnsw->meta), n, estimates);
@@ -119,7 +135,6 @@ omen_scan_find_ranges(OmenScan *scan)
 	ranges->n = n;
 	ranges->nfar = n - ranges->nheap;
 	omen_pool_heap_form(ranges->heap, ranges->nheap);
-	return true;
 }
 
 /* Farther than a quarter of the centres, as a sample says */
@@ -169,23 +184,23 @@ void
 omen_scan_drop_empty_ranges(OmenScan *scan)
 {
 	OmenScanRanges *ranges = &scan->ranges;
-	bool	   *has_nodes = find_filled(scan);
+	bool	   *filled = find_filled(scan);
 
-	ranges->nheap = drop_empty(ranges->heap, ranges->nheap, has_nodes);
+	ranges->nheap = drop_empty(ranges->heap, ranges->nheap, filled);
 	omen_pool_heap_form(ranges->heap, ranges->nheap);
-	ranges->nfar = drop_empty(ranges->far, ranges->nfar, has_nodes);
-	pfree(has_nodes);
+	ranges->nfar = drop_empty(ranges->far, ranges->nfar, filled);
+	pfree(filled);
 	ranges->n = ranges->ntaken + ranges->nheap + ranges->nfar;
 	ranges->with_empty = false;
 }
 
-/* Which ranges have allowed nodes, by range: in the order of numbers */
+/* Which ranges have allowed nodes, by range */
 static bool *
 find_filled(const OmenScan *scan)
 {
 	const OmenHnswMetaPageData *meta = &scan->hnsw->meta;
 	const uint32 *starts = scan->hnsw->range_starts;
-	bool	   *has_nodes = palloc0(meta->nranges * sizeof(bool));
+	bool	   *filled = palloc0(meta->nranges * sizeof(bool));
 	uint32		end = meta->range_first + (uint32) meta->built_nodes;
 	uint32		number = meta->range_first;
 	uint32		range = 0;
@@ -195,23 +210,23 @@ find_filled(const OmenScan *scan)
 		while (range + 1 < meta->nranges &&
 			   starts[range + 1] <= number - meta->range_first)
 			range++;
-		has_nodes[range] = true;
+		filled[range] = true;
 		if (range + 1 == meta->nranges)
 			break;
 		number = meta->range_first + starts[range + 1];
 	}
-	return has_nodes;
+	return filled;
 }
 
 /* Returns how many are left */
 static Size
-drop_empty(OmenHeard *ranges, Size n, const bool *has_nodes)
+drop_empty(OmenHeard *ranges, Size n, const bool *filled)
 {
 	Size		kept = 0;
 
 	for (Size i = 0; i < n; i++)
 	{
-		if (has_nodes[ranges[i].link])
+		if (filled[ranges[i].link])
 			ranges[kept++] = ranges[i];
 	}
 	return kept;
@@ -348,12 +363,12 @@ score_ranges(OmenScan *scan, int keep)
 	int			at = 0;
 
 	/* a ring: the place of the page that is read is filled with a later one */
-	while (npages < PAGES_AHEAD && next_page(scan, &walk, &pages[npages]))
+	while (npages < PAGES_AHEAD && next_page(scan, scores, &walk, &pages[npages]))
 		npages++;
 	while (npages > 0)
 	{
 		copy_codes(scan, scores, &pages[at]);
-		if (!next_page(scan, &walk, &pages[at]))
+		if (!next_page(scan, scores, &walk, &pages[at]))
 		{
 			npages--;
 			memmove(&pages[at], &pages[at + 1],
@@ -368,7 +383,8 @@ score_ranges(OmenScan *scan, int keep)
 
 /* The next page that has codes of allowed nodes; its lines are asked for */
 static bool
-next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
+next_page(OmenScan *scan, const RangeScores *scores, RangeWalk *walk,
+		  RangePage *page)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	const OmenAllowSet *allow = scan->params.allow;
@@ -380,7 +396,8 @@ next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
 		   walk->end)
 	{
 		if (walk->next >= Min(scan->ranges.n, scan->nranges) ||
-			walk->seen >= scan->wanted)
+			walk->seen >= scan->wanted ||
+			is_too_far(scan, scores, walk->next))
 			return false;
 		omen_range_bounds(hnsw,
 						  omen_scan_nth_range(scan, walk->next++, &walk->base),
@@ -392,7 +409,7 @@ next_page(OmenScan *scan, RangeWalk *walk, RangePage *page)
 					first + ((number - first) / per_page + 1) * per_page);
 	page->base = walk->base;
 	walk->from = page->end;
-	prefetch_code(scan, number);
+	prefetch_codes(scan, number, page->end);
 	return true;
 }
 
@@ -410,6 +427,7 @@ create_scores(OmenScan *scan, int keep)
 	scores->f_add = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
 	scores->f_rescale = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
 	scores->estimates = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
+	scores->bases = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
 	scores->code_size = hnsw->range_quant.shape.link_size;
 	scores->codes = palloc(OMEN_NUMBER_BLOCK * scores->code_size);
 	scores->keep = keep;
@@ -431,7 +449,7 @@ copy_codes(OmenScan *scan, RangeScores *scores, const RangePage *range)
 	const char *first;
 
 	CHECK_FOR_INTERRUPTS();
-	if (scores->n + n > OMEN_NUMBER_BLOCK)
+	if (scores->n + n > SCORED_CODES)
 		score_codes(scan, scores);
 	buffer = omen_range_read_code(scan->params.index, hnsw, range->from,
 								  OMEN_LOCK_SHARE);
@@ -448,6 +466,7 @@ copy_codes(OmenScan *scan, RangeScores *scores, const RangePage *range)
 
 		scores->numbers[at] = numbers[i];
 		scores->f_add[at] = range->base + omen_range_lengthen(code->f_add);
+		scores->bases[at] = range->base;
 		scores->f_rescale[at] = omen_range_lengthen(code->f_rescale);
 		copy_code(scores->codes + at * scores->code_size, code->code,
 				  scores->code_size);
@@ -461,6 +480,37 @@ copy_code(uint8 *to, const uint8 *from, Size size)
 {
 	for (Size i = 0; i < size; i += sizeof(uint32))
 		memcpy(to + i, from + i, sizeof(uint32));
+}
+
+/*
+ * Is the n-th range so far that none of its nodes will be among those to be kept?
+ * How much nearer than their centres nodes are, those that were scored tell.  If
+ * this range has one that is nearer by as much as any of them, it is missed; at
+ * half of that, 10 of 300 or 3000 in the query's cluster lose .01 of their recall,
+ * and save a third of the pages.
+ */
+static bool
+is_too_far(OmenScan *scan, const RangeScores *scores, uint32 n)
+{
+	float		estimate;
+
+	if (scores->nbest < scores->keep)
+		return false;
+	omen_scan_nth_range(scan, n, &estimate);
+	return estimate > FAR_PART * scores->most_before -
+		scores->best[0].estimate;
+}
+
+/* The first ones that are allowed, of a page */
+static void
+prefetch_codes(OmenScan *scan, uint32 from, uint32 end)
+{
+	uint32		numbers[CODES_AHEAD];
+	int			n = omen_scan_list_allowed(scan->params.allow, &from, end,
+										   numbers, lengthof(numbers));
+
+	for (int i = 0; i < n; i++)
+		prefetch_code(scan, numbers[i]);
 }
 
 static void
@@ -483,7 +533,13 @@ score_codes(OmenScan *scan, RangeScores *scores)
 					 scores->f_rescale, scores->codes, scores->estimates);
 	scan->counts.distances += scores->n;
 	for (int i = 0; i < scores->n; i++)
+	{
+		float		before = scores->bases[i] - scores->estimates[i];
+
 		keep_best(scores, scores->numbers[i], scores->estimates[i]);
+		if (before > scores->most_before)
+			scores->most_before = before;
+	}
 	scores->n = 0;
 }
 

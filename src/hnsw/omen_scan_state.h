@@ -213,11 +213,11 @@ extern void omen_scan_start_filtered(OmenScan *scan);
 extern void omen_scan_extend_filtered(OmenScan *scan);
 
 /*
- * omen_scan_ranges.c.  Find: score the centres of all ranges; false if there
- * are none.  Pass: the nearest ranges that hold scan->wanted allowed nodes, and
+ * omen_scan_ranges.c.  Find: score the centres of all ranges, which are loaded.
+ * Pass: the nearest ranges that hold scan->wanted allowed nodes, and
  * what was inserted since the ranges were made.
  */
-extern bool omen_scan_find_ranges(OmenScan *scan);
+extern void omen_scan_find_ranges(OmenScan *scan);
 extern uint32 omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate);
 extern void omen_scan_drop_empty_ranges(OmenScan *scan);
 extern double omen_scan_near_share(OmenScan *scan);
