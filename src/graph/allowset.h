@@ -45,7 +45,7 @@ typedef struct OmenAllowSource
 
 	/*
 	 * Some numbers, up to max, from all over the set, that are probably
-	 * allowed, without filling anything in; 0 if there is no telling
+	 * allowed, without filling anything in; NULL if there is no telling
 	 */
 	int			(*sample) (struct OmenAllowSource *source, uint32 *numbers,
 						   int max);
@@ -132,7 +132,8 @@ omen_allow_count(const OmenAllowSet *set, uint32 from, uint32 end)
 		bits = set->bits[word] >> (from % 64);
 		if (stop - from < 64)
 			bits &= (UINT64CONST(1) << (stop - from)) - 1;
-		n += pg_popcount64(bits);
+		if (bits != 0)			/* few words of a thin set: spare the call */
+			n += pg_popcount64(bits);
 		from = stop;
 	}
 	return n;

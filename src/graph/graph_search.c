@@ -17,6 +17,14 @@
 #include "graph/numberset.h"
 #include "graph/pool_heap.h"
 
+/*
+ * From this part of the breadth on, a rank is large; then fewer nodes beyond it
+ * do.  Of sets of 25 and 10 % of a million anywhere, recall@10 is .951 and .952
+ * where a search without a filter has .951.
+ */
+#define LARGE_RANK		0.9
+#define LARGE_POWER		1.2
+
 /* Of the nodes heard of, as many tell about the others */
 #define HEARD_SAMPLE	33
 
@@ -26,6 +34,7 @@ static bool is_filter_done(OmenSearch *search);
 static int	count_settled(const OmenSearch *search);
 static int	rank_of_allowed(const OmenSearch *search, int n);
 static void visit_nearest(OmenSearch *search);
+static void read_heard_ahead(OmenSearch *search);
 static void prefetch_heard(OmenSearch *search);
 static void keep_rank(OmenSearch *search);
 static void visit_in_pool(OmenSearch *search, int at);
@@ -40,8 +49,8 @@ static void hear_of(OmenSearch *search, int n, const OmenLink *links,
 static void part_heard(OmenSearch *search);
 static bool fetch_rest(OmenSearch *search);
 static void use_heap(OmenSearch *search);
-static void move_to_heap(OmenSearch *search, const OmenPoolEntry *entries,
-						 Size n);
+static void move_rest_to_heap(OmenSearch *search);
+static void make_room_in_heap(OmenSearch *search, Size n);
 static void offer(OmenSearch *search, OmenLink link, float estimate);
 static void insert_entry(OmenSearch *search, OmenPoolEntry entry);
 static inline void add_rest(OmenSearch *search, float estimate,
@@ -68,7 +77,7 @@ omen_search_create(const OmenGraphOps *ops, void *store, int ef,
 	search->visited = omen_numberset_create(CurrentMemoryContext,
 											Max(ef * 2, 128), NULL);
 	search->rest_size = 512;
-	search->rest = palloc(search->rest_size * sizeof(OmenPoolEntry));
+	search->rest = palloc(search->rest_size * sizeof(OmenHeard));
 	search->far = get_float4_infinity();
 	search->width = Max(ef, HEARD_SAMPLE);
 	search->heard_size = 512;
@@ -152,8 +161,8 @@ is_filter_done(OmenSearch *search)
 	if (search->rank == 0)
 		search->rank = rank_of_allowed(search, filter->breadth);
 	return count_settled(search) >= search->rank + filter->beyond *
-		Min(1.0, (double) (filter->breadth + filter->beyond) /
-			Min(search->rank, filter->usual_rank));
+		Min(1.0, pow(LARGE_RANK * (filter->breadth + filter->beyond) /
+					 Min(search->rank, filter->usual_rank), LARGE_POWER));
 }
 
 /* Visited nodes that are nearer than all that were not */
@@ -234,6 +243,7 @@ visit_nearest(OmenSearch *search)
 	/* heard of twice */
 	if (omen_search_was_visited(search, omen_link_number(nearest.link)))
 		return;
+	read_heard_ahead(search);
 	if (!visit_node(search, nearest.link))
 		return;
 	if (visit->live)
@@ -250,6 +260,18 @@ visit_nearest(OmenSearch *search)
 		apply_filter(search->filter, visit);
 	hear_of(search, visit->nlinks, visit->links, visit->estimates);
 	prefetch_heard(search);
+}
+
+/* Have the next ones read, as far as the order of a heap tells which they are */
+static void
+read_heard_ahead(OmenSearch *search)
+{
+	int			ahead = search->ops->ahead(search->store);
+
+	if (likely(ahead == 0))
+		return;
+	for (Size i = 0; i < Min(search->nheard, (Size) ahead); i++)
+		search->ops->read_ahead(search->store, search->heard[i].link);
 }
 
 /* The next one, and the one after it as far as is known now */
@@ -471,12 +493,7 @@ hear_of(OmenSearch *search, int n, const OmenLink *links,
 
 	Assert(n <= OMEN_MAX_LINKS);
 
-	if (search->nheard + n > search->heard_size)
-	{
-		search->heard_size = search->heard_size * 2 + n;
-		search->heard = repalloc_huge(search->heard, search->heard_size *
-									  sizeof(OmenHeard));
-	}
+	make_room_in_heap(search, n);
 	make_room_in_rest(search, n);
 
 	/* which of them are far is hard to foresee: no branches */
@@ -484,12 +501,11 @@ hear_of(OmenSearch *search, int n, const OmenLink *links,
 	{
 		float		estimate = likely(!isnan(estimates[i])) ? estimates[i] :
 			get_float4_infinity();
-		OmenPoolEntry *rest = &search->rest[search->nrest];
+		OmenHeard  *rest = &search->rest[search->nrest];
 		bool		is_far = estimate > search->far;
 
 		rest->estimate = estimate;
 		rest->link = links[i];
-		rest->visited = rest->allowed = false;
 		search->nrest += is_far;
 		near_estimates[nnear] = estimate;
 		near_links[nnear] = links[i];
@@ -544,8 +560,7 @@ fetch_rest(OmenSearch *search)
 	if (search->nrest == 0)
 		return false;
 	Assert(search->nheard == 0);
-	move_to_heap(search, search->rest, search->nrest);
-	search->nrest = 0;
+	move_rest_to_heap(search);
 	search->far = get_float4_infinity();
 	search->width = Max(search->width * 2, search->nheard);
 	omen_pool_heap_form(search->heard, search->nheard);
@@ -558,13 +573,17 @@ use_heap(OmenSearch *search)
 {
 	int			kept = 0;
 
-	move_to_heap(search, search->rest, search->nrest);
-	search->nrest = 0;
-	move_to_heap(search, search->pool, search->npool);
+	move_rest_to_heap(search);
+	make_room_in_heap(search, search->npool);
 	for (int i = 0; i < search->npool; i++)
 	{
-		if (search->pool[i].visited)
-			search->pool[kept++] = search->pool[i];
+		const OmenPoolEntry *entry = &search->pool[i];
+
+		if (entry->visited)
+			search->pool[kept++] = *entry;
+		else
+			search->heard[search->nheard++] =
+				(OmenHeard) {entry->estimate, entry->link};
 	}
 	search->npool = search->nallowed = kept;
 	search->width = Max(search->width * 2, search->nheard);
@@ -573,22 +592,25 @@ use_heap(OmenSearch *search)
 	search->filter = &search->all;
 }
 
-/* Those that were not visited, behind what is there */
+/* Behind what is there, in no order yet */
 static void
-move_to_heap(OmenSearch *search, const OmenPoolEntry *entries, Size n)
+move_rest_to_heap(OmenSearch *search)
 {
-	if (search->nheard + n > search->heard_size)
-	{
-		search->heard_size = (search->nheard + n) * 2;
-		search->heard = repalloc_huge(search->heard, search->heard_size *
-									  sizeof(OmenHeard));
-	}
-	for (Size i = 0; i < n; i++)
-	{
-		if (!entries[i].visited)
-			search->heard[search->nheard++] =
-				(OmenHeard) {entries[i].estimate, entries[i].link};
-	}
+	make_room_in_heap(search, search->nrest);
+	memcpy(search->heard + search->nheard, search->rest,
+		   search->nrest * sizeof(OmenHeard));
+	search->nheard += search->nrest;
+	search->nrest = 0;
+}
+
+static void
+make_room_in_heap(OmenSearch *search, Size n)
+{
+	if (search->nheard + n <= search->heard_size)
+		return;
+	search->heard_size = search->heard_size * 2 + n;
+	search->heard = repalloc_huge(search->heard, search->heard_size *
+								  sizeof(OmenHeard));
 }
 
 /* Into the pool, in order; the last one falls out of a full pool */
@@ -636,15 +658,13 @@ insert_entry(OmenSearch *search, OmenPoolEntry entry)
 static inline void
 add_rest(OmenSearch *search, float estimate, OmenLink link)
 {
-	OmenPoolEntry *entry;
+	OmenHeard  *entry;
 
 	if (search->nrest == search->rest_size)
 		make_room_in_rest(search, 1);
 	entry = &search->rest[search->nrest++];
 	entry->estimate = estimate;
 	entry->link = link;
-	entry->visited = false;
-	entry->allowed = false;
 }
 
 static void
@@ -654,7 +674,7 @@ make_room_in_rest(OmenSearch *search, Size n)
 		return;
 	search->rest_size = search->rest_size * 2 + n;
 	search->rest = repalloc_huge(search->rest,
-								 search->rest_size * sizeof(OmenPoolEntry));
+								 search->rest_size * sizeof(OmenHeard));
 }
 
 static void

@@ -128,7 +128,7 @@ typedef struct OmenSearch
 
 	Size		nrest;			/* heard of, but not in the pool */
 	Size		rest_size;
-	OmenPoolEntry *rest;
+	OmenHeard  *rest;
 
 	/* under a filter or "all", instead: the pool is of visited nodes */
 	int			nallowed;		/* of the pool */

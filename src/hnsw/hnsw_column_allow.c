@@ -123,6 +123,9 @@ omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 		share = omen_column_share(index, hnsw, predicate,
 								  omen_column_chunk(nbits) + 1);
 
+	if (source->has_spans)
+		source->source.sample = sample_numbers;
+
 	set->kind = OMEN_ALLOW_BITSET;
 	set->nbits = nbits;
 	set->keys = predicate;
@@ -150,7 +153,6 @@ create_source(Relation index, OmenHnswIndex *hnsw,
 	source->source.test = test_number;
 	source->source.prefetch = prefetch_number;
 	source->source.count = count_numbers;
-	source->source.sample = sample_numbers;
 	source->source.full = palloc_extended(nchunks * sizeof(bool),
 										  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	source->index = index;
@@ -382,8 +384,6 @@ sample_numbers(OmenAllowSource *head, uint32 *numbers, int max)
 {
 	KeySource  *source = (KeySource *) head;
 
-	if (!source->has_spans)
-		return 0;
 	return omen_keylist_sample(source->index, source->hnsw, &source->spans,
 							   source->nbits, numbers, max);
 }

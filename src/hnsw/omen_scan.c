@@ -88,6 +88,7 @@ omen_scan_begin(const OmenScanParams *params)
 	omen_page_hints_start_scan(&scan->hnsw->heap_hints);
 	scan->queue = pairingheap_allocate(compare_items, NULL);
 	scan->cutoff_key = -get_float4_infinity();
+	scan->within = get_float4_infinity();
 
 	if (params->has_query &&
 		omen_hnsw_form_value(scan->hnsw->opclass, scan->hnsw->meta.shape.dims,
@@ -328,8 +329,8 @@ extend(OmenScan *scan)
 static float
 settled_up_to(const OmenScan *scan)
 {
-	return scan->nreturned < scan->promised ? get_float4_infinity() :
-		scan->horizon;
+	return Min(scan->within, scan->nreturned < scan->promised ?
+			   get_float4_infinity() : scan->horizon);
 }
 
 /*

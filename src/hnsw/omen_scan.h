@@ -79,10 +79,12 @@ extern int	omen_scan_list_rows(const OmenScan *scan, OmenScanRow **rows,
 								int *settled, bool *no_others);
 
 /*
- * Look far enough for so many rows in all, those included that did not pass;
- * false if a walk is not the way to do that.  Only without an allow-set.
+ * Look far enough for so many rows in all, those included that did not pass, and
+ * be as broad as this; false if a walk is not the way to do that.  From then on
+ * no rows farther than "within" are returned.  Only without an allow-set.
  */
-extern bool omen_scan_expect(OmenScan *scan, int rows);
+extern bool omen_scan_expect(OmenScan *scan, int rows, int breadth,
+							 float within);
 
 /* Is the allow-set not certain of the row returned last? */
 extern bool omen_scan_recheck(const OmenScan *scan);

@@ -25,8 +25,11 @@
 /* Ranges that are the neighbourhood of a query */
 #define NEAR_RANGES		20
 
-/* Of the centres, as many tell about the others */
-#define CENTRE_SAMPLE	33
+/* Standard deviations that say nothing */
+#define CHANCE			2
+
+/* Steps of distance that centres are sorted by */
+#define DISTANCE_STEPS	256
 
 /*
  * Pages of range codes of which some lines, those of the first codes, are under
@@ -80,9 +83,8 @@ typedef struct RangeScores
 	int			keep;
 } RangeScores;
 
-static float far_centre(const float *estimates, uint32 n);
+static void sort_ranges(OmenScanRanges *ranges);
 static bool *find_filled(const OmenScan *scan);
-static Size drop_empty(OmenHeard *ranges, Size n, const bool *filled);
 static void pass_by_slots(OmenScan *scan, OmenPassItems *items);
 static void pass_by_codes(OmenScan *scan, OmenPassItems *items);
 static void pass_over_tail(OmenScan *scan, OmenPassItems *items);
@@ -90,7 +92,7 @@ static RangeScores *score_ranges(OmenScan *scan, int keep);
 static RangeScores *create_scores(OmenScan *scan, int keep);
 static bool next_page(OmenScan *scan, const RangeScores *scores,
 					  RangeWalk *walk, RangePage *page);
-static bool is_too_far(OmenScan *scan, const RangeScores *scores, uint32 n);
+static bool is_too_far(const OmenScan *scan, const RangeScores *scores, uint32 n);
 static void copy_codes(OmenScan *scan, RangeScores *scores,
 					   const RangePage *range);
 static inline void copy_code(uint8 *to, const uint8 *from, Size size);
@@ -107,76 +109,56 @@ omen_scan_find_ranges(OmenScan *scan)
 	OmenHnswIndex *hnsw = scan->hnsw;
 	OmenScanRanges *ranges = &scan->ranges;
 	uint32		n = hnsw->meta.nranges;
-	float	   *estimates;
-	float		far;
 
-	estimates = palloc(n * sizeof(float));
+	ranges->n = n;
+	ranges->estimates = palloc(n * sizeof(float));
 	omen_query_block(scan->query, hnsw->range_centres,
-					 omen_range_stride(&hnsw->meta), n, estimates);
+					 omen_range_stride(&hnsw->meta), n, ranges->estimates);
 	scan->counts.distances += n;
-	far = far_centre(estimates, n);
+	sort_ranges(ranges);
+}
 
-	ranges->taken = palloc(n * sizeof(OmenHeard));
-	ranges->heap = palloc(n * sizeof(OmenHeard));
-	ranges->far = ranges->heap + n;
+/*
+ * By steps of distance: those that are near differ by several, and whoever looks
+ * at many does not care which of them comes first.
+ */
+static void
+sort_ranges(OmenScanRanges *ranges)
+{
+	uint32		n = ranges->n;
+	float	   *estimates = ranges->estimates;
+	uint8	   *steps = palloc(n);
+	uint32		ends[DISTANCE_STEPS] = {0};
+	float		least = get_float4_infinity();
+	float		most = -get_float4_infinity();
+	float		scale;
+
 	for (uint32 i = 0; i < n; i++)
 	{
-		float		estimate = estimates[i];
-		OmenHeard  *place;
-
-		if (unlikely(isnan(estimate)))
-			estimates[i] = estimate = get_float4_infinity();
-		place = estimate > far ? --ranges->far :
-			&ranges->heap[ranges->nheap++];
-		place->estimate = estimate;
-		place->link = i;
+		if (unlikely(!isfinite(estimates[i])))
+			estimates[i] = get_float4_infinity();
+		least = Min(least, estimates[i]);
+		if (likely(estimates[i] < get_float4_infinity()))
+			most = Max(most, estimates[i]);
 	}
-	ranges->estimates = estimates;
-	ranges->n = n;
-	ranges->nfar = n - ranges->nheap;
-	omen_pool_heap_form(ranges->heap, ranges->nheap);
-}
-
-/* Farther than a quarter of the centres, as a sample says */
-static float
-far_centre(const float *estimates, uint32 n)
-{
-	float		sample[CENTRE_SAMPLE];
-
-	for (uint32 i = 0; i < CENTRE_SAMPLE; i++)
+	scale = most > least ? (DISTANCE_STEPS - 1) / (most - least) : 0;
+	for (uint32 i = 0; i < n; i++)
 	{
-		float		estimate = estimates[(uint64) i * n / CENTRE_SAMPLE];
-		uint32		at = i;
-
-		for (; at > 0 && sample[at - 1] > estimate; at--)
-			sample[at] = sample[at - 1];
-		sample[at] = estimate;
+		steps[i] = likely(estimates[i] <= most) ?
+			(uint8) ((estimates[i] - least) * scale) : DISTANCE_STEPS - 1;
+		ends[steps[i]]++;
 	}
-	return sample[CENTRE_SAMPLE / 4];
-}
-
-/* The n-th nearest range, from 0, and how far its centre is */
-uint32
-omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate)
-{
-	OmenScanRanges *ranges = &scan->ranges;
-
-	Assert(n < ranges->n);
-	while (ranges->ntaken <= n)
+	for (int step = 1; step < DISTANCE_STEPS; step++)
+		ends[step] += ends[step - 1];
+	ranges->nearest = palloc(n * sizeof(OmenHeard));
+	for (uint32 i = n; i > 0; i--)
 	{
-		if (ranges->nheap == 0)
-		{
-			ranges->heap = ranges->far;
-			ranges->nheap = ranges->nfar;
-			ranges->nfar = 0;
-			omen_pool_heap_form(ranges->heap, ranges->nheap);
-		}
-		ranges->taken[ranges->ntaken++] = omen_pool_heap_pop(ranges->heap,
-															 &ranges->nheap);
+		OmenHeard  *place = &ranges->nearest[--ends[steps[i - 1]]];
+
+		place->estimate = estimates[i - 1];
+		place->link = i - 1;
 	}
-	if (estimate)
-		*estimate = ranges->taken[n].estimate;
-	return ranges->taken[n].link;
+	pfree(steps);
 }
 
 /* Forget those that have no allowed nodes: most, if a set lies together */
@@ -185,12 +167,15 @@ omen_scan_drop_empty_ranges(OmenScan *scan)
 {
 	OmenScanRanges *ranges = &scan->ranges;
 	bool	   *filled = find_filled(scan);
+	uint32		kept = 0;
 
-	ranges->nheap = drop_empty(ranges->heap, ranges->nheap, filled);
-	omen_pool_heap_form(ranges->heap, ranges->nheap);
-	ranges->nfar = drop_empty(ranges->far, ranges->nfar, filled);
+	for (uint32 i = 0; i < ranges->n; i++)
+	{
+		if (filled[ranges->nearest[i].link])
+			ranges->nearest[kept++] = ranges->nearest[i];
+	}
 	pfree(filled);
-	ranges->n = ranges->ntaken + ranges->nheap + ranges->nfar;
+	ranges->n = kept;
 	ranges->with_empty = false;
 }
 
@@ -218,24 +203,14 @@ find_filled(const OmenScan *scan)
 	return filled;
 }
 
-/* Returns how many are left */
-static Size
-drop_empty(OmenHeard *ranges, Size n, const bool *filled)
-{
-	Size		kept = 0;
-
-	for (Size i = 0; i < n; i++)
-	{
-		if (filled[ranges[i].link])
-			ranges[kept++] = ranges[i];
-	}
-	return kept;
-}
-
-/* The share of allowed nodes in the nearest ranges */
+/*
+ * The share of allowed nodes in the nearest ranges; that of all nodes if it could
+ * be that by chance.
+ */
 double
 omen_scan_near_share(OmenScan *scan)
 {
+	double		share = scan->allowed / scan->nodes;
 	uint64		nodes = 0;
 	uint64		allowed = 0;
 	uint32		n = Min(NEAR_RANGES, scan->ranges.n);
@@ -244,17 +219,20 @@ omen_scan_near_share(OmenScan *scan)
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		omen_range_bounds(scan->hnsw, omen_scan_nth_range(scan, i, NULL),
-						  &from, &end);
+		omen_range_bounds(scan->hnsw, scan->ranges.nearest[i].link, &from,
+						  &end);
 		omen_allow_prefetch(scan->params.allow, from);
 	}
 	for (uint32 i = 0; i < n; i++)
 	{
-		omen_range_bounds(scan->hnsw,
-						  omen_scan_nth_range(scan, i, NULL), &from, &end);
+		omen_range_bounds(scan->hnsw, scan->ranges.nearest[i].link, &from,
+						  &end);
 		allowed += omen_allow_count_only(scan->params.allow, from, end);
 		nodes += end - from;
 	}
+	if (allowed > 0 &&
+		fabs(allowed - share * nodes) <= CHANCE * sqrt(share * nodes))
+		return share;
 
 	/* none is no share to reckon with */
 	return Max(allowed, 0.5) / nodes;
@@ -297,8 +275,8 @@ pass_by_slots(OmenScan *scan, OmenPassItems *items)
 		uint32		from;
 		uint32		end;
 
-		omen_range_bounds(scan->hnsw,
-						  omen_scan_nth_range(scan, i, NULL), &from, &end);
+		omen_range_bounds(scan->hnsw, scan->ranges.nearest[i].link, &from,
+						  &end);
 		while (from < end)
 		{
 			int			listed = omen_scan_list_allowed(scan->params.allow,
@@ -395,14 +373,19 @@ next_page(OmenScan *scan, const RangeScores *scores, RangeWalk *walk,
 	while ((number = omen_allow_next(allow, walk->from, walk->end)) ==
 		   walk->end)
 	{
+		uint32		allowed;
+
 		if (walk->next >= Min(scan->ranges.n, scan->nranges) ||
 			walk->seen >= scan->wanted ||
 			is_too_far(scan, scores, walk->next))
 			return false;
-		omen_range_bounds(hnsw,
-						  omen_scan_nth_range(scan, walk->next++, &walk->base),
+		walk->base = scan->ranges.nearest[walk->next].estimate;
+		omen_range_bounds(hnsw, scan->ranges.nearest[walk->next++].link,
 						  &walk->from, &walk->end);
-		walk->seen += omen_allow_count(allow, walk->from, walk->end);
+		allowed = omen_allow_count(allow, walk->from, walk->end);
+		walk->seen += allowed;
+		if (allowed == 0)
+			walk->from = walk->end;
 	}
 	page->from = number;
 	page->end = Min(walk->end,
@@ -490,15 +473,11 @@ copy_code(uint8 *to, const uint8 *from, Size size)
  * and save a third of the pages.
  */
 static bool
-is_too_far(OmenScan *scan, const RangeScores *scores, uint32 n)
+is_too_far(const OmenScan *scan, const RangeScores *scores, uint32 n)
 {
-	float		estimate;
-
-	if (scores->nbest < scores->keep)
-		return false;
-	omen_scan_nth_range(scan, n, &estimate);
-	return estimate > FAR_PART * scores->most_before -
-		scores->best[0].estimate;
+	return scores->nbest == scores->keep &&
+		scan->ranges.nearest[n].estimate >
+		FAR_PART * scores->most_before - scores->best[0].estimate;
 }
 
 /* The first ones that are allowed, of a page */

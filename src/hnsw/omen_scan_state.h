@@ -70,20 +70,12 @@ typedef struct OmenPassItems
 	float		limit;			/* nodes beyond are not wanted */
 } OmenPassItems;
 
-/*
- * The ranges of node numbers by the distance of their centres.  The nearest of
- * them become a heap at first, which is all that most scans need, and its
- * nearest ones are taken off in turn.
- */
+/* The ranges of node numbers by the distance of their centres */
 typedef struct OmenScanRanges
 {
 	uint32		n;				/* 0: there are none */
-	uint32		ntaken;
-	Size		nheap;
-	Size		nfar;			/* in no order */
-	OmenHeard  *taken;			/* instead of links, numbers of ranges */
-	OmenHeard  *heap;
-	OmenHeard  *far;			/* behind the heap */
+	OmenHeard  *nearest;		/* instead of links, numbers of ranges; in order
+								 * but for differences of 1/255 of the largest */
 	float	   *estimates;		/* distances of all centres, by range */
 	bool		with_empty;		/* the set is elsewhere, but empty ranges have
 								 * not been dropped yet */
@@ -114,6 +106,7 @@ struct OmenScan
 	float		horizon;		/* keys beyond are not settled yet */
 	int			promised;		/* so many are settled in any case: what the
 								 * walk, or the ranges, are good for */
+	float		within;			/* nobody wants what is farther */
 	int64		nreturned;		/* nodes with rows, or that did not pass */
 	int64		ndead;			/* of them, dead ones */
 	int64		ngone;			/* nodes not returned: nobody would see them */
@@ -218,7 +211,6 @@ extern void omen_scan_extend_filtered(OmenScan *scan);
  * what was inserted since the ranges were made.
  */
 extern void omen_scan_find_ranges(OmenScan *scan);
-extern uint32 omen_scan_nth_range(OmenScan *scan, uint32 n, float *estimate);
 extern void omen_scan_drop_empty_ranges(OmenScan *scan);
 extern double omen_scan_near_share(OmenScan *scan);
 extern void omen_scan_pass_ranges(OmenScan *scan);

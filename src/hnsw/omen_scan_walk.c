@@ -26,13 +26,6 @@
 /* Beyond this, a walk is not wanted whatever the table's size */
 #define MAX_WALK_EF		32768
 
-/*
- * The broader a walk, the fewer nodes beyond those wanted it takes to find them:
- * with a fifth of ef_search, the best 10 of 50 % that pass have recall .96, of
- * 25 % .98, of 10 % .99, where ef_search gives .967 for the best 10 of all.
- */
-#define EXPECT_BEYOND	0.2
-
 static bool widen(OmenScan *scan, double ef);
 static bool walk_pays(OmenScan *scan, double ef);
 
@@ -63,7 +56,8 @@ omen_scan_start_walk(OmenScan *scan)
 	}
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
 									  (int) ef, false);
-	if (ef > MOST_IN_ORDER)
+	/* one whose rows are tested will probably be widened: it costs 20 us later */
+	if (ef > MOST_IN_ORDER || scan->params.passes != NULL)
 		omen_search_widen(scan->search, (int) ef);
 	omen_hnsw_seed(scan->hnsw, scan->query, scan->search);
 	if (scan->hnsw->entry_pairs)
@@ -90,20 +84,20 @@ omen_scan_widen_walk(OmenScan *scan)
 }
 
 bool
-omen_scan_expect(OmenScan *scan, int rows)
+omen_scan_expect(OmenScan *scan, int rows, int breadth, float within)
 {
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
-	double		ef = Max(rows, scan->params.ef) + scan->params.ef *
-		EXPECT_BEYOND;
 	uint64		reads = omen_page_reads;
 	Size		first = scan->nconsumed;
 	bool		walks = scan->stage == OMEN_STAGE_WALK &&
 		!omen_scan_is_filtered(scan) &&
-		(ef <= omen_search_breadth(scan->search) || widen(scan, ef));
+		(breadth <= omen_search_breadth(scan->search) ||
+		 widen(scan, breadth));
 
 	if (walks)
 	{
 		scan->promised = rows;
+		scan->within = within;
 		omen_scan_prefetch_nearest(scan, first, rows);
 	}
 	scan->counts.pages += omen_page_reads - reads;

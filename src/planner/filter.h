@@ -161,6 +161,7 @@ typedef struct OmenTrialRow
 typedef struct OmenFilterTrial
 {
 	OmenTrialRow *rows;			/* that passed, nearest first */
+	int			size;
 	int			nfound;			/* so many; 0 after a walk that was in vain */
 	int			nreturned;
 	int			nseen;			/* rows that were tested */

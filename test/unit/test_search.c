@@ -110,7 +110,10 @@ typedef struct Store
 	float		query_y;
 	const OmenAllowSet *allow;
 	uint32		wanted;			/* stop there */
+	int			ahead;			/* nodes to name before a visit */
 	int			nvisited[NODES];
+	bool		named[NODES];
+	int			nforeseen;		/* visits of nodes named before */
 } Store;
 
 static float
@@ -178,6 +181,7 @@ visit(void *arg, OmenLink link, OmenVisit *visit)
 	uint32		node = omen_link_number(link);
 
 	store->nvisited[node]++;
+	store->nforeseen += store->named[node];
 	visit->own.estimate = visit->own.lower = visit->own.upper =
 		distance(store, node);
 	visit->live = true;
@@ -199,14 +203,20 @@ prefetch(void *arg, OmenLink link)
 static int
 ahead(void *arg)
 {
-	return 0;
+	return ((Store *) arg)->ahead;
+}
+
+static void
+read_ahead(void *arg, OmenLink link)
+{
+	((Store *) arg)->named[omen_link_number(link)] = true;
 }
 
 static const OmenGraphOps ops = {
 	.visit = visit,
 	.prefetch = prefetch,
 	.ahead = ahead,
-	.read_ahead = prefetch,
+	.read_ahead = read_ahead,
 };
 
 /* Allow each node with this probability, of those with x from "from" on */
@@ -235,6 +245,8 @@ begin(Store *store, const OmenSearchFilter *filter, int ef)
 	OmenSearch *search = omen_search_create(&ops, store, ef, false);
 
 	memset(store->nvisited, 0, sizeof(store->nvisited));
+	memset(store->named, 0, sizeof(store->named));
+	store->nforeseen = 0;
 	store->query_x = random_unit();
 	store->query_y = random_unit();
 	search->filter = filter;
@@ -414,6 +426,28 @@ test_stop(Store *store, int breadth, const char *name)
 	ok(goes_on, what);
 }
 
+/* Where nodes have to be read, most have been asked for before they are visited */
+static void
+test_ahead(Store *store, int breadth, bool filtered, const char *name)
+{
+	char		what[100];
+	OmenAllowSet set;
+	OmenSearchFilter filter = {.breadth = breadth,.beyond = 30,.max_visits = NODES};
+	OmenSearch *search;
+
+	allow_some(store, &set, 0.3, 0);
+	store->allow = filtered ? &set : NULL;
+	store->ahead = 8;
+	search = begin(store, filtered ? &filter : NULL, 40);
+	if (!filtered && breadth > 40)
+		omen_search_widen(search, breadth);
+	omen_search_seed(search, omen_link_form(0, 0), 10);
+	omen_search_run(search);
+	store->ahead = 0;
+	snprintf(what, sizeof(what), "%s: nodes are asked for ahead", name);
+	ok(store->nforeseen * 2 > search->nvisits, what);
+}
+
 /* All allowed nodes lie to the right, queries anywhere */
 static void
 test_allowed_only(Store *store)
@@ -523,6 +557,9 @@ main(void)
 	test_limit(store);
 	test_stop(store, 40, "narrow");
 	test_stop(store, 400, "wide");
+	test_ahead(store, 40, false, "narrow");
+	test_ahead(store, 400, false, "wide");
+	test_ahead(store, 10, true, "filtered");
 	test_allowed_only(store);
 	test_allow_set();
 	test_heap();
