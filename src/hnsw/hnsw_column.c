@@ -262,7 +262,6 @@ omen_column_prefetch(OmenHnswIndex *hnsw, const OmenKeyPredicate *predicate,
 									   hnsw->meta.nkeys +
 									   predicate->conditions[i].key);
 
-		omen_page_prefetch_memory(block, 0, start, &hnsw->hints);
 		omen_page_prefetch_memory(block, start + at * sizeof(uint64),
 								  sizeof(uint64), &hnsw->hints);
 		omen_page_prefetch_memory(block, start +
