@@ -198,7 +198,8 @@ look_at_entries(OmenScan *scan)
 		if (fabs((double) allowed / n - share) > 0.2)
 			scan->near_share = (double) allowed / n;
 	}
-	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+	return !is_elsewhere(scan) &&
+		sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
 }
 
 /*

@@ -12,6 +12,7 @@
 #include "utils/float.h"
 #include "utils/memutils.h"
 
+#include "graph/numberset.h"
 #include "hnsw/omen_scan_state.h"
 
 /*
@@ -138,6 +139,10 @@ omen_scan_consume_found(OmenScan *scan)
 		const OmenFound *found = &search->found[scan->nconsumed + i];
 		OmenScanItem *item = &items[i];
 
+		if (scan->brought != NULL &&
+			omen_numberset_lookup(scan->brought,
+								  omen_link_number(found->link)) != NULL)
+			continue;
 		item->key = found->own.lower;
 		item->upper = found->own.upper;
 		item->exact = false;
