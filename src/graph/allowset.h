@@ -52,6 +52,7 @@ typedef struct OmenAllowSource
 	bool	   *full;			/* by chunk */
 	double		expected;		/* chunks that the caller is about to ask for */
 	bool		has_base;		/* before, bits are there, but some too many */
+	bool		complete;		/* all bits are there */
 	double		start_cost;		/* of the first chunk beside */
 	double		chunk_cost;		/* what each costs, in visits of a walk */
 } OmenAllowSource;
@@ -150,20 +151,28 @@ omen_allow_count_only(const OmenAllowSet *set, uint32 from, uint32 end)
 static inline uint32
 omen_allow_next(const OmenAllowSet *set, uint32 from, uint32 end)
 {
+	const uint32 words = OMEN_ALLOW_CHUNK / 64;
 	uint32		limit = Min(end, set->nbits);
 
 	while (from < limit)
 	{
+		uint32		word = from / 64;
+		uint32		stop = Min((word / words + 1) * words,
+							   (limit - 1) / 64 + 1);
 		uint64		bits;
 
-		omen_allow_need(set, from / 64);
-		bits = set->bits[from / 64] >> (from % 64);
+		omen_allow_need(set, word);
+		bits = set->bits[word] >> (from % 64);
 		if (bits != 0)
 		{
 			from += pg_rightmost_one_pos64(bits);
 			return from < limit ? from : end;
 		}
-		from = (from / 64 + 1) * 64;
+
+		/* what else is filled in now */
+		while (++word < stop && set->bits[word] == 0)
+			;
+		from = word * 64;
 	}
 	return end;
 }

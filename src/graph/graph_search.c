@@ -31,6 +31,7 @@
 static void run_in_order(OmenSearch *search);
 static void run_filtered(OmenSearch *search);
 static bool is_filter_done(OmenSearch *search);
+static int	nodes_needed(const OmenSearch *search);
 static int	count_settled(const OmenSearch *search);
 static int	rank_of_allowed(const OmenSearch *search, int n);
 static void visit_nearest(OmenSearch *search);
@@ -159,10 +160,25 @@ is_filter_done(OmenSearch *search)
 		return search->pool[filter->breadth - 1].estimate <=
 			search->heard[0].estimate;
 	if (search->rank == 0)
+	{
 		search->rank = rank_of_allowed(search, filter->breadth);
-	return count_settled(search) >= search->rank + filter->beyond *
-		Min(1.0, pow(LARGE_RANK * (filter->breadth + filter->beyond) /
-					 Min(search->rank, filter->usual_rank), LARGE_POWER));
+		search->needed = nodes_needed(search);
+	}
+	return search->npool >= search->needed &&
+		search->pool[search->needed - 1].estimate <=
+		search->heard[0].estimate;
+}
+
+/* So many visited nodes have to be nearer than all that were not */
+static int
+nodes_needed(const OmenSearch *search)
+{
+	const OmenSearchFilter *filter = search->filter;
+	double		large = Min(search->rank, filter->usual_rank) / LARGE_RANK /
+		(filter->breadth + filter->beyond);
+
+	return search->rank + (int) ceil(filter->beyond /
+									 pow(Max(large, 1), LARGE_POWER));
 }
 
 /* Visited nodes that are nearer than all that were not */
@@ -305,6 +321,7 @@ keep_rank(OmenSearch *search)
 		while (!search->pool[search->rank - 1].allowed)
 			search->rank--;
 	}
+	search->needed = nodes_needed(search);
 }
 
 /* Visit the pool's entry at this place and offer what it links to */
@@ -490,35 +507,42 @@ hear_of(OmenSearch *search, int n, const OmenLink *links,
 	float		near_estimates[OMEN_MAX_LINKS];
 	OmenLink	near_links[OMEN_MAX_LINKS];
 	int			nnear = 0;
+	float		far = search->far;
+	OmenHeard  *rest;
+	OmenHeard  *heard;
+	Size		nheard = search->nheard;
 
 	Assert(n <= OMEN_MAX_LINKS);
 
 	make_room_in_heap(search, n);
 	make_room_in_rest(search, n);
+	rest = search->rest + search->nrest;
+	heard = search->heard;
 
 	/* which of them are far is hard to foresee: no branches */
 	for (int i = 0; i < n; i++)
 	{
 		float		estimate = likely(!isnan(estimates[i])) ? estimates[i] :
 			get_float4_infinity();
-		OmenHeard  *rest = &search->rest[search->nrest];
-		bool		is_far = estimate > search->far;
+		bool		is_far = estimate > far;
 
 		rest->estimate = estimate;
 		rest->link = links[i];
-		search->nrest += is_far;
+		rest += is_far;
 		near_estimates[nnear] = estimate;
 		near_links[nnear] = links[i];
 		nnear += !is_far;
 	}
+	search->nrest = rest - search->rest;
 	for (int i = 0; i < nnear; i++)
 	{
 		if (!omen_search_was_visited(search, omen_link_number(near_links[i])))
-			omen_pool_heap_rise(search->heard, search->nheard++,
+			omen_pool_heap_rise(heard, nheard++,
 								(OmenHeard) {near_estimates[i],
 									near_links[i]});
 	}
-	if (search->nheard >= 2 * search->width)
+	search->nheard = nheard;
+	if (nheard >= 2 * search->width)
 		part_heard(search);
 }
 

@@ -133,6 +133,7 @@ typedef struct OmenSearch
 	/* under a filter or "all", instead: the pool is of visited nodes */
 	int			nallowed;		/* of the pool */
 	int			rank;			/* in it, of the last node wanted, or 0 */
+	int			needed;			/* nodes of it, for that rank */
 	Size		nheard;
 	Size		heard_size;
 	OmenHeard  *heard;			/* a heap, the nearest first */

@@ -85,6 +85,9 @@ typedef struct OmenKeyDir
 {
 	BlockNumber block;			/* 0: there is none, or it is not known */
 	OmenKeyDirPageData *copy;	/* as last read, or NULL */
+	XLogRecPtr	lsn;			/* of the page then */
+	int			npages;			/* that the copy names, */
+	int			nnewer;			/* and of these, newer than the lists */
 } OmenKeyDir;
 
 /*

@@ -43,6 +43,7 @@ static BlockNumber add_directory(Relation index, OmenHnswIndex *hnsw,
 static BlockNumber add_page(Relation index, OmenHnswIndex *hnsw,
 							BlockNumber directory, uint32 entry);
 static void load_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir);
+static void count_pages(OmenKeyDir *kept);
 static OmenKeyDir *kept_directory(OmenHnswIndex *hnsw, uint32 dir);
 static BlockNumber known_page(const OmenHnswIndex *hnsw, uint32 entry);
 static bool is_known_newer(const OmenHnswIndex *hnsw, uint32 entry);
@@ -143,11 +144,8 @@ omen_column_newer_share(const OmenHnswIndex *hnsw)
 	for (uint32 dir = 0; dir < OMEN_KEYDIRS && hnsw->key_dirs &&
 		 hnsw->key_dirs[dir].copy; dir++)
 	{
-		const OmenKeyDirPageData *copy = hnsw->key_dirs[dir].copy;
-
-		for (int i = 0; i < OMEN_KEYDIR_ENTRIES; i++)
-			npages += copy->blocks[i] != NO_PAGE;
-		nnewer += pg_popcount((const char *) copy->newer, sizeof(copy->newer));
+		npages += hnsw->key_dirs[dir].npages;
+		nnewer += hnsw->key_dirs[dir].nnewer;
 	}
 	return npages == 0 ? 0 : (double) nnewer / npages;
 }
@@ -388,11 +386,18 @@ add_page(Relation index, OmenHnswIndex *hnsw, BlockNumber directory,
 	return block;
 }
 
+/*
+ * Every scan asks for all directories, which seldom change: a page is the same
+ * while its LSN is, if changes are logged.  While they are not, as this transaction
+ * has made the index, nobody else can change it.
+ */
 static void
 load_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
 {
 	BlockNumber block = find_directory(index, hnsw, dir);
 	OmenKeyDir *kept = kept_directory(hnsw, dir);
+	bool		same = kept->copy != NULL && RelationNeedsWAL(index);
+	XLogRecPtr	lsn;
 	Buffer		buffer;
 
 	if (block == NO_PAGE)
@@ -403,9 +408,27 @@ load_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
 	buffer = omen_page_read_hinted(index, block, OMEN_PAGE_KEYDIR,
 								   OMEN_LOCK_SHARE, &hnsw->hints);
 	check_directory(index, buffer, dir);
-	memcpy(kept->copy, omen_page_content(BufferGetPage(buffer)),
-		   sizeof(OmenKeyDirPageData));
+	lsn = PageGetLSN(BufferGetPage(buffer));
+	same = same && lsn == kept->lsn;
+	if (!same)
+		memcpy(kept->copy, omen_page_content(BufferGetPage(buffer)),
+			   sizeof(OmenKeyDirPageData));
 	omen_page_release(buffer);
+	if (!same)
+		count_pages(kept);
+	kept->lsn = lsn;
+}
+
+static void
+count_pages(OmenKeyDir *kept)
+{
+	const OmenKeyDirPageData *copy = kept->copy;
+
+	kept->npages = 0;
+	for (int i = 0; i < OMEN_KEYDIR_ENTRIES; i++)
+		kept->npages += copy->blocks[i] != NO_PAGE;
+	kept->nnewer = (int) pg_popcount((const char *) copy->newer,
+									 sizeof(copy->newer));
 }
 
 /* What this backend knows of a directory */

@@ -150,6 +150,13 @@ extern bool omen_keylist_find(Relation index, OmenHnswIndex *hnsw,
 							  const OmenKeyCondition *condition,
 							  OmenKeySpans *spans);
 
+/*
+ * How much of these entries are nodes that follow each other, from a sample: for
+ * those it takes little to set their bits.
+ */
+extern double omen_keylist_run_share(Relation index, OmenHnswIndex *hnsw,
+									 const OmenKeySpans *spans);
+
 /* Set the bits of these entries' nodes */
 extern void omen_keylist_mark(Relation index, OmenHnswIndex *hnsw,
 							  const OmenKeySpans *spans, uint32 nbits,

@@ -26,11 +26,15 @@
  * column with all its codes, and with few of them
  */
 #define ENTRY_COST		0.0011
+#define RUN_ENTRY_COST	0.0003
 #define FULL_PAGE_COST	0.55
 #define FEW_CODES_COST	0.3
 
-/* For more of the nodes than this, the column is cheaper than a list */
+/* For more of the nodes than this, the column is cheaper than a list... */
 #define LIST_SHARE		0.4
+
+/* ...unless so much of the list, which is long, are nodes that follow each other */
+#define MANY_RUNS		0.6
 
 /* If this share of the column is newer than the lists, they are of little use */
 #define MOST_IS_NEWER	0.5
@@ -70,6 +74,7 @@ typedef struct KeySource
 	bool		has_spans;		/* of the condition that fewest meet */
 	OmenKeySpans spans;
 	bool		from_list;		/* is to begin with them, once it pays */
+	bool		knows_runs;		/* has looked whether they are runs */
 	int			nfirst;			/* chunks to be filled before that, */
 	int			nfilled;		/* and so far */
 	int			nlookups;
@@ -80,6 +85,8 @@ static KeySource *create_source(Relation index, OmenHnswIndex *hnsw,
 								uint32 nbits);
 static bool find_spans(KeySource *source, double *share);
 static void plan_list(KeySource *source, OmenAllowSet *set);
+static void set_list_cost(KeySource *source, double entry_cost);
+static void look_for_runs(KeySource *source);
 static void start_from_base(KeySource *source, OmenAllowSet *set);
 static void start_from_list(KeySource *source);
 static bool has_newer_key(const KeySource *source, uint32 chunk);
@@ -128,8 +135,7 @@ omen_column_allow(Relation index, OmenHnswIndex *hnsw,
 	source->source.chunk_cost = FULL_PAGE_COST * predicate->nconditions;
 	if (has_base)
 		start_from_base(source, set);
-	else if (source->has_spans &&
-			 source->spans.count <= LIST_SHARE * hnsw->meta.built_nodes)
+	else if (source->has_spans)
 		plan_list(source, set);
 	set->bits = source->bits;
 }
@@ -189,21 +195,43 @@ static void
 plan_list(KeySource *source, OmenAllowSet *set)
 {
 	double		count = source->spans.count;
-	bool		is_all = source->predicate->nconditions == 1;
 
-	source->from_list = true;
-	if (count > LONG_LIST)
-		source->nfirst = (int) (count * ENTRY_COST / FULL_PAGE_COST);
-	else if (count > SHORT_LIST)
-		source->nfirst = FIRST_CHUNKS;
-	source->source.start_cost = 2 + ENTRY_COST * count;
-	source->source.chunk_cost = source->newer * FULL_PAGE_COST +
-		(is_all ? 0 : FEW_CODES_COST);
-	if (is_all && source->newer == 0)
+	if (count <= LIST_SHARE * source->hnsw->meta.built_nodes)
+		set_list_cost(source, ENTRY_COST);
+	source->knows_runs = count <= SHORT_LIST;
+	if (source->predicate->nconditions == 1 && source->newer == 0)
 	{
 		set->cardinality = count;
 		set->estimated = false;
 	}
+}
+
+/* To begin with the list */
+static void
+set_list_cost(KeySource *source, double entry_cost)
+{
+	OmenAllowSource *head = &source->source;
+	double		count = source->spans.count;
+
+	source->from_list = true;
+	source->nfirst = 0;
+	if (count > LONG_LIST)
+		source->nfirst = (int) (count * entry_cost / FULL_PAGE_COST);
+	else if (count > SHORT_LIST)
+		source->nfirst = FIRST_CHUNKS;
+	head->start_cost = 2 + entry_cost * count;
+	head->chunk_cost = source->newer * FULL_PAGE_COST +
+		(source->predicate->nconditions == 1 ? 0 : FEW_CODES_COST);
+}
+
+/* Who wants to know of parts of the set may soon want to know all of it */
+static void
+look_for_runs(KeySource *source)
+{
+	source->knows_runs = true;
+	if (omen_keylist_run_share(source->index, source->hnsw,
+							   &source->spans) >= MANY_RUNS)
+		set_list_cost(source, RUN_ENTRY_COST);
 }
 
 static void
@@ -220,6 +248,8 @@ start_from_list(KeySource *source)
 					  source->nbits, source->bits);
 	memset(source->source.full, source->predicate->nconditions == 1,
 		   nchunks * sizeof(bool));
+	source->source.complete = source->predicate->nconditions == 1 &&
+		source->newer == 0;
 	for (uint32 i = 0; source->newer > 0 && i < nchunks; i++)
 	{
 		if (!has_newer_key(source, i))
@@ -311,6 +341,9 @@ count_numbers(OmenAllowSource *head, uint32 from, uint32 end)
 
 	if (source->from_list && source->spans.count <= TINY_LIST)
 		start_from_list(source);
+	else if (source->has_spans && !source->knows_runs &&
+			 !source->source.has_base)
+		look_for_runs(source);
 	for (end = Min(end, source->nbits); from < end;)
 	{
 		uint32		stop = Min(end, (omen_column_chunk(from) + 1) *

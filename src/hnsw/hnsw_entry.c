@@ -18,6 +18,7 @@
 #include "utils/float.h"
 
 #include "graph/numberset.h"
+#include "graph/pool_heap.h"
 #include "hnsw/hnsw.h"
 
 /* Dead nodes that are passed in the search for an heir */
@@ -76,9 +77,9 @@ int
 omen_hnsw_near_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
 					   OmenHeard *near, int max)
 {
-	float		distances[OMEN_NEAR_ENTRIES];
-	uint32		numbers[OMEN_NEAR_ENTRIES];
-	int			nnear = 0;
+	OmenHeard	heap[OMEN_NEAR_ENTRIES];
+	Size		nheap = 0;
+	int			nnear;
 
 	Assert(max <= OMEN_NEAR_ENTRIES);
 
@@ -90,28 +91,29 @@ omen_hnsw_near_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
 		omen_query_block(query, hnsw->entry_pairs + first * hnsw->pair_stride,
 						 hnsw->pair_stride, n, estimates);
 
-		/* numbers and distances apart: they are moved as they were written */
+		/* the farthest first: with negative distances, numbers as links */
 		for (int i = 0; i < n; i++)
 		{
-			float		estimate = estimates[i];
-			int			at;
+			OmenHeard	entry = {-estimates[i], first + i};
 
-			if (nnear == max && !(estimate < distances[max - 1]))
+			if (nheap == max && !(entry.estimate > heap[0].estimate))
 				continue;
-			if (unlikely(isnan(estimate)))
-				estimate = get_float4_infinity();
-			nnear = Min(nnear + 1, max);
-			for (at = nnear - 1; at > 0 && distances[at - 1] > estimate; at--)
-			{
-				distances[at] = distances[at - 1];
-				numbers[at] = numbers[at - 1];
-			}
-			distances[at] = estimate;
-			numbers[at] = first + i;
+			if (unlikely(isnan(entry.estimate)))
+				entry.estimate = -get_float4_infinity();
+			if (nheap < max)
+				omen_pool_heap_rise(heap, nheap++, entry);
+			else
+				omen_pool_heap_sink(heap, nheap, 0, entry);
 		}
 	}
-	for (int i = 0; i < nnear; i++)
-		near[i] = (OmenHeard) {distances[i], hnsw->entry_links[numbers[i]]};
+	nnear = nheap;
+	while (nheap > 0)
+	{
+		OmenHeard	entry = omen_pool_heap_pop(heap, &nheap);
+
+		near[nheap] = (OmenHeard) {-entry.estimate,
+			hnsw->entry_links[entry.link]};
+	}
 	return nnear;
 }
 

@@ -18,15 +18,34 @@
 #define MAX_RANGES	1000
 
 /*
- * Numbers of a list ascend, so that one after the other sets bits of the same
- * word, and waits for the one before.  As many parts of a page, each from its own
- * place on, do not.
+ * Nodes are numbered cluster by cluster: of a key that goes with the vectors,
+ * whole words of bits follow each other in its list.  So many entries whose
+ * first and last number are as far apart are a run.
  */
+#define RUN_LENGTH		64
+
+/* Places of a list that tell whether it is made of runs */
+#define RUN_SAMPLE		4
+
+/*
+ * One number after the other sets bits of the same word, and waits for the one
+ * before.  If so many entries are not farther apart than this, their bits are
+ * put together before; else as many parts, each from its own place on, do not
+ * wait.
+ */
+#define DENSE_SPAN		(RUN_LENGTH * 8)
 #define MARK_STREAMS	4
 
+/* Of a page's numbers, to be asked for before: the CPU goes on by itself */
+#define FIRST_BYTES		512
+
 static void report_no_node(Relation index, Buffer buffer);
-static bool mark_numbers(const uint32 *numbers, int n, uint32 nbits,
-						 uint64 *bits);
+static inline bool is_run(const uint32 *numbers);
+static bool has_one_code(const OmenHnswIndex *hnsw, int key, uint64 page);
+static bool mark_numbers(const uint32 *numbers, int n, bool ascend,
+						 uint32 nbits, uint64 *bits);
+static void mark_run(uint32 number, uint64 *bits);
+static bool mark_dense(const uint32 *numbers, uint32 nbits, uint64 *bits);
 static inline bool mark_number(uint32 number, uint32 nbits, uint64 *bits);
 static uint64 page_problems(Relation index, OmenHnswIndex *hnsw, int key,
 							uint32 page);
@@ -112,10 +131,12 @@ omen_keylist_mark(Relation index, OmenHnswIndex *hnsw,
 				omen_page_prefetch_memory(list_block(hnsw, spans->key,
 													 number + 1),
 										  number_offset(0),
-										  sizeof(page->numbers), &hnsw->hints);
+										  FIRST_BYTES, &hnsw->hints);
 			page = lock_page(index, hnsw, spans->key, number, &buffer);
 			if (!mark_numbers(page->numbers + at % OMEN_KEYLIST_ENTRIES,
-							  (int) (end - at), nbits, bits))
+							  (int) (end - at),
+							  has_one_code(hnsw, spans->key, number), nbits,
+							  bits))
 				report_no_node(index, buffer);
 			at = end;
 			omen_page_release(buffer);
@@ -175,21 +196,120 @@ report_no_node(Relation index, Buffer buffer)
 							 "A list of keys refers to a node that is none.");
 }
 
+double
+omen_keylist_run_share(Relation index, OmenHnswIndex *hnsw,
+					   const OmenKeySpans *spans)
+{
+	int			nruns = 0;
+	int			n = 0;
+
+	for (int i = 0; i < RUN_SAMPLE; i++)
+	{
+		const OmenKeySpan *span = &spans->spans[(int64) spans->n * i / RUN_SAMPLE];
+		uint64		entry = span->from + (span->end - span->from) *
+			(2 * i + 1) / (2 * RUN_SAMPLE);
+		int			at = (int) (entry % OMEN_KEYLIST_ENTRIES);
+		Buffer		buffer;
+		const OmenKeyListPageData *page;
+
+		at = Min(at, (int) OMEN_KEYLIST_ENTRIES - RUN_LENGTH);
+		if (span->end - (entry - entry % OMEN_KEYLIST_ENTRIES) <
+			at + RUN_LENGTH)
+			continue;
+		page = lock_page(index, hnsw, spans->key,
+						 entry / OMEN_KEYLIST_ENTRIES, &buffer);
+		nruns += is_run(page->numbers + at);
+		n++;
+		omen_page_release(buffer);
+	}
+	return n == 0 ? 0 : (double) nruns / n;
+}
+
+/* Numbers of a block, of entries that all have the same code and so ascend */
+static inline bool
+is_run(const uint32 *numbers)
+{
+	return numbers[RUN_LENGTH - 1] - numbers[0] == RUN_LENGTH - 1;
+}
+
+/* Have all entries of a page the same code? */
+static bool
+has_one_code(const OmenHnswIndex *hnsw, int key, uint64 page)
+{
+	const uint64 *heads = key_heads(hnsw, key);
+
+	return (page + 1) * OMEN_KEYLIST_ENTRIES < heads[0] &&
+		heads[1 + page] == heads[2 + page];
+}
+
 /* Set the bits of n numbers; false if one of them has none */
 static bool
-mark_numbers(const uint32 *numbers, int n, uint32 nbits, uint64 *bits)
+mark_numbers(const uint32 *numbers, int n, bool ascend, uint32 nbits,
+			 uint64 *bits)
 {
-	int			stride = n / MARK_STREAMS;
 	bool		good = true;
+	int			at = 0;
 
-	for (int i = 0; i < stride; i++)
+	for (; at + RUN_LENGTH <= n; at += RUN_LENGTH)
 	{
-		for (int j = 0; j < MARK_STREAMS; j++)
-			good &= mark_number(numbers[j * stride + i], nbits, bits);
+		const uint32 *block = numbers + at;
+		uint32		last = block[RUN_LENGTH - 1];
+
+		if (ascend && is_run(block) && last < nbits)
+			mark_run(block[0], bits);
+		else if (last - block[0] < DENSE_SPAN)
+			good &= mark_dense(block, nbits, bits);
+		else
+		{
+			for (int i = 0; i < RUN_LENGTH / MARK_STREAMS; i++)
+			{
+				for (int j = 0; j < MARK_STREAMS; j++)
+					good &= mark_number(block[j * (RUN_LENGTH / MARK_STREAMS) + i],
+										nbits, bits);
+			}
+		}
 	}
-	for (int i = stride * MARK_STREAMS; i < n; i++)
-		good &= mark_number(numbers[i], nbits, bits);
+	for (; at < n; at++)
+		good &= mark_number(numbers[at], nbits, bits);
 	return good;
+}
+
+/* RUN_LENGTH bits from this number on, which are those of one word or of two */
+static void
+mark_run(uint32 number, uint64 *bits)
+{
+	uint32		shift = number % 64;
+
+	bits[number / 64] |= ~UINT64CONST(0) << shift;
+	if (shift != 0)
+		bits[number / 64 + 1] |= ~UINT64CONST(0) >> (64 - shift);
+}
+
+/* A block of numbers of few words, each of which is written once */
+static bool
+mark_dense(const uint32 *numbers, uint32 nbits, uint64 *bits)
+{
+	uint32		word = numbers[0] / 64;
+	uint64		set = 0;
+
+	Assert(nbits % 64 == 0);
+
+	for (int i = 0; i < RUN_LENGTH; i++)
+	{
+		if (numbers[i] / 64 != word)
+		{
+			if (unlikely(word >= nbits / 64))
+				return false;
+			bits[word] |= set;
+			word = numbers[i] / 64;
+			set = 0;
+		}
+		set |= UINT64CONST(1) << (numbers[i] % 64);
+	}
+	if (unlikely(word >= nbits / 64))
+		return false;
+	bits[word] |= set;
+	return true;
 }
 
 static inline bool

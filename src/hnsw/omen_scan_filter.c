@@ -11,8 +11,8 @@
  *				query: for sets that are thin, here or everywhere;
  *	  sweep		walk as if there were no filter until enough allowed nodes have
  *				been met: for sets that are not thin near the query;
- *	  seeded	walk from allowed nodes to allowed nodes, and look through the
- *				ranges where it has ended: for large sets that lie elsewhere.
+ *	  seeded	walk from allowed nodes to allowed nodes: for large sets that lie
+ *				elsewhere.
  *
  *	  The choice is made by predicted cost, from the number of allowed nodes and
  *	  from their share in the ranges nearest to the query.  A walk that costs
@@ -40,12 +40,13 @@
 
 /*
  * Costs in visits of a walk, some 0.9 us with 128 dimensions: to measure a node
- * by its own slot; to score all centres; to look at a range code, and at a page
- * of them.
+ * by its own slot; to score all centres; to look at a range code, which takes
+ * longer of ranges that no query comes to, and at a page of them.
  */
 #define NODE_COST		0.25
 #define RANGES_COST		50
 #define CODE_COST		0.02
+#define FAR_CODE_COST	0.034
 #define CODE_PAGE_COST	0.15
 
 /* Below this, measuring all nodes costs less than to think about it */
@@ -61,13 +62,15 @@
 #define LARGE_SHARE		0.25
 
 /*
- * Of a set that has but few entries, if some: how many of the nearest to look
- * at, and how many allowed ones are no accident
+ * Of a set that has but few entries, if some, how many of the nearest to look at,
+ * and which share around them is one to walk by
  */
+#define FEW_ENTRIES		2
 #define NEXT_ENTRIES	8
-#define SOME_ENTRIES	2
-#define MORE_ENTRIES	3
-#define RARE_SHARE		0.01
+#define SOME_SHARE		0.06
+
+/* The list of a smaller set is read, if there is one, when it is first asked */
+#define SMALL_SET		4000
 
 /* What costs more than this deserves a look at ranges, which costs a tenth */
 #define LITTLE_COST		400
@@ -78,19 +81,19 @@
 
 /*
  * Where a walk among allowed nodes starts: at so many nodes, of the nearest
- * ranges among those of a sample
+ * ranges, or of those of a sample
  */
-#define ALLOWED_SEEDS	32
+#define ALLOWED_SEEDS	16
 #define SEED_SAMPLE		256
 
-/* Its visits for each node that it is broad */
-#define SEEDED_VISITS	1.8
-
-/* Where it has ended, it looks around if there are range codes for that */
-#define AROUND_VERIFIED	50
+/* At so many where range codes tell which are near */
+#define CODED_SEEDS		64
 
 static bool look_at_entries(OmenScan *scan);
 static bool is_usual(double share, int allowed);
+static bool look_around_entries(OmenScan *scan, const OmenHeard *entries,
+								int n);
+static bool counts_for_nothing(const OmenScan *scan);
 static int	count_allowed(const OmenScan *scan, const OmenHeard *entries,
 						  int n);
 static void look_at_ranges(OmenScan *scan);
@@ -109,8 +112,6 @@ static double codes_cost(const OmenScan *scan, double wanted);
 static uint32 count_tail(const OmenScan *scan);
 static double sweep_cost(const OmenScan *scan);
 static double seeded_cost(const OmenScan *scan);
-static bool looks_around(const OmenScan *scan);
-static int	verified_around(const OmenScan *scan);
 static double nodes_of_ranges(const OmenScan *scan);
 static double wanted_of_ranges(const OmenScan *scan);
 static double ranges_to_look_at(const OmenScan *scan);
@@ -120,6 +121,8 @@ static bool is_thick(const OmenScan *scan);
 static bool lies_here(const OmenScan *scan);
 static int	sweep_beyond(const OmenScan *scan);
 static int	seeded_breadth(const OmenScan *scan);
+static bool starts_by_codes(const OmenScan *scan);
+static double seed_codes(const OmenScan *scan);
 static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
 static void begin_walk(OmenScan *scan, OmenFilterStrategy strategy);
 static int	walk_width(const OmenScan *scan);
@@ -127,6 +130,7 @@ static void give_up_walk(OmenScan *scan);
 static bool must_give_up(const OmenScan *scan);
 static void seed_near(OmenScan *scan);
 static void seed_allowed(OmenScan *scan);
+static void seed_coded(OmenScan *scan);
 static bool seed_sampled(OmenScan *scan);
 static bool seed_number(OmenScan *scan, uint32 number, float estimate);
 
@@ -169,33 +173,68 @@ look_at_entries(OmenScan *scan)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	double		share = scan->near_share;
-	bool		many = share >= ENTRIES_SHARE;
-	int			n = many ? OMEN_NEAR_ENTRIES : NEXT_ENTRIES;
+	int			n = share >= ENTRIES_SHARE ? OMEN_NEAR_ENTRIES : NEXT_ENTRIES;
 	OmenHeard	entries[OMEN_NEAR_ENTRIES];
 	int			allowed;
 
 	if (hnsw->entry_pairs == NULL || hnsw->nentries < OMEN_NEAR_ENTRIES ||
-		(!many && scan->params.strategy == OMEN_FILTER_AUTO &&
-		 share * hnsw->nentries < SOME_ENTRIES))
+		(scan->params.strategy == OMEN_FILTER_AUTO &&
+		 share * hnsw->nentries < FEW_ENTRIES))
 		return false;
 	omen_hnsw_near_entries(hnsw, scan->query, entries, n);
 	scan->counts.distances += hnsw->nentries;
-	allowed = count_allowed(scan, entries, n);
 	memcpy(scan->seeds, entries, sizeof(scan->seeds));
 	scan->nseeds = OMEN_ENTRY_SEEDS;
+	if (share < ENTRIES_SHARE)
+		return look_around_entries(scan, entries, n);
 
-	if (many && is_usual(share, allowed))
-		return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
-	if (many ? (double) allowed / n < LARGE_SHARE :
-		allowed < (share < RARE_SHARE ? SOME_ENTRIES : MORE_ENTRIES))
-		return false;
+	allowed = count_allowed(scan, entries, n);
+	if (!is_usual(share, allowed))
+	{
+		if ((double) allowed / n < LARGE_SHARE)
+			return false;
 
-	/* the sample is small: it has to contradict what is known */
-	if (fabs((double) allowed / n - share) > 0.2)
-		share = (double) allowed / n;
-	scan->near_share = share;
+		/* the sample is small: it has to contradict what is known */
+		if (fabs((double) allowed / n - share) > 0.2)
+			scan->near_share = (double) allowed / n;
+	}
 	return !is_elsewhere(scan) &&
 		sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+}
+
+/*
+ * Of a set that has but few entries, those near the query are too few to tell a
+ * share.  If one of them is allowed, or it costs nothing to ask, those tell that
+ * have numbers like theirs: the build has put them near each other.
+ */
+static bool
+look_around_entries(OmenScan *scan, const OmenHeard *entries, int n)
+{
+	uint32		allowed = 0;
+	double		share;
+
+	if (!counts_for_nothing(scan) && count_allowed(scan, entries, n) == 0)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		uint32		from = omen_link_number(entries[i].link) / 64 * 64;
+
+		allowed += omen_allow_count_only(scan->params.allow, from, from + 64);
+	}
+	share = allowed / (64.0 * n);
+	if (share < Max(SOME_SHARE, 3 * scan->near_share))
+		return false;
+	scan->near_share = share;
+	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
+}
+
+/* Are bits there, or as good as there, that only have to be counted? */
+static bool
+counts_for_nothing(const OmenScan *scan)
+{
+	const OmenAllowSource *source = scan->params.allow->source;
+
+	return source == NULL || source->complete || scan->allowed <= SMALL_SET;
 }
 
 static int
@@ -229,8 +268,10 @@ static void
 look_at_ranges(OmenScan *scan)
 {
 	if (scan->params.strategy == OMEN_FILTER_EXACT ||
-		!omen_scan_find_ranges(scan))
+		!omen_range_load(scan->params.index, scan->hnsw))
 		return;
+
+	omen_scan_find_ranges(scan);
 	scan->near_share = omen_scan_near_share(scan);
 	scan->tail = count_tail(scan);
 	scan->ranges.with_empty = is_elsewhere(scan);
@@ -426,13 +467,15 @@ fill_cost(const OmenScan *scan, double nodes)
 static double
 codes_cost(const OmenScan *scan, double wanted)
 {
-	double		share = is_elsewhere(scan) ? 0.5 : scan->near_share;
+	bool		far = is_elsewhere(scan);
+	double		share = far ? 0.5 : scan->near_share;
 	double		pages;
 
 	if (!omen_range_has_codes(&scan->hnsw->meta))
 		return get_float8_infinity();
 	pages = Min(wanted, wanted / share / scan->hnsw->range_codes_per_page);
-	return wanted * CODE_COST + pages * CODE_PAGE_COST +
+	return wanted * (far ? FAR_CODE_COST : CODE_COST) +
+		pages * CODE_PAGE_COST +
 		verified_of_ranges(scan) * NODE_COST;
 }
 
@@ -462,30 +505,28 @@ sweep_cost(const OmenScan *scan)
 static double
 seeded_cost(const OmenScan *scan)
 {
-	double		cost = SEEDED_VISITS * seeded_breadth(scan);
+	double		breadth = seeded_breadth(scan);
 
-	/* half of the nodes around are allowed, where there are many */
-	if (looks_around(scan))
-		cost += OMEN_AROUND_RANGES * 0.5 * CODE_COST *
-			scan->hnsw->meta.built_nodes / scan->hnsw->meta.nranges +
-			verified_around(scan) * NODE_COST;
-	return cost;
+	if (!starts_by_codes(scan))
+		return 1.8 * breadth;
+	return RANGES_COST + 1.5 * (breadth + CODED_SEEDS) +
+		seed_codes(scan) * FAR_CODE_COST + fill_cost(scan, scan->nodes);
 }
 
-/* Can what lies around where a walk has ended be looked through? */
+/* Do range codes tell where a walk among allowed nodes starts? */
 static bool
-looks_around(const OmenScan *scan)
+starts_by_codes(const OmenScan *scan)
 {
-	return scan->ranges.n > 0 && omen_range_has_codes(&scan->hnsw->meta);
+	return omen_range_has_codes(&scan->hnsw->meta);
 }
 
-static int
-verified_around(const OmenScan *scan)
+/* So many of them, those of the nearest ranges, are looked through for that */
+static double
+seed_codes(const OmenScan *scan)
 {
-	double		verify = (AROUND_VERIFIED + 5.0 * scan->wanted_rows) *
-		Max(128.0 / scan->hnsw->meta.shape.code_dims, 1);
+	double		codes = 4000 * pow(scan->nodes / 1e6, 0.4);
 
-	return (int) Min(verify, PG_INT32_MAX / 4);
+	return Min(codes, Max(scan->allowed * 0.25, 1000));
 }
 
 /*
@@ -551,7 +592,7 @@ verified_of_ranges(const OmenScan *scan)
 
 	/* and little about nodes that are far and all equally so */
 	if (is_elsewhere(scan))
-		verify *= 1.4 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 3.2);
+		verify *= 1.26 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 3.2);
 	return (int) Min(Max(verify, scan->keep),
 					 Min(scan->allowed, PG_INT32_MAX / 4));
 }
@@ -570,7 +611,7 @@ sweep_beyond(const OmenScan *scan)
 	/* all of a set that is but here lies within a few links */
 	if (lies_here(scan))
 		breadth *= 0.85;
-	else if (!is_thick(scan))
+	else
 		breadth += 1;
 	return (int) ceil(breadth);
 }
@@ -579,10 +620,16 @@ sweep_beyond(const OmenScan *scan)
 static int
 seeded_breadth(const OmenScan *scan)
 {
-	double		share = scan->allowed / scan->nodes;
-	double		breadth = scan->params.ef * (looks_around(scan) ?
-										 4.5 * pow(share, -0.08) :
-										 5.5 * pow(share, -0.25));
+	double		spread = pow(scan->allowed / scan->nodes, -0.25);
+	double		breadth = 5.5 * scan->params.ef * spread;
+
+	/*
+	 * The best of 4,000 range codes lie where the answer does: to have as much of
+	 * it takes a third of the breadth.
+	 */
+	if (starts_by_codes(scan))
+		return (int) Min(Max(2.1 * scan->params.ef * Min(spread, 1.75),
+							 4.0 * scan->wanted_rows), PG_INT32_MAX / 4);
 
 	/*
 	 * From a sample it starts farther away: half a million elsewhere had a
@@ -616,6 +663,8 @@ begin_strategy(OmenScan *scan, OmenFilterStrategy strategy)
 			scan->verify = verified_of_ranges(scan);
 			scan->by_codes = codes_cost(scan, scan->wanted) <
 				scan->wanted * NODE_COST;
+			scan->brought = omen_numberset_create(CurrentMemoryContext,
+												  scan->keep * 2, NULL);
 			omen_scan_pass_ranges(scan);
 			break;
 		case OMEN_FILTER_SWEEP:
@@ -639,8 +688,7 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	scan->filter.usual_rank = (int)
 		Min(2 * scan->wanted_rows / scan->near_share, PG_INT32_MAX / 4);
 	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
-		(2 * (seeded ? SEEDED_VISITS * seeded_breadth(scan) :
-			  sweep_cost(scan)));
+		(2 * (seeded ? seeded_cost(scan) : sweep_cost(scan)));
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
 									  walk_width(scan), false);
 	scan->search->filter = &scan->filter;
@@ -652,14 +700,6 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	omen_scan_consume_found(scan);
 	if (must_give_up(scan))
 		give_up_walk(scan);
-	else if (seeded && looks_around(scan))
-	{
-		expect_chunks(scan, (double) OMEN_AROUND_RANGES *
-					  scan->hnsw->meta.built_nodes /
-					  scan->hnsw->meta.nranges);
-		scan->verify = verified_around(scan);
-		omen_scan_look_around(scan);
-	}
 }
 
 /* For ranges, which may not have been looked at yet, or for all nodes */
@@ -727,6 +767,11 @@ seed_allowed(OmenScan *scan)
 	uint32		nparts;
 	int			nseeds = 0;
 
+	if (scan->ranges.n > 0 && starts_by_codes(scan))
+	{
+		seed_coded(scan);
+		return;
+	}
 	if (scan->ranges.with_empty)
 	{
 		if (seed_sampled(scan))
@@ -752,6 +797,22 @@ seed_allowed(OmenScan *scan)
 		if (number < end && seed_number(scan, number, estimate))
 			nseeds++;
 	}
+}
+
+/* The nearest by their range codes of allowed nodes in the nearest ranges */
+static void
+seed_coded(OmenScan *scan)
+{
+	OmenHeard	near[CODED_SEEDS];
+	int			n;
+
+	scan->wanted = seed_codes(scan);
+	scan->nranges = scan->ranges.n;
+	n = omen_scan_near_by_codes(scan, near, CODED_SEEDS);
+	for (int i = 0; i < n; i++)
+		omen_hnsw_prefetch_own(&scan->store, omen_link_form(near[i].link, 0));
+	for (int i = 0; i < n; i++)
+		seed_number(scan, near[i].link, near[i].estimate);
 }
 
 /*

@@ -206,21 +206,21 @@ extern void omen_scan_start_filtered(OmenScan *scan);
 extern void omen_scan_extend_filtered(OmenScan *scan);
 
 /*
- * omen_scan_ranges.c.  Find: score the centres of all ranges; false if there
- * are none.  Pass: the nearest ranges that hold scan->wanted allowed nodes, and
+ * omen_scan_ranges.c.  Find: score the centres of all ranges, which are loaded.
+ * Pass: the nearest ranges that hold scan->wanted allowed nodes, and
  * what was inserted since the ranges were made.
  */
-extern bool omen_scan_find_ranges(OmenScan *scan);
+extern void omen_scan_find_ranges(OmenScan *scan);
 extern void omen_scan_drop_empty_ranges(OmenScan *scan);
 extern double omen_scan_near_share(OmenScan *scan);
 extern void omen_scan_pass_ranges(OmenScan *scan);
 
 /*
- * The ranges in which a walk has ended, by their codes: the nearest scan->verify
- * of their allowed nodes.  Ranges have been found, and have codes.
+ * Numbers, instead of links, of allowed nodes in the nearest ranges that hold
+ * scan->wanted of them, the best by their range codes, in no order; returns how
+ * many.  There are range codes.
  */
-#define OMEN_AROUND_RANGES	32
-extern void omen_scan_look_around(OmenScan *scan);
+extern int	omen_scan_near_by_codes(OmenScan *scan, OmenHeard *near, int max);
 
 static inline bool
 omen_scan_is_filtered(const OmenScan *scan)
