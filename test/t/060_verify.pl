@@ -268,8 +268,10 @@ sub write_file
 sub plant
 {
 	my ($check, @faults) = @_;
-	my %used;
-	my @batch;
+	my (%nth, %used, @batch);
+
+	# models in turn, so that few starts of the server have all of them
+	@faults = map { $_->[1] } sort { $a->[0] <=> $b->[0] } map { [ $nth{ $_->[0] }++, $_ ] } @faults;
 
 	while (@faults || @batch)
 	{
@@ -416,6 +418,19 @@ sub find_slots
 	return @found;
 }
 
+# Blocks of a kind. Those that a segment had which has been merged stay as they
+# are until they are used again, and nobody looks at them.
+sub blocks_in_use
+{
+	my ($contents, $k) = @_;
+	my @blocks = find_kind($contents, $k);
+	my $nsegments = unpack('v', substr($$contents, 24 + 18, 2));
+
+	return @blocks if $k < 14;
+	my %segments = map { unpack('V', substr($$contents, 24 + 128 + 32 * $_, 4)) => 1 } 0 .. $nsegments - 1;
+	return grep { $segments{ unpack('V', substr($$contents, $_ * $page + $special + 12, 4)) } } @blocks;
+}
+
 my @faults;
 foreach my $name (@names)
 {
@@ -425,7 +440,7 @@ foreach my $name (@names)
 	# each kind of page: header, special area, all of it
 	foreach my $k (0 .. $#kind_names)
 	{
-		my @blocks = grep { $k > 0 || substr($$contents, $_ * $page, $page) =~ /[^\0]/ } find_kind($contents, $k);
+		my @blocks = grep { $k > 0 || substr($$contents, $_ * $page, $page) =~ /[^\0]/ } blocks_in_use($contents, $k);
 		# an empty page of the pending area may have anything behind its end
 		@blocks = grep { $k != 13 || unpack('v', substr($$contents, $_ * $page + 12, 2)) > 24 } @blocks;
 		my $block = $blocks[ rand @blocks ] // next;
@@ -560,7 +575,7 @@ if ($bytes{iwide})
 if ($bytes{itext})
 {
 	my $contents = \$bytes{itext};
-	my %at = map { $kind_names[$_] => $page * find_kind($contents, $_) + 24 } 14 .. 19;
+	my %at = map { $kind_names[$_] => $page * (blocks_in_use($contents, $_))[0] + 24 } 14 .. 19;
 
 	# a document that lives
 	my ($pending, $doc);
