@@ -64,15 +64,15 @@
 
 typedef struct PairEntry
 {
-	uint32		number;
+	OmenLink	link;
 	char		status;
 	uint8	   *pair;			/* NULL: the node is gone */
 } PairEntry;
 
 #define SH_PREFIX		pair_cache
 #define SH_ELEMENT_TYPE PairEntry
-#define SH_KEY_TYPE		uint32
-#define SH_KEY			number
+#define SH_KEY_TYPE		OmenLink
+#define SH_KEY			link
 #define SH_HASH_KEY(tb, key)	murmurhash32(key)
 #define SH_EQUAL(tb, a, b)		((a) == (b))
 #define SH_SCOPE		static inline
@@ -385,8 +385,7 @@ collect_near(InsertState *state)
 		state->near[i].distance =
 			omen_quant_pair_distance(state->hnsw->quant, state->pair,
 									 found->pair);
-		entry = pair_cache_insert(state->pairs, omen_link_number(found->link),
-								  &known);
+		entry = pair_cache_insert(state->pairs, found->link, &known);
 		entry->pair = found->pair;
 	}
 	qsort(state->near, state->nnear, sizeof(OmenNear), omen_graph_compare_near);
@@ -979,8 +978,7 @@ cached_pair(InsertState *state, OmenLink link)
 {
 	bool		known;
 	Size		size;
-	PairEntry  *entry = pair_cache_insert(state->pairs,
-										  omen_link_number(link), &known);
+	PairEntry  *entry = pair_cache_insert(state->pairs, link, &known);
 
 	if (!known)
 	{

@@ -274,8 +274,10 @@ sub write_file
 sub plant
 {
 	my ($check, @faults) = @_;
-	my %used;
-	my @batch;
+	my (%nth, %used, @batch);
+
+	# models in turn, so that few starts of the server have all of them
+	@faults = map { $_->[1] } sort { $a->[0] <=> $b->[0] } map { [ $nth{ $_->[0] }++, $_ ] } @faults;
 
 	while (@faults || @batch)
 	{
@@ -376,20 +378,6 @@ my @bm25_meta = (
 	[ 'id', 128, 4 ], [ 'header', 132, 4 ], [ 'segment npages', 136, 4 ], [ 'ndocs', 140, 4 ],
 	[ 'ndead', 144, 4 ], [ 'segment unused', 150, 2 ], [ 'length', 152, 8 ]);
 
-# Pages of a kind that something refers to.  What segments of text left behind
-# is in the metapage's list of extents, and keeps its contents.
-sub used_pages
-{
-	my ($contents, $kind, $text) = @_;
-	my @extents = $text ? map { [ unpack('VV', substr($$contents, 24 + 3968 + 16 * $_, 8)) ] }
-	  0 .. unpack('v', substr($$contents, 24 + 24, 2)) - 1 : ();
-
-	return grep {
-		my $block = $_;
-		!grep { $block >= $_->[0] && $block < $_->[0] + $_->[1] } @extents
-	} find_kind($contents, $kind);
-}
-
 my @slot_fields = (
 	[ 'flags', 0, 1 ], [ 'version', 1, 1 ], [ 'nlinks', 3, 1 ], [ 'nscale', 4, 1 ],
 	[ 'key_nulls', 5, 1 ], [ 'ntids', 6, 2 ], [ 'tids', 8, 6 ], [ 'more_tids', 20, 4 ],
@@ -436,6 +424,19 @@ sub find_slots
 	return @found;
 }
 
+# Blocks of a kind. Those that a segment had which has been merged stay as they
+# are until they are used again, and nobody looks at them.
+sub blocks_in_use
+{
+	my ($contents, $k) = @_;
+	my @blocks = find_kind($contents, $k);
+	my $nsegments = unpack('v', substr($$contents, 24 + 18, 2));
+
+	return @blocks if $k < 14;
+	my %segments = map { unpack('V', substr($$contents, 24 + 128 + 32 * $_, 4)) => 1 } 0 .. $nsegments - 1;
+	return grep { $segments{ unpack('V', substr($$contents, $_ * $page + $special + 12, 4)) } } @blocks;
+}
+
 my @faults;
 foreach my $name (@names)
 {
@@ -445,7 +446,7 @@ foreach my $name (@names)
 	# each kind of page: header, special area, all of it
 	foreach my $k (0 .. $#kind_names)
 	{
-		my @blocks = grep { $k > 0 || substr($$contents, $_ * $page, $page) =~ /[^\0]/ } used_pages($contents, $k, $text);
+		my @blocks = grep { $k > 0 || substr($$contents, $_ * $page, $page) =~ /[^\0]/ } blocks_in_use($contents, $k);
 		# an empty page of the pending area may have anything behind its end
 		@blocks = grep { $k != 13 || unpack('v', substr($$contents, $_ * $page + 12, 2)) > 24 } @blocks;
 		my $block = $blocks[ rand @blocks ] // next;
@@ -580,11 +581,11 @@ if ($bytes{iwide})
 if ($bytes{itext})
 {
 	my $contents = \$bytes{itext};
-	my %at = map { $kind_names[$_] => $page * (used_pages($contents, $_, 1))[0] + 24 } 14 .. 19;
+	my %at = map { $kind_names[$_] => $page * (blocks_in_use($contents, $_))[0] + 24 } 14 .. 19;
 
 	# a document that lives
 	my ($pending, $doc);
-	foreach my $block (used_pages($contents, 13, 1))
+	foreach my $block (find_kind($contents, 13))
 	{
 		my $end = $block * $page + unpack('v', substr($$contents, $block * $page + 12, 2));
 
