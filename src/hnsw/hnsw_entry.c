@@ -79,6 +79,7 @@ omen_hnsw_near_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
 {
 	OmenHeard	heap[OMEN_NEAR_ENTRIES];
 	Size		nheap = 0;
+	float		farthest = get_float4_infinity();
 	int			nnear;
 
 	Assert(max <= OMEN_NEAR_ENTRIES);
@@ -94,16 +95,18 @@ omen_hnsw_near_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
 		/* the farthest first: with negative distances, numbers as links */
 		for (int i = 0; i < n; i++)
 		{
-			OmenHeard	entry = {-estimates[i], first + i};
+			OmenHeard	entry;
 
-			if (nheap == max && !(entry.estimate > heap[0].estimate))
+			if (nheap == max && !(estimates[i] < farthest))
 				continue;
-			if (unlikely(isnan(entry.estimate)))
-				entry.estimate = -get_float4_infinity();
+			entry.estimate = likely(!isnan(estimates[i])) ? -estimates[i] :
+				-get_float4_infinity();
+			entry.link = first + i;
 			if (nheap < max)
 				omen_pool_heap_rise(heap, nheap++, entry);
 			else
 				omen_pool_heap_sink(heap, nheap, 0, entry);
+			farthest = -heap[0].estimate;
 		}
 	}
 	nnear = nheap;
