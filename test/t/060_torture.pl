@@ -146,18 +146,23 @@ sub change_wal_level
 
 # Settings that change what is written to WAL. The server compares replayed pages
 # of relations that are dropped later as well, and fails if it has not all of
-# their pages: when not all were logged.
+# their pages: when not all were logged, or images of them had been left out before
+# the last checkpoint.
 sub change_settings
 {
-	my @conf = (
-		'wal_compression = ' . (rand() < 0.3 ? 'on' : 'off'),
-		$wal_level eq 'replica'
-		? ('full_page_writes = on',
-			'wal_consistency_checking = ' . (rand() < 0.5 ? "'generic'" : "''"))
-		: ('full_page_writes = ' . (rand() < 0.5 ? 'on' : 'off'),
-			"wal_consistency_checking = ''"));
+	my $compression = 'wal_compression = ' . (rand() < 0.3 ? 'on' : 'off');
+	my $images = $wal_level eq 'replica' || rand() < 0.5 ? 'on' : 'off';
 
-	$node->append_conf('postgresql.conf', join("\n", @conf, ''));
+	set_conf($compression, "full_page_writes = $images", "wal_consistency_checking = ''");
+	return if $wal_level ne 'replica' || rand() < 0.5;
+	query($node, 'CHECKPOINT');
+	set_conf("wal_consistency_checking = 'generic'");
+	return;
+}
+
+sub set_conf
+{
+	$node->append_conf('postgresql.conf', join("\n", @_, ''));
 	$node->reload;
 	return;
 }
