@@ -118,7 +118,8 @@ omen_bm25query_out(PG_FUNCTION_ARGS)
 
 /*
  * The server makes room for as many items as the message says that it has, a
- * gigabyte if it likes.  Each takes two bytes of it at least.
+ * gigabyte if it likes.  Each takes two bytes of it at least.  None at all is
+ * what every server sends, and some do not receive.
  */
 static Datum
 receive_tsquery(StringInfo buffer)
@@ -130,6 +131,13 @@ receive_tsquery(StringInfo buffer)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("insufficient data left in message")));
+	if (nitems == 0)
+	{
+		TSQuery		empty = palloc0(HDRSIZETQ);
+
+		SET_VARSIZE(empty, HDRSIZETQ);
+		return TSQueryGetDatum(empty);
+	}
 	buffer->cursor = start;
 	return DirectFunctionCall1(tsqueryrecv, PointerGetDatum(buffer));
 }
