@@ -61,7 +61,8 @@ ISOLATION_OPTS = --inputdir=test --load-extension=omendb
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 PROVE_FLAGS = -I test/perl
-EXTRA_CLEAN = $(OBJS:.o=.d) .flags
+EXTRA_CLEAN = $(OBJS:.o=.d) .flags build/gpu-none build/gpu-emulated \
+	build/gpu-nvcc build/gpu-hipcc
 
 # Distances are called through a table, never inlined by the JIT: its bitcode
 # would be built and installed for nothing.
@@ -80,4 +81,5 @@ $(OBJS): Makefile .flags
 	@echo '$(CC) $(COPT) $(PROFILE)' | cmp -s - $@ || echo '$(CC) $(COPT) $(PROFILE)' >$@
 FORCE:
 -include $(OBJS:.o=.d)
+include $(srcdir)/src/gpu/helper/helper.mk
 endif

@@ -2,6 +2,8 @@
 import copy
 import itertools
 import os
+import subprocess
+import tempfile
 
 import numpy
 
@@ -121,18 +123,58 @@ def floats(array, metric):
     return array
 
 
+def device_helper():
+    """The program that builds on a GPU, if it has one."""
+    helper = os.environ.get("OMEN_GPU_HELPER")
+    if not helper:
+        config = os.environ.get("PG_CONFIG", "pg_config")
+        try:
+            folder = subprocess.run([config, "--pkglibdir"], text=True,
+                                    capture_output=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        helper = os.path.join(folder.strip(), "omendb-gpu-build")
+    try:
+        found = subprocess.run([helper, "--probe"], capture_output=True)
+    except OSError:
+        return None
+    return helper if found.returncode == 0 else None
+
+
+def nearest_on_device(helper, base, queries, count, metric):
+    """Row numbers of the nearest, by omendb-gpu-build --exact."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, name)
+                 for name in ("base.fbin", "queries.fbin", "result")]
+        for path, rows in zip(paths, (base, queries)):
+            with open(path, "wb") as file:
+                numpy.array(rows.shape, "<u4").tofile(file)
+                rows.astype("<f4").tofile(file)
+        subprocess.run([helper, "--exact", metric, str(count)] + paths,
+                       check=True)
+        ids = numpy.fromfile(paths[2], "<u4", len(queries) * count, offset=8)
+    return ids.reshape(len(queries), count).astype(numpy.int64)
+
+
+def nearest(base, queries, count, metric):
+    """Row numbers of the nearest, by a GPU if there is one, else by faiss."""
+    helper = device_helper()
+    if helper:
+        return nearest_on_device(helper, base, queries, count, metric)
+    import faiss
+    kinds = {"l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
+    distance = kinds.get(metric, faiss.METRIC_INNER_PRODUCT)
+    return faiss.knn(queries, base, count, distance)[1]
+
+
 def exact(base, queries, metric):
     """Row numbers of the true neighbours, by brute force.
 
     Which rows tie for the last place is for count_hits to see: what is
     computed in 32 bits only has to have the right ones among the first 100.
     """
-    import faiss
-    kinds = {"l2": faiss.METRIC_L2, "l1": faiss.METRIC_L1}
-    distance = kinds.get(metric, faiss.METRIC_INNER_PRODUCT)
     count = min(2 * TRUE_NEIGHBOURS, len(base))
-    _, ids = faiss.knn(floats(queries, metric), floats(base, metric), count,
-                       distance)
+    ids = nearest(floats(base, metric), floats(queries, metric), count, metric)
     for number, row in enumerate(ids):
         query = floats(queries[number:number + 1], metric)[0].astype("f8")
         found = floats(base[row], metric).astype("f8")

@@ -85,6 +85,16 @@ tap()
 	tap_count "$1"
 }
 
+# the helper of GPU builds, without a device: its tests want none
+build_helper()
+{
+	make -C "$TOP" --no-print-directory ${CC:+CC="$CC"} GPU=none \
+		PG_CONFIG="$PG_CONFIG" install-gpu >>"$WORK/build.log" 2>&1 || {
+		tail -40 "$WORK/build.log" >&2
+		die "build of omendb-gpu-build failed"
+	}
+}
+
 # every symbol that the library exports must be ours
 check_symbols()
 {
@@ -121,6 +131,7 @@ run_unit_tests()
 			case $object in
 				*.c) objects+=" $TOP/${object%.c}"; [[ $object == src/* ]] &&
 					objects+=.o || objects+=.c ;;
+				*.o) objects+=" $TOP/$object" ;;
 			esac
 		done
 		# shellcheck disable=SC2046,SC2086
@@ -136,6 +147,26 @@ run_unit_tests()
 		fi
 		tap "unit/$name" as_user ${OMEN_UNDER:+"$OMEN_UNDER"} "$WORK/unit/$name"
 	done
+}
+
+# The kernels of GPU builds on a device that is emulated: the same tests, for
+# which C++ is needed, and no sanitizer, as threads are fibers
+run_kernel_tests()
+{
+	wanted_test test_gpu_kernels || return 0
+	if ! command -v "${CXX:-c++}" >/dev/null || [[ $COPT == *-fsanitize* ]]; then
+		count unit/test_gpu_kernels 0 0 1 0
+		return
+	fi
+	if ! make -C "$TOP" --no-print-directory ${CC:+CC="$CC"} GPU=emulated \
+		PG_CONFIG="$PG_CONFIG" build/gpu-emulated/test_gpu \
+		>"$WORK/log/test_gpu_kernels.build" 2>&1; then
+		count unit/test_gpu_kernels 0 1 0 0
+		tail -20 "$WORK/log/test_gpu_kernels.build"
+		return
+	fi
+	cp "$TOP/build/gpu-emulated/test_gpu" "$WORK/unit/test_gpu_kernels"
+	tap unit/test_gpu_kernels as_user "$WORK/unit/test_gpu_kernels"
 }
 
 # regress NAME PROGRAM INPUTDIR TEST...: run a pg_regress-like program and
@@ -268,6 +299,7 @@ wanted_part layers && tap layers bash "$TOP/test/check_layers.sh"
 wanted_part layers && tap messages perl "$TOP/test/check_messages.pl"
 wanted_part layers && tap inherited perl "$TOP/test/check_inherited.pl"
 omen_build
+build_helper
 wanted_part build && tap symbols check_symbols
 
 # the test user may not be able to read the source tree
@@ -277,7 +309,7 @@ for part in sql expected test README.md bench/data/scifact; do
 done
 [ "$(id -u)" != 0 ] || chown -R "$TEST_USER:$TEST_GROUP" "$WORK/tree"
 
-wanted_part unit && run_unit_tests
+wanted_part unit && run_unit_tests && run_kernel_tests
 if wanted_part regress || wanted_part isolation || wanted_part fuzz; then
 	run_server_tests
 fi

@@ -64,6 +64,13 @@ static const struct config_enum_entry filter_strategy_options[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry gpu_build_options[] = {
+	{"off", OMEN_GPU_BUILD_OFF, false},
+	{"auto", OMEN_GPU_BUILD_AUTO, false},
+	{"on", OMEN_GPU_BUILD_ON, false},
+	{NULL, 0, false}
+};
+
 static const struct config_enum_entry iterative_scan_options[] = {
 	{"off", OMEN_ITERATIVE_SCAN_OFF, false},
 	{"relaxed_order", OMEN_ITERATIVE_SCAN_RELAXED, false},
@@ -75,6 +82,9 @@ static int	simd;
 static bool enable_filtered_scan;
 static bool enable_fused_scan;
 static int	filter_strategy;
+static int	gpu_build;
+static char *gpu_helper_path;
+static int	gpu_timeout;
 
 static int	ef_search;
 static bool ef_search_explicit;
@@ -366,6 +376,18 @@ assign_simd(int newval, void *extra)
 	omen_simd_assign(newval == SIMD_AUTO ? omen_simd_detect() : newval);
 }
 
+/* --- omendb.gpu_helper_path --- */
+
+/* No search path, no folder that depends on who starts it */
+static bool
+check_gpu_helper_path(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' || is_absolute_path(*newval))
+		return true;
+	GUC_check_errdetail("The path must be absolute.");
+	return false;
+}
+
 /* --- definitions --- */
 
 static void
@@ -403,6 +425,28 @@ define_omendb_settings(void)
 							 &filter_strategy, OMEN_FILTER_AUTO,
 							 filter_strategy_options, PGC_USERSET,
 							 GUC_EXPLAIN, NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("omendb.gpu_build",
+							 "Sets whether a GPU builds indexes.",
+							 "The default uses one for large indexes where "
+							 "there is one; \"on\" is an error without.",
+							 &gpu_build, OMEN_GPU_BUILD_AUTO,
+							 gpu_build_options, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomStringVariable("omendb.gpu_helper_path",
+							   "Sets the program that builds indexes on a GPU.",
+							   "The default is the one installed beside the "
+							   "library.",
+							   &gpu_helper_path, "", PGC_SUSET,
+							   GUC_SUPERUSER_ONLY,
+							   check_gpu_helper_path, NULL, NULL);
+
+	DefineCustomIntVariable("omendb.gpu_timeout",
+							"Sets how long that program may be silent before "
+							"the server goes on without it.",
+							NULL, &gpu_timeout, 60, 1, 3600, PGC_USERSET,
+							GUC_UNIT_S, NULL, NULL, NULL);
 
 	DefineCustomEnumVariable("omendb.simd",
 							 "Sets the instruction set of distance kernels.",
@@ -502,6 +546,24 @@ bool
 omen_guc_fused_scan(void)
 {
 	return enable_fused_scan;
+}
+
+OmenGpuBuild
+omen_guc_gpu_build(void)
+{
+	return gpu_build;
+}
+
+const char *
+omen_guc_gpu_helper_path(void)
+{
+	return gpu_helper_path;
+}
+
+int
+omen_guc_gpu_timeout(void)
+{
+	return gpu_timeout;
 }
 
 OmenIterativeScan

@@ -28,6 +28,14 @@ typedef enum OmenFilterStrategy
 	OMEN_FILTER_SEEDED			/* walk from allowed nodes to allowed nodes */
 } OmenFilterStrategy;
 
+/* Whether a device builds graphs, see hnsw/hnsw_gpu.c */
+typedef enum OmenGpuBuild
+{
+	OMEN_GPU_BUILD_OFF,
+	OMEN_GPU_BUILD_AUTO,		/* where there is one and it pays */
+	OMEN_GPU_BUILD_ON			/* or it is an error */
+} OmenGpuBuild;
+
 /* Bounds shared with the index options of the same names */
 #define OMEN_EF_SEARCH_DEFAULT 40
 #define OMEN_EF_SEARCH_MIN 1
@@ -46,9 +54,16 @@ extern bool omen_guc_exhaustive(void);
 extern OmenFilterStrategy omen_guc_filter_strategy(void);
 extern bool omen_guc_filtered_scan(void);
 extern bool omen_guc_fused_scan(void);
+extern OmenGpuBuild omen_guc_gpu_build(void);
 extern OmenIterativeScan omen_guc_iterative_scan(void);
 extern int	omen_guc_max_scan_tuples(void);
 extern double omen_guc_scan_mem_multiplier(void);
+
+/* The program that builds graphs on a device; "" is the one installed with us */
+extern const char *omen_guc_gpu_helper_path(void);
+
+/* Seconds that it may be silent */
+extern int	omen_guc_gpu_timeout(void);
 
 /* The name of a strategy, as the setting has it */
 extern const char *omen_guc_strategy_name(OmenFilterStrategy strategy);

@@ -109,6 +109,8 @@ typedef struct OmenBuildInput
 	const uint8 *(*pair_code) (void *arg, uint32 row, Size *size);
 } OmenBuildInput;
 
+typedef struct OmenBuild OmenBuild;
+
 typedef struct OmenBuildTeam
 {
 	void	   *arg;
@@ -132,9 +134,45 @@ typedef struct OmenBuildTeam
 	 */
 	Size		code_cache;
 	void		(*read_arena) (void *arg, Size offset, void *data, Size len);
+
+	/*
+	 * Find the links of all nodes in another way, described below; false if
+	 * that has failed.  Of one participant at most; NULL: there is none.
+	 */
+	bool		(*find_links) (void *arg, OmenBuild *build);
 } OmenBuildTeam;
 
-typedef struct OmenBuild OmenBuild;
+/*
+ * What links are made of, once the nodes have their numbers (which are not
+ * their positions yet).  Each node is to get up to max_links links by
+ * omen_build_set_links(), of them, if its level is above 0, up to scale_links
+ * at its own scale, all as G1 and G4 in README.md have them.  What cannot be
+ * reached by them is made reachable afterwards.
+ */
+typedef struct OmenBuildTask
+{
+	uint32		n;
+	int			max_links;
+	int			scale_links;
+	int			list_size;		/* candidates that we would collect */
+	int			rounds;			/* clusterings that we would take them from */
+	uint64		seed;
+	Size		stride;			/* of codes; 0 if their size varies */
+	const uint8 *codes;			/* by node */
+	const uint8 *levels;
+	const uint32 *clusters;		/* first node of each coarse cluster */
+	uint32		nclusters;
+} OmenBuildTask;
+
+extern void omen_build_task(const OmenBuild *build, OmenBuildTask *task);
+
+/* Local links first, nearest first, then nscale at the node's own scale */
+extern void omen_build_set_links(OmenBuild *build, uint32 node,
+								 const uint32 *links, int nlinks, int nscale);
+
+/* Those that were set last */
+extern const uint32 *omen_build_get_links(const OmenBuild *build, uint32 node,
+										  int *nlinks);
 
 /*
  * Bytes of the arena, of what each participant allocates beside it (but for

@@ -25,6 +25,8 @@ static Size lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 static OmenBuild *attach_arena(void *arena, const OmenQuantizer *quant);
 static void allocate_scratch(OmenBuild *build);
 static void allocate_cache(OmenBuild *build);
+static bool take_links(OmenBuild *build);
+static void build_links(OmenBuild *build);
 static void build_scale(OmenBuild *build);
 static void collect_scale(OmenBuild *build);
 
@@ -48,6 +50,7 @@ omen_build_arena_init(void *memory, const OmenQuantizer *quant,
 	lay_out(arena, quant, params);
 	arena->nclusters = 0;
 	arena->nsubset = 0;
+	arena->linked = false;
 
 	/* scales hold n/4 + n/16 + ... nodes */
 	arena->total_work = n * OMEN_WORK_PLACE + n * OMEN_WORK_CONNECT +
@@ -140,6 +143,39 @@ omen_build_graph(void *arena, const OmenQuantizer *quant,
 
 	omen_build_place(build);
 	allocate_cache(build);
+	if (!take_links(build))
+		build_links(build);
+	omen_build_connect(build);
+	omen_build_order(build);
+	return build;
+}
+
+/*
+ * Let the participant that has another way to find links try it; the others
+ * wait.  What it has set before it failed is taken back.
+ */
+static bool
+take_links(OmenBuild *build)
+{
+	const OmenBuildTeam *team = build->team;
+
+	if (team->find_links != NULL)
+	{
+		build->arena->linked = team->find_links(team->arg, build);
+		if (!build->arena->linked)
+		{
+			memset(build->nlinks, 0, build->n);
+			memset(build->nscale, 0, build->n);
+		}
+	}
+	omen_build_once(build, NULL);
+	return build->arena->linked;
+}
+
+/* Links at all scales */
+static void
+build_links(OmenBuild *build)
+{
 	build_scale(build);
 
 	/* a node linked to all others has no use for more */
@@ -152,10 +188,6 @@ omen_build_graph(void *arena, const OmenQuantizer *quant,
 			break;
 		build_scale(build);
 	}
-
-	omen_build_connect(build);
-	omen_build_order(build);
-	return build;
 }
 
 /* Resolve the arena's parts where it is mapped, and allocate scratch */
@@ -443,6 +475,45 @@ omen_block_distances(const OmenBuild *build, const OmenCodeBlock *block,
 	}
 	for (i = from; i < block->n; i++)
 		distances[i] = distances[i] > 0 ? distances[i] : 0;
+}
+
+void
+omen_build_task(const OmenBuild *build, OmenBuildTask *task)
+{
+	const OmenBuildArena *arena = build->arena;
+
+	task->n = build->n;
+	task->max_links = build->max_links;
+	task->scale_links = omen_graph_scale_links(1, build->max_links);
+	task->list_size = build->list_size;
+	task->rounds = arena->rounds;
+	task->seed = arena->params.seed;
+	task->stride = build->stride;
+	task->codes = build->codes;
+	task->levels = build->levels;
+	task->clusters = build->clusters;
+	task->nclusters = arena->nclusters;
+}
+
+void
+omen_build_set_links(OmenBuild *build, uint32 node, const uint32 *links,
+					 int nlinks, int nscale)
+{
+	Assert(node < build->n);
+	Assert(nlinks >= nscale && nlinks <= build->max_links);
+
+	memcpy(omen_node_links(build, node), links, nlinks * sizeof(uint32));
+	build->nlinks[node] = nlinks;
+	build->nscale[node] = nscale;
+}
+
+const uint32 *
+omen_build_get_links(const OmenBuild *build, uint32 node, int *nlinks)
+{
+	Assert(node < build->n);
+
+	*nlinks = build->nlinks[node];
+	return omen_node_links(build, node);
 }
 
 uint32

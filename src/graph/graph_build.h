@@ -138,6 +138,7 @@ typedef struct OmenBuildArena
 	/* written by one participant between two barriers */
 	uint32		nclusters;		/* of the stage at work; in the end: coarse */
 	uint32		nsubset;		/* nodes of the scale at work */
+	bool		linked;			/* links were found in another way */
 
 	uint64		total_work;
 	pg_atomic_uint64 done_work;

@@ -30,6 +30,7 @@
 #define PHASE_FOLD		3
 #define PHASE_GRAPH		4
 #define PHASE_WRITE		5
+#define PHASE_DEVICE	6		/* within PHASE_GRAPH */
 
 /* Builds of fewer rows are short: not worth an estimate */
 #define ESTIMATED_ROWS		20000
@@ -67,6 +68,7 @@ static void team_write_mail(void *arg, Size offset, const void *data,
 							Size len);
 static void team_read_mail(void *arg, Size offset, void *data, Size len);
 static void team_read_arena(void *arg, Size offset, void *data, Size len);
+static bool team_find_links(void *arg, OmenBuild *build);
 static void announce(OmenHnswBuildState *state);
 static void start_progress(OmenHnswBuildState *state,
 						   const OmenBuildEstimate *estimate);
@@ -108,6 +110,7 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 								  &meta->shape, mean, meta->max_norm2);
 	omen_hnsw_build_prepare(&state);
 	state.shared->has_codebook = omen_hnsw_train(&state);
+	omen_hnsw_gpu_start(&state);
 
 	nworkers = Min(omen_compat_build_workers(heap, index, info),
 				   OMEN_BUILD_MAX_PARTICIPANTS - 1);
@@ -173,6 +176,8 @@ omen_hnsw_buildphasename(int64 phase)
 			return "finding equal vectors";
 		case PHASE_GRAPH:
 			return "constructing graph";
+		case PHASE_DEVICE:
+			return "constructing graph on a GPU";
 		case PHASE_WRITE:
 			return "writing pages";
 		default:
@@ -665,6 +670,7 @@ construct(OmenHnswBuildState *state)
 		.read_mail = team_read_mail,
 		.code_cache = state->frugal ? memory_share(state) / 4 * 3 : 0,
 		.read_arena = team_read_arena,
+		.find_links = state->gpu ? team_find_links : NULL,
 	};
 	state->build = omen_build_graph(omen_arena_map(state->graph),
 									state->quant, &input, &state->team);
@@ -723,6 +729,19 @@ static void
 team_read_arena(void *arg, Size offset, void *data, Size len)
 {
 	omen_arena_read_at(((OmenHnswBuildState *) arg)->graph, offset, data, len);
+}
+
+/* The phase is the device's while it is asked */
+static bool
+team_find_links(void *arg, OmenBuild *build)
+{
+	OmenHnswBuildState *state = arg;
+	bool		found;
+
+	set_phase(state, PHASE_DEVICE);
+	found = omen_hnsw_gpu_find_links(state, build);
+	set_phase(state, PHASE_GRAPH);
+	return found;
 }
 
 /*

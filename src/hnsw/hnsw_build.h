@@ -22,6 +22,7 @@
 #define OMEN_HNSW_BUILD_H
 
 #include "access/parallel.h"
+#include "gpu/gpu_process.h"
 #include "hnsw/hnsw.h"
 #include "hnsw/hnsw_estimate.h"
 #include "hnsw/hnsw_tidmap.h"
@@ -161,6 +162,7 @@ typedef struct OmenHnswBuildState
 	OmenBuildTeam team;			/* kept for as long as "build" */
 	OmenBuild  *build;
 	OmenTidMapBuild tidmap;		/* of the leader */
+	OmenGpuHelper *gpu;			/* of the leader; NULL: none is used */
 	BlockNumber key_start;		/* of the key column, and of its directories */
 	BlockNumber key_dir_start;
 	OmenArenaBudget budget;		/* of all mappings together */
@@ -237,6 +239,15 @@ extern BlockNumber omen_range_build_pages(const OmenHnswBuildState *state);
 extern void omen_range_build_page(OmenHnswBuildState *state,
 								  OmenBulkWriter *writer, BlockNumber n);
 extern uint8 *omen_range_build_data(OmenHnswBuildState *state);
+
+/* hnsw_gpu.c: links from a helper program */
+extern void omen_hnsw_gpu_start(OmenHnswBuildState *state);
+extern bool omen_hnsw_gpu_find_links(void *arg, OmenBuild *build);
+
+/* hnsw_gpu_check.c: NULL, or what is wrong with them */
+extern const char *omen_hnsw_check_links(OmenHnswBuildState *state,
+										 OmenBuild *build,
+										 const OmenBuildTask *task);
 
 /* hnsw_parallel.c: workers */
 typedef struct OmenHnswWorkers OmenHnswWorkers;

@@ -7,6 +7,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter 'import';
+use IO::Uncompress::Gunzip qw(gunzip $GunzipError);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -17,6 +18,7 @@ our @EXPORT = qw(
   map_problems
   kill_server start_after_kill psql_many index_scan
   bm25_functions mutate_pages patch_file find_kind
+  unzip_file numpy_vectors
   %OPERATORS
 );
 
@@ -153,6 +155,36 @@ sub load_queries
 
 	load_rows($node, $table, %o, rows => $o{rows} || 40, seed => 0.123);
 	return;
+}
+
+# --- files of real data ---
+
+sub unzip_file
+{
+	my ($path) = @_;
+	my $content;
+
+	gunzip($path => \$content) or die "$path: $GunzipError";
+	return $content;
+}
+
+# rows of a numpy file of float16, as text of vectors
+sub numpy_vectors
+{
+	my ($path) = @_;
+	my $content = unzip_file($path);
+	my $header = unpack('x8v', $content);
+	my ($rows, $dim) = substr($content, 10, $header) =~ /\((\d+), (\d+)\)/;
+	my @half = unpack('v*', substr($content, 10 + $header));
+	my @values = map {
+		my ($exponent, $fraction) = ($_ >> 10 & 31, $_ & 1023);
+		my $value = $exponent == 0
+		  ? $fraction * 2**-24
+		  : (1024 + $fraction) * 2**($exponent - 25);
+		$_ & 0x8000 ? -$value : $value;
+	} @half;
+
+	return map { '[' . join(',', @values[ $_ * $dim .. ($_ + 1) * $dim - 1 ]) . ']' } 0 .. $rows - 1;
 }
 
 # does this query's plan, with sequential scans discouraged, use this index?

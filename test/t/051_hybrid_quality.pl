@@ -6,7 +6,6 @@ use strict;
 use warnings FATAL => 'all';
 
 use FindBin;
-use IO::Uncompress::Gunzip qw(gunzip $GunzipError);
 use JSON::PP;
 use OmenTest;
 use PostgreSQL::Test::Cluster;
@@ -15,34 +14,6 @@ use Test::More;
 
 my $folder = "$FindBin::RealBin/../../bench/data/scifact";
 plan skip_all => 'no data' if !-e "$folder/corpus.jsonl.gz";
-
-sub unzip
-{
-	my ($name) = @_;
-	my $content;
-
-	gunzip("$folder/$name" => \$content) or die "$name: $GunzipError";
-	return $content;
-}
-
-# rows of a numpy file of float16, as text of vectors
-sub vectors
-{
-	my ($name) = @_;
-	my $content = unzip($name);
-	my $header = unpack('x8v', $content);
-	my ($rows, $dim) = substr($content, 10, $header) =~ /\((\d+), (\d+)\)/;
-	my @half = unpack('v*', substr($content, 10 + $header));
-	my @values = map {
-		my ($exponent, $fraction) = ($_ >> 10 & 31, $_ & 1023);
-		my $value = $exponent == 0
-		  ? $fraction * 2**-24
-		  : (1024 + $fraction) * 2**($exponent - 25);
-		$_ & 0x8000 ? -$value : $value;
-	} @half;
-
-	return map { '[' . join(',', @values[ $_ * $dim .. ($_ + 1) * $dim - 1 ]) . ']' } 0 .. $rows - 1;
-}
 
 sub tabbed
 {
@@ -57,10 +28,10 @@ sub copied
 	return join('', map { join("\t", map { s/[\\\t\r\n]/ /gr } @$_) . "\n" } @_) . "\\.\n";
 }
 
-my @documents = map { decode_json($_) } split /\n/, unzip('corpus.jsonl.gz');
-my @doc_vectors = vectors('lsa_docs.f16.npy.gz');
+my @documents = map { decode_json($_) } split /\n/, unzip_file("$folder/corpus.jsonl.gz");
+my @doc_vectors = numpy_vectors("$folder/lsa_docs.f16.npy.gz");
 my @queries = tabbed('queries.tsv');
-my @query_vectors = vectors('lsa_queries.f16.npy.gz');
+my @query_vectors = numpy_vectors("$folder/lsa_queries.f16.npy.gz");
 my $node = new_node('quality');
 
 query($node, 'CREATE TABLE docs (key text, body text, emb vector(256), tsv tsvector);'

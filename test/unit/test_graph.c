@@ -853,12 +853,30 @@ test_copies(void)
 	free_set(set);
 }
 
+static bool
+same_links(const Set *a, const Set *b)
+{
+	for (uint32 node = 0; node < a->n; node++)
+	{
+		int			nlinks[2];
+		int			nscale[2];
+		const uint32 *x = omen_build_links(a->graph, node, &nlinks[0],
+										   &nscale[0]);
+		const uint32 *y = omen_build_links(b->graph, node, &nlinks[1],
+										   &nscale[1]);
+
+		if (nlinks[0] != nlinks[1] || nscale[0] != nscale[1] ||
+			memcmp(x, y, nlinks[0] * sizeof(uint32)) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* One and two participants, and the same again: the same graph */
 static void
 test_determinism(void)
 {
 	Set		   *sets[3];
-	bool		equal[3] = {true, true, true};
 
 	for (int i = 0; i < 3; i++)
 	{
@@ -866,25 +884,83 @@ test_determinism(void)
 		sets[i] = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 12000, 20);
 		build_set(sets[i], i == 2 ? 2 : 1);
 	}
-	for (int i = 1; i < 3; i++)
-	{
-		for (uint32 node = 0; node < sets[0]->n; node++)
-		{
-			int			nlinks[2];
-			int			nscale[2];
-			const uint32 *a = omen_build_links(sets[0]->graph, node,
-											   &nlinks[0], &nscale[0]);
-			const uint32 *b = omen_build_links(sets[i]->graph, node,
-											   &nlinks[1], &nscale[1]);
-
-			if (nlinks[0] != nlinks[1] || nscale[0] != nscale[1] ||
-				memcmp(a, b, nlinks[0] * sizeof(uint32)) != 0)
-				equal[i] = false;
-		}
-	}
-	ok(equal[1], "the same rows and seed give the same graph");
-	ok(equal[2], "two participants build the same graph as one");
+	ok(same_links(sets[0], sets[1]), "the same rows and seed give the same graph");
+	ok(same_links(sets[0], sets[2]), "two participants build the same graph as one");
 	ok(sets[0]->last_done > 80, "progress gets to the end");
+	for (int i = 0; i < 3; i++)
+		free_set(sets[i]);
+}
+
+/* Links from elsewhere: a ring of which a third is missing */
+static bool
+link_ring(void *arg, OmenBuild *build)
+{
+	OmenBuildTask task;
+
+	omen_build_task(build, &task);
+	for (uint32 node = 0; node < task.n; node++)
+	{
+		uint32		next = (node + 1) % task.n;
+
+		if (node % 3 > 0)
+			omen_build_set_links(build, node, &next, 1,
+								 task.levels[next] >= task.levels[node] &&
+								 task.levels[node] > 0);
+	}
+	return true;
+}
+
+static bool
+fail_to_link(void *arg, OmenBuild *build)
+{
+	link_ring(arg, build);
+	return false;
+}
+
+/* Can everything be reached from a node of the highest level? */
+static bool
+is_reachable(const Set *set)
+{
+	int			highest = 0;
+	bool		good = false;
+
+	for (uint32 node = 0; node < set->n; node++)
+		highest = Max(highest, omen_build_level(set->graph, node));
+	for (uint32 node = 0; node < set->n; node++)
+	{
+		if (omen_build_level(set->graph, node) == highest)
+			good = good || count_reached(set, &node, 1) == set->n;
+	}
+	return good;
+}
+
+/* They are used, and made a graph of; or leave no trace */
+static void
+test_other_links(void)
+{
+	bool		(*const ways[]) (void *, OmenBuild *) = {NULL, fail_to_link, link_ring};
+	Set		   *sets[3];
+	uint32		nlinks = 0;
+
+	for (int i = 0; i < 3; i++)
+	{
+		random_state = 5;
+		sets[i] = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 3000, 20);
+		sets[i]->team.find_links = ways[i];
+		build_set(sets[i], 1);
+	}
+	ok(same_links(sets[0], sets[1]),
+	   "links from elsewhere that failed leave no trace");
+	for (uint32 node = 0; node < 3000; node++)
+	{
+		int			n;
+		int			nscale;
+
+		omen_build_links(sets[2]->graph, node, &n, &nscale);
+		nlinks += n;
+	}
+	ok(nlinks >= 3000 && nlinks < 2 * 3000, "links from elsewhere are used");
+	ok(is_reachable(sets[2]), "links from elsewhere are made to reach everything");
 	for (int i = 0; i < 3; i++)
 		free_set(sets[i]);
 }
@@ -1138,6 +1214,7 @@ main(void)
 	test_clusters();
 	test_copies();
 	test_determinism();
+	test_other_links();
 	test_parameters();
 
 	printf("1..%d\n", ntests);

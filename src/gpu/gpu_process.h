@@ -1,0 +1,50 @@
+/*-------------------------------------------------------------------------
+ *
+ * gpu_process.h
+ *	  A helper program at the other end of a socket, and the messages from and
+ *	  to it.
+ *
+ * The helper lives as long as the memory context that it was started in: it is
+ * killed and reaped when that goes, on error too.  While waiting for it, the
+ * server can be interrupted.
+ *
+ * Whatever goes wrong with the helper is no error.  The functions return false,
+ * and the helper tells why; nothing more can be done with it then than to stop
+ * it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_GPU_PROCESS_H
+#define OMEN_GPU_PROCESS_H
+
+#include "gpu/gpu_protocol.h"
+
+typedef struct OmenGpuHelper OmenGpuHelper;
+
+/*
+ * Start the program at an absolute path.  It may be silent for so many seconds
+ * while it is waited for.  Never NULL.
+ */
+extern OmenGpuHelper *omen_gpu_start(const char *path, int timeout);
+
+/* Kill it, unless it has been; waits until it is gone */
+extern void omen_gpu_stop(OmenGpuHelper *helper);
+
+/* A message of one or two pieces */
+extern bool omen_gpu_send(OmenGpuHelper *helper, OmenGpuMessage type,
+						  const void *a, Size a_length,
+						  const void *b, Size b_length);
+
+/* The next message, which is never OMEN_GPU_ERROR: that is a failure */
+extern bool omen_gpu_receive(OmenGpuHelper *helper, OmenGpuReceived *received);
+
+/* It has failed, for a reason that the caller has found; returns false */
+extern bool omen_gpu_fail(OmenGpuHelper *helper, const char *fault);
+
+/* Why it has failed, without a full stop */
+extern const char *omen_gpu_fault(const OmenGpuHelper *helper);
+
+/* Has it said that there is no device? */
+extern bool omen_gpu_has_no_device(const OmenGpuHelper *helper);
+
+#endif							/* OMEN_GPU_PROCESS_H */

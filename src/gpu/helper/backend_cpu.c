@@ -1,0 +1,731 @@
+/*-------------------------------------------------------------------------
+ *
+ * backend_cpu.c
+ *	  The steps of construction on the processor, in plain C.
+ *
+ * This is the device's simulator: it shows what each step has to do, lets
+ * everything around it be tested without a device, and is what kernels are
+ * compared with.  It is no way to build indexes faster; the server's own
+ * construction is several times as fast.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "c.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "distance/half.h"
+#include "gpu/gpu_protocol.h"
+#include "gpu/helper/backend.h"
+#include "gpu/helper/rules.h"
+
+/* Distances between two calls of tick */
+#define TICK_PAIRS		100000
+
+typedef struct CpuBackend
+{
+	Backend		base;
+	size_t		size;			/* bytes of a code as kept here */
+	uint8_t    *codes;			/* int16, which is faster than int8, or float */
+	float	   *norm2;			/* of CODE8 */
+	float	   *scale;
+	float	   *lift;			/* LIFTED */
+	uint8_t    *levels;
+	uint64_t   *lists;
+	uint16_t   *nlist;
+	uint16_t   *nkept;			/* leading entries that were chosen */
+	uint32_t   *links;
+	uint8_t    *nlinks;
+	uint8_t    *nscale;
+
+	uint64_t	since_tick;
+} CpuBackend;
+
+/* Candidates of one node while they are chosen among */
+typedef struct Choice
+{
+	int			n;
+	uint32_t   *nodes;
+	float	   *distances;		/* to the base */
+	float	   *nearest;		/* kept one of each */
+	bool	   *kept;
+	int			nkept;
+} Choice;
+
+static void cpu_destroy(Backend *base);
+static void load_vector(CpuBackend *cpu, uint32_t node, const uint8_t *code);
+static float pair_distance(CpuBackend *cpu, uint32_t a, uint32_t b);
+
+static bool
+out_of_memory(CpuBackend *cpu)
+{
+	snprintf(cpu->base.fault, sizeof(cpu->base.fault), "out of memory");
+	return false;
+}
+
+static Backend *
+cpu_create(const BackendShape *shape, char *fault, size_t fault_size)
+{
+	/* one more, for the query of an exact search */
+	size_t		n = (size_t) shape->nnodes + 1;
+	CpuBackend *cpu = calloc(1, sizeof(CpuBackend));
+
+	if (cpu != NULL)
+	{
+		cpu->base.ops = &omen_backend_cpu;
+		cpu->base.shape = *shape;
+		cpu->size = shape->dims * (shape->element == OMEN_GPU_CODE8 ?
+								   sizeof(int16_t) : sizeof(float));
+		cpu->codes = malloc(n * cpu->size);
+		cpu->norm2 = calloc(n, sizeof(float));
+		cpu->scale = calloc(n, sizeof(float));
+		cpu->lift = calloc(n, sizeof(float));
+		cpu->levels = calloc(n, 1);
+		cpu->lists = malloc(n * shape->list_size * sizeof(uint64_t));
+		cpu->nlist = calloc(n, sizeof(uint16_t));
+		cpu->nkept = calloc(n, sizeof(uint16_t));
+		cpu->links = calloc(n * shape->max_links, sizeof(uint32_t));
+		cpu->nlinks = calloc(n, 1);
+		cpu->nscale = calloc(n, 1);
+		if (cpu->codes && cpu->norm2 && cpu->scale && cpu->lift &&
+			cpu->levels && cpu->lists && cpu->nlist && cpu->nkept &&
+			cpu->links && cpu->nlinks && cpu->nscale)
+			return &cpu->base;
+		cpu_destroy(&cpu->base);
+	}
+	snprintf(fault, fault_size, "not enough memory for %u vectors",
+			 shape->nnodes);
+	return NULL;
+}
+
+static void
+cpu_destroy(Backend *base)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+
+	free(cpu->codes);
+	free(cpu->norm2);
+	free(cpu->scale);
+	free(cpu->lift);
+	free(cpu->levels);
+	free(cpu->lists);
+	free(cpu->nlist);
+	free(cpu->nkept);
+	free(cpu->links);
+	free(cpu->nlinks);
+	free(cpu->nscale);
+	free(cpu);
+}
+
+static bool
+cpu_load(Backend *base, uint32_t first, uint32_t count, const uint8_t *levels,
+		 const void *codes)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+
+	memcpy(cpu->levels + first, levels, count);
+	for (uint32_t i = 0; i < count; i++)
+		load_vector(cpu, first + i,
+					(const uint8_t *) codes + (size_t) i * base->shape.stride);
+	return true;
+}
+
+static void
+load_vector(CpuBackend *cpu, uint32_t node, const uint8_t *code)
+{
+	const BackendShape *shape = &cpu->base.shape;
+	float	   *x = (float *) (cpu->codes + node * cpu->size);
+	double		norm2 = 0;
+
+	if (shape->element == OMEN_GPU_CODE8)
+	{
+		const int8_t *integers = (const int8_t *) code +
+			sizeof(OmenGpuCodeHead);
+		OmenGpuCodeHead head;
+
+		memcpy(&head, code, sizeof(head));
+		for (uint32_t i = 0; i < shape->dims; i++)
+			((int16_t *) x)[i] = integers[i];
+		cpu->norm2[node] = head.norm2;
+		cpu->scale[node] = head.scale;
+		if (shape->metric == OMEN_GPU_LIFTED)
+			cpu->lift[node] = rule_lift(shape->max_norm2,
+										rule_full_norm2(head.norm2,
+														head.mean_dot,
+														shape->mean_norm2));
+		return;
+	}
+	for (uint32_t i = 0; i < shape->dims; i++)
+	{
+		if (shape->element == OMEN_GPU_F16)
+			x[i] = omen_half_to_float(((const OmenHalf *) code)[i]);
+		else
+			x[i] = ((const float *) code)[i];
+		norm2 += (double) x[i] * x[i];
+	}
+	if (shape->metric == OMEN_GPU_LIFTED)
+		cpu->lift[node] = rule_lift(shape->max_norm2, (float) norm2);
+	if (shape->metric == OMEN_GPU_UNIT && norm2 > 0)
+	{
+		for (uint32_t i = 0; i < shape->dims; i++)
+			x[i] = (float) (x[i] / sqrt(norm2));
+	}
+}
+
+static bool
+cpu_clear(Backend *base, const uint32_t *nodes, uint32_t count)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+
+	for (uint32_t i = 0; i < count; i++)
+		cpu->nlist[nodes ? nodes[i] : i] = 0;
+	return true;
+}
+
+/* --- distances --- */
+
+static int32_t
+dot_product(uint32_t dims, const int16_t *a, const int16_t *b)
+{
+	int32_t		sum = 0;
+
+	for (uint32_t i = 0; i < dims; i++)
+		sum += a[i] * b[i];
+	return sum;
+}
+
+/* In blocks, so that the compiler may add in any order within one */
+static float
+sum_of_differences(uint32_t dims, const float *a, const float *b, bool squared)
+{
+	float		sums[16] = {0};
+	float		total = 0;
+	uint32_t	i = 0;
+
+	for (; i + 16 <= dims; i += 16)
+	{
+		for (int j = 0; j < 16; j++)
+		{
+			float		d = a[i + j] - b[i + j];
+
+			sums[j] += squared ? d * d : fabsf(d);
+		}
+	}
+	for (; i < dims; i++)
+		total += squared ? (a[i] - b[i]) * (a[i] - b[i]) : fabsf(a[i] - b[i]);
+	for (int j = 0; j < 16; j++)
+		total += sums[j];
+	return total;
+}
+
+static void
+tick(CpuBackend *cpu)
+{
+	cpu->base.pairs++;
+	if (++cpu->since_tick < TICK_PAIRS)
+		return;
+	cpu->since_tick = 0;
+	if (cpu->base.tick)
+		cpu->base.tick(cpu->base.tick_arg);
+}
+
+static float
+pair_distance(CpuBackend *cpu, uint32_t a, uint32_t b)
+{
+	const BackendShape *shape = &cpu->base.shape;
+	const uint8_t *x = cpu->codes + a * cpu->size;
+	const uint8_t *y = cpu->codes + b * cpu->size;
+	float		distance;
+	float		lift = cpu->lift[a] - cpu->lift[b];
+
+	tick(cpu);
+	if (shape->element == OMEN_GPU_CODE8)
+		distance = cpu->norm2[a] + cpu->norm2[b] -
+			2 * cpu->scale[a] * cpu->scale[b] *
+			(float) dot_product(shape->dims, (const int16_t *) x,
+								(const int16_t *) y);
+	else
+		distance = sum_of_differences(shape->dims, (const float *) x,
+									  (const float *) y,
+									  shape->metric != OMEN_GPU_L1);
+	return rule_distance(rule_distance(distance) + lift * lift);
+}
+
+/* --- partition --- */
+
+static bool
+cpu_assign(Backend *base, const BackendGroups *groups, int fanout,
+		   uint32_t *nearest)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+	float		best[16];
+
+	Assert(fanout <= 16);
+
+	for (uint32_t g = 0; g < groups->ngroups; g++)
+	{
+		const uint32_t *leaders = groups->leaders + groups->leader_starts[g];
+		uint32_t	nleaders = groups->leader_starts[g + 1] -
+			groups->leader_starts[g];
+
+		for (uint32_t i = groups->starts[g]; i < groups->starts[g + 1]; i++)
+		{
+			uint32_t   *mine = nearest + (size_t) i * fanout;
+			int			nbest = 0;
+
+			for (uint32_t leader = 0; leader < nleaders; leader++)
+			{
+				float		distance = pair_distance(cpu, groups->items[i],
+													 leaders[leader]);
+				int			at;
+
+				if (nbest == fanout && !(distance < best[nbest - 1]))
+					continue;
+				if (nbest < fanout)
+					nbest++;
+				for (at = nbest - 1; at > 0 && distance < best[at - 1]; at--)
+				{
+					best[at] = best[at - 1];
+					mine[at] = mine[at - 1];
+				}
+				best[at] = distance;
+				mine[at] = leader;
+			}
+		}
+	}
+	return true;
+}
+
+/* --- leaves --- */
+
+/* Put a key into a sorted list of at most "room"; returns its new length */
+static int
+insert_key(uint64_t *keys, int n, int room, uint64_t key)
+{
+	int			at;
+
+	if (n == room && key >= keys[n - 1])
+		return n;
+	if (n < room)
+		n++;
+	for (at = n - 1; at > 0 && key < keys[at - 1]; at--)
+		keys[at] = keys[at - 1];
+	keys[at] = key;
+	return n;
+}
+
+/* All pairs of a leaf; the nearest of each row go to results */
+static void
+compare_leaf(CpuBackend *cpu, const uint32_t *items, uint32_t n, int keep,
+			 uint64_t *results)
+{
+	int			nfound[LEAF_MAX] = {0};
+
+	for (uint32_t i = 0; i < n; i++)
+	{
+		uint32_t	salt = rule_salt(items[i]);
+		uint64_t   *mine = results + (size_t) i * keep;
+
+		for (uint32_t j = 0; j < i; j++)
+		{
+			float		distance = pair_distance(cpu, items[i], items[j]);
+
+			nfound[i] = insert_key(mine, nfound[i], keep,
+								   rule_key(distance, items[j], salt));
+			nfound[j] = insert_key(results + (size_t) j * keep, nfound[j],
+								   keep, rule_key(distance, items[i],
+												  rule_salt(items[j])));
+		}
+	}
+	for (uint32_t i = 0; i < n; i++)
+	{
+		for (int j = nfound[i]; j < keep; j++)
+			results[(size_t) i * keep + j] = NO_KEY;
+	}
+}
+
+/* Merge sorted keys into a list, without doubles */
+static int
+merge_keys(uint64_t *list, int n, int room, const uint64_t *keys, int nkeys)
+{
+	uint64_t	merged[1024];
+	int			nmerged = 0;
+	int			i = 0;
+	int			j = 0;
+
+	Assert(room <= (int) lengthof(merged));
+
+	while (nmerged < room)
+	{
+		uint64_t	a = i < n ? list[i] : NO_KEY;
+		uint64_t	b = j < nkeys ? keys[j] : NO_KEY;
+		uint64_t	key = a < b ? a : b;
+
+		if (key == NO_KEY)
+			break;
+		i += a == key;
+		j += b == key;
+		merged[nmerged++] = key;
+	}
+	memcpy(list, merged, nmerged * sizeof(uint64_t));
+	return nmerged;
+}
+
+static bool
+cpu_leaves(Backend *base, const BackendLeaves *leaves)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+	int			keep = leaves->keep;
+	int			room = base->shape.list_size;
+	uint64_t   *results = malloc((size_t) leaves->starts[leaves->nleaves] *
+								 keep * sizeof(uint64_t) + 1);
+
+	if (results == NULL)
+		return out_of_memory(cpu);
+	for (uint32_t leaf = 0; leaf < leaves->nleaves; leaf++)
+	{
+		uint32_t	first = leaves->starts[leaf];
+
+		compare_leaf(cpu, leaves->items + first,
+					 leaves->starts[leaf + 1] - first, keep,
+					 results + (size_t) first * keep);
+	}
+	for (uint32_t i = 0; i < leaves->nowners; i++)
+	{
+		uint32_t	node = leaves->owners[i];
+
+		for (uint32_t j = leaves->row_starts[i]; j < leaves->row_starts[i + 1];
+			 j++)
+			cpu->nlist[node] =
+				merge_keys(cpu->lists + (size_t) node * room, cpu->nlist[node],
+						   room, results + (size_t) leaves->rows[j] * keep,
+						   keep);
+	}
+	free(results);
+	return true;
+}
+
+/* --- links --- */
+
+/* What one node's choice works with, for up to "most" candidates */
+static Choice *
+make_choice(int most)
+{
+	Choice	   *choice = malloc(sizeof(Choice) + most *
+								(sizeof(uint32_t) + 2 * sizeof(float) +
+								 sizeof(bool)));
+
+	if (choice != NULL)
+	{
+		choice->nodes = (uint32_t *) (choice + 1);
+		choice->distances = (float *) (choice->nodes + most);
+		choice->nearest = choice->distances + most;
+		choice->kept = (bool *) (choice->nearest + most);
+	}
+	return choice;
+}
+
+static void
+keep_candidate(CpuBackend *cpu, Choice *choice, int which)
+{
+	choice->kept[which] = true;
+	choice->nkept++;
+	for (int i = 0; i < choice->n; i++)
+	{
+		float		distance;
+
+		if (choice->kept[i])
+			continue;
+		distance = pair_distance(cpu, choice->nodes[which], choice->nodes[i]);
+		if (distance < choice->nearest[i])
+			choice->nearest[i] = distance;
+	}
+}
+
+/* The heuristic, over n sorted keys of a node, with rising slack */
+static void
+choose(CpuBackend *cpu, Choice *choice, uint32_t node, const uint64_t *keys,
+	   int n, int wanted)
+{
+	uint32_t	salt = rule_salt(node);
+
+	choice->n = n;
+	choice->nkept = 0;
+	for (int i = 0; i < n; i++)
+	{
+		choice->nodes[i] = rule_key_node(keys[i], salt);
+		choice->distances[i] = rule_key_distance(keys[i]);
+		choice->nearest[i] = INFINITY;
+		choice->kept[i] = false;
+	}
+	for (float slack = 1; slack > 0 && choice->nkept < wanted;
+		 slack = rule_next_slack(slack))
+	{
+		for (int i = 0; i < n && choice->nkept < wanted; i++)
+		{
+			if (!choice->kept[i] &&
+				rule_keeps(choice->distances[i], choice->nearest[i], slack))
+				keep_candidate(cpu, choice, i);
+		}
+	}
+}
+
+/* The kept to the front of the list, then as many others as are wanted */
+static void
+choose_forward(CpuBackend *cpu, Choice *choice, uint32_t node, int wanted,
+			   uint64_t *scratch)
+{
+	uint64_t   *list = cpu->lists +
+		(size_t) node * cpu->base.shape.list_size;
+	int			n = cpu->nlist[node];
+	int			nchosen = 0;
+
+	choose(cpu, choice, node, list, n, wanted);
+	for (int pass = 0; pass < 2; pass++)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			if (choice->kept[i] == (pass == 0) && nchosen < wanted)
+				scratch[nchosen++] = list[i];
+		}
+	}
+	memcpy(list, scratch, nchosen * sizeof(uint64_t));
+	cpu->nlist[node] = nchosen;
+	cpu->nkept[node] = choice->nkept;
+}
+
+static bool
+has_key(const uint64_t *keys, int n, uint64_t key)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (keys[i] == key)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Offers, as the device makes them: count how many each target gets, make
+ * room, fill in.  starts[] has a place for each node and one more.
+ */
+static uint64_t *
+make_offers(CpuBackend *cpu, const uint32_t *members, uint32_t count,
+			uint32_t *starts)
+{
+	int			room = cpu->base.shape.list_size;
+	uint32_t	n = cpu->base.shape.nnodes;
+	uint64_t   *offers = NULL;
+
+	memset(starts, 0, ((size_t) n + 2) * sizeof(uint32_t));
+	for (int pass = 0; pass < 2; pass++)
+	{
+		for (uint32_t i = 0; i < count; i++)
+		{
+			uint32_t	node = members[i];
+			uint32_t	salt = rule_salt(node);
+			const uint64_t *list = cpu->lists + (size_t) node * room;
+
+			for (int j = 0; j < cpu->nkept[node]; j++)
+			{
+				uint32_t	target = rule_key_node(list[j], salt);
+
+				if (pass == 0)
+					starts[target + 2]++;
+				else
+					offers[starts[target + 1]++] = rule_offer(list[j], node,
+															  target);
+			}
+		}
+		if (pass == 0)
+		{
+			for (uint32_t i = 2; i <= n + 1; i++)
+				starts[i] += starts[i - 1];
+			offers = malloc(((size_t) starts[n + 1] + 1) * sizeof(uint64_t));
+			if (offers == NULL)
+				return NULL;
+		}
+	}
+	return offers;
+}
+
+/*
+ * The links of a node at scale 0: the kept and, from the front, as many others
+ * as are wanted, in the order of distance
+ */
+static void
+store_links(CpuBackend *cpu, const Choice *choice, uint32_t node, int wanted)
+{
+	uint32_t   *links = cpu->links +
+		(size_t) node * cpu->base.shape.max_links;
+	int			others = wanted - choice->nkept;
+	int			nlinks = 0;
+
+	for (int i = 0; i < choice->n; i++)
+	{
+		if (!choice->kept[i] && others-- <= 0)
+			continue;
+		links[nlinks++] = choice->nodes[i];
+	}
+	cpu->nlinks[node] = nlinks;
+	cpu->nscale[node] = 0;
+}
+
+/* Those at scale: what it has a local link to already does not count */
+static void
+add_scale_links(CpuBackend *cpu, const Choice *choice, uint32_t node,
+				int wanted)
+{
+	uint32_t   *links = cpu->links +
+		(size_t) node * cpu->base.shape.max_links;
+	int			nlocal = cpu->nlinks[node];
+	int			nlinks = nlocal;
+
+	for (int pass = 0; pass < 2; pass++)
+	{
+		for (int i = 0; i < choice->n && nlinks < nlocal + wanted; i++)
+		{
+			int			j = 0;
+
+			if (choice->kept[i] != (pass == 0))
+				continue;
+			while (j < nlocal && links[j] != choice->nodes[i])
+				j++;
+			if (j == nlocal)
+				links[nlinks++] = choice->nodes[i];
+		}
+	}
+	cpu->nlinks[node] = nlinks;
+	cpu->nscale[node] = nlinks - nlocal;
+}
+
+/* Choose among what a node has chosen and what it is offered */
+static void
+choose_final(CpuBackend *cpu, Choice *choice, uint32_t node, int scale,
+			 const uint64_t *offers, uint32_t noffers, uint64_t *scratch)
+{
+	const BackendShape *shape = &cpu->base.shape;
+	const uint64_t *list = cpu->lists + (size_t) node * shape->list_size;
+	int			wanted = rule_wanted(shape->max_links, shape->scale_links,
+									 cpu->levels[node], scale);
+	int			nlist = cpu->nlist[node];
+	int			room = shape->list_size;
+	int			n = 0;
+
+	/* the nearest offers that are news, in the room that is left */
+	for (uint32_t i = 0; i < noffers; i++)
+	{
+		if (!has_key(list, nlist, offers[i]))
+			n = insert_key(scratch, n, room - nlist, offers[i]);
+	}
+	for (int i = 0; i < nlist; i++)
+		n = insert_key(scratch, n, room, list[i]);
+
+	choose(cpu, choice, node, scratch, n, wanted);
+	if (scale == 0)
+		store_links(cpu, choice, node, wanted);
+	else if (scale == cpu->levels[node])
+		add_scale_links(cpu, choice, node, wanted);
+}
+
+static bool
+cpu_connect(Backend *base, const uint32_t *members, uint32_t count, int scale)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+	const BackendShape *shape = &base->shape;
+	Choice	   *choice = make_choice(shape->list_size);
+	uint64_t   *scratch = malloc(shape->list_size * sizeof(uint64_t));
+	uint32_t   *starts = malloc(((size_t) shape->nnodes + 2) *
+								sizeof(uint32_t));
+	uint64_t   *offers = NULL;
+
+	if (choice && scratch && starts)
+	{
+		for (uint32_t i = 0; i < count; i++)
+			choose_forward(cpu, choice, members[i],
+						   rule_wanted(shape->max_links, shape->scale_links,
+									   cpu->levels[members[i]], scale),
+						   scratch);
+		offers = make_offers(cpu, members, count, starts);
+	}
+	for (uint32_t i = 0; offers && i < count; i++)
+	{
+		uint32_t	node = members[i];
+
+		choose_final(cpu, choice, node, scale, offers + starts[node],
+					 starts[node + 1] - starts[node], scratch);
+	}
+	free(choice);
+	free(scratch);
+	free(starts);
+	if (offers == NULL)
+		return out_of_memory(cpu);
+	free(offers);
+	return true;
+}
+
+static bool
+cpu_fetch(Backend *base, uint32_t first, uint32_t count, uint32_t *links,
+		  uint8_t *nlinks, uint8_t *nscale)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+	size_t		max_links = base->shape.max_links;
+
+	memcpy(links, cpu->links + first * max_links,
+		   count * max_links * sizeof(uint32_t));
+	memcpy(nlinks, cpu->nlinks + first, count);
+	memcpy(nscale, cpu->nscale + first, count);
+	return true;
+}
+
+/* --- exact search --- */
+
+/*
+ * Queries are kept as one more node behind the others, one at a time.  Without
+ * the coordinate that is added to nodes for inner products, it is these by
+ * which they are ordered.
+ */
+static bool
+cpu_search(Backend *base, const void *queries, uint32_t count, int k,
+		   uint32_t *nearest, float *distances)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+	uint32_t	n = base->shape.nnodes;
+
+	for (uint32_t q = 0; q < count; q++)
+	{
+		uint64_t	keys[SEARCH_MAX];
+		int			nkeys = 0;
+
+		load_vector(cpu, n, (const uint8_t *) queries +
+					(size_t) q * base->shape.stride);
+		cpu->lift[n] = 0;
+		for (uint32_t i = 0; i < n; i++)
+			nkeys = insert_key(keys, nkeys, k,
+							   rule_key(pair_distance(cpu, n, i), i, 0));
+		for (int i = 0; i < k; i++)
+		{
+			nearest[(size_t) q * k + i] = i < nkeys ?
+				rule_key_node(keys[i], 0) : UINT32_MAX;
+			distances[(size_t) q * k + i] = i < nkeys ?
+				rule_key_distance(keys[i]) : INFINITY;
+		}
+	}
+	return true;
+}
+
+const BackendOps omen_backend_cpu = {
+	.name = "cpu",
+	.create = cpu_create,
+	.destroy = cpu_destroy,
+	.load = cpu_load,
+	.clear = cpu_clear,
+	.assign = cpu_assign,
+	.leaves = cpu_leaves,
+	.connect = cpu_connect,
+	.fetch = cpu_fetch,
+	.search = cpu_search,
+};

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * build.h
+ *	  Construction of the graph on a backend, see build.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_GPU_BUILD_H
+#define OMEN_GPU_BUILD_H
+
+#include "gpu/helper/backend.h"
+
+typedef struct BuildParams
+{
+	const uint8_t *levels;		/* of all nodes */
+	int			rounds;			/* clusterings */
+	uint64_t	seed;
+	uint32_t	batch_rows;		/* of leaves that are compared at a time */
+
+	/* how much of the whole is done; may not return */
+	void		(*progress) (void *arg, uint64_t done, uint64_t total);
+	void	   *progress_arg;
+} BuildParams;
+
+/*
+ * Find the links of all nodes, which have been loaded.  Returns false if the
+ * backend or memory failed; then backend->fault tells why.
+ */
+extern bool omen_gpu_build(Backend *backend, const BuildParams *params);
+
+/* Rows of a batch of leaves */
+#define BUILD_BATCH_ROWS	(4 * 1024 * 1024)
+
+#endif							/* OMEN_GPU_BUILD_H */

@@ -1,0 +1,74 @@
+# omendb-gpu-build, a program of its own: nothing of it is in the library.
+#
+#   make gpu           with nvcc or hipcc, whichever is there
+#   make install-gpu   beside the library, where the server looks for it
+#   make check-gpu     the unit tests of the helper, on the device if there is one
+#
+# GPU=nvcc, hipcc, none or emulated says what to build with. The last two are for
+# tests: with none there is no device, and with emulated its kernels run on the
+# processor, very slowly.
+
+NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
+HIPCC ?= $(shell command -v hipcc)
+GPU ?= $(if $(NVCC),nvcc,$(if $(HIPCC),hipcc))
+NVCC_ARCH ?= -gencode arch=compute_75,code=sm_75 \
+	-gencode arch=compute_80,code=sm_80 \
+	-gencode arch=compute_90,code=sm_90 -gencode arch=compute_90,code=compute_90
+HIP_ARCH ?= --offload-arch=gfx90a --offload-arch=gfx1030
+
+helper_dir = build/gpu-$(GPU)
+helper = $(helper_dir)/omendb-gpu-build
+helper_objs = $(patsubst src/gpu/%.c,$(helper_dir)/%.o,src/gpu/gpu_protocol.c \
+	$(sort $(wildcard src/gpu/helper/*.c)))
+helper_flags = -DFRONTEND -O3 $(if $(filter none,$(GPU)),,-DOMEN_GPU_DEVICE) \
+	$(if $(filter emulated,$(GPU)),-DOMEN_GPU_EMULATED)
+helper_libs = -L$(pkglibdir) -L$(libdir) -lpgcommon -lpgport -lm
+
+ifeq ($(GPU),)
+gpu install-gpu check-gpu:
+	$(error neither nvcc nor hipcc is there: it takes one of them to build for a GPU)
+else
+gpu: $(helper)
+check-gpu: $(helper_dir)/test_gpu
+	$<
+install-gpu: $(helper)
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
+	$(INSTALL_PROGRAM) $< '$(DESTDIR)$(pkglibdir)/omendb-gpu-build'
+endif
+
+$(helper_dir)/%.o: src/gpu/%.c
+	@$(MKDIR_P) $(@D)
+	$(CC) $(CFLAGS) $(helper_flags) $(CPPFLAGS) -c -o $@ $<
+
+build/gpu-nvcc/device.o build/gpu-hipcc/device.o: src/gpu/helper/device.cu
+	@$(MKDIR_P) $(@D)
+	$(if $(filter nvcc,$(GPU)),$(NVCC) $(NVCC_ARCH) -O3 -std=c++17 -fmad=false \
+		--Werror all-warnings -Xcompiler=-Wall$(comma)-Wextra$(comma)-Wno-unused-parameter \
+		-Isrc -MMD -c -o $@ $<,$(HIPCC) $(HIP_ARCH) -x hip -O3 -std=c++17 -ffp-contract=off \
+		-Wall -Wextra -Wno-unused-parameter -Werror -Isrc -MMD -c -o $@ $<)
+
+build/gpu-emulated/device.o: src/gpu/helper/device.cu
+	@$(MKDIR_P) $(@D)
+	$(CXX) -x c++ -std=c++17 -O2 -g -ffp-contract=off -U_FORTIFY_SOURCE \
+		-Wall -Wextra -Wno-unused-parameter -Wno-unknown-pragmas -Werror -DOMEN_GPU_EMULATED \
+		-Isrc -Itest/unit -MMD -c -o $@ $<
+
+helper_device = $(if $(filter none,$(GPU)),,$(helper_dir)/device.o)
+helper_link = $(if $(filter nvcc,$(GPU)),$(NVCC) -cudart static,\
+	$(if $(filter hipcc,$(GPU)),$(HIPCC) $(HIP_ARCH),\
+	$(if $(filter emulated,$(GPU)),$(CXX),$(CC)) $(COPT)))
+
+$(helper): $(helper_objs) $(helper_device)
+	$(helper_link) -o $@ $^ $(helper_libs)
+$(helper_dir)/test_gpu.o: test/unit/test_gpu.c
+	@$(MKDIR_P) $(@D)
+	$(CC) $(CFLAGS) $(helper_flags) $(CPPFLAGS) -Itest/unit -c -o $@ $<
+$(helper_dir)/test_gpu: $(helper_dir)/test_gpu.o $(helper_device) \
+	$(filter-out %/main.o %/serve.o %/exact.o,$(helper_objs))
+	$(helper_link) -o $@ $^ $(helper_libs)
+
+$(helper_objs) $(helper_dir)/test_gpu.o: .flags
+
+comma = ,
+.PHONY: gpu install-gpu check-gpu
+-include $(helper_objs:.o=.d) $(helper_dir)/device.d

@@ -1,0 +1,145 @@
+/*-------------------------------------------------------------------------
+ *
+ * rules.h
+ *	  What both backends must do alike, to the last bit.
+ *
+ * Included by C, CUDA and HIP.  The rules are those of src/graph: candidates as
+ * numbers that sort by distance, ties broken differently for each node; slack
+ * that rises until all links are used (src/graph/README.md, 3 and 5).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_GPU_RULES_H
+#define OMEN_GPU_RULES_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__CUDACC__) || defined(__HIPCC__)
+#define RULE static inline __host__ __device__
+#else
+#define RULE static inline
+#endif
+
+/* A key of no candidate, behind all others */
+#define NO_KEY			UINT64_MAX
+
+/* Slack: factors of squared distances */
+#define SLACK_STEP		1.21f
+#define LARGEST_SLACK	1.8f
+
+/* splitmix64 */
+RULE uint64_t
+rule_mix(uint64_t a, uint64_t b)
+{
+	uint64_t	z = a + b * UINT64_C(0x9E3779B97F4A7C15);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+	return z ^ (z >> 31);
+}
+
+/* The member of the i-th of k equal stretches of n that is drawn */
+RULE uint32_t
+rule_stratum(uint64_t seed, uint32_t i, uint32_t n, uint32_t k)
+{
+	uint32_t	first = (uint32_t) ((uint64_t) n * i / k);
+	uint32_t	end = (uint32_t) ((uint64_t) n * (i + 1) / k);
+
+	return first + (uint32_t) (rule_mix(seed, i) %
+							   (end > first ? end - first : 1));
+}
+
+RULE uint32_t
+rule_salt(uint32_t node)
+{
+	return (uint32_t) rule_mix(node, 1);
+}
+
+/* Below zero by rounding, or no number by overflow: equal */
+RULE float
+rule_distance(float distance)
+{
+	return distance > 0 ? distance : 0;
+}
+
+/* A candidate of the node with this salt; distances are not negative */
+RULE uint64_t
+rule_key(float distance, uint32_t other, uint32_t salt)
+{
+	uint32_t	bits;
+
+	memcpy(&bits, &distance, sizeof(bits));
+	return ((uint64_t) bits << 32) | (other ^ salt);
+}
+
+RULE uint32_t
+rule_key_node(uint64_t key, uint32_t salt)
+{
+	return (uint32_t) key ^ salt;
+}
+
+RULE float
+rule_key_distance(uint64_t key)
+{
+	uint32_t	bits = (uint32_t) (key >> 32);
+	float		distance;
+
+	memcpy(&distance, &bits, sizeof(distance));
+	return distance;
+}
+
+/* The key that a node is offered by the one that has chosen it */
+RULE uint64_t
+rule_offer(uint64_t key, uint32_t node, uint32_t target)
+{
+	return rule_key(rule_key_distance(key), node, rule_salt(target));
+}
+
+/* Links that a node of that level is to get at a scale */
+RULE int
+rule_wanted(int max_links, int scale_links, int level, int scale)
+{
+	int			nscale = level > 0 ? scale_links : 0;
+
+	return scale == 0 ? max_links - nscale : nscale;
+}
+
+/*
+ * The heuristic: may a candidate be kept whose nearest kept one is this far
+ * from it?  At distance 0 it is that one's double.
+ */
+RULE int
+rule_keeps(float distance, float nearest_kept, float slack)
+{
+	return nearest_kept > 0 && nearest_kept >= distance / slack;
+}
+
+/* The slack of the next walk over the candidates; 0 after the last */
+RULE float
+rule_next_slack(float slack)
+{
+	if (slack >= LARGEST_SLACK)
+		return 0;
+	slack *= SLACK_STEP;
+	return slack < LARGEST_SLACK ? slack : LARGEST_SLACK;
+}
+
+/* |x|^2 of a code as it was before it was centred */
+RULE float
+rule_full_norm2(float norm2, float mean_dot, float mean_norm2)
+{
+	return norm2 + 2 * mean_dot + mean_norm2;
+}
+
+/* The coordinate added for inner products */
+RULE float
+rule_lift(float max_norm2, float norm2)
+{
+	float		rest = max_norm2 - norm2;
+
+	return rest > 0 ? sqrtf(rest) : 0;
+}
+
+#endif							/* OMEN_GPU_RULES_H */

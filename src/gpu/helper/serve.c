@@ -1,0 +1,344 @@
+/*-------------------------------------------------------------------------
+ *
+ * serve.c
+ *	  One build for the server: request and vectors in, links out.
+ *
+ * The helper says hello first, then reads until it has all vectors, then
+ * writes.  It never reads and writes at the same time, so it may block; the
+ * server, which must not, does both.  A server that is gone shows as an error
+ * of write(), SIGPIPE, or the end of input, and the helper ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "c.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "gpu/gpu_protocol.h"
+#include "gpu/helper/build.h"
+#include "gpu/helper/serve.h"
+
+/* Progress is not told more often than this, in milliseconds */
+#define PROGRESS_INTERVAL	100
+
+typedef struct Server
+{
+	int			in;
+	int			out;
+	OmenGpuParser parser;
+	OmenGpuRequest request;
+	uint8	   *levels;
+	Backend    *backend;
+
+	OmenGpuProgress progress;
+	uint64		last_progress;	/* when it was told */
+} Server;
+
+static uint64
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- frames --- */
+
+static void
+write_all(int fd, const void *data, size_t length)
+{
+	const char *at = data;
+
+	while (length > 0)
+	{
+		ssize_t		written = write(fd, at, length);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			exit(1);			/* nobody is there to be told why */
+		at += written;
+		length -= written;
+	}
+}
+
+static void
+send_message(Server *server, OmenGpuMessage type, const void *a,
+			 size_t a_length, const void *b, size_t b_length)
+{
+	OmenGpuFrameData frame;
+
+	omen_gpu_frame(&frame, type, a, a_length, b, b_length);
+	write_all(server->out, &frame, sizeof(frame));
+	write_all(server->out, a, a_length);
+	write_all(server->out, b, b_length);
+}
+
+static int
+send_error(Server *server, OmenGpuErrorCode code, const char *text)
+{
+	OmenGpuError error = {.code = code};
+
+	strlcpy(error.text, text, sizeof(error.text));
+	send_message(server, OMEN_GPU_ERROR, &error, sizeof(error), NULL, 0);
+	return 1;
+}
+
+/* The next message of the server.  Returns NULL, or why there is none. */
+static const char *
+receive_message(Server *server, OmenGpuReceived *received)
+{
+	const char *fault;
+
+	for (;;)
+	{
+		size_t		room;
+		char	   *to;
+		ssize_t		got;
+
+		switch (omen_gpu_parser_next(&server->parser, received, &fault))
+		{
+			case OMEN_GPU_FRAME:
+				return NULL;
+			case OMEN_GPU_BROKEN:
+				return fault;
+			case OMEN_GPU_MORE:
+				break;
+		}
+		to = omen_gpu_parser_room(&server->parser, &room);
+		got = read(server->in, to, room);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			exit(1);			/* the server has given up */
+		omen_gpu_parser_fill(&server->parser, got);
+	}
+}
+
+/* --- progress --- */
+
+static void
+tell_progress(Server *server)
+{
+	uint64		now = now_ms();
+
+	if (now - server->last_progress < PROGRESS_INTERVAL)
+		return;
+	server->last_progress = now;
+	send_message(server, OMEN_GPU_PROGRESS, &server->progress,
+				 sizeof(server->progress), NULL, 0);
+}
+
+static void
+build_progress(void *arg, uint64_t done, uint64_t total)
+{
+	Server	   *server = arg;
+
+	server->progress.done = done;
+	server->progress.total = total;
+	tell_progress(server);
+}
+
+/* The backend is alive: repeat what was told last */
+static void
+backend_tick(void *arg)
+{
+	tell_progress(arg);
+}
+
+/* --- a build --- */
+
+static void
+say_hello(Server *server, const Place *place)
+{
+	OmenGpuHello hello = {.memory = place->memory};
+
+	strlcpy(hello.device, place->name, sizeof(hello.device));
+	send_message(server, OMEN_GPU_HELLO, &hello, sizeof(hello), NULL, 0);
+}
+
+/* Returns NULL, or what is wrong */
+static const char *
+receive_request(Server *server)
+{
+	OmenGpuReceived received;
+	const char *fault = receive_message(server, &received);
+
+	if (fault != NULL)
+		return fault;
+	if (received.type != OMEN_GPU_REQUEST ||
+		received.length != sizeof(OmenGpuRequest))
+		return "what came is no request";
+	memcpy(&server->request, received.payload, sizeof(OmenGpuRequest));
+	return omen_gpu_check_request(&server->request);
+}
+
+static void
+make_shape(const OmenGpuRequest *request, BackendShape *shape)
+{
+	memset(shape, 0, sizeof(*shape));
+	shape->nnodes = request->nnodes;
+	shape->element = request->element;
+	shape->metric = request->metric;
+	shape->dims = request->dims;
+	shape->stride = request->stride;
+	shape->max_norm2 = request->max_norm2;
+	shape->mean_norm2 = request->mean_norm2;
+	shape->max_links = request->max_links;
+	shape->scale_links = request->scale_links;
+	shape->list_size = request->list_size;
+}
+
+/* All vectors to the backend.  Returns NULL, or what is wrong. */
+static const char *
+receive_vectors(Server *server)
+{
+	uint32		n = server->request.nnodes;
+
+	for (uint32 next = 0; next < n;)
+	{
+		OmenGpuReceived received;
+		OmenGpuRange range;
+		const char *fault = receive_message(server, &received);
+		const uint8 *levels;
+		size_t		head;
+
+		if (fault == NULL && received.type != OMEN_GPU_VECTORS)
+			fault = "what came are no vectors";
+		if (fault == NULL)
+			fault = omen_gpu_read_range(&received, next, n, &range);
+		if (fault != NULL)
+			return fault;
+		head = omen_gpu_vectors_head(range.count);
+		if (received.length !=
+			head + (size_t) range.count * server->request.stride)
+			return "vectors are of another size than was said";
+		levels = (const uint8 *) received.payload + sizeof(OmenGpuRange);
+		memcpy(server->levels + next, levels, range.count);
+		if (!server->backend->ops->load(server->backend, next, range.count,
+										levels, received.payload + head))
+			return server->backend->fault;
+		next += range.count;
+	}
+	return NULL;
+}
+
+/* Returns NULL, or what is wrong */
+static const char *
+send_links(Server *server)
+{
+	uint32		n = server->request.nnodes;
+	uint32		max_links = server->request.max_links;
+	size_t		entry = 2 + max_links * sizeof(uint32);
+	uint32		most = Min(n, (OMEN_GPU_MAX_PAYLOAD - sizeof(OmenGpuRange)) /
+						   entry);
+	uint32	   *links = malloc((size_t) most * max_links * sizeof(uint32));
+	uint8	   *nlinks = malloc(most);
+	uint8	   *nscale = malloc(most);
+	char	   *list = malloc(most * entry);
+	const char *fault = NULL;
+
+	if (!links || !nlinks || !nscale || !list)
+		fault = "out of memory for links";
+	for (uint32 next = 0; fault == NULL && next < n;)
+	{
+		OmenGpuRange range = {.first = next, .count = Min(most, n - next)};
+		char	   *at = list;
+
+		if (!server->backend->ops->fetch(server->backend, next, range.count,
+										 links, nlinks, nscale))
+		{
+			fault = server->backend->fault;
+			break;
+		}
+		for (uint32 i = 0; i < range.count; i++)
+		{
+			*at++ = nlinks[i];
+			*at++ = nscale[i];
+			memcpy(at, links + (size_t) i * max_links,
+				   nlinks[i] * sizeof(uint32));
+			at += nlinks[i] * sizeof(uint32);
+		}
+		send_message(server, OMEN_GPU_LINKS, &range, sizeof(range), list,
+					 at - list);
+		next += range.count;
+	}
+	free(links);
+	free(nlinks);
+	free(nscale);
+	free(list);
+	return fault;
+}
+
+/* Everything after the request, on a backend.  Returns NULL or a fault. */
+static const char *
+build_graph(Server *server)
+{
+	const OmenGpuRequest *request = &server->request;
+	BuildParams params = {
+		.levels = server->levels,
+		.rounds = request->rounds,
+		.seed = request->seed,
+		.batch_rows = BUILD_BATCH_ROWS,
+		.progress = build_progress,
+		.progress_arg = server,
+	};
+	OmenGpuEnd	end = {.nnodes = request->nnodes};
+	const char *fault = receive_vectors(server);
+	uint64		start = now_ms();
+
+	if (fault != NULL)
+		return fault;
+	server->backend->tick = backend_tick;
+	server->backend->tick_arg = server;
+	if (!omen_gpu_build(server->backend, &params))
+		return server->backend->fault;
+	fault = send_links(server);
+	if (fault != NULL)
+		return fault;
+	end.pairs = server->backend->pairs;
+	end.milliseconds = now_ms() - start;
+	send_message(server, OMEN_GPU_END, &end, sizeof(end), NULL, 0);
+	return NULL;
+}
+
+int
+omen_gpu_serve(const Place *place, int in, int out)
+{
+	Server		server = {.in = in, .out = out};
+	BackendShape shape;
+	char		why[200] = "";
+	const char *fault;
+	int			status = 0;
+
+	if (place->ops == NULL)
+		return send_error(&server, OMEN_GPU_NO_DEVICE, place->fault);
+	omen_gpu_parser_init(&server.parser, malloc(OMEN_GPU_PARSER_SIZE));
+	if (server.parser.buffer == NULL)
+		return send_error(&server, OMEN_GPU_NO_MEMORY, "out of memory");
+
+	say_hello(&server, place);
+	fault = receive_request(&server);
+	if (fault != NULL)
+		return send_error(&server, OMEN_GPU_FAILED, fault);
+	make_shape(&server.request, &shape);
+	server.levels = malloc(shape.nnodes);
+	if (server.levels != NULL)
+		server.backend = place->ops->create(&shape, why, sizeof(why));
+	if (server.backend == NULL)
+		return send_error(&server, OMEN_GPU_NO_MEMORY, why);
+
+	fault = build_graph(&server);
+	if (fault != NULL)
+		status = send_error(&server, OMEN_GPU_FAILED, fault);
+	place->ops->destroy(server.backend);
+	free(server.levels);
+	free(server.parser.buffer);
+	return status;
+}

@@ -1,0 +1,416 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_gpu.c
+ *	  Links of a bulk build from a helper program that has a device.
+ *
+ * Of a build, the helper does what takes most of the time: it finds links.  By
+ * then rows have been read, encoded and numbered by cluster, and their pair
+ * codes lie in the order of the numbers; these are what it is sent.  Its answer
+ * is checked, and if anything is wrong with it, the build goes on without, from
+ * the same codes (omen_build_graph).  What comes after is the same either way:
+ * everything is made reachable, put in order, and written.
+ *
+ * The helper is started before the table is read, so that under
+ * omendb.gpu_build = on its absence is found out at once.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <unistd.h>
+
+#include "miscadmin.h"
+
+#include "base/guc.h"
+#include "gpu/gpu_process.h"
+#include "hnsw/hnsw_build.h"
+
+/*
+ * Under "auto", smaller builds (rows * dimensions) are left to the processors:
+ * they take a second or two, and so does a device until it is ready.
+ */
+#define WORTH_A_DEVICE		1e7
+
+/* The helper installed beside the library */
+#define HELPER_NAME			"omendb-gpu-build"
+
+/* Pair codes of 8 bits are sent as they are */
+StaticAssertDecl(sizeof(OmenGpuCodeHead) == sizeof(OmenOwnFactors) &&
+				 offsetof(OmenGpuCodeHead, norm2) ==
+				 offsetof(OmenOwnFactors, norm2) &&
+				 offsetof(OmenGpuCodeHead, scale) ==
+				 offsetof(OmenOwnFactors, scale) &&
+				 offsetof(OmenGpuCodeHead, mean_dot) ==
+				 offsetof(OmenOwnFactors, mean_dot),
+				 "codes of the protocol must be pair codes");
+
+static bool make_request(const OmenHnswBuildState *state,
+						 OmenGpuRequest *request);
+static bool is_worthwhile(const OmenHnswBuildState *state,
+						  const OmenGpuRequest *request);
+static const char *helper_path(void);
+static void greet(OmenHnswBuildState *state);
+static void report_absence(OmenHnswBuildState *state, const char *path,
+						   const char *why);
+static void report_failure(OmenHnswBuildState *state);
+static bool send_request(OmenHnswBuildState *state, const OmenBuildTask *task);
+static bool send_vectors(OmenHnswBuildState *state, const OmenBuildTask *task);
+static bool receive_links(OmenHnswBuildState *state, OmenBuild *build,
+						  const OmenBuildTask *task);
+static bool take_links(OmenHnswBuildState *state, OmenBuild *build,
+					   const OmenBuildTask *task, uint32 next,
+					   const OmenGpuReceived *received, uint32 *count);
+static const char *find_fault(const OmenBuildTask *task, uint32 node,
+							  const uint32 *links, int nlinks, int nscale);
+
+/*
+ * The leader, before the table is read: start a helper if one is to be used.
+ * The state has it then, for as long as the build.
+ */
+void
+omen_hnsw_gpu_start(OmenHnswBuildState *state)
+{
+	OmenGpuBuild mode = omen_guc_gpu_build();
+	OmenGpuRequest request;
+	const char *path;
+
+	if (mode == OMEN_GPU_BUILD_OFF ||
+		RelationGetNumberOfBlocks(state->heap) == 0)
+		return;
+	if (!make_request(state, &request))
+	{
+		if (mode == OMEN_GPU_BUILD_ON)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("a GPU cannot build index \"%s\"",
+							RelationGetRelationName(state->index)),
+					 errdetail("It can compare dense vectors only."),
+					 errhint("Set omendb.gpu_build to \"auto\".")));
+		return;
+	}
+	if (mode == OMEN_GPU_BUILD_AUTO && !is_worthwhile(state, &request))
+		return;
+
+	path = helper_path();
+	if (access(path, X_OK) != 0)
+	{
+		report_absence(state, path, "there is no such program");
+		return;
+	}
+	state->gpu = omen_gpu_start(path, omen_guc_gpu_timeout());
+	greet(state);
+}
+
+/*
+ * What is asked of the helper, but for what only the arena tells.  False if it
+ * is of no use for these codes.
+ */
+static bool
+make_request(const OmenHnswBuildState *state, OmenGpuRequest *request)
+{
+	const OmenCodeShape *shape = &state->shared->meta.shape;
+
+	memset(request, 0, sizeof(*request));
+	request->max_norm2 = state->quant->max_norm2;
+	request->mean_norm2 = state->quant->mean_norm2;
+	if (shape->own_kind != OMEN_OWN_RAW)
+	{
+		request->element = OMEN_GPU_CODE8;
+		request->dims = shape->code_dims;
+		request->metric = shape->metric == OMEN_METRIC_IP ? OMEN_GPU_LIFTED :
+			OMEN_GPU_L2;
+		return true;
+	}
+
+	request->dims = shape->dims;
+	if (shape->element == OMEN_ELEMENT_F32)
+		request->element = OMEN_GPU_F32;
+	else if (shape->element == OMEN_ELEMENT_F16)
+		request->element = OMEN_GPU_F16;
+	else
+		return false;
+	switch (shape->metric)
+	{
+		case OMEN_METRIC_L2:
+			request->metric = OMEN_GPU_L2;
+			return true;
+		case OMEN_METRIC_IP:
+			request->metric = OMEN_GPU_LIFTED;
+			return true;
+		case OMEN_METRIC_COSINE:
+			request->metric = OMEN_GPU_UNIT;
+			return true;
+		case OMEN_METRIC_L1:
+			request->metric = OMEN_GPU_L1;
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+is_worthwhile(const OmenHnswBuildState *state, const OmenGpuRequest *request)
+{
+	return state->expected_rows * request->dims >= WORTH_A_DEVICE;
+}
+
+static const char *
+helper_path(void)
+{
+	const char *path = omen_guc_gpu_helper_path();
+
+	return *path != '\0' ? path : psprintf("%s/" HELPER_NAME, pkglib_path);
+}
+
+/* Wait until the helper has found a device, or not */
+static void
+greet(OmenHnswBuildState *state)
+{
+	OmenGpuReceived received;
+	OmenGpuHello hello;
+
+	if (omen_gpu_receive(state->gpu, &received) &&
+		(received.type != OMEN_GPU_HELLO ||
+		 received.length != sizeof(hello)))
+		omen_gpu_fail(state->gpu, "it did not say hello");
+	if (*omen_gpu_fault(state->gpu) == '\0')
+	{
+		memcpy(&hello, received.payload, sizeof(hello));
+		hello.device[sizeof(hello.device) - 1] = '\0';
+		ereport(DEBUG1,
+				(errmsg_internal("index \"%s\" can be built on device \"%s\"",
+								 RelationGetRelationName(state->index),
+								 hello.device)));
+		return;
+	}
+
+	if (omen_gpu_has_no_device(state->gpu) ||
+		omen_guc_gpu_build() == OMEN_GPU_BUILD_ON)
+		report_absence(state, helper_path(), omen_gpu_fault(state->gpu));
+	else
+		report_failure(state);
+	omen_gpu_stop(state->gpu);
+	state->gpu = NULL;
+}
+
+/* Nothing to build on: of no importance, unless it was asked for */
+static void
+report_absence(OmenHnswBuildState *state, const char *path, const char *why)
+{
+	ereport(omen_guc_gpu_build() == OMEN_GPU_BUILD_ON ? ERROR : DEBUG1,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("no GPU is there to build index \"%s\"",
+					RelationGetRelationName(state->index)),
+			 errdetail("Helper program \"%s\": %s.", path, why),
+			 errhint("Install the helper with \"make install-gpu\", or set omendb.gpu_build to \"auto\".")));
+}
+
+static void
+report_failure(OmenHnswBuildState *state)
+{
+	/* a cancel reaches the helper as well, and may have been faster there */
+	CHECK_FOR_INTERRUPTS();
+	ereport(WARNING,
+			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+			 errmsg("could not build index \"%s\" on a GPU",
+					RelationGetRelationName(state->index)),
+			 errdetail("Helper program: %s.", omen_gpu_fault(state->gpu)),
+			 errhint("The index is being built without. Set omendb.gpu_build to \"off\" if this comes again.")));
+}
+
+/*
+ * OmenBuildTeam.find_links, of the leader: have the helper find the links.
+ * Returns false if it could not, or too few nodes are left to ask it.
+ */
+bool
+omen_hnsw_gpu_find_links(void *arg, OmenBuild *build)
+{
+	OmenHnswBuildState *state = arg;
+	OmenBuildTask task;
+	bool		good;
+
+	omen_build_task(build, &task);
+	if (task.n <= task.max_links + 1)
+		return false;
+
+	good = send_request(state, &task) && send_vectors(state, &task) &&
+		receive_links(state, build, &task);
+	if (good)
+	{
+		const char *fault = omen_hnsw_check_links(state, build, &task);
+
+		good = fault == NULL || omen_gpu_fail(state->gpu, fault);
+	}
+	if (!good)
+		report_failure(state);
+	else
+		ereport(DEBUG1,
+				(errmsg_internal("links of index \"%s\" were found by a helper",
+								 RelationGetRelationName(state->index))));
+	omen_gpu_stop(state->gpu);
+	state->gpu = NULL;
+	return good;
+}
+
+static bool
+send_request(OmenHnswBuildState *state, const OmenBuildTask *task)
+{
+	OmenGpuRequest request;
+	const char *fault;
+
+	(void) make_request(state, &request);
+	request.nnodes = task->n;
+	request.stride = task->stride;
+	request.max_links = task->max_links;
+	request.scale_links = task->scale_links;
+	request.list_size = task->list_size;
+	request.rounds = task->rounds;
+	request.seed = task->seed;
+	fault = omen_gpu_check_request(&request);
+	if (fault != NULL)
+		return omen_gpu_fail(state->gpu, fault);
+	return omen_gpu_send(state->gpu, OMEN_GPU_REQUEST, &request,
+						 sizeof(request), NULL, 0);
+}
+
+/* Levels and codes, as they lie in the arena */
+static bool
+send_vectors(OmenHnswBuildState *state, const OmenBuildTask *task)
+{
+	uint32		most = omen_gpu_vectors_count(task->stride);
+	char	   *head = palloc0(omen_gpu_vectors_head(most));
+
+	for (uint32 next = 0; next < task->n;)
+	{
+		OmenGpuRange range = {.first = next, .count = Min(most, task->n - next)};
+		Size		head_length = omen_gpu_vectors_head(range.count);
+
+		memcpy(head, &range, sizeof(range));
+		memcpy(head + sizeof(range), task->levels + next, range.count);
+		memset(head + sizeof(range) + range.count, 0,
+			   head_length - sizeof(range) - range.count);
+		if (!omen_gpu_send(state->gpu, OMEN_GPU_VECTORS, head, head_length,
+						   task->codes + next * task->stride,
+						   range.count * task->stride))
+			return false;
+		next += range.count;
+		omen_hnsw_build_tick(state);
+	}
+	pfree(head);
+	return true;
+}
+
+/* Everything from the last vector to the end */
+static bool
+receive_links(OmenHnswBuildState *state, OmenBuild *build,
+			  const OmenBuildTask *task)
+{
+	uint32		next = 0;
+
+	for (;;)
+	{
+		OmenGpuReceived received;
+		OmenGpuProgress progress;
+		uint32		count;
+
+		if (!omen_gpu_receive(state->gpu, &received))
+			return false;
+		omen_hnsw_build_tick(state);
+		if (received.type == OMEN_GPU_PROGRESS &&
+			received.length == sizeof(progress))
+		{
+			memcpy(&progress, received.payload, sizeof(progress));
+			omen_hnsw_build_progress(state, OMEN_BUILD_CONSTRUCT,
+									 progress.done, Max(progress.total, 1));
+		}
+		else if (received.type == OMEN_GPU_LINKS)
+		{
+			if (!take_links(state, build, task, next, &received, &count))
+				return false;
+			next += count;
+		}
+		else if (received.type == OMEN_GPU_END && next == task->n)
+			return true;
+		else
+			return omen_gpu_fail(state->gpu,
+								 "a message has come that was not expected");
+	}
+}
+
+/* A frame of links: each list is checked before it is stored */
+static bool
+take_links(OmenHnswBuildState *state, OmenBuild *build,
+		   const OmenBuildTask *task, uint32 next,
+		   const OmenGpuReceived *received, uint32 *count)
+{
+	const char *at = received->payload + sizeof(OmenGpuRange);
+	const char *end = received->payload + received->length;
+	OmenGpuRange range;
+	const char *fault = omen_gpu_read_range(received, next, task->n, &range);
+
+	for (uint32 i = 0; fault == NULL && i < range.count; i++)
+	{
+		uint32		links[OMEN_MAX_LINKS];
+		int			nlinks;
+		int			nscale;
+
+		if (end - at < 2)
+		{
+			fault = "a message is too short";
+			break;
+		}
+		nlinks = (uint8) at[0];
+		nscale = (uint8) at[1];
+		at += 2;
+		if (nlinks > task->max_links)
+			fault = "a node has too many links";
+		else if (end - at < nlinks * (int) sizeof(uint32))
+			fault = "a message is too short";
+		else
+		{
+			memcpy(links, at, nlinks * sizeof(uint32));
+			at += nlinks * sizeof(uint32);
+			fault = find_fault(task, next + i, links, nlinks, nscale);
+		}
+		if (fault == NULL)
+			omen_build_set_links(build, next + i, links, nlinks, nscale);
+	}
+	if (fault == NULL && at != end)
+		fault = "a message is too long";
+	if (fault != NULL)
+		return omen_gpu_fail(state->gpu, fault);
+	*count = range.count;
+	return true;
+}
+
+/* What a node may not have: see G1 and G4 in src/graph/README.md */
+static const char *
+find_fault(const OmenBuildTask *task, uint32 node, const uint32 *links,
+		   int nlinks, int nscale)
+{
+	int			level = task->levels[node];
+	uint32		seen[1024];		/* by a hash of the link, the link + 1 */
+
+	StaticAssertStmt(lengthof(seen) > 2 * OMEN_MAX_LINKS,
+					 "a table of links seen must have room");
+	if (nscale > nlinks || nscale > (level > 0 ? task->scale_links : 0))
+		return "a node has too many links at its scale";
+	memset(seen, 0, sizeof(seen));
+	for (int i = 0; i < nlinks; i++)
+	{
+		uint32		slot = links[i] * UINT32_C(0x9E3779B1) >> 22;
+
+		if (links[i] >= task->n)
+			return "a link leads to a node that does not exist";
+		if (links[i] == node)
+			return "a node is linked to itself";
+		if (i >= nlinks - nscale && task->levels[links[i]] < level)
+			return "a link at scale leads to a node of a lower level";
+		while (seen[slot] != 0 && seen[slot] != links[i] + 1)
+			slot = (slot + 1) % lengthof(seen);
+		if (seen[slot] != 0)
+			return "a node is linked twice to another";
+		seen[slot] = links[i] + 1;
+	}
+	return NULL;
+}

@@ -1,0 +1,225 @@
+# A helper for GPU builds that misbehaves: it stands between the server and the
+# true one, passes on what they say, and does one thing wrong.
+#
+#	gpu_proxy.pl PIDFILE MODE [HELPER ARGUMENT...]
+#
+# PIDFILE gets the ids of its processes. MODE is "pass", or a deed at a message:
+# "kill@TYPE", "hang@TYPE", "exit@TYPE" when the first message of that type passes
+# (of either side, START being none), or something done to the first LINKS.
+
+use strict;
+use warnings FATAL => 'all';
+
+use IPC::Open2;
+use IO::Select;
+
+my ($pidfile, $mode, @helper) = @ARGV;
+my @types = qw(START HELLO REQUEST VECTORS PROGRESS LINKS END ERROR);
+my %type = map { $types[$_] => $_ } 0 .. $#types;
+my ($deed, $when) = split /@/, $mode;
+my ($nnodes, $links_seen) = (0, 0);
+
+# --- CRC-32C ---
+
+my @table = map {
+	my $crc = $_;
+
+	$crc = $crc & 1 ? $crc >> 1 ^ 0x82F63B78 : $crc >> 1 foreach 1 .. 8;
+	$crc;
+} 0 .. 255;
+
+sub crc32c
+{
+	my ($bytes) = @_;
+	my $crc = 0xFFFFFFFF;
+
+	$crc = $table[ ($crc ^ $_) & 255 ] ^ $crc >> 8 foreach unpack 'C*', $bytes;
+	return $crc ^ 0xFFFFFFFF;
+}
+
+sub frame
+{
+	my ($type, $payload, %o) = @_;
+	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 1, $type,
+		$o{length} // length $payload);
+
+	return $head . pack('L', crc32c($head . $payload) ^ ($o{crc} // 0)) . $payload;
+}
+
+# --- what is done ---
+
+sub act_at
+{
+	my ($type) = @_;
+
+	return if !defined $when || $type{$when} != $type;
+	kill 'KILL', $$ if $deed eq 'kill';
+	exit 3 if $deed eq 'exit';
+	sleep 1000 while $deed eq 'hang';
+	return;
+}
+
+# LINKS as [nscale, links...] for each node, and back
+sub unpack_links
+{
+	my ($payload) = @_;
+	my (undef, $count) = unpack 'L2', $payload;
+	my $at = 16;
+	my @nodes;
+
+	foreach (1 .. $count)
+	{
+		my ($nlinks, $nscale) = unpack 'C2', substr $payload, $at, 2;
+
+		push @nodes, [ $nscale, unpack 'L*', substr $payload, $at + 2, 4 * $nlinks ];
+		$at += 2 + 4 * $nlinks;
+	}
+	return @nodes;
+}
+
+sub pack_links
+{
+	my ($head, @nodes) = @_;
+
+	return $head . join '', map { my ($nscale, @links) = @$_; pack 'C2L*', scalar @links, $nscale, @links } @nodes;
+}
+
+# the first LINKS with something wrong in it; bytes to be sent
+sub spoil
+{
+	my ($payload) = @_;
+	my $head = substr $payload, 0, 16;
+	my @nodes = unpack_links($payload);
+	my $frame = frame($type{LINKS}, $payload);
+	my %with = (
+		id => sub { $nodes[7][3] = $nnodes },
+		'huge-id' => sub { $nodes[7][3] = 0xFFFFFFFF },
+		self => sub { $nodes[7][3] = 7 },
+		twice => sub { $nodes[7][3] = $nodes[7][4] },
+		degree => sub { push @{ $nodes[7] }, 101 .. 180 },
+		scale => sub { $nodes[7][0] = 20 },
+		'scale-level' => sub {
+			my ($high) = grep { $_->[0] > 0 } @nodes;
+			my ($low) = grep { my $node = $_; $nodes[$node][0] == 0
+				  && !grep { $node == $_ } @$high[ 1 .. $#$high ] } 0 .. $#nodes;
+			$high->[-1] = $low;
+		},
+		unsorted => sub { $_ = [ 0, reverse @$_[ 1 .. 16 ] ] foreach @nodes },
+		random => sub {
+			my $node = 0;
+			foreach (@nodes)
+			{
+				$_ = [ 0, map { ($node + 1 + $_ * 37) % $nnodes } 1 .. 16 ];
+				$node++;
+			}
+		},
+		none => sub { $_ = [0] foreach @nodes });
+
+	if ($with{$mode})
+	{
+		$with{$mode}->();
+		return frame($type{LINKS}, pack_links($head, @nodes));
+	}
+	return frame($type{LINKS}, $payload, crc => 1) if $mode eq 'crc';
+	return frame($type{LINKS}, $payload, version => 2) if $mode eq 'version';
+	return frame($type{LINKS}, $payload, length => 0xFFFFFFF0) if $mode eq 'length';
+	return frame(77, $payload) if $mode eq 'type';
+	return frame($type{LINKS}, substr $payload, 0, -3) if $mode eq 'short';
+	return frame($type{LINKS}, "$payload??") if $mode eq 'long';
+	return frame($type{LINKS}, '?') if $mode eq 'empty';
+	return frame($type{LINKS}, pack('L', 1) . substr $payload, 4) if $mode eq 'order';
+	return frame($type{LINKS}, pack('LL', 0, $nnodes + 1) . substr $payload, 8) if $mode eq 'count';
+	return frame($type{END}, "\0" x 24) if $mode eq 'early-end';
+	return frame($type{ERROR}, pack 'La252', 3, "no\nluck") if $mode eq 'error';
+	return 'this is not what was meant' if $mode eq 'garbage';
+	return substr($frame, 0, length($frame) / 2) if $mode eq 'half';
+	return $frame;
+}
+
+# --- passing on ---
+
+# Takes complete frames from the front of a buffer
+sub next_frame
+{
+	my ($buffer) = @_;
+
+	return if length $$buffer < 16;
+	my (undef, undef, $type, $length) = unpack 'LSSL', $$buffer;
+	return if length $$buffer < 16 + $length;
+	return ($type, substr $$buffer, 0, 16 + $length, '');
+}
+
+sub write_all
+{
+	my ($to, $bytes) = @_;
+
+	for (my $at = 0; $at < length $bytes;)
+	{
+		my $written = syswrite $to, $bytes, length($bytes) - $at, $at;
+
+		exit 1 if !$written;
+		$at += $written;
+	}
+	return;
+}
+
+sub from_helper
+{
+	my ($type, $bytes) = @_;
+
+	act_at($type);
+	$bytes = spoil(substr $bytes, 16)
+	  if $type == $type{LINKS} && !$links_seen++;
+	write_all(\*STDOUT, $bytes);
+	exit 3 if $mode eq 'half' && $type == $type{LINKS};
+	return;
+}
+
+sub from_server
+{
+	my ($type, $bytes) = @_;
+
+	($nnodes) = unpack 'L', substr $bytes, 16 if $type == $type{REQUEST};
+	act_at($type);
+	return $bytes;
+}
+
+open my $pids, '>', $pidfile or die "$pidfile: $!";
+print $pids "$$\n";
+$pids->flush;
+act_at(0);
+if ($mode eq 'silent' || $mode eq 'noise')
+{
+	write_all(\*STDOUT, "hello?\n" x 10) if $mode eq 'noise';
+	sleep 1000;
+}
+
+my $pid = open2(my $out, my $in, @helper);
+print $pids "$pid\n";
+close $pids;
+
+my $select = IO::Select->new(\*STDIN, $out);
+my %buffers = (server => '', helper => '');
+while (my @ready = $select->can_read)
+{
+	foreach my $from (@ready)
+	{
+		my $name = $from == $out ? 'helper' : 'server';
+
+		if (!sysread $from, $buffers{$name}, 1 << 20, length $buffers{$name})
+		{
+			exit 0;
+		}
+		while (my ($type, $bytes) = next_frame(\$buffers{$name}))
+		{
+			if ($name eq 'helper')
+			{
+				from_helper($type, $bytes);
+			}
+			else
+			{
+				write_all($in, from_server($type, $bytes));
+			}
+		}
+	}
+}

@@ -1,0 +1,420 @@
+/*-------------------------------------------------------------------------
+ *
+ * gpu_emulated.h
+ *	  A device that is none: kernels on the processor, for tests.
+ *
+ * What src/gpu/helper/device.h takes from CUDA or HIP.  The threads of a block
+ * are fibers, which go on one after the other; at a barrier of the block or an
+ * exchange among the lanes of a warp they wait for each other.  So the kernels'
+ * own text is what is tested, but for tensor cores.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_TEST_GPU_EMULATED_H
+#define OMEN_TEST_GPU_EMULATED_H
+
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __shared__			static
+#define DEVICE(name)		emulated##name
+
+using std::min;
+
+/* --- fibers --- */
+
+static const size_t FIBER_STACK = 128 * 1024;
+
+struct EmulatedGroup			/* of fibers that wait for each other */
+{
+	int			alive;
+	int			arrived;
+	uint64_t	turn;
+
+	/* exchanged by lanes, in this turn and the next */
+	uint64_t	values[2][32];
+	uint32_t	ballots[2];
+};
+
+struct EmulatedFiber
+{
+	jmp_buf		place;
+	ucontext_t	start;
+	char	   *stack;
+	bool		started;
+	bool		done;
+	EmulatedGroup *waits_for;	/* to take another turn than this */
+	uint64_t	turn;
+};
+
+struct EmulatedIndex
+{
+	uint32_t	x;
+};
+
+static EmulatedIndex blockIdx;
+static EmulatedIndex blockDim;
+static EmulatedIndex threadIdx;
+
+static std::vector<EmulatedFiber> emulated_fibers;
+static std::vector<EmulatedGroup> emulated_warps;
+static EmulatedGroup emulated_block;
+static const std::function<void()> *emulated_kernel;
+static ucontext_t emulated_main;
+
+/* Go on with the next fiber that can; with the launch, if all are done */
+static void
+emulated_switch(void)
+{
+	uint32_t	n = (uint32_t) emulated_fibers.size();
+	uint32_t	next = threadIdx.x;
+
+	for (uint32_t i = 0; i < n; i++)
+	{
+		next = next + 1 < n ? next + 1 : 0;
+		EmulatedFiber &fiber = emulated_fibers[next];
+
+		if (fiber.done || (fiber.waits_for != nullptr &&
+						   fiber.waits_for->turn == fiber.turn))
+			continue;
+		threadIdx.x = next;
+		if (fiber.started)
+			_longjmp(fiber.place, 1);
+		fiber.started = true;
+		setcontext(&fiber.start);
+	}
+	setcontext(&emulated_main);
+}
+
+static void
+emulated_release(EmulatedGroup &group)
+{
+	if (group.arrived > 0 && group.arrived == group.alive)
+	{
+		group.arrived = 0;
+		group.turn++;
+		group.ballots[group.turn % 2] = 0;
+	}
+}
+
+/* Wait until all fibers of the group are here; returns the turn that it was */
+static uint64_t
+emulated_meet(EmulatedGroup &group)
+{
+	EmulatedFiber &fiber = emulated_fibers[threadIdx.x];
+	uint64_t	turn = group.turn;
+
+	group.arrived++;
+	emulated_release(group);
+	if (group.turn == turn)
+	{
+		fiber.waits_for = &group;
+		fiber.turn = turn;
+		if (_setjmp(fiber.place) == 0)
+			emulated_switch();
+		emulated_fibers[threadIdx.x].waits_for = nullptr;
+		return emulated_fibers[threadIdx.x].turn;
+	}
+	return turn;
+}
+
+static void
+emulated_run(void)
+{
+	(*emulated_kernel) ();
+	emulated_fibers[threadIdx.x].done = true;
+	emulated_block.alive--;
+	emulated_warps[threadIdx.x / 32].alive--;
+	emulated_release(emulated_block);
+	emulated_release(emulated_warps[threadIdx.x / 32]);
+	emulated_switch();
+}
+
+static void
+emulated_launch(uint32_t blocks, uint32_t threads,
+				const std::function<void()> &kernel)
+{
+	static std::vector<char *> stacks;
+
+	while (stacks.size() < threads)
+		stacks.push_back((char *) malloc(FIBER_STACK));
+	emulated_kernel = &kernel;
+	blockDim.x = threads;
+	for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)
+	{
+		emulated_fibers.assign(threads, EmulatedFiber());
+		emulated_warps.assign((threads + 31) / 32, EmulatedGroup {32, 0, 0, {}, {}});
+		emulated_block = EmulatedGroup {(int) threads, 0, 0, {}, {}};
+		for (uint32_t i = 0; i < threads; i++)
+		{
+			ucontext_t &start = emulated_fibers[i].start;
+
+			getcontext(&start);
+			start.uc_stack.ss_sp = stacks[i];
+			start.uc_stack.ss_size = FIBER_STACK;
+			start.uc_link = nullptr;
+			makecontext(&start, emulated_run, 0);
+		}
+		threadIdx.x = 0;
+		emulated_fibers[0].started = true;
+		swapcontext(&emulated_main, &emulated_fibers[0].start);
+	}
+}
+
+#undef LAUNCH
+#define LAUNCH(stream, kernel, blocks, threads, ...) \
+	((void) (stream), emulated_launch(blocks, threads, [&] () { kernel(__VA_ARGS__); }))
+
+/* --- what kernels call --- */
+
+static inline void
+__syncthreads(void)
+{
+	emulated_meet(emulated_block);
+}
+
+/* What all lanes have brought */
+template<typename T> static const uint64_t *
+emulated_exchange(T value)
+{
+	EmulatedGroup &warp = emulated_warps[threadIdx.x / 32];
+	uint64_t   *mine = &warp.values[warp.turn % 2][threadIdx.x % 32];
+
+	static_assert(sizeof(T) <= sizeof(uint64_t), "a value of a lane is a word");
+	*mine = 0;
+	memcpy(mine, &value, sizeof(T));
+	return warp.values[emulated_meet(warp) % 2];
+}
+
+template<typename T> static T
+emulated_value(const uint64_t *values, int lane)
+{
+	T			value;
+
+	memcpy(&value, &values[lane], sizeof(T));
+	return value;
+}
+
+static inline uint32_t
+warp_ballot(bool predicate)
+{
+	EmulatedGroup &warp = emulated_warps[threadIdx.x / 32];
+
+	warp.ballots[warp.turn % 2] |= (uint32_t) predicate << threadIdx.x % 32;
+	return warp.ballots[emulated_meet(warp) % 2];
+}
+
+template<typename T> static inline T
+warp_from(T value, int lane)
+{
+	return emulated_value<T>(emulated_exchange(value), lane);
+}
+
+template<typename T> static inline T
+warp_up(T value)
+{
+	int			lane = threadIdx.x % 32;
+
+	return emulated_value<T>(emulated_exchange(value), lane > 0 ? lane - 1 : 0);
+}
+
+/* In the order in which a device adds */
+template<typename T> static inline T
+warp_sum(T value)
+{
+	const uint64_t *values = emulated_exchange(value);
+	T			sums[32];
+
+	for (int lane = 0; lane < 32; lane++)
+		sums[lane] = emulated_value<T>(values, lane);
+	for (int mask = 16; mask > 0; mask /= 2)
+	{
+		for (int lane = 0; lane < mask; lane++)
+			sums[lane] += sums[lane + mask];
+	}
+	return sums[0];
+}
+
+static inline void
+warp_sync(void)
+{
+	emulated_meet(emulated_warps[threadIdx.x / 32]);
+}
+
+static inline int32_t
+dot_4(int32_t a, int32_t b, int32_t sum)
+{
+	for (int i = 0; i < 32; i += 8)
+		sum += (int32_t) (int8_t) (a >> i) * (int32_t) (int8_t) (b >> i);
+	return sum;
+}
+
+static inline int
+__popc(uint32_t bits)
+{
+	return __builtin_popcount(bits);
+}
+
+static inline int
+__ffs(uint32_t bits)
+{
+	return __builtin_ffs((int) bits);
+}
+
+static inline float
+__uint_as_float(uint32_t bits)
+{
+	float		result;
+
+	memcpy(&result, &bits, sizeof(result));
+	return result;
+}
+
+static inline uint32_t
+atomicAdd(uint32_t *to, uint32_t more)
+{
+	uint32_t	before = *to;
+
+	*to += more;
+	return before;
+}
+
+struct int4
+{
+	int32_t		x, y, z, w;
+};
+
+/* --- the runtime --- */
+
+enum deviceError_t
+{
+	emulatedSuccess, emulatedErrorNotReady, emulatedErrorMemory
+};
+enum emulatedDirection
+{
+	emulatedMemcpyHostToDevice, emulatedMemcpyDeviceToHost,
+	emulatedMemcpyDeviceToDevice
+};
+typedef void *deviceStream_t;
+struct deviceProperties
+{
+	char		name[64];
+};
+
+static inline deviceError_t
+emulatedMalloc(void **to, size_t size)
+{
+	/* what is read before it is written should be seen */
+	*to = aligned_alloc(256, (size + 255) / 256 * 256);
+	if (*to == nullptr)
+		return emulatedErrorMemory;
+	memset(*to, 0xA5, size);
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedFree(void *at)
+{
+	free(at);
+	return emulatedSuccess;
+}
+
+#define deviceMallocHost	emulatedMalloc
+#define deviceFreeHost		emulatedFree
+
+static inline deviceError_t
+emulatedMemcpy(void *to, const void *from, size_t size, emulatedDirection)
+{
+	memcpy(to, from, size);
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedMemcpyAsync(void *to, const void *from, size_t size, emulatedDirection,
+					deviceStream_t)
+{
+	memcpy(to, from, size);
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedMemset(void *to, int value, size_t size)
+{
+	memset(to, value, size);
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedMemGetInfo(size_t *bytes_free, size_t *bytes_total)
+{
+	*bytes_free = *bytes_total = (size_t) 1 << 30;
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedStreamCreate(deviceStream_t *stream)
+{
+	*stream = nullptr;
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedStreamDestroy(deviceStream_t)
+{
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedStreamSynchronize(deviceStream_t)
+{
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedStreamQuery(deviceStream_t)
+{
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedGetLastError(void)
+{
+	return emulatedSuccess;
+}
+
+static inline const char *
+emulatedGetErrorString(deviceError_t)
+{
+	return "out of memory";
+}
+
+static inline deviceError_t
+emulatedGetDeviceCount(int *count)
+{
+	*count = 1;
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedSetDevice(int)
+{
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedGetDeviceProperties(deviceProperties *properties, int)
+{
+	strcpy(properties->name, "emulated");
+	return emulatedSuccess;
+}
+
+#endif							/* OMEN_TEST_GPU_EMULATED_H */

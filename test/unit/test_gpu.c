@@ -1,0 +1,758 @@
+/* link: build/gpu-none/gpu_protocol.o build/gpu-none/helper/build.o build/gpu-none/helper/backend_cpu.o */
+/*-------------------------------------------------------------------------
+ *
+ * test_gpu.c
+ *	  The helper of GPU builds: frames of its protocol, the steps of
+ *	  construction against what they should do, and graphs.
+ *
+ * Steps are tested on every backend that is there: on the processor always, and
+ * on a device by "make check-gpu".
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "c.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu/gpu_protocol.h"
+#include "gpu/helper/build.h"
+#include "gpu/helper/rules.h"
+#include "random.h"
+
+/* Of a device that is emulated, not as much can be asked */
+#ifdef OMEN_GPU_EMULATED
+#define NODES		1100
+#define MOST_NODES	300
+#define LINKS		8
+#define GRAPHS		1
+#else
+#define NODES		3000
+#define MOST_NODES	12000
+#define LINKS		32
+#define GRAPHS		8
+#endif
+
+static int	ntests = 0;
+static int	nfailed = 0;
+
+static void
+ok(bool good, const char *backend, const char *name)
+{
+	ntests++;
+	if (!good)
+		nfailed++;
+	printf("%sok %d - %s%s%s\n", good ? "" : "not ", ntests, backend,
+		   *backend ? ": " : "", name);
+}
+
+/* --- protocol --- */
+
+/* All frames in some bytes that come in random pieces; false: a broken one */
+static bool
+parse_pieces(const char *bytes, size_t length, int *nframes, size_t *total)
+{
+	OmenGpuParser parser;
+	OmenGpuReceived received;
+	const char *fault;
+	char	   *buffer = malloc(OMEN_GPU_PARSER_SIZE);
+	bool		good = true;
+
+	omen_gpu_parser_init(&parser, buffer);
+	*nframes = 0;
+	*total = 0;
+	while (good)
+	{
+		OmenGpuParse what = omen_gpu_parser_next(&parser, &received, &fault);
+		size_t		room;
+		size_t		piece;
+		char	   *to;
+
+		if (what == OMEN_GPU_FRAME)
+		{
+			(*nframes)++;
+			*total += received.length;
+			continue;
+		}
+		if (what == OMEN_GPU_BROKEN)
+			good = false;
+		if (length == 0 || !good)
+			break;
+		to = omen_gpu_parser_room(&parser, &room);
+		piece = Min(Min(room, length), 1 + random_bits() % 3000);
+		memcpy(to, bytes, piece);
+		omen_gpu_parser_fill(&parser, piece);
+		bytes += piece;
+		length -= piece;
+	}
+	free(buffer);
+	return good;
+}
+
+static size_t
+add_frame(char *to, OmenGpuMessage type, const char *payload, size_t length)
+{
+	OmenGpuFrameData frame;
+	size_t		part = length / 3;
+
+	omen_gpu_frame(&frame, type, payload, part, payload + part, length - part);
+	memcpy(to, &frame, sizeof(frame));
+	memcpy(to + sizeof(frame), payload, length);
+	return sizeof(frame) + length;
+}
+
+static void
+test_frames(void)
+{
+	char	   *payload = malloc(OMEN_GPU_MAX_PAYLOAD);
+	char	   *bytes = malloc(4 * OMEN_GPU_PARSER_SIZE);
+	size_t		length = 0;
+	size_t		sum = 0;
+	size_t		total;
+	int			nframes;
+	int			nwrong = 0;
+
+	for (size_t i = 0; i < OMEN_GPU_MAX_PAYLOAD; i++)
+		payload[i] = (char) random_bits();
+	for (int i = 0; i < 40; i++)
+	{
+		size_t		size = i == 7 ? OMEN_GPU_MAX_PAYLOAD :
+			i % 5 == 0 ? 0 : random_bits() % 20000;
+
+		length += add_frame(bytes + length, (OmenGpuMessage) (1 + i % 7),
+							payload, size);
+		sum += size;
+	}
+	ok(parse_pieces(bytes, length, &nframes, &total) && nframes == 40 &&
+	   total == sum, "", "frames come out of pieces as they went in");
+
+	length = add_frame(bytes, OMEN_GPU_LINKS, payload, 40);
+	for (size_t i = 0; i < length; i++)
+	{
+		for (int bit = 0; bit < 8; bit++)
+		{
+			bytes[i] ^= 1 << bit;
+			if (parse_pieces(bytes, length, &nframes, &total) && nframes > 0)
+				nwrong++;
+			bytes[i] ^= 1 << bit;
+		}
+	}
+	ok(nwrong == 0, "", "no frame with a wrong bit is accepted");
+	for (size_t i = 0; i < length; i++)
+	{
+		if (!parse_pieces(bytes, i, &nframes, &total) || nframes > 0)
+			nwrong++;
+	}
+	ok(nwrong == 0, "", "no frame is taken before its end");
+	free(payload);
+	free(bytes);
+}
+
+static void
+test_ranges(void)
+{
+	OmenGpuRange range = {.first = 10, .count = 5};
+	OmenGpuRange got;
+	OmenGpuReceived received = {OMEN_GPU_LINKS, (char *) &range, sizeof(range)};
+	bool		good = omen_gpu_read_range(&received, 10, 15, &got) == NULL;
+
+	good = good && omen_gpu_read_range(&received, 10, 14, &got) != NULL;
+	good = good && omen_gpu_read_range(&received, 9, 20, &got) != NULL;
+	received.length--;
+	good = good && omen_gpu_read_range(&received, 10, 15, &got) != NULL;
+	received.length++;
+	range.count = 0;
+	good = good && omen_gpu_read_range(&received, 10, 15, &got) != NULL;
+	range.count = UINT32_MAX;
+	good = good && omen_gpu_read_range(&received, 10, 15, &got) != NULL;
+	ok(good, "", "ranges follow each other and do not leave the nodes");
+}
+
+static void
+test_requests(void)
+{
+	const OmenGpuRequest usual = {
+		.nnodes = 1000, .element = OMEN_GPU_CODE8, .metric = OMEN_GPU_L2,
+		.dims = 100, .stride = 128, .max_links = 32, .scale_links = 8,
+		.list_size = 64, .rounds = 2
+	};
+	OmenGpuRequest broken[15];
+	bool		good = omen_gpu_check_request(&usual) == NULL;
+
+	for (size_t i = 0; i < lengthof(broken); i++)
+		broken[i] = usual;
+	broken[0].element = 4;
+	broken[1].metric = 0;
+	broken[2].metric = OMEN_GPU_L1;
+	broken[3].dims = 0;
+	broken[4].dims = 16001;
+	broken[5].stride = 112;
+	broken[6].stride = 1 << 30;
+	broken[7].max_links = 201;
+	broken[8].scale_links = 32;
+	broken[9].list_size = 63;
+	broken[10].list_size = 513;
+	broken[11].rounds = 0;
+	broken[12].nnodes = 1;
+	broken[13].nnodes = UINT32_MAX;
+	broken[14].nnodes = 1 << 27;
+	for (size_t i = 0; i < lengthof(broken); i++)
+		good = good && omen_gpu_check_request(&broken[i]) != NULL;
+	ok(good, "", "requests with impossible numbers are refused");
+}
+
+/* --- vectors --- */
+
+typedef struct Set
+{
+	BackendShape shape;
+	uint8	   *levels;
+	char	   *codes;
+	float	   *x;				/* what they stand for */
+} Set;
+
+static uint16
+to_half(float f)
+{
+	uint32		bits;
+
+	memcpy(&bits, &f, sizeof(bits));
+	return (uint16) ((bits >> 16 & 0x8000) |
+					 ((bits >> 13 & 0x3FFFF) - (112 << 10)));
+}
+
+/* Values with 6 significant bits, so that all elements can hold them */
+static float
+draw_value(uint32 cluster, uint32 dim)
+{
+	float		centre = (float) (rule_mix(cluster, dim) % 41) - 20;
+
+	return rintf((centre + 9 * (random_unit() + random_unit() - 1)) * 2) / 2 +
+		0.25f;
+}
+
+static void
+set_code(Set *set, uint32 node)
+{
+	const BackendShape *shape = &set->shape;
+	char	   *code = set->codes + (size_t) node * shape->stride;
+	float	   *x = set->x + (size_t) node * shape->dims;
+	OmenGpuCodeHead head = {.scale = 0.25f};
+
+	for (uint32 i = 0; i < shape->dims; i++)
+	{
+		head.norm2 += x[i] * x[i];
+		if (shape->element == OMEN_GPU_F32)
+			((float *) code)[i] = x[i];
+		else if (shape->element == OMEN_GPU_F16)
+			((uint16 *) code)[i] = to_half(x[i]);
+		else
+			code[sizeof(head) + i] = (char) (x[i] * 4);
+	}
+	if (shape->element == OMEN_GPU_CODE8)
+		memcpy(code, &head, sizeof(head));
+}
+
+static Set *
+make_set(int element, int metric, uint32 n, uint32 dims)
+{
+	Set		   *set = calloc(1, sizeof(Set));
+	BackendShape *shape = &set->shape;
+
+	shape->nnodes = n;
+	shape->element = element;
+	shape->metric = metric;
+	shape->dims = dims;
+	shape->stride = (element == OMEN_GPU_CODE8 ? 16 + dims :
+					 element == OMEN_GPU_F32 ? 4 * dims : 2 * dims);
+	shape->stride = TYPEALIGN(16, shape->stride);
+	shape->max_links = LINKS;
+	shape->scale_links = LINKS / 4;
+	shape->list_size = 2 * LINKS + 11;
+	set->levels = malloc(n);
+	set->codes = calloc(n, shape->stride);
+	set->x = malloc((size_t) n * dims * sizeof(float));
+	for (uint32 node = 0; node < n; node++)
+	{
+		float		norm2 = 0;
+		uint32		bits = random_bits();
+
+		for (set->levels[node] = 0; (bits & 3) == 0 && bits; bits >>= 2)
+			set->levels[node]++;
+		for (uint32 i = 0; i < dims; i++)
+		{
+			float		value = draw_value(node % 37, i);
+
+			set->x[(size_t) node * dims + i] = value;
+			norm2 += value * value;
+		}
+		shape->max_norm2 = Max(shape->max_norm2, norm2);
+		set_code(set, node);
+	}
+	return set;
+}
+
+static void
+free_set(Set *set)
+{
+	free(set->levels);
+	free(set->codes);
+	free(set->x);
+	free(set);
+}
+
+/* The distance of two nodes, by its definition */
+static double
+distance_of(const Set *set, uint32 a, uint32 b)
+{
+	const float *x = set->x + (size_t) a * set->shape.dims;
+	const float *y = set->x + (size_t) b * set->shape.dims;
+	double		xx = 0;
+	double		yy = 0;
+	double		xy = 0;
+	double		l1 = 0;
+	double		lift;
+
+	for (uint32 i = 0; i < set->shape.dims; i++)
+	{
+		xx += (double) x[i] * x[i];
+		yy += (double) y[i] * y[i];
+		xy += (double) x[i] * y[i];
+		l1 += fabs((double) x[i] - y[i]);
+	}
+	switch (set->shape.metric)
+	{
+		case OMEN_GPU_L1:
+			return l1;
+		case OMEN_GPU_UNIT:
+			return 2 - 2 * xy / sqrt(xx * yy);
+		case OMEN_GPU_LIFTED:
+			lift = sqrt(Max(set->shape.max_norm2 - xx, 0)) -
+				sqrt(Max(set->shape.max_norm2 - yy, 0));
+			return xx + yy - 2 * xy + lift * lift;
+		default:
+			return xx + yy - 2 * xy;
+	}
+}
+
+static bool
+near_enough(double a, double b)
+{
+	return fabs(a - b) <= 1e-3 + 1e-4 * fabs(b);
+}
+
+static Backend *
+load_set(const BackendOps *ops, const Set *set)
+{
+	char		why[200] = "";
+	Backend    *backend = ops->create(&set->shape, why, sizeof(why));
+
+	if (backend == NULL)
+	{
+		printf("Bail out! %s: %s\n", ops->name, why);
+		exit(1);
+	}
+
+	/* in pieces, as they come */
+	for (uint32 done = 0; done < set->shape.nnodes; done += 1000)
+		ops->load(backend, done, Min(1000, set->shape.nnodes - done),
+				  set->levels + done,
+				  set->codes + (size_t) done * set->shape.stride);
+	return backend;
+}
+
+/* --- steps --- */
+
+static int
+compare_doubles(const void *a, const void *b)
+{
+	double		x = *(const double *) a;
+	double		y = *(const double *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Leaders chosen are as near as the nearest, in order */
+static void
+test_assign(const BackendOps *ops, const Set *set, const char *name)
+{
+	enum {NITEMS = 900, NLEADERS = 70, FANOUT = 3};
+	uint32		starts[] = {0, 0, 300, NITEMS};
+	uint32		leader_starts[] = {0, 4, 9, NLEADERS};
+	uint32		items[NITEMS];
+	uint32		leaders[NLEADERS];
+	uint32		nearest[NITEMS * FANOUT];
+	BackendGroups groups = {3, starts, items, leader_starts, leaders};
+	Backend    *backend = load_set(ops, set);
+	bool		good = true;
+
+	for (int i = 0; i < NITEMS; i++)
+		items[i] = random_bits() % set->shape.nnodes;
+	for (int i = 0; i < NLEADERS; i++)
+		leaders[i] = (i * 31 + 5) % set->shape.nnodes;
+	good = ops->assign(backend, &groups, FANOUT, nearest);
+	for (int g = 1; g < 3; g++)
+	{
+		uint32		first = leader_starts[g];
+		uint32		k = leader_starts[g + 1] - first;
+
+		for (uint32 i = starts[g]; i < starts[g + 1]; i++)
+		{
+			double		all[NLEADERS];
+
+			for (uint32 j = 0; j < k; j++)
+				all[j] = distance_of(set, items[i], leaders[first + j]);
+			qsort(all, k, sizeof(double), compare_doubles);
+			for (int j = 0; j < FANOUT; j++)
+			{
+				uint32		chosen = nearest[i * FANOUT + j];
+
+				if (chosen >= k ||
+					!near_enough(distance_of(set, items[i],
+											 leaders[first + chosen]), all[j]))
+					good = false;
+				for (int other = 0; other < j; other++)
+					good = good && nearest[i * FANOUT + other] != chosen;
+			}
+		}
+	}
+	ops->destroy(backend);
+	ok(good, ops->name, name);
+}
+
+/* The nearest of one node among all, as an exact search has it */
+static void
+test_search(const BackendOps *ops, const Set *set, const char *name)
+{
+	enum {NQUERIES = 30, K = 12};
+	uint32		nearest[NQUERIES * K];
+	float		distances[NQUERIES * K];
+	Backend    *backend = load_set(ops, set);
+	uint32		n = set->shape.nnodes;
+	double	   *all = malloc(n * sizeof(double));
+	bool		good = ops->search(backend, set->codes, NQUERIES, K, nearest,
+								   distances);
+
+	for (uint32 q = 0; q < NQUERIES; q++)
+	{
+		for (uint32 i = 0; i < n; i++)
+			all[i] = distance_of(set, q, i);
+		qsort(all, n, sizeof(double), compare_doubles);
+		for (int i = 0; i < K; i++)
+			good = good && nearest[q * K + i] < n &&
+				near_enough(distance_of(set, q, nearest[q * K + i]), all[i]) &&
+				near_enough(distances[q * K + i], all[i]);
+	}
+	free(all);
+	ops->destroy(backend);
+	ok(good, ops->name, name);
+}
+
+static void
+no_progress(void *arg, uint64_t done, uint64_t total)
+{
+	uint64	   *last = arg;
+
+	if (done < *last || done > total)
+		*last = UINT64_MAX;
+	else
+		*last = done;
+}
+
+typedef struct Graph
+{
+	uint32	   *links;
+	uint8	   *nlinks;
+	uint8	   *nscale;
+} Graph;
+
+static Graph
+build_graph(const BackendOps *ops, const Set *set, uint32 batch_rows,
+			bool *good)
+{
+	uint32		n = set->shape.nnodes;
+	Backend    *backend = load_set(ops, set);
+	uint64		last = 0;
+	BuildParams params = {
+		.levels = set->levels, .rounds = 2, .seed = 42,
+		.batch_rows = batch_rows, .progress = no_progress,
+		.progress_arg = &last
+	};
+	Graph		graph;
+
+	graph.links = calloc((size_t) n * set->shape.max_links, sizeof(uint32));
+	graph.nlinks = calloc(n, 1);
+	graph.nscale = calloc(n, 1);
+	*good = omen_gpu_build(backend, &params) && last != UINT64_MAX &&
+		backend->pairs > 0;
+	for (uint32 done = 0; done < n; done += 777)
+		*good = *good && ops->fetch(backend, done, Min(777, n - done),
+									graph.links +
+									(size_t) done * set->shape.max_links,
+									graph.nlinks + done, graph.nscale + done);
+	ops->destroy(backend);
+	return graph;
+}
+
+static void
+free_graph(Graph *graph)
+{
+	free(graph->links);
+	free(graph->nlinks);
+	free(graph->nscale);
+}
+
+/* What the server checks of every node, and that most links are used */
+static bool
+is_well_formed(const Set *set, const Graph *graph)
+{
+	int			max_links = set->shape.max_links;
+	uint64		total = 0;
+
+	for (uint32 node = 0; node < set->shape.nnodes; node++)
+	{
+		const uint32 *links = graph->links + (size_t) node * max_links;
+		int			nlinks = graph->nlinks[node];
+		int			nlocal = nlinks - graph->nscale[node];
+		double		before = 0;
+
+		total += nlinks;
+		if (nlinks > max_links || nlocal < 0 || graph->nscale[node] >
+			(set->levels[node] > 0 ? set->shape.scale_links : 0))
+			return false;
+		for (int i = 0; i < nlinks; i++)
+		{
+			double		distance;
+
+			if (links[i] >= set->shape.nnodes || links[i] == node)
+				return false;
+			for (int j = 0; j < i; j++)
+			{
+				if (links[i] == links[j])
+					return false;
+			}
+			distance = distance_of(set, node, links[i]);
+			if (i < nlocal && distance < before - 1e-3 - 1e-3 * before)
+				return false;
+			if (i >= nlocal && set->levels[links[i]] < set->levels[node])
+				return false;
+			before = distance;
+		}
+	}
+	return total > (uint64) set->shape.nnodes * Min(max_links * 3 / 4, 24);
+}
+
+/* Part of the nodes whose nearest other node a walk along links finds */
+static double
+walk_recall(const Set *set, const Graph *graph)
+{
+	enum {POOL = 60, NQUERIES = 100, NSEEDS = 64};
+	uint32		n = set->shape.nnodes;
+	int			nfound = 0;
+
+	for (int q = 0; q < NQUERIES; q++)
+	{
+		uint32		query = (uint32) ((uint64) n * q / NQUERIES);
+		double		pool_distance[POOL + 1];
+		uint32		pool[POOL + 1];
+		bool		visited[POOL + 1];
+		bool	   *seen = calloc(n, sizeof(bool));
+		double		nearest = INFINITY;
+		int			npool = 0;
+		uint32		next = UINT32_MAX;
+
+		for (uint32 i = 0; i < n; i++)
+		{
+			if (i != query)
+				nearest = Min(nearest, distance_of(set, query, i));
+		}
+		seen[query] = true;
+		for (;;)
+		{
+			int			count = next == UINT32_MAX ? NSEEDS : graph->nlinks[next];
+
+			for (int i = 0; i < count; i++)
+			{
+				uint32		other = next == UINT32_MAX ? n / NSEEDS * i :
+					graph->links[(size_t) next * set->shape.max_links + i];
+				double		distance;
+				int			at;
+
+				if (seen[other])
+					continue;
+				seen[other] = true;
+				distance = distance_of(set, query, other);
+				for (at = npool; at > 0 && distance < pool_distance[at - 1]; at--)
+				{
+					pool[at] = pool[at - 1];
+					pool_distance[at] = pool_distance[at - 1];
+					visited[at] = visited[at - 1];
+				}
+				pool[at] = other;
+				pool_distance[at] = distance;
+				visited[at] = false;
+				npool = Min(npool + 1, POOL);
+			}
+			for (count = 0; count < npool && visited[count]; count++)
+				;
+			if (count == npool)
+				break;
+			visited[count] = true;
+			next = pool[count];
+		}
+		nfound += pool_distance[0] <= nearest + 1e-3;
+		free(seen);
+	}
+	return (double) nfound / NQUERIES;
+}
+
+static bool
+same_graph(const Set *set, const Graph *a, const Graph *b)
+{
+	uint32		n = set->shape.nnodes;
+
+	if (memcmp(a->nlinks, b->nlinks, n) != 0 ||
+		memcmp(a->nscale, b->nscale, n) != 0)
+		return false;
+	for (uint32 node = 0; node < n; node++)
+	{
+		size_t		at = (size_t) node * set->shape.max_links;
+
+		if (memcmp(a->links + at, b->links + at,
+				   a->nlinks[node] * sizeof(uint32)) != 0)
+			return false;
+	}
+	return true;
+}
+
+static void
+test_graph(const BackendOps *ops, const Set *set, const char *name)
+{
+	bool		good;
+	Graph		graph = build_graph(ops, set, BUILD_BATCH_ROWS, &good);
+	Graph		other;
+	double		recall;
+	char		text[200];
+
+	ok(good && is_well_formed(set, &graph), ops->name, name);
+	recall = walk_recall(set, &graph);
+	snprintf(text, sizeof(text), "%s: walks find %.2f of nearest nodes", name,
+			 recall);
+	ok(recall >= 0.95, ops->name, text);
+
+	if (ops == &omen_backend_cpu)
+	{
+		other = build_graph(ops, set, 2000, &good);
+		snprintf(text, sizeof(text), "%s: the same in small batches", name);
+		ok(good && same_graph(set, &graph, &other), ops->name, text);
+		free_graph(&other);
+	}
+
+	/* codes of 8 bits have the same distances everywhere, to the last bit */
+	if (ops != &omen_backend_cpu && set->shape.element == OMEN_GPU_CODE8)
+	{
+		other = build_graph(&omen_backend_cpu, set, 2000, &good);
+		snprintf(text, sizeof(text), "%s: the same as on the processor, in small batches", name);
+		ok(same_graph(set, &graph, &other), ops->name, text);
+		free_graph(&other);
+	}
+	free_graph(&graph);
+}
+
+/* Equal vectors, of which no leader makes parts */
+static void
+test_equal(const BackendOps *ops)
+{
+	Set		   *set = make_set(OMEN_GPU_CODE8, OMEN_GPU_L2, 2 * NODES, 16);
+	bool		good;
+	Graph		graph;
+
+	for (uint32 node = 0; node < NODES * 11 / 6; node++)
+	{
+		memcpy(set->x + node * 16, set->x, 16 * sizeof(float));
+		set_code(set, node);
+	}
+	graph = build_graph(ops, set, BUILD_BATCH_ROWS, &good);
+	ok(good && is_well_formed(set, &graph), ops->name, "nearly all vectors are equal");
+	free_graph(&graph);
+	free_set(set);
+}
+
+static void
+test_backend(const BackendOps *ops)
+{
+	static const struct
+	{
+		int			element;
+		int			metric;
+		const char *name;
+	}			kinds[] = {
+		{OMEN_GPU_CODE8, OMEN_GPU_L2, "codes, L2"},
+		{OMEN_GPU_CODE8, OMEN_GPU_LIFTED, "codes, inner product"},
+		{OMEN_GPU_F32, OMEN_GPU_L2, "float32, L2"},
+		{OMEN_GPU_F32, OMEN_GPU_LIFTED, "float32, inner product"},
+		{OMEN_GPU_F32, OMEN_GPU_UNIT, "float32, cosine"},
+		{OMEN_GPU_F32, OMEN_GPU_L1, "float32, L1"},
+		{OMEN_GPU_F16, OMEN_GPU_L2, "float16, L2"},
+		{OMEN_GPU_F16, OMEN_GPU_L1, "float16, L1"},
+	};
+	char		text[200];
+
+	for (size_t i = 0; i < lengthof(kinds); i++)
+	{
+		Set		   *set = make_set(kinds[i].element, kinds[i].metric, NODES,
+								   i % 2 ? 33 : 48);
+
+		snprintf(text, sizeof(text), "%s: nearest leaders", kinds[i].name);
+		test_assign(ops, set, text);
+		if (kinds[i].metric != OMEN_GPU_LIFTED)
+		{
+			snprintf(text, sizeof(text), "%s: exact search", kinds[i].name);
+			test_search(ops, set, text);
+		}
+		snprintf(text, sizeof(text), "%s: graph", kinds[i].name);
+		if (i < GRAPHS || kinds[i].element == OMEN_GPU_F16)
+			test_graph(ops, set, text);
+		free_set(set);
+	}
+	for (uint32 n = 2; n <= MOST_NODES; n = n * 5 + 1)
+	{
+		Set		   *set = make_set(OMEN_GPU_CODE8, OMEN_GPU_L2, n, 24);
+		bool		good;
+		Graph		graph = build_graph(ops, set, BUILD_BATCH_ROWS, &good);
+
+		snprintf(text, sizeof(text), "graph of %u", n);
+		ok(good && (n < 40 || is_well_formed(set, &graph)), ops->name, text);
+		free_graph(&graph);
+		free_set(set);
+	}
+	test_equal(ops);
+}
+
+int
+main(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	test_frames();
+	test_ranges();
+	test_requests();
+#ifndef OMEN_GPU_EMULATED
+	test_backend(&omen_backend_cpu);
+#endif
+#ifdef OMEN_GPU_DEVICE
+	{
+		char		name[64];
+		char		why[200];
+		uint64_t	memory;
+
+		if (omen_device_probe(name, sizeof(name), &memory, why, sizeof(why)))
+			test_backend(omen_device_ops());
+		else
+			printf("# no device: %s\n", why);
+	}
+#endif
+	printf("1..%d\n", ntests);
+	return nfailed > 0;
+}
