@@ -179,11 +179,11 @@ extern const uint32 *omen_build_get_links(const OmenBuild *build, uint32 node,
  * the code cache), and of the mail, about; the arena's initialization, by one
  * participant
  */
-extern Size omen_build_arena_size(const OmenQuantizer *quant,
+extern uint64 omen_build_arena_size(const OmenQuantizer *quant,
 								  const OmenBuildParams *params);
 extern Size omen_build_scratch_size(const OmenQuantizer *quant,
 									const OmenBuildParams *params);
-extern Size omen_build_mail_size(const OmenQuantizer *quant,
+extern uint64 omen_build_mail_size(const OmenQuantizer *quant,
 								 const OmenBuildParams *params);
 extern void omen_build_arena_init(void *arena, const OmenQuantizer *quant,
 								  const OmenBuildParams *params);

@@ -20,8 +20,8 @@
 /* Report to the caller after comparing so many bytes: under a millisecond */
 #define REPORT_BYTES			(4 * 1024 * 1024)
 
-static Size lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
-					const OmenBuildParams *params);
+static uint64 lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
+					  const OmenBuildParams *params);
 static OmenBuild *attach_arena(void *arena, const OmenQuantizer *quant);
 static void allocate_scratch(OmenBuild *build);
 static void allocate_cache(OmenBuild *build);
@@ -30,7 +30,7 @@ static void build_links(OmenBuild *build);
 static void build_scale(OmenBuild *build);
 static void collect_scale(OmenBuild *build);
 
-Size
+uint64
 omen_build_arena_size(const OmenQuantizer *quant,
 					  const OmenBuildParams *params)
 {
@@ -67,14 +67,15 @@ omen_build_arena_init(void *memory, const OmenQuantizer *quant,
  * Derive the arena's header from the parameters.  ef_construction keeps its
  * meaning, breadth of the choice: it is the number of candidates that a node
  * collects, and decides how many clusterings they come from.  Lists have to
- * hold a node's links and as many from others.
+ * hold a node's links and as many from others.  The size may be more than can
+ * be mapped where pointers have 32 bits; places mean nothing then.
  */
-static Size
+static uint64
 lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 		const OmenBuildParams *params)
 {
-	Size		n = params->n;
-	Size		at = CACHELINEALIGN(sizeof(OmenBuildArena));
+	uint64		n = params->n;
+	uint64		at = CACHELINEALIGN(sizeof(OmenBuildArena));
 	Size		pair_size = quant->shape.pair_size;
 
 	Assert(params->max_links >= 2 && params->max_links <= OMEN_MAX_LINKS);
@@ -87,7 +88,7 @@ lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 	arena->rounds = omen_build_rounds(params->ef_construction);
 
 #define PART(field, bytes) \
-	(arena->field = at, at += CACHELINEALIGN((Size) (bytes)))
+	(arena->field = at, at += TYPEALIGN64(PG_CACHE_LINE_SIZE, bytes))
 
 	PART(rows, n * sizeof(uint32));
 	PART(levels, n);
@@ -319,7 +320,7 @@ omen_build_scratch_size(const OmenQuantizer *quant,
 }
 
 /* Bytes of mail that are under way at a time, about */
-Size
+uint64
 omen_build_mail_size(const OmenQuantizer *quant,
 					 const OmenBuildParams *params)
 {

@@ -310,7 +310,7 @@ extern int	omen_build_merge_keys(uint64 *dst, int room,
 /* graph_build_mail.c */
 extern void omen_mail_lay_out(OmenBuildArena *arena);
 extern Size omen_mail_scratch_size(const OmenBuildArena *arena);
-extern Size omen_mail_size(const OmenBuildArena *arena);
+extern uint64 omen_mail_size(const OmenBuildArena *arena);
 extern void omen_mail_attach(OmenBuild *build);
 extern void omen_mail_send(OmenBuild *build, uint32 node, const uint64 *keys,
 						   int nkeys);

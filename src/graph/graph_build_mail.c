@@ -73,10 +73,10 @@ omen_mail_scratch_size(const OmenBuildArena *arena)
  * What one stage sends: the candidates of every node from each cluster that
  * it joins, or an offer for each link
  */
-Size
+uint64
 omen_mail_size(const OmenBuildArena *arena)
 {
-	Size		n = arena->params.n;
+	uint64		n = arena->params.n;
 	Size		keep = omen_build_leaf_keep(arena, n);
 
 	return n * Max(OMEN_TOP_FANOUT * (sizeof(OmenLetter) + keep *

@@ -47,7 +47,7 @@
 static void init_shared(OmenHnswBuildState *state);
 static void check_column(const OmenOpclassInfo *opclass, Oid type, int typmod);
 static Size memory_share(const OmenHnswBuildState *state);
-static Size file_bytes(OmenHnswBuildState *state);
+static uint64 file_bytes(OmenHnswBuildState *state);
 static OmenBuildParams graph_params(OmenHnswBuildState *state, uint32 nnodes);
 static Size row_bytes(const OmenHnswMetaPageData *meta, Size own_bytes);
 static const OmenBuildRowData *copy_row(OmenHnswBuildState *state,
@@ -60,6 +60,7 @@ static void add_keys(OmenHnswBuildState *state, const Datum *values,
 					 OmenBuildRowData *row);
 static void append_fine(OmenHnswBuildState *state, const void *payload);
 static void map_rows(OmenHnswBuildState *state);
+static void check_sizes(uint64 arena_size, uint64 mail_size);
 static void construct(OmenHnswBuildState *state);
 static const uint8 *pair_code(void *arg, uint32 node, Size *size);
 static bool team_barrier(void *arg);
@@ -596,12 +597,12 @@ map_rows(OmenHnswBuildState *state)
 }
 
 /* What would be mapped if everything were, or nearly so */
-static Size
+static uint64
 file_bytes(OmenHnswBuildState *state)
 {
 	int			n = state->shared->nparticipants;
 	OmenBuildParams params = graph_params(state, state->first_row[n]);
-	Size		size = 0;
+	uint64		size = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -626,6 +627,17 @@ graph_params(OmenHnswBuildState *state, uint32 nnodes)
 	return params;
 }
 
+/* What is mapped, and places in a file, are counted in Size */
+static void
+check_sizes(uint64 arena_size, uint64 mail_size)
+{
+	if (Max(arena_size, mail_size) > MaxAllocHugeSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index is too large to be built where pointers have %d bits",
+						SIZEOF_VOID_P * 8)));
+}
+
 /* Step "graph" */
 static void
 construct(OmenHnswBuildState *state)
@@ -637,7 +649,7 @@ construct(OmenHnswBuildState *state)
 
 	if (state->participant == 0)
 	{
-		Size		size;
+		uint64		size;
 
 		if (shared->meta.shape.pair_size == 0)
 		{
@@ -649,6 +661,7 @@ construct(OmenHnswBuildState *state)
 			}
 		}
 		size = omen_build_arena_size(state->quant, &params);
+		check_sizes(size, omen_build_mail_size(state->quant, &params));
 		state->mail = omen_arena_create(fileset, "mail");
 		state->graph = omen_arena_create(fileset, "graph");
 		omen_arena_reserve(state->graph, size);
