@@ -60,6 +60,7 @@ INSERT INTO docs SELECT i, i % 5, ARRAY[i % 10, i % 7, i % 31]::vector(3), to_ts
   FROM generate_series(1, 500) i;
 CREATE INDEX docs_v ON docs USING omenhnsw (v vector_l2_ops);
 CREATE INDEX docs_t ON docs USING omenbm25 (t);
+ANALYZE docs;
 SQL
 
 # each of these calls functions of the extension that find names
@@ -132,6 +133,7 @@ CREATE TABLE $id{schema}.$id{table} ($id{key} int, $id{filter} $id{schema}.$id{t
 INSERT INTO $id{schema}.$id{table} SELECT id, tenant, v, t, $literal{note} FROM docs;
 CREATE INDEX $id{hnsw} ON $id{schema}.$id{table} USING omenhnsw ($id{vector} vector_l2_ops, $id{filter});
 CREATE INDEX $id{bm25} ON $id{schema}.$id{table} USING omenbm25 ($id{text});
+ANALYZE $id{schema}.$id{table};
 SQL
 
 my $relation = "format('%I.%I', $literal{schema}, $literal{table})::regclass";
