@@ -52,7 +52,9 @@ SET cpu_tuple_cost = 100000;
 EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE tenant = 7 AND body @@ 'word3' ORDER BY v <-> '[1,2,3]' LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE 7 >= tenant AND tenant IS NOT NULL AND NOT hidden AND tags && '{a1,a2}' AND id % 5 IN (1, 2) AND body @@ 'word3' ORDER BY v <-> '[1,2,3]' LIMIT 5;
 -- what the bitmap has decided is no condition once more
-EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE at = '2024-02-03' AND hidden AND body @@ 'thing3' ORDER BY v <-> '[1,2,3]' LIMIT 5;
+CREATE INDEX docs_at_id ON docs (at, id);
+EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE at = '2024-02-03' AND hidden AND id BETWEEN 300 AND 900 ORDER BY v <-> '[1,2,3]' LIMIT 5;
+DROP INDEX docs_at_id;
 -- without a bitmap: a bound
 EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE tenant = 7 AND v <-> '[1,2,3]' < 20 ORDER BY v <-> '[1,2,3]';
 RESET cpu_tuple_cost;
