@@ -55,6 +55,9 @@
 /* Visits beyond twice of those predicted, until a walk is given up */
 #define WALK_ALLOWANCE	100
 
+/* What a visit costs at least when a walk has become broad, as its heaps have */
+#define WIDE_VISIT		4
+
 /* Visited nodes are kept in order: beyond this, a pass costs less */
 #define MAX_BREADTH		8192
 
@@ -334,6 +337,10 @@ omen_scan_extend_filtered(OmenScan *scan)
 			return;
 	}
 	scan->counts.switches++;
+
+	/* who has taken so many will hardly be content with a few more */
+	scan->keep = (int) Max(scan->keep, Min(4 * scan->nreturned,
+										   PG_INT32_MAX / 4));
 	begin_strategy(scan, OMEN_FILTER_EXACT);
 }
 
@@ -343,7 +350,7 @@ walk_further(OmenScan *scan)
 {
 	Size		nfound = scan->search->nfound;
 
-	if (scan->search->nvisits >= exact_cost(scan) ||
+	if (WIDE_VISIT * scan->search->nvisits >= exact_cost(scan) ||
 		scan->filter.breadth > MAX_BREADTH)
 		return false;
 	scan->filter.breadth = grow(scan->filter.breadth, 2);
