@@ -360,5 +360,14 @@ SELECT * FROM pulled('rrf(v <-> ''[0,0]'', w <-> ''[0,0]'')');
 DROP TABLE apart;
 DROP FUNCTION pulled;
 
+-- Rows that an index finds equally far, in single precision, come by place
+CREATE TABLE opposite (id int, v vector(2));
+INSERT INTO opposite VALUES (1, '[-3000,0]'), (2, '[-3000,1]'), (3, '[-3000,60]'), (4, '[-3000,-1]');
+CREATE INDEX ON opposite USING omenhnsw (v vector_cosine_ops);
+SELECT id, round(s::numeric, 4) AS score, d = 2 AS is_two, (2 * d)::real = 4 AS is_two_in_single
+	FROM (SELECT id, v <=> '[1,0]' AS d, rrf(v <=> '[1,0]', v <=> '[0,1]', weights => '{1,0}', k => 0) AS s
+		FROM opposite ORDER BY s LIMIT 4) x;
+DROP TABLE opposite;
+
 DROP FUNCTION by_ranks, by_values, explain_nodes, leaky;
 DROP TABLE items;

@@ -34,7 +34,9 @@ my $node = new_node('hybrid', conf => 'log_min_messages = error');
 
 query($node, <<'SQL');
 -- The score of every row, by the definition: of a branch, the first rows are
--- its window; a text ranks rows with a lexeme of the query
+-- its window; a text ranks rows with a lexeme of the query.  An index measures in
+-- single precision, of a cosine twice the distance: what is equal then comes by
+-- place.
 CREATE FUNCTION definition(fusion text, branches text[], weights float8[], k int, win int, restriction text)
 RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
@@ -44,13 +46,15 @@ DECLARE
 	terms text[];
 	ranked text[];
 	missing text[];
+	sort_key text;
 BEGIN
 	FOR i IN 1 .. cardinality(branches) LOOP
 		selects := selects || format(', %s AS d%s', branches[i], i);
-		windows := windows || format(', w%1$s AS (SELECT place, d%1$s AS d, row_number() OVER (ORDER BY d%1$s, place) AS r FROM base
+		sort_key := format(CASE WHEN branches[i] ~ '<=>' THEN '(2 * d%s)::real' ELSE 'd%s' END, i);
+		windows := windows || format(', w%1$s AS (SELECT place, d%1$s AS d, row_number() OVER (ORDER BY %4$s, place) AS r FROM base
 			WHERE d%1$s IS NOT NULL %2$s ORDER BY 3 LIMIT %3$s),
 			s%1$s AS (SELECT min(d) AS best, max(d) AS worst, avg(d) AS mean, CASE WHEN max(d) > min(d) THEN stddev_pop(d) END AS deviation FROM w%1$s)',
-			i, CASE WHEN branches[i] ~ '<@>' THEN format('AND d%s < 0', i) END, win);
+			i, CASE WHEN branches[i] ~ '<@>' THEN format('AND d%s < 0', i) END, win, sort_key);
 		joins := joins || format(' LEFT JOIN w%1$s ON w%1$s.place = base.place CROSS JOIN s%1$s', i);
 		ranked := ranked || format('w%s.r IS NOT NULL', i);
 		missing := missing || format('d%s IS NOT NULL', i);
