@@ -119,7 +119,6 @@ static double nodes_of_ranges(const OmenScan *scan);
 static double wanted_of_ranges(const OmenScan *scan);
 static double ranges_to_look_at(const OmenScan *scan);
 static int	verified_of_ranges(const OmenScan *scan);
-static bool is_elsewhere(const OmenScan *scan);
 static bool is_thick(const OmenScan *scan);
 static bool lies_here(const OmenScan *scan);
 static int	sweep_beyond(const OmenScan *scan);
@@ -201,7 +200,7 @@ look_at_entries(OmenScan *scan)
 		if (fabs((double) allowed / n - share) > 0.2)
 			scan->near_share = (double) allowed / n;
 	}
-	return !is_elsewhere(scan) &&
+	return !omen_scan_is_elsewhere(scan) &&
 		sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
 }
 
@@ -277,7 +276,7 @@ look_at_ranges(OmenScan *scan)
 	omen_scan_find_ranges(scan);
 	scan->near_share = omen_scan_near_share(scan);
 	scan->tail = count_tail(scan);
-	scan->ranges.with_empty = is_elsewhere(scan);
+	scan->ranges.with_empty = omen_scan_is_elsewhere(scan);
 	if (scan->ranges.with_empty && !can_wait(scan))
 		drop_empty_ranges(scan);
 }
@@ -403,6 +402,7 @@ static OmenFilterStrategy
 choose_strategy(OmenScan *scan)
 {
 	OmenFilterStrategy best = OMEN_FILTER_EXACT;
+	bool		elsewhere = omen_scan_is_elsewhere(scan);
 	double		cost = exact_cost(scan);
 	double		other;
 
@@ -417,17 +417,10 @@ choose_strategy(OmenScan *scan)
 			best = OMEN_FILTER_RANGED;
 		}
 	}
-	other = is_elsewhere(scan) ? seeded_cost(scan) : sweep_cost(scan);
+	other = elsewhere ? seeded_cost(scan) : sweep_cost(scan);
 	if (other < cost)
-		best = is_elsewhere(scan) ? OMEN_FILTER_SEEDED : OMEN_FILTER_SWEEP;
+		best = elsewhere ? OMEN_FILTER_SEEDED : OMEN_FILTER_SWEEP;
 	return best;
-}
-
-/* Are the allowed nodes not where the query is? */
-static bool
-is_elsewhere(const OmenScan *scan)
-{
-	return scan->near_share < scan->allowed / scan->nodes / 2;
 }
 
 /* Are they more here than on the average? */
@@ -474,7 +467,7 @@ fill_cost(const OmenScan *scan, double nodes)
 static double
 codes_cost(const OmenScan *scan, double wanted)
 {
-	bool		far = is_elsewhere(scan);
+	bool		far = omen_scan_is_elsewhere(scan);
 	double		share = far ? 0.5 : scan->near_share;
 	double		pages;
 
@@ -565,7 +558,7 @@ wanted_of_ranges(const OmenScan *scan)
 {
 	double		wanted = scan->near_share * nodes_of_ranges(scan);
 
-	if (is_elsewhere(scan))
+	if (omen_scan_is_elsewhere(scan))
 		wanted = Max(scan->allowed * 0.3, 15000);
 	return Min(Max(wanted, 3.0 * scan->wanted_rows), scan->allowed);
 }
@@ -577,7 +570,7 @@ wanted_of_ranges(const OmenScan *scan)
 static double
 ranges_to_look_at(const OmenScan *scan)
 {
-	if (is_elsewhere(scan))
+	if (omen_scan_is_elsewhere(scan))
 		return scan->ranges.n;
 	return 1.5 * nodes_of_ranges(scan) *
 		scan->hnsw->meta.nranges / scan->hnsw->meta.built_nodes;
@@ -598,7 +591,7 @@ verified_of_ranges(const OmenScan *scan)
 		verify *= 0.8;
 
 	/* and little about nodes that are far and all equally so */
-	if (is_elsewhere(scan))
+	if (omen_scan_is_elsewhere(scan))
 		verify *= 1.26 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 3.2);
 	return (int) Min(Max(verify, scan->keep),
 					 Min(scan->allowed, PG_INT32_MAX / 4));

@@ -228,4 +228,11 @@ omen_scan_is_filtered(const OmenScan *scan)
 	return scan->params.allow != NULL;
 }
 
+/* Are the allowed nodes not where the query is? */
+static inline bool
+omen_scan_is_elsewhere(const OmenScan *scan)
+{
+	return scan->near_share < scan->allowed / scan->nodes / 2;
+}
+
 #endif							/* OMEN_SCAN_STATE_H */
