@@ -196,14 +196,14 @@ CREATE SEQUENCE calls;
 CREATE SEQUENCE wanted;
 CREATE FUNCTION wait(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-	IF i = 1 AND nextval('calls') = (SELECT last_value FROM wanted) THEN
+	IF i = 1 AND nextval('public.calls') = (SELECT last_value FROM public.wanted) THEN
 		PERFORM pg_advisory_xact_lock(77);
 	END IF;
 	RETURN i;
 END $$;
 CREATE FUNCTION wait(i int, body tsvector) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-	PERFORM wait(i);
+	PERFORM public.wait(i);
 	RETURN body;
 END $$;
 SQL
