@@ -160,7 +160,7 @@ EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off)
   SELECT id FROM bounded WHERE v <-> '[200,200,200]' < 1 ORDER BY v <-> '[200,200,200]' LIMIT 5;
 SQL
 my ($distances) = $plan =~ /Distance Bound.*distances=(\d+)/s;
-cmp_ok($distances // 5000, '<', 2500,
+cmp_ok($distances // 5000, '<', 3500,
 	'a bound that no row is within ends early');
 
 $node->stop;
