@@ -321,7 +321,24 @@ extern void omen_slot_add_local(const OmenHnswLayout *layout,
 extern void omen_slot_remove_edge(const OmenHnswLayout *layout,
 								  OmenHnswSlot slot, int at);
 
-/* hnsw_store.c again: a link on its page */
+/*
+ * hnsw_store.c again: a node's links and pair code, in the current memory context.
+ * Returns false if there is no such node any more.
+ */
+typedef struct OmenHnswNodeCopy
+{
+	OmenLink	link;
+	int			nlinks;
+	int			nscale;
+	OmenLink	links[OMEN_MAX_LINKS];
+	uint8	   *pair;
+	Size		pair_size;
+} OmenHnswNodeCopy;
+
+extern bool omen_hnsw_copy_node(OmenHnswStore *store, OmenLink link,
+								OmenHnswNodeCopy *node);
+
+/* And a link on its page */
 extern bool omen_hnsw_put_link(OmenHnswStore *store, OmenLink node,
 							   const OmenHnswEdge *edge,
 							   const OmenLink *victims, int nvictims);

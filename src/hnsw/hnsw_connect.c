@@ -56,19 +56,8 @@ typedef struct ConnectState
 	MemoryContext node_context; /* reset for each node */
 } ConnectState;
 
-/* Copy of a node that has not been reached */
-typedef struct LostNode
-{
-	OmenLink	link;
-	int			nlinks;
-	int			nscale;
-	OmenLink	links[OMEN_MAX_LINKS];
-	uint8	   *pair;
-	Size		pair_size;
-} LostNode;
-
 /* Returns false if a node that has been reached cannot link to it */
-typedef bool (*AdoptNode) (ConnectState *state, const LostNode *node);
+typedef bool (*AdoptNode) (ConnectState *state, const OmenHnswNodeCopy *node);
 
 static void sweep_all(ConnectState *state);
 static bool sweep_reached(ConnectState *state);
@@ -83,16 +72,20 @@ static void connect_lost(ConnectState *state);
 static bool connect_node(ConnectState *state, uint32 number,
 						 AdoptNode adopt_node);
 static uint32 list_lost(const ConnectState *state, uint32 **lost);
-static bool copy_lost(ConnectState *state, uint32 number, LostNode *node);
-static bool adopt_by_neighbour(ConnectState *state, const LostNode *node);
-static bool adopt_by_any(ConnectState *state, const LostNode *node);
-static bool adopt_by_entry(ConnectState *state, const LostNode *node);
+static bool copy_lost(ConnectState *state, uint32 number,
+					  OmenHnswNodeCopy *node);
+static bool adopt_by_neighbour(ConnectState *state,
+							   const OmenHnswNodeCopy *node);
+static bool adopt_by_any(ConnectState *state,
+						 const OmenHnswNodeCopy *node);
+static bool adopt_by_entry(ConnectState *state,
+						   const OmenHnswNodeCopy *node);
 static bool adopt(ConnectState *state, OmenLink parent,
-				  const LostNode *node);
+				  const OmenHnswNodeCopy *node);
 static OmenLink choose_victim(ConnectState *state, OmenHnswSlot parent,
-							  const LostNode *node);
+							  const OmenHnswNodeCopy *node);
 static OmenLink find_common(const OmenHnswLayout *layout, OmenHnswSlot parent,
-							const LostNode *node);
+							const OmenHnswNodeCopy *node);
 static bool put_link(ConnectState *state, OmenLink from,
 					 const uint8 *from_pair, OmenLink to,
 					 const uint8 *to_pair, OmenLink victim);
@@ -301,7 +294,7 @@ static bool
 connect_node(ConnectState *state, uint32 number, AdoptNode adopt_node)
 {
 	MemoryContext old = MemoryContextSwitchTo(state->node_context);
-	LostNode	node;
+	OmenHnswNodeCopy node;
 	bool		done = true;
 
 	if (copy_lost(state, number, &node))
@@ -335,29 +328,17 @@ list_lost(const ConnectState *state, uint32 **lost)
 
 /* Returns false if it has been reached since, or is gone */
 static bool
-copy_lost(ConnectState *state, uint32 number, LostNode *node)
+copy_lost(ConnectState *state, uint32 number, OmenHnswNodeCopy *node)
 {
-	OmenHnswSlot slot;
-	Buffer		buffer;
+	OmenLink	link = omen_link_form(number,
+									  state->numbers[number] & VERSION_BITS);
 
-	node->link = omen_link_form(number, state->numbers[number] & VERSION_BITS);
-	if (is_reached(state, node->link))
-		return false;
-	buffer = omen_hnsw_read_slot(&state->store, node->link, OMEN_LOCK_SHARE,
-								 &slot);
-	if (!BufferIsValid(buffer))
-		return false;
-	node->nlinks = slot->nlinks;
-	node->nscale = slot->nscale;
-	memcpy(node->links, omen_slot_links(&state->hnsw->layout, slot),
-		   slot->nlinks * sizeof(OmenLink));
-	omen_page_release(buffer);
-	return omen_hnsw_read_pair(&state->store, node->link, &node->pair,
-							   &node->pair_size);
+	return !is_reached(state, link) &&
+		omen_hnsw_copy_node(&state->store, link, node);
 }
 
 static bool
-adopt_by_neighbour(ConnectState *state, const LostNode *node)
+adopt_by_neighbour(ConnectState *state, const OmenHnswNodeCopy *node)
 {
 	for (int i = 0; i < node->nlinks; i++)
 	{
@@ -370,7 +351,7 @@ adopt_by_neighbour(ConnectState *state, const LostNode *node)
 
 /* By a neighbour after all, or the nearest entry, or as an entry itself */
 static bool
-adopt_by_any(ConnectState *state, const LostNode *node)
+adopt_by_any(ConnectState *state, const OmenHnswNodeCopy *node)
 {
 	if (!adopt_by_neighbour(state, node) && !adopt_by_entry(state, node))
 		omen_hnsw_make_entry(state->index, state->hnsw, node->link, 0,
@@ -379,7 +360,7 @@ adopt_by_any(ConnectState *state, const LostNode *node)
 }
 
 static bool
-adopt_by_entry(ConnectState *state, const LostNode *node)
+adopt_by_entry(ConnectState *state, const OmenHnswNodeCopy *node)
 {
 	const OmenHnswIndex *hnsw = state->hnsw;
 	OmenNear   *near = palloc(Max(hnsw->nentries, 1) * sizeof(OmenNear));
@@ -410,7 +391,7 @@ adopt_by_entry(ConnectState *state, const LostNode *node)
  * that has become impossible.
  */
 static bool
-adopt(ConnectState *state, OmenLink parent, const LostNode *node)
+adopt(ConnectState *state, OmenLink parent, const OmenHnswNodeCopy *node)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	OmenHnswSlot copy = palloc(layout->slot_size);
@@ -443,7 +424,8 @@ adopt(ConnectState *state, OmenLink parent, const LostNode *node)
  * to the same node, or gets one.
  */
 static OmenLink
-choose_victim(ConnectState *state, OmenHnswSlot parent, const LostNode *node)
+choose_victim(ConnectState *state, OmenHnswSlot parent,
+			  const OmenHnswNodeCopy *node)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	int			nlocal = parent->nlinks - parent->nscale;
@@ -472,7 +454,7 @@ choose_victim(ConnectState *state, OmenHnswSlot parent, const LostNode *node)
 /* A local link of a slot that the lost node has as well, or OMEN_LINK_INVALID */
 static OmenLink
 find_common(const OmenHnswLayout *layout, OmenHnswSlot parent,
-			const LostNode *node)
+			const OmenHnswNodeCopy *node)
 {
 	for (int i = parent->nlinks - parent->nscale - 1; i >= 0; i--)
 	{

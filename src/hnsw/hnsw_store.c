@@ -528,6 +528,26 @@ keep_pair(OmenHnswStore *store, OmenHnswSlot slot, const uint8 *own,
 	omen_quant_own_to_pair(store->hnsw->quant, own, *pair);
 }
 
+bool
+omen_hnsw_copy_node(OmenHnswStore *store, OmenLink link,
+					OmenHnswNodeCopy *node)
+{
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(store, link, OMEN_LOCK_SHARE,
+											 &slot);
+
+	if (!BufferIsValid(buffer))
+		return false;
+	node->link = link;
+	node->nlinks = slot->nlinks;
+	node->nscale = slot->nscale;
+	memcpy(node->links, omen_slot_links(layout, slot),
+		   slot->nlinks * sizeof(OmenLink));
+	omen_page_release(buffer);
+	return omen_hnsw_read_pair(store, link, &node->pair, &node->pair_size);
+}
+
 /*
  * Add a link to the local ones of a live node, or put it in the place of the first
  * of the victims that the node has.  Returns true if it is there then, which

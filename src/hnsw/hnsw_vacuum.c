@@ -58,17 +58,6 @@ typedef struct VacuumState
 	uint64		ndeleted;
 } VacuumState;
 
-/* A node to be repaired, copied from its slot */
-typedef struct RepairNode
-{
-	OmenLink	link;
-	int			nlinks;
-	int			nscale;
-	OmenLink	links[OMEN_MAX_LINKS];
-	uint8	   *pair;
-	Size		pair_size;
-} RepairNode;
-
 /* The chain of a node that has been freed */
 typedef struct DeadChain
 {
@@ -100,15 +89,14 @@ static void repair_page(VacuumState *state, Buffer buffer,
 					   OmenPageKind kind);
 static bool needs_repair(VacuumState *state, OmenHnswSlot slot);
 static void repair_node(VacuumState *state, OmenLink link);
-static bool copy_node(VacuumState *state, OmenLink link, RepairNode *node);
-static int	collect_near(VacuumState *state, const RepairNode *node,
+static int	collect_near(VacuumState *state, const OmenHnswNodeCopy *node,
 						 OmenNear *near);
-static void add_near(VacuumState *state, const RepairNode *node,
+static void add_near(VacuumState *state, const OmenHnswNodeCopy *node,
 					 OmenLink link, omen_numberset_hash *known,
 					 OmenNear *near, int *n);
-static void write_repair(VacuumState *state, const RepairNode *node,
+static void write_repair(VacuumState *state, const OmenHnswNodeCopy *node,
 						 const OmenNear *near, const int *chosen, int n);
-static void link_back(VacuumState *state, const RepairNode *node,
+static void link_back(VacuumState *state, const OmenHnswNodeCopy *node,
 					  const OmenNear *near);
 static void free_page(VacuumState *state, Buffer buffer,
 					   OmenPageKind kind);
@@ -529,14 +517,14 @@ needs_repair(VacuumState *state, OmenHnswSlot slot)
 static void
 repair_node(VacuumState *state, OmenLink link)
 {
-	RepairNode	node;
+	OmenHnswNodeCopy node;
 	OmenNear   *near;
 	int			n;
 	int			chosen[OMEN_MAX_LINKS];
 	int			max_local;
 	int			ndead = 0;
 
-	if (!copy_node(state, link, &node))
+	if (!omen_hnsw_copy_node(&state->store, link, &node))
 		return;
 
 	max_local = state->hnsw->layout.max_links;
@@ -562,28 +550,9 @@ repair_node(VacuumState *state, OmenLink link)
 	}
 }
 
-static bool
-copy_node(VacuumState *state, OmenLink link, RepairNode *node)
-{
-	OmenHnswSlot slot;
-	Buffer		buffer = omen_hnsw_read_slot(&state->store, link,
-											 OMEN_LOCK_SHARE, &slot);
-
-	if (!BufferIsValid(buffer))
-		return false;
-	node->link = link;
-	node->nlinks = slot->nlinks;
-	node->nscale = slot->nscale;
-	memcpy(node->links, omen_slot_links(&state->hnsw->layout, slot),
-		   slot->nlinks * sizeof(OmenLink));
-	omen_page_release(buffer);
-	return omen_hnsw_read_pair(&state->store, link, &node->pair,
-							   &node->pair_size);
-}
-
 /* Local neighbours and replacements, nearest first */
 static int
-collect_near(VacuumState *state, const RepairNode *node, OmenNear *near)
+collect_near(VacuumState *state, const OmenHnswNodeCopy *node, OmenNear *near)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	omen_numberset_hash *known = omen_numberset_create(CurrentMemoryContext,
@@ -635,7 +604,7 @@ collect_near(VacuumState *state, const RepairNode *node, OmenNear *near)
 }
 
 static void
-add_near(VacuumState *state, const RepairNode *node, OmenLink link,
+add_near(VacuumState *state, const OmenHnswNodeCopy *node, OmenLink link,
 		 omen_numberset_hash *known, OmenNear *near, int *n)
 {
 	uint8	   *pair;
@@ -659,8 +628,8 @@ add_near(VacuumState *state, const RepairNode *node, OmenLink link,
  * somebody may have added links since it was copied.
  */
 static void
-write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
-			 const int *chosen, int n)
+write_repair(VacuumState *state, const OmenHnswNodeCopy *node,
+			 const OmenNear *near, const int *chosen, int n)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	OmenHnswEdge *edges = palloc(Max(n, 1) * sizeof(OmenHnswEdge));
@@ -707,7 +676,8 @@ write_repair(VacuumState *state, const RepairNode *node, const OmenNear *near,
  * link to a DELETED node to give up.
  */
 static void
-link_back(VacuumState *state, const RepairNode *node, const OmenNear *near)
+link_back(VacuumState *state, const OmenHnswNodeCopy *node,
+		  const OmenNear *near)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	float	   *scratch = palloc((2 * state->hnsw->meta.shape.code_dims + 1) *
