@@ -348,6 +348,7 @@ typedef struct OmenFuseScanState
 	ProjectionInfo *columns;	/* from that to the scan tuple */
 	IndexFetchTableData *fetch; /* NULL when only explained */
 	Buffer		visibility;		/* page of the table's visibility map */
+	XLogRecPtr	started;		/* end of WAL before streams read their indexes */
 
 	MemoryContext context;		/* of one scan, reset by each rescan */
 	OmenFuseRanking *ranking;	/* NULL until the first row is asked for */

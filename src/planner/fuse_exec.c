@@ -32,6 +32,8 @@
 #include "access/heapam.h"
 #include "access/tableam.h"
 #include "access/visibilitymap.h"
+#include "access/xlog.h"
+#include "access/xlogrecovery.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -71,6 +73,7 @@ static void eval_query(OmenFuseScanState *state, OmenFuseBranch *branch);
 static int	choose_window(const OmenFuseScanState *state);
 static void run_bitmap(OmenFuseScanState *state);
 static bool test_values(OmenFuseScanState *state);
+static XLogRecPtr end_of_wal(void);
 static bool is_visible(OmenFuseScanState *state, const OmenStream *stream,
 					   const ItemPointerData *tid);
 static bool fetch_row(OmenFuseScanState *state, OmenFuseBranch *branch,
@@ -415,6 +418,7 @@ start_scan(OmenFuseScanState *state)
 		state->nothing = state->nothing &&
 			!omen_fuse_has_rows(&state->branches[i]);
 
+	state->started = end_of_wal();
 	old = MemoryContextSwitchTo(state->context);
 	state->ranking = omen_fuse_ranking_begin(state);
 	MemoryContextSwitchTo(old);
@@ -594,12 +598,7 @@ test_values(OmenFuseScanState *state)
 	return ExecQual(state->value_quals, state->custom.ss.ps.ps_ExprContext);
 }
 
-/*
- * Without a look at the row: the stream has had one, or the page has nothing
- * but rows that everybody sees.  A row that vacuum removes while the stream
- * runs, which nobody has seen for long, may seem visible; it takes a rank then,
- * but is not returned.
- */
+/* Without a look at the row: the stream has had one, or its page is all-visible */
 static bool
 is_visible(OmenFuseScanState *state, const OmenStream *stream,
 		   const ItemPointerData *tid)
@@ -608,17 +607,33 @@ is_visible(OmenFuseScanState *state, const OmenStream *stream,
 		omen_fuse_is_all_visible(state, stream, tid);
 }
 
+/*
+ * The map is asked later than the index was read.  Vacuum may have removed a
+ * row from both meanwhile, and marked its page: so only a map counts that
+ * nobody has set a bit of since the streams began.
+ */
 bool
 omen_fuse_is_all_visible(OmenFuseScanState *state, const OmenStream *stream,
 						 const ItemPointerData *tid)
 {
+	Relation	heap = stream->heap;
 	BlockNumber block = ItemPointerGetBlockNumber(tid);
 
-	if (stream->heap->rd_tableam != GetHeapamTableAmRoutine() ||
-		!VM_ALL_VISIBLE(stream->heap, block, &state->visibility))
+	if (heap->rd_tableam != GetHeapamTableAmRoutine() ||
+		!RelationNeedsWAL(heap) ||
+		!VM_ALL_VISIBLE(heap, block, &state->visibility) ||
+		BufferGetLSNAtomic(state->visibility) > state->started)
 		return false;
-	PredicateLockPage(stream->heap, block, stream->snapshot);
+	PredicateLockPage(heap, block, stream->snapshot);
 	return true;
+}
+
+/* What is written, or replayed, from now on ends beyond this */
+static XLogRecPtr
+end_of_wal(void)
+{
+	return RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) :
+		GetXLogInsertRecPtr();
 }
 
 /* Into state->row, the version that the snapshot sees */

@@ -15,9 +15,6 @@
 #
 # OMEN_HYBRID_STATEMENTS sets how many statements are compared, OMEN_SEED chooses
 # others than those of the everyday run.
-#
-# Known to fail, and not understood yet: with OMEN_SEED=56384, of one statement
-# beside writers, row 271 lacks what its third branch adds to its score.
 
 use strict;
 use warnings FATAL => 'all';
