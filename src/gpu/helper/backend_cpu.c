@@ -280,19 +280,9 @@ cpu_assign(Backend *base, const BackendGroups *groups, int fanout,
 			{
 				float		distance = pair_distance(cpu, groups->items[i],
 													 leaders[leader]);
-				int			at;
 
-				if (nbest == fanout && !(distance < best[nbest - 1]))
-					continue;
-				if (nbest < fanout)
-					nbest++;
-				for (at = nbest - 1; at > 0 && distance < best[at - 1]; at--)
-				{
-					best[at] = best[at - 1];
-					mine[at] = mine[at - 1];
-				}
-				best[at] = distance;
-				mine[at] = leader;
+				nbest = rule_add_nearest(best, mine, nbest, fanout, distance,
+										 leader);
 			}
 		}
 	}

@@ -138,6 +138,20 @@ choose(const Nodes &nodes, ChoiceMemory &c, uint32_t node, int n, int wanted)
 	return nkept;
 }
 
+/* The list of a node, to c.keys; returns its length */
+static __device__ int
+load_list(ChoiceMemory &c, uint32_t node, int room, const uint64_t *lists,
+		  const int *nlist)
+{
+	const uint64_t *list = lists + (size_t) node * room;
+	int			n = nlist[node];
+
+	for (int i = threadIdx.x % 32; i < n; i += 32)
+		c.keys[i] = list[i];
+	warp_sync();
+	return n;
+}
+
 template<int R> static __global__ void
 forward_kernel(Nodes nodes, uint32_t count, const uint32_t *members,
 			   int wanted_local, int wanted_high, const uint8_t *levels,
@@ -148,7 +162,6 @@ forward_kernel(Nodes nodes, uint32_t count, const uint32_t *members,
 	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
 	int			lane = threadIdx.x % 32;
 	uint32_t	node;
-	uint64_t   *list;
 	int			n;
 	int			wanted;
 	int			kept;
@@ -156,17 +169,14 @@ forward_kernel(Nodes nodes, uint32_t count, const uint32_t *members,
 	if (which >= count)
 		return;
 	node = members[which];
-	list = lists + (size_t) node * room;
-	n = nlist[node];
 	wanted = levels[node] > 0 ? wanted_high : wanted_local;
-	for (int i = lane; i < n; i += 32)
-		c.keys[i] = list[i];
-	warp_sync();
+	n = load_list(c, node, room, lists, nlist);
 	kept = choose<R>(nodes, c, node, n, wanted);
 
 	/* the kept to the front, then as many others as are wanted */
 	if (lane == 0)
 	{
+		uint64_t   *list = lists + (size_t) node * room;
 		int			nchosen = 0;
 
 		for (int pass = 0; pass < 2; pass++)
@@ -276,7 +286,6 @@ final_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 	int			lane = threadIdx.x % 32;
 	uint64_t	keys[R];
 	uint32_t	node;
-	const uint64_t *list;
 	int			n;
 	int			wanted;
 	int			nkept;
@@ -284,14 +293,10 @@ final_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 	if (which >= count)
 		return;
 	node = members[which];
-	list = lists + (size_t) node * room;
-	n = nlist[node];
 	wanted = levels[node] > 0 ? wanted_high : wanted_local;
+	n = load_list(c, node, room, lists, nlist);
 
 	/* the nearest offers that are news, in the room that is left */
-	for (int i = lane; i < n; i += 32)
-		c.keys[i] = list[i];
-	warp_sync();
 	list_load<R>(keys, nullptr, 0);
 	for (uint32_t i = offer_starts[node]; i < offer_starts[node + 1]; i++)
 	{

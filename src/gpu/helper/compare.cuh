@@ -366,22 +366,8 @@ assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
 		__syncthreads();
 		tile_distances(m, nodes);
 		for (uint32_t i = 0; threadIdx.x < job.nrows && i < count; i++)
-		{
-			float		distance = m.distances[threadIdx.x][i];
-			int			at;
-
-			if (nbest == fanout && !(distance < best[nbest - 1]))
-				continue;
-			if (nbest < fanout)
-				nbest++;
-			for (at = nbest - 1; at > 0 && distance < best[at - 1]; at--)
-			{
-				best[at] = best[at - 1];
-				chosen[at] = chosen[at - 1];
-			}
-			best[at] = distance;
-			chosen[at] = first + i;
-		}
+			nbest = rule_add_nearest(best, chosen, nbest, fanout,
+									 m.distances[threadIdx.x][i], first + i);
 	}
 	for (int i = 0; threadIdx.x < job.nrows && i < fanout; i++)
 		nearest[(size_t) (job.out + threadIdx.x) * fanout + i] =

@@ -126,6 +126,31 @@ rule_next_slack(float slack)
 	return slack < LARGEST_SLACK ? slack : LARGEST_SLACK;
 }
 
+/*
+ * Put an item among the nearest so far, at most "room" of them, whose distances
+ * ascend; of equal ones the first to come stays first.  Returns how many there
+ * are then.
+ */
+RULE int
+rule_add_nearest(float *best, uint32_t *nearest, int n, int room,
+				 float distance, uint32_t item)
+{
+	int			at;
+
+	if (n == room && !(distance < best[n - 1]))
+		return n;
+	if (n < room)
+		n++;
+	for (at = n - 1; at > 0 && distance < best[at - 1]; at--)
+	{
+		best[at] = best[at - 1];
+		nearest[at] = nearest[at - 1];
+	}
+	best[at] = distance;
+	nearest[at] = item;
+	return n;
+}
+
 /* |x|^2 of a code as it was before it was centred */
 RULE float
 rule_full_norm2(float norm2, float mean_dot, float mean_norm2)
