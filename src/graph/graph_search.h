@@ -22,6 +22,11 @@
  * wanted, and then as many more as a search without a filter visits.  A search
  * without a filter that is widened goes on in the same way.
  *
+ * Of nodes that were heard of and not visited, some are answers, the nearest that
+ * are allowed most of all.  To measure them is a fraction of a visit, which has to
+ * bring the codes of all links as well: so a filtered search may end earlier, and
+ * measure those.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef OMEN_GRAPH_SEARCH_H
@@ -58,8 +63,12 @@ typedef struct OmenGraphOps
 {
 	/* false: there is no such node any more */
 	bool		(*visit) (void *store, OmenLink link, OmenVisit *visit);
+	/* the same but for links; NULL if no filter asks for it */
+	bool		(*measure) (void *store, OmenLink link, OmenVisit *visit);
 	/* the node will be visited soon; may do nothing */
 	void		(*prefetch) (void *store, OmenLink link);
+	/* the same of a node that will be measured */
+	void		(*prefetch_own) (void *store, OmenLink link);
 	/* how many of the next nodes to name to read_ahead before a visit */
 	int			(*ahead) (void *store);
 	/* the node will probably be visited: begin to read it */
@@ -97,14 +106,22 @@ typedef struct OmenHeard
 
 struct omen_numberset_hash;
 
+/* Of the nodes heard of, so many are measured in the end, at most */
+#define OMEN_MAX_MEASURED	32
+
 /* The caller's, who may change it between runs */
 typedef struct OmenSearchFilter
 {
 	int			breadth;		/* allowed nodes to look for */
 	int			beyond;			/* and nodes to visit beyond them */
-	int			usual_rank;		/* of the last of them among all nodes, unless
-								 * they are elsewhere */
+	int			large_rank;		/* of the last of those allowed among all nodes:
+								 * beyond a larger one, fewer do; or 0 */
+	int			expected_rank;	/* a smaller one is chance; or 0 */
+	int			usual_rank;		/* a larger one tells that they are elsewhere */
 	uint64		max_visits;		/* give up then */
+	int			measured;		/* nodes to measure in the end, at most
+								 * OMEN_MAX_MEASURED, of those ... */
+	const OmenAllowSet *maybe;	/* in this set */
 	const OmenAllowSet *allowed_only;	/* if not NULL: visit no others */
 } OmenSearchFilter;
 
@@ -125,6 +142,7 @@ typedef struct OmenSearch
 	OmenPoolEntry *pool;		/* ascending by estimate */
 
 	struct omen_numberset_hash *visited;	/* node numbers */
+	struct omen_numberset_hash *measured;	/* but not visited before; or NULL */
 
 	Size		nrest;			/* heard of, but not in the pool */
 	Size		rest_size;
@@ -183,6 +201,7 @@ omen_search_breadth(const OmenSearch *search)
  */
 extern float omen_search_horizon(const OmenSearch *search);
 
-extern bool omen_search_was_visited(const OmenSearch *search, uint32 number);
+/* Visited, or at least measured: it has been found, or has nothing to find */
+extern bool omen_search_was_seen(const OmenSearch *search, uint32 number);
 
 #endif							/* OMEN_GRAPH_SEARCH_H */

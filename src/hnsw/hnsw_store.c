@@ -17,7 +17,11 @@
 #include "hnsw/hnsw.h"
 
 static bool visit_node(void *arg, OmenLink link, OmenVisit *visit);
+static bool measure_node(void *arg, OmenLink link, OmenVisit *visit);
+static void copy_visited(const OmenHnswStore *store, OmenLink link,
+						 OmenHnswSlot slot, OmenVisit *visit);
 static void prefetch_node(void *arg, OmenLink link);
+static void prefetch_own(void *arg, OmenLink link);
 static void prefetch_slot(OmenHnswStore *store, OmenLink link, Size size);
 static int	nodes_ahead(void *arg);
 static void read_node_ahead(void *arg, OmenLink link);
@@ -37,7 +41,9 @@ static void load_chain(OmenHnswStore *store, BlockNumber node_block,
 
 const OmenGraphOps omen_hnsw_graph_ops = {
 	.visit = visit_node,
+	.measure = measure_node,
 	.prefetch = prefetch_node,
+	.prefetch_own = prefetch_own,
 	.ahead = nodes_ahead,
 	.read_ahead = read_node_ahead,
 };
@@ -383,17 +389,11 @@ visit_node(void *arg, OmenLink link, OmenVisit *visit)
 	own = omen_hnsw_slot_own(store, buffer, slot);
 	visit->own = omen_query_own(store->query, own);
 	store->ndistances += 1 + slot->nlinks;
-	visit->live = (slot->flags & OMEN_SLOT_DELETED) == 0;
-	visit->allowed = omen_hnsw_allows(store, omen_link_number(link), slot,
-									  &visit->recheck);
+	copy_visited(store, link, slot, visit);
 	visit->stop = store->wanted != NULL && visit->live &&
 		slot->own_bytes == store->wanted_bytes &&
 		memcmp(own, store->wanted, store->wanted_bytes) == 0 &&
 		omen_slot_has_keys(layout, slot, store->wanted_keys);
-	visit->level = slot->level;
-	visit->ntids = slot->ntids;
-	memcpy(visit->tids, slot->tids, sizeof(visit->tids));
-	visit->more_tids = slot->more_tids;
 	visit->nlinks = slot->nlinks;
 	memcpy(visit->links, omen_slot_links(layout, slot),
 		   slot->nlinks * sizeof(OmenLink));
@@ -409,6 +409,44 @@ visit_node(void *arg, OmenLink link, OmenVisit *visit)
 	if (store->scored != NULL)
 		score_neighbours(store, visit);
 	return true;
+}
+
+static bool
+measure_node(void *arg, OmenLink link, OmenVisit *visit)
+{
+	OmenHnswStore *store = arg;
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(store, link, OMEN_LOCK_SHARE,
+											 &slot);
+
+	if (!BufferIsValid(buffer))
+		return false;
+	visit->own = omen_query_own(store->query,
+								omen_hnsw_slot_own(store, buffer, slot));
+	store->ndistances++;
+	copy_visited(store, link, slot, visit);
+	omen_page_release(buffer);
+	return true;
+}
+
+/* What a node's slot tells of the node itself, without its code */
+static void
+copy_visited(const OmenHnswStore *store, OmenLink link, OmenHnswSlot slot,
+			 OmenVisit *visit)
+{
+	visit->live = (slot->flags & OMEN_SLOT_DELETED) == 0;
+	visit->allowed = omen_hnsw_allows(store, omen_link_number(link), slot,
+									  &visit->recheck);
+	visit->level = slot->level;
+	visit->ntids = slot->ntids;
+	memcpy(visit->tids, slot->tids, sizeof(visit->tids));
+	visit->more_tids = slot->more_tids;
+}
+
+static void
+prefetch_own(void *arg, OmenLink link)
+{
+	omen_hnsw_prefetch_own(arg, link);
 }
 
 static void

@@ -75,6 +75,9 @@
 /* The list of a smaller set is read, if there is one, when it is first asked */
 #define SMALL_SET		4000
 
+/* Of a smaller share, more are heard of in passing than are visited */
+#define THIN_SHARE		0.2
+
 /* What costs more than this deserves a look at ranges, which costs a tenth */
 #define LITTLE_COST		400
 
@@ -120,14 +123,17 @@ static double wanted_of_ranges(const OmenScan *scan);
 static double ranges_to_look_at(const OmenScan *scan);
 static int	verified_of_ranges(const OmenScan *scan);
 static bool is_thick(const OmenScan *scan);
+static bool is_much_thicker(const OmenScan *scan);
 static bool lies_here(const OmenScan *scan);
 static int	sweep_beyond(const OmenScan *scan);
+static int	sweep_measured(const OmenScan *scan);
 static int	seeded_breadth(const OmenScan *scan);
 static bool starts_by_codes(const OmenScan *scan);
 static double seed_codes(const OmenScan *scan);
 static void begin_strategy(OmenScan *scan, OmenFilterStrategy strategy);
 static void begin_walk(OmenScan *scan, OmenFilterStrategy strategy);
 static int	walk_width(const OmenScan *scan);
+static void set_ranks(OmenScan *scan);
 static void give_up_walk(OmenScan *scan);
 static bool must_give_up(const OmenScan *scan);
 static void seed_near(OmenScan *scan);
@@ -227,6 +233,9 @@ look_around_entries(OmenScan *scan, const OmenHeard *entries, int n)
 	if (share < Max(SOME_SHARE, 3 * scan->near_share))
 		return false;
 	scan->near_share = share;
+	if (omen_range_load(scan->params.index, scan->hnsw) &&
+		ranged_cost(scan) < sweep_cost(scan))
+		return false;
 	return sweep_cost(scan) < Min(exact_cost(scan), LITTLE_COST);
 }
 
@@ -353,6 +362,8 @@ walk_further(OmenScan *scan)
 		scan->filter.breadth > MAX_BREADTH)
 		return false;
 	scan->filter.breadth = grow(scan->filter.breadth, 2);
+	scan->filter.large_rank = grow(scan->filter.large_rank, 2);
+	scan->filter.expected_rank = grow(scan->filter.expected_rank, 2);
 	scan->filter.usual_rank = grow(scan->filter.usual_rank, 2);
 	scan->filter.max_visits = scan->search->nvisits +
 		(uint64) exact_cost(scan);
@@ -435,6 +446,13 @@ static bool
 lies_here(const OmenScan *scan)
 {
 	return scan->near_share > 15 * scan->allowed / scan->nodes;
+}
+
+/* So much more that few nodes beyond the last row wanted do? */
+static bool
+is_much_thicker(const OmenScan *scan)
+{
+	return scan->near_share > 8 * scan->allowed / scan->nodes;
 }
 
 static double
@@ -608,12 +626,35 @@ sweep_beyond(const OmenScan *scan)
 							  scan->wanted_rows * OMEN_BREADTH_PER_ROW);
 
 	breadth -= scan->wanted_rows;
-	/* all of a set that is but here lies within a few links */
-	if (lies_here(scan))
-		breadth *= 0.85;
+	/*
+	 * all of a set that is but here lies within a few links, and more of it is
+	 * measured in the end; one that is thick has borders
+	 */
+	if (is_much_thicker(scan))
+		breadth *= 0.75;
 	else
-		breadth += 1;
+		breadth *= is_thick(scan) ? 1.15 : 1.03;
 	return (int) ceil(breadth);
+}
+
+/*
+ * Nodes to measure after the walk: the thinner the set, the more of its nodes are
+ * heard of while the walk is about others.  Of a large part of all nodes, those that
+ * the walk would come to next are worth as little as they cost.
+ */
+static int
+sweep_measured(const OmenScan *scan)
+{
+	double		measured;
+
+	if (is_much_thicker(scan))
+		measured = 8;
+	else if (scan->near_share < THIN_SHARE)
+		measured = Min(1.6 / scan->near_share, 16);
+	else
+		return 0;
+	return (int) Min(measured * sqrt(scan->wanted_rows / 10.0) + 1,
+					 OMEN_MAX_MEASURED);
 }
 
 /* The same for a walk that meets allowed nodes only, none of them near */
@@ -685,8 +726,9 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	scan->filter.breadth = seeded ? seeded_breadth(scan) :
 		scan->wanted_rows;
 	scan->filter.beyond = seeded ? 0 : sweep_beyond(scan);
-	scan->filter.usual_rank = (int)
-		Min(2 * scan->wanted_rows / scan->near_share, PG_INT32_MAX / 4);
+	scan->filter.measured = seeded ? 0 : sweep_measured(scan);
+	scan->filter.maybe = scan->params.allow;
+	set_ranks(scan);
 	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
 		(2 * (seeded ? seeded_cost(scan) : sweep_cost(scan)));
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
@@ -700,6 +742,25 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	omen_scan_consume_found(scan);
 	if (must_give_up(scan))
 		give_up_walk(scan);
+}
+
+/*
+ * Where the last node wanted will be among all that are visited.  A set that is
+ * thick is less so around some queries: they have no less to look for.
+ */
+static void
+set_ranks(OmenScan *scan)
+{
+	OmenSearchFilter *filter = &scan->filter;
+	double		expected = scan->wanted_rows / scan->near_share;
+
+	filter->large_rank = filter->breadth + filter->beyond;
+	filter->expected_rank = 0;
+	filter->usual_rank = (int) Min(2 * expected, PG_INT32_MAX / 4);
+	if (is_thick(scan))
+		filter->large_rank *= 2;
+	else
+		filter->expected_rank = (int) Min(expected, PG_INT32_MAX / 4);
 }
 
 /* For ranges, which may not have been looked at yet, or for all nodes */

@@ -284,7 +284,7 @@ measure_slot(OmenScan *scan, Buffer buffer, uint32 number,
 static bool
 is_new(const OmenScan *scan, uint32 number)
 {
-	if (scan->search && omen_search_was_visited(scan->search, number))
+	if (scan->search && omen_search_was_seen(scan->search, number))
 		return false;
 	return scan->brought == NULL ||
 		omen_numberset_lookup(scan->brought, number) == NULL;

@@ -114,6 +114,7 @@ typedef struct Store
 	int			nvisited[NODES];
 	bool		named[NODES];
 	int			nforeseen;		/* visits of nodes named before */
+	int			nmeasured;
 } Store;
 
 static float
@@ -195,6 +196,20 @@ visit(void *arg, OmenLink link, OmenVisit *visit)
 	return true;
 }
 
+static bool
+measure(void *arg, OmenLink link, OmenVisit *visit)
+{
+	Store	   *store = arg;
+	uint32		node = omen_link_number(link);
+
+	store->nmeasured++;
+	visit->own.estimate = visit->own.lower = visit->own.upper =
+		distance(store, node);
+	visit->live = true;
+	visit->allowed = omen_allow_test(store->allow, node);
+	return true;
+}
+
 static void
 prefetch(void *arg, OmenLink link)
 {
@@ -214,7 +229,9 @@ read_ahead(void *arg, OmenLink link)
 
 static const OmenGraphOps ops = {
 	.visit = visit,
+	.measure = measure,
 	.prefetch = prefetch,
+	.prefetch_own = prefetch,
 	.ahead = ahead,
 	.read_ahead = read_ahead,
 };
@@ -342,10 +359,11 @@ test_sweep(Store *store, float share, const char *name)
 }
 
 static void
-test_resume(Store *store)
+test_resume(Store *store, int measured, const char *name)
 {
 	OmenAllowSet set;
-	OmenSearchFilter filter = {.breadth = 5,.max_visits = 2 * NODES};
+	OmenSearchFilter filter = {.breadth = 5,.max_visits = 2 * NODES,
+	.measured = measured,.maybe = &set};
 	OmenSearch *search;
 	Size		before = 0;
 	bool		grows = true;
@@ -362,7 +380,32 @@ test_resume(Store *store)
 		filter.breadth *= 2;
 	}
 	ok(grows && search->nfound == set.cardinality &&
-	   search->nvisits == NODES && isinf(omen_search_horizon(search)), "resumed to the end, all are found");
+	   search->nvisits == NODES && isinf(omen_search_horizon(search)), name);
+}
+
+/* What is measured in the end makes up for visits */
+static void
+test_measured(Store *store)
+{
+	OmenAllowSet set;
+	int			hits[2] = {0};
+
+	allow_some(store, &set, 0.1, 0);
+	store->allow = &set;
+	store->nmeasured = 0;
+	for (int i = 0; i < 100; i++)
+	{
+		OmenSearchFilter filter = {.breadth = 4,.max_visits = NODES,
+		.measured = i % 2 * 12,.maybe = &set};
+		OmenSearch *search = begin(store, &filter, 16);
+
+		omen_search_seed(search, omen_link_form(0, 0), 10);
+		omen_search_run(search);
+		hits[i % 2] += count_near(store, search, 10);
+	}
+	ok(hits[1] > hits[0] + 50, "nodes that were only heard of are found");
+	ok(store->nmeasured > 50 && store->nmeasured <= 50 * 12,
+	   "no more are measured than are asked for");
 }
 
 static void
@@ -553,7 +596,9 @@ main(void)
 	test_plain(store);
 	test_sweep(store, 0.5, "half");
 	test_sweep(store, 0.05, "a twentieth");
-	test_resume(store);
+	test_resume(store, 0, "resumed to the end, all are found");
+	test_resume(store, 12, "and those that were measured, once");
+	test_measured(store);
 	test_limit(store);
 	test_stop(store, 40, "narrow");
 	test_stop(store, 400, "wide");
