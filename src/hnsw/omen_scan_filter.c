@@ -81,6 +81,9 @@
 /* What costs more than this deserves a look at ranges, which costs a tenth */
 #define LITTLE_COST		400
 
+/* Of a set that has many of the entries, so many of the nearest tell enough */
+#define SURE_ENTRIES	16
+
 /* Of a smaller set there are hardly that many anywhere */
 #define ENTRIES_SHARE	0.05
 #define USUAL_SHARE		0.08
@@ -96,7 +99,7 @@
 #define CODED_SEEDS		64
 
 static bool look_at_entries(OmenScan *scan);
-static bool is_usual(double share, int allowed);
+static bool is_usual(double share, int n, int allowed);
 static bool look_around_entries(OmenScan *scan, const OmenHeard *entries,
 								int n);
 static bool counts_for_nothing(const OmenScan *scan);
@@ -181,7 +184,8 @@ look_at_entries(OmenScan *scan)
 {
 	const OmenHnswIndex *hnsw = scan->hnsw;
 	double		share = scan->near_share;
-	int			n = share >= ENTRIES_SHARE ? OMEN_NEAR_ENTRIES : NEXT_ENTRIES;
+	int			n = share >= THIN_SHARE ? SURE_ENTRIES :
+		share >= ENTRIES_SHARE ? OMEN_NEAR_ENTRIES : NEXT_ENTRIES;
 	OmenHeard	entries[OMEN_NEAR_ENTRIES];
 	int			allowed;
 
@@ -197,7 +201,7 @@ look_at_entries(OmenScan *scan)
 		return look_around_entries(scan, entries, n);
 
 	allowed = count_allowed(scan, entries, n);
-	if (!is_usual(share, allowed))
+	if (!is_usual(share, n, allowed))
 	{
 		if ((double) allowed / n < LARGE_SHARE)
 			return false;
@@ -267,9 +271,9 @@ count_allowed(const OmenScan *scan, const OmenHeard *entries, int n)
  * that it might as well be none, that says nothing.
  */
 static bool
-is_usual(double share, int allowed)
+is_usual(double share, int n, int allowed)
 {
-	double		expected = share * OMEN_NEAR_ENTRIES;
+	double		expected = share * n;
 
 	return share >= USUAL_SHARE && fabs(allowed - expected) <=
 		1.5 * sqrt(expected * (1 - Min(share, 1)));
@@ -633,7 +637,7 @@ sweep_beyond(const OmenScan *scan)
 	if (is_much_thicker(scan))
 		breadth *= 0.75;
 	else
-		breadth *= is_thick(scan) ? 1.15 : 1.03;
+		breadth *= is_thick(scan) ? 1.2 : 1.03;
 	return (int) ceil(breadth);
 }
 
