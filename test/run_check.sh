@@ -85,11 +85,16 @@ tap()
 	tap_count "$1"
 }
 
-# the helper of GPU builds, without a device: its tests want none
+# The helper of GPU builds, without a device: its tests want none. It is built
+# as the library is, by the installed PostgreSQL: the copy may lack libraries.
 build_helper()
 {
-	make -C "$TOP" --no-print-directory ${CC:+CC="$CC"} GPU=none \
-		PG_CONFIG="$PG_CONFIG" install-gpu >>"$WORK/build.log" 2>&1 || {
+	{
+		make -C "$TOP" --no-print-directory ${CC:+CC="$CC"} GPU=none \
+			PG_CONFIG="$SYSTEM_PG_CONFIG" gpu &&
+			make -C "$TOP" --no-print-directory ${CC:+CC="$CC"} GPU=none \
+				PG_CONFIG="$PG_CONFIG" install-gpu
+	} >>"$WORK/build.log" 2>&1 || {
 		tail -40 "$WORK/build.log" >&2
 		die "build of omendb-gpu-build failed"
 	}
@@ -159,7 +164,7 @@ run_kernel_tests()
 		return
 	fi
 	if ! make -C "$TOP" --no-print-directory ${CC:+CC="$CC"} GPU=emulated \
-		PG_CONFIG="$PG_CONFIG" build/gpu-emulated/test_gpu \
+		PG_CONFIG="$SYSTEM_PG_CONFIG" build/gpu-emulated/test_gpu \
 		>"$WORK/log/test_gpu_kernels.build" 2>&1; then
 		count unit/test_gpu_kernels 0 1 0 0
 		tail -20 "$WORK/log/test_gpu_kernels.build"
