@@ -72,10 +72,15 @@ copy_tree()
 		tar -C "$copy" -xf - || die "could not copy the source"
 }
 
-# make_postgres FOLDER SUITE VERSION: with all that make check needs there
+# make_postgres FOLDER SUITE VERSION: with all that make check needs there, and
+# pgvector, which Debian has from trixie on
 make_postgres()
 {
-	make_debian "$1" "$2" "postgresql-$3" "postgresql-$3-pgvector" libpq-dev \
+	local pgvector=postgresql-$3-pgvector
+
+	[[ $2 != bookworm* ]] || pgvector=
+	# shellcheck disable=SC2086
+	make_debian "$1" "$2" "postgresql-$3" $pgvector libpq-dev \
 		gcc libc6-dev make perl libipc-run-perl binutils util-linux
 	add_headers "$1" "$3"
 }
