@@ -4,6 +4,9 @@ INSERT INTO docs SELECT i, i % 20, b, ARRAY[i * 7919 % 1009, i * 104729 % 997, i
 FROM (SELECT i, concat_ws(' ', 'a' || i % 7, 'b' || i * 13 % 31, CASE WHEN i % 5 = 0 THEN 'common common' WHEN i % 3 = 0 THEN 'common' END,
 	'c' || i * 17 % 211, repeat('filler ', i * 31 % 23)) AS b FROM generate_series(1, 2000) i) x;
 INSERT INTO docs VALUES (3001, 3, NULL, '[500,500,500]', NULL), (3002, 3, 'a3 common', NULL, to_tsvector('simple', 'a3 common'));
+-- of rows that score the same the first in the table comes first: in order of
+-- id, however large rows are
+CLUSTER docs USING docs_pkey;
 CREATE INDEX docs_v ON docs USING omenhnsw (v vector_l2_ops);
 CREATE INDEX docs_t ON docs USING omenbm25 (t);
 CREATE INDEX docs_tenant ON docs (tenant);
