@@ -19,6 +19,7 @@ our @EXPORT = qw(
   kill_server start_after_kill psql_many index_scan
   bm25_functions mutate_pages patch_file find_kind
   unzip_file numpy_vectors
+  memory_is_watched allowed_growth
   %OPERATORS
 );
 
@@ -476,6 +477,21 @@ sub start_after_kill
 	}
 	BAIL_OUT('server did not start after kill -9');
 	return;
+}
+
+# AddressSanitizer keeps 256 MB of what was freed, and ends a process that gets
+# no memory
+sub memory_is_watched
+{
+	return ($ENV{LD_PRELOAD} // '') =~ /libasan/;
+}
+
+# By how many kB a process may grow, given what it may without a sanitizer
+sub allowed_growth
+{
+	my ($kb) = @_;
+
+	return $kb + (memory_is_watched() ? 300 * 1024 : 0);
 }
 
 # Run pgbench scripts, given as name => SQL, with so many clients at once for

@@ -31,6 +31,7 @@ my $disk = $ENV{OMEN_SMALL_DISK};
 
 # The end of each round, in turn: so few rounds have all of them
 my @ends = ('kill backend', 'kill postmaster', 'memory', 'immediate stop', 'file size', 'full disk', 'fast stop', 'none');
+@ends = grep { $_ ne 'memory' } @ends if memory_is_watched();
 
 note("seed $seed");
 $rounds = 1 if $ENV{OMEN_ROUND};
