@@ -22,14 +22,12 @@ typedef struct OmenBm25ScanState
 	MemoryContext context;		/* reset by each rescan */
 	OmenTextScan *scan;			/* NULL until the first row is asked for */
 	bool		nothing;		/* a condition is NULL */
-	BlockNumber heap_blocks;	/* that the table has at least */
 	uint64		nscans;
 	OmenTextScanCounts ended;	/* of those that have ended */
 } OmenBm25ScanState;
 
 int			(*omen_bm25_rows_wanted) (IndexScanDesc scan) = NULL;
 
-static void check_tid(IndexScanDesc scan);
 static void start_scan(IndexScanDesc scan, bool ranked);
 static TSQuery get_filter(IndexScanDesc scan, bool *nothing);
 static OmenBm25Query *get_query(IndexScanDesc scan);
@@ -79,7 +77,6 @@ omen_bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 	if (state->nothing ||
 		!omen_text_scan_next(state->scan, &scan->xs_heaptid, &score))
 		return false;
-	check_tid(scan);
 	scan->xs_recheck = omen_text_scan_recheck(state->scan);
 	return true;
 }
@@ -126,21 +123,6 @@ omen_text_scan_add_counts(OmenTextScanCounts *sum, const OmenTextScan *scan)
 	sum->blocks += counts.blocks;
 	sum->pending += counts.pending;
 	sum->passes += counts.passes;
-}
-
-/* Past the end of the table the server would speak of a broken table */
-static void
-check_tid(IndexScanDesc scan)
-{
-	OmenBm25ScanState *state = scan->opaque;
-	BlockNumber block = ItemPointerGetBlockNumberNoCheck(&scan->xs_heaptid);
-
-	if (block < state->heap_blocks)
-		return;
-	state->heap_blocks = RelationGetNumberOfBlocks(scan->heapRelation);
-	if (block >= state->heap_blocks)
-		omen_page_report_corrupt(scan->indexRelation, OMEN_BM25_META_BLOCK,
-								 "The index refers to a row beyond the end of the table.");
 }
 
 static void

@@ -74,6 +74,7 @@ struct OmenTextScan
 	int			nhits;
 	int			at;				/* next one */
 	bool		last_batch;
+	BlockNumber heap_blocks;	/* that the table has at least */
 	bool		has_last;		/* "last" was returned */
 	OmenTopKHit last;
 	bool		recheck;		/* it */
@@ -88,7 +89,6 @@ typedef bool (*ScanStep) (OmenTextScan *scan, void *arg);
 typedef struct Fill
 {
 	TIDBitmap  *bitmap;
-	BlockNumber heap_blocks;	/* that the table has at least */
 	int64		nrows;
 } Fill;
 
@@ -120,9 +120,8 @@ static bool next_unranked(OmenTextScan *scan, void *arg);
 static bool is_unranked(OmenTextScan *scan, int i, uint32 doc);
 static bool find_unranked(OmenTextScan *scan, int i, uint64 *row);
 static bool find_pending_unranked(OmenTextScan *scan, uint64 *row);
+static void check_row(OmenTextScan *scan, uint64 row, OffsetNumber most);
 static bool fill_bitmap(OmenTextScan *scan, void *arg);
-static void check_tid(OmenTextScan *scan, const Fill *fill,
-					  const ItemPointerData *tid);
 static int64 fill_segment(OmenTextScan *scan, int i, const Fill *fill);
 static bool score_row(OmenTextScan *scan, void *arg);
 
@@ -481,9 +480,12 @@ next_batch(OmenTextScan *scan, void *arg)
 	scan->nhits = omen_topk_run(scan->topk, scan->hits);
 	scan->last_batch = scan->nhits < scan->k;
 	for (int i = 0; i < scan->nhits; i++)
+	{
+		check_row(scan, scan->hits[i].row, MaxOffsetNumber);
 		scan->rechecks[i] = scan->hits[i].segment < 0 ?
 			scan->view->pending[scan->hits[i].doc].recheck :
 			scan->segments[scan->hits[i].segment].recheck;
+	}
 	scan->counts.passes++;
 	return true;
 }
@@ -548,10 +550,12 @@ next_unranked(OmenTextScan *scan, void *arg)
 			*row = other;
 		}
 	}
-	if (found)
-		scan->recheck = from >= 0 ? scan->segments[from].recheck :
-			scan->view->pending[scan->pending_at].recheck;
-	return found;
+	if (!found)
+		return false;
+	check_row(scan, *row, MaxOffsetNumber);
+	scan->recheck = from >= 0 ? scan->segments[from].recheck :
+		scan->view->pending[scan->pending_at].recheck;
+	return true;
 }
 
 /* Leaves segment->next at the document */
@@ -614,17 +618,38 @@ find_pending_unranked(OmenTextScan *scan, uint64 *row)
 	return false;
 }
 
+/*
+ * Beyond the end of its table the server would speak of a broken table, or make
+ * it longer.  "most" is the last row that a page may have: bitmaps have room for
+ * so many.
+ */
+static void
+check_row(OmenTextScan *scan, uint64 row, OffsetNumber most)
+{
+	BlockNumber block = (BlockNumber) (row >> 16);
+	OffsetNumber offset = (OffsetNumber) row;
+
+	if (unlikely(block >= scan->heap_blocks))
+	{
+		Relation	heap = table_open(scan->params.index->rd_index->indrelid, NoLock);
+
+		/* read after the index, so it has all rows that the index refers to */
+		scan->heap_blocks = RelationGetNumberOfBlocks(heap);
+		table_close(heap, NoLock);
+	}
+	if (block >= scan->heap_blocks || offset == InvalidOffsetNumber ||
+		offset > most)
+		omen_page_report_corrupt(scan->params.index, OMEN_BM25_META_BLOCK,
+								 "The index refers to a row that there cannot be.");
+}
+
 /* --- all rows at once --- */
 
 static bool
 fill_bitmap(OmenTextScan *scan, void *arg)
 {
 	Fill	   *fill = arg;
-	Relation	heap = table_open(scan->params.index->rd_index->indrelid, NoLock);
 
-	/* read after the index, so it has all rows that the index refers to */
-	fill->heap_blocks = RelationGetNumberOfBlocks(heap);
-	table_close(heap, NoLock);
 	fill->nrows = 0;
 	for (uint32 i = 0; i < scan->view->npending; i++)
 	{
@@ -634,26 +659,14 @@ fill_bitmap(OmenTextScan *scan, void *arg)
 		if (!doc->matched ||
 			!omen_bm25_allows_row(scan->params.allow, doc->row))
 			continue;
+		check_row(scan, doc->row, MaxHeapTuplesPerPage);
 		omen_tid_set(&tid, doc->row);
-		check_tid(scan, fill, &tid);
 		tbm_add_tuples(fill->bitmap, &tid, 1, doc->recheck);
 		fill->nrows++;
 	}
 	for (int i = 0; i < scan->view->nsegments; i++)
 		fill->nrows += fill_segment(scan, i, fill);
 	return true;
-}
-
-/* Bitmaps have room for rows that a page may have, and are read ahead of */
-static void
-check_tid(OmenTextScan *scan, const Fill *fill, const ItemPointerData *tid)
-{
-	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
-
-	if (ItemPointerGetBlockNumberNoCheck(tid) >= fill->heap_blocks ||
-		offset == InvalidOffsetNumber || offset > MaxHeapTuplesPerPage)
-		omen_page_report_corrupt(scan->params.index, OMEN_BM25_META_BLOCK,
-								 "The index refers to a row that there cannot be.");
 }
 
 /* The first document from "from" on, below "end", or else end */
@@ -692,7 +705,8 @@ fill_segment(OmenTextScan *scan, int i, const Fill *fill)
 			if (rows == NULL)
 				rows = omen_bm25_docs_rows(&segment->docs, first /
 										   OMEN_BM25_ROWS_PER_PAGE, &nhere);
-			check_tid(scan, fill, &rows[doc - first]);
+			check_row(scan, omen_tid_row(&rows[doc - first]),
+					  MaxHeapTuplesPerPage);
 			tids[n++] = rows[doc - first];
 		}
 		if (n > 0)

@@ -46,6 +46,8 @@ static bool mark_numbers(const uint32 *numbers, int n, bool ascend,
 						 uint32 nbits, uint64 *bits);
 static void mark_run(uint32 number, uint64 *bits);
 static bool mark_dense(const uint32 *numbers, uint32 nbits, uint64 *bits);
+static inline bool mark_word(uint32 word, uint64 set, uint32 nbits,
+							 uint64 *bits);
 static inline bool mark_number(uint32 number, uint32 nbits, uint64 *bits);
 static uint64 page_problems(Relation index, OmenHnswIndex *hnsw, int key,
 							uint32 page);
@@ -229,7 +231,8 @@ omen_keylist_run_share(Relation index, OmenHnswIndex *hnsw,
 static inline bool
 is_run(const uint32 *numbers)
 {
-	return numbers[RUN_LENGTH - 1] - numbers[0] == RUN_LENGTH - 1;
+	return numbers[0] < numbers[RUN_LENGTH - 1] &&
+		numbers[RUN_LENGTH - 1] - numbers[0] == RUN_LENGTH - 1;
 }
 
 /* Have all entries of a page the same code? */
@@ -292,21 +295,26 @@ mark_dense(const uint32 *numbers, uint32 nbits, uint64 *bits)
 	uint32		word = numbers[0] / 64;
 	uint64		set = 0;
 
-	Assert(nbits % 64 == 0);
-
 	for (int i = 0; i < RUN_LENGTH; i++)
 	{
 		if (numbers[i] / 64 != word)
 		{
-			if (unlikely(word >= nbits / 64))
+			if (unlikely(!mark_word(word, set, nbits, bits)))
 				return false;
-			bits[word] |= set;
 			word = numbers[i] / 64;
 			set = 0;
 		}
 		set |= UINT64CONST(1) << (numbers[i] % 64);
 	}
-	if (unlikely(word >= nbits / 64))
+	return mark_word(word, set, nbits, bits);
+}
+
+/* False if there is no such word, or it is the last and has no such bits */
+static inline bool
+mark_word(uint32 word, uint64 set, uint32 nbits, uint64 *bits)
+{
+	if (unlikely(word >= nbits / 64) &&
+		(word > nbits / 64 || set >> nbits % 64 != 0))
 		return false;
 	bits[word] |= set;
 	return true;

@@ -172,19 +172,23 @@ omen_scan_verify(OmenScan *scan, OmenScanItem *item)
 	return true;
 }
 
-/* A row beyond the end of the table: past it, the server sees a broken file */
+/* A row that there cannot be: past the table's end, the server sees a broken file */
 void
 omen_scan_check_tid(OmenScan *scan, const OmenScanItem *item,
 					const ItemPointerData *tid)
 {
 	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
 
-	if (likely(block < scan->heap_blocks) || scan->params.heap == NULL)
+	bool		has_offset = ItemPointerGetOffsetNumberNoCheck(tid) !=
+		InvalidOffsetNumber;
+
+	if (likely(block < scan->heap_blocks && has_offset) ||
+		scan->params.heap == NULL)
 		return;
 	scan->heap_blocks = RelationGetNumberOfBlocks(scan->params.heap);
-	if (block >= scan->heap_blocks)
+	if (block >= scan->heap_blocks || !has_offset)
 		omen_page_report_corrupt(scan->params.index,
 								 omen_link_number(item->link) /
 								 scan->hnsw->layout.slots_per_page,
-								 "A node refers to rows beyond the end of the table.");
+								 "A node refers to rows that there cannot be.");
 }

@@ -187,6 +187,11 @@ my $other_version = make_index($node, 0, 'v');
 my $other_format = make_index($node, 0, 'f');
 my %map = map { $_ => make_index($node, 0, $_) } qw(leaf owner far kind root);
 my $other_codebook = make_index($node, $#kinds, 'c');
+my $list = query($node, <<'SQL');
+CREATE TABLE list AS SELECT i AS id, i % 5 AS k, ARRAY[i % 19, i % 7, i % 11]::vector(3) AS v FROM generate_series(1, 8000) i;
+CREATE INDEX ilist ON list USING omenhnsw (v vector_l2_ops, k);
+SELECT pg_relation_filepath('ilist');
+SQL
 $node->stop;
 system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
   if $checksums;
@@ -223,6 +228,17 @@ patch($map{owner}, ($leaf + 1) * $page - 24 + 12, pack('V', 99));
 patch($map{far}, $directory * $page + 24, pack('V', 1000000));
 patch($map{kind}, $directory * $page + 24, pack('V', 1));
 patch($map{root}, $roots, pack('V', $leaf));
+
+# a list of keys: 64 nodes that seem to follow each other, the first of them
+# beyond all numbers, where the page and the next one have no other key
+{
+	my $bytes = slurp_file($node->data_dir . "/$list", 0);
+	my $entries = 678;
+	my @first = map { substr($bytes, $_ * $page + 24, 8) } my @blocks = find_kind(\$bytes, 12);
+	my ($i) = grep { $first[$_ - 1] eq $first[$_] && $first[$_] eq $first[ $_ + 1 ] } 1 .. $#blocks - 1;
+
+	patch($list, $blocks[$i] * $page + 24 + 8 * $entries, pack('V*', 2**32 + 10 - 63, (5) x 62, 10));
+}
 $node->start;
 
 my (@strange, @broken);
@@ -256,6 +272,19 @@ unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC|TRAP/,
 	is(join(' ', sort { $a cmp $b } keys %{ { map { $_ => 1 } @states } }),
 		'XX002', 'whatever is done with the index');
 	ok(is_repaired($node, $#kinds, 'c'), 'and REINDEX repairs it');
+}
+
+# a list of keys with numbers that are none
+{
+	my ($out, $err) = ('', '');
+
+	$node->psql(
+		'postgres',
+		"SET enable_seqscan = off; SELECT count(*) FROM (SELECT id FROM list WHERE k = 0 ORDER BY v <-> '[1,1,1]') s",
+		stdout => \$out,
+		stderr => \$err);
+	like($err, qr/A list of keys refers to a node that is none/,
+		'numbers beyond all nodes in a list of keys are noticed');
 }
 
 # an index that another version of omendb made

@@ -97,6 +97,7 @@ srand $seed;
 $files[$_] = make_index($_) foreach 0 .. $mutations - 1;
 query($node, 'VACUUM t0');
 my $other_version = make_index('v');
+my %rows = map { $_ => make_index($_) } qw(far none);
 $node->stop;
 system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
   if $checksums;
@@ -113,6 +114,16 @@ foreach my $n (0 .. $mutations - 1)
 	close $file;
 }
 patch_file($node, $other_version, 24 + 4, pack('V', 99));
+
+# rows beyond any table, where the server would make it longer, and rows that
+# are none
+foreach my $name (keys %rows)
+{
+	my $bytes = slurp_file($node->data_dir . "/$rows{$name}", 0);
+
+	patch_file($node, $rows{$name}, scalar(find_kind(\$bytes, 18)) * $page + 24,
+		pack('v3', $name eq 'far' ? (0xFFFF, 0xFFFF, 1) : (0, 0, 0)) x 500);
+}
 $node->start;
 
 my (@strange, @broken);
@@ -141,6 +152,26 @@ my ($messages, @states) = exercise('v');
 like($messages, qr/has format version 99, this version of omendb reads/,
 	'another version is named');
 ok(is_repaired('v'), 'and REINDEX repairs it');
+
+foreach my $name (sort keys %rows)
+{
+	my $size = query($node, "SELECT pg_relation_size('t$name')");
+
+	foreach my $query (
+		"SELECT id FROM t$name ORDER BY body <@> 'w0' LIMIT 200",
+		"SELECT id FROM t$name ORDER BY rrf(body <@> 'w0', body <@> 'w1') LIMIT 200",
+		"SELECT id FROM t$name ORDER BY fuse(body <@> 'w0', body <@> 'w1', 'minmax') LIMIT 200",
+		"SELECT count(*) FROM t$name WHERE body @@ 'w0'",
+		# of others at 0, all that do not follow the row before are passed over
+		$name eq 'none' ? "SET enable_sort = off; SET enable_bitmapscan = off; SELECT id FROM tnone WHERE body @@ 'w0' ORDER BY body <@> 'nowhere'" : ())
+	{
+		my ($out, $err) = ('', '');
+
+		$node->psql('postgres', "SET enable_seqscan = off; $query", stdout => \$out, stderr => \$err);
+		like($err, qr/The index refers to a row that there cannot be/, "rows that are $name: $query");
+	}
+	is(query($node, "SELECT pg_relation_size('t$name')"), $size, "rows that are $name: the table stays as it is");
+}
 
 $node->stop;
 done_testing();
