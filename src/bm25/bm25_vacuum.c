@@ -176,7 +176,9 @@ clean_page(VacuumState *state, Page page)
 		at += doc->size;
 		if ((doc->flags & OMEN_BM25_DOC_DEAD) != 0)
 			continue;
-		if (state->callback(&doc->tid, state->callback_state))
+		/* a row that there cannot be is for scans to report */
+		if (ItemPointerIsValid(&doc->tid) &&
+			state->callback(&doc->tid, state->callback_state))
 		{
 			doc->flags |= OMEN_BM25_DOC_DEAD;
 			marked++;
@@ -235,7 +237,7 @@ find_dead(VacuumState *state, OmenBm25Docs *docs, uint32 first, uint32 end,
 
 		if (doc % OMEN_BM25_ROWS_PER_PAGE == 0)
 			omen_compat_vacuum_delay();
-		if (omen_bm25_docs_is_dead(docs, doc) ||
+		if (omen_bm25_docs_is_dead(docs, doc) || !ItemPointerIsValid(&tid) ||
 			!state->callback(&tid, state->callback_state))
 			continue;
 		dead[(doc - first) / 64] |= UINT64CONST(1) << ((doc - first) % 64);

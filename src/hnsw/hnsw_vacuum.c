@@ -256,7 +256,9 @@ clean_tids(VacuumState *state, ItemPointerData *tids, int ntids)
 
 	for (int i = 0; i < ntids; i++)
 	{
-		if (!state->callback(&tids[i], state->callback_state))
+		/* a row that there cannot be is for scans to report */
+		if (!ItemPointerIsValid(&tids[i]) ||
+			!state->callback(&tids[i], state->callback_state))
 			tids[kept++] = tids[i];
 	}
 	return kept;

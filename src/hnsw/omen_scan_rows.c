@@ -179,14 +179,12 @@ omen_scan_check_tid(OmenScan *scan, const OmenScanItem *item,
 {
 	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
 
-	bool		has_offset = ItemPointerGetOffsetNumberNoCheck(tid) !=
-		InvalidOffsetNumber;
 
-	if (likely(block < scan->heap_blocks && has_offset) ||
+	if (likely(block < scan->heap_blocks && ItemPointerIsValid(tid)) ||
 		scan->params.heap == NULL)
 		return;
 	scan->heap_blocks = RelationGetNumberOfBlocks(scan->params.heap);
-	if (block >= scan->heap_blocks || !has_offset)
+	if (block >= scan->heap_blocks || !ItemPointerIsValid(tid))
 		omen_page_report_corrupt(scan->params.index,
 								 omen_link_number(item->link) /
 								 scan->hnsw->layout.slots_per_page,
