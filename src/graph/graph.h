@@ -68,11 +68,16 @@ extern int	omen_graph_select(const OmenQuantizer *quant, const OmenNear *near,
 							  int n, int max, float alpha, bool fill,
 							  int *chosen);
 
-/* Most candidates that it takes */
-#define OMEN_SELECT_MAX			1024
+/*
+ * The same with "fill" beside candidates that are kept whatever happens:
+ * kept[i] is true of those, at most max, and of all that were diverse on return.
+ */
+extern int	omen_graph_select_more(const OmenQuantizer *quant,
+								   const OmenNear *near, int n, int max,
+								   bool *kept, int *chosen);
 
-/* The alpha for links worth a link back in a graph of that many nodes */
-extern float omen_graph_alpha(const OmenQuantizer *quant, double nodes);
+/* Most candidates that they take */
+#define OMEN_SELECT_MAX			1024
 
 /* Level of a new node: P(level >= l) = 4^-l, at most OMEN_MAX_LEVEL */
 #define OMEN_MAX_LEVEL			12

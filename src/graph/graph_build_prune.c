@@ -87,6 +87,7 @@ choose_among(OmenBuild *build, uint32 node, const uint64 *keys, int n,
 	build->leaf.n = 0;
 	for (i = 0; i < n; i++)
 	{
+		kept[i] = false;
 		near[i].node = omen_key_node(keys[i], salt);
 		near[i].distance = omen_key_distance(keys[i]);
 		omen_block_add(build, &build->leaf,

@@ -15,7 +15,7 @@ int
 omen_graph_select(const OmenQuantizer *quant, const OmenNear *near, int n,
 				  int max, float alpha, bool fill, int *chosen)
 {
-	bool		kept[OMEN_SELECT_MAX];
+	bool		kept[OMEN_SELECT_MAX] = {false};
 	int			nkept;
 
 	nkept = omen_graph_diversify(quant, near, n, max,
@@ -24,9 +24,19 @@ omen_graph_select(const OmenQuantizer *quant, const OmenNear *near, int n,
 	return omen_graph_fill(kept, n, fill ? max : nkept, nkept, chosen);
 }
 
+int
+omen_graph_select_more(const OmenQuantizer *quant, const OmenNear *near,
+					   int n, int max, bool *kept, int *chosen)
+{
+	int			nkept = omen_graph_diversify(quant, near, n, max,
+											 OMEN_LARGEST_ALPHA, NULL, kept);
+
+	return omen_graph_fill(kept, n, max, nkept, chosen);
+}
+
 /*
- * The rule itself: sets kept[i] for each candidate that is kept and returns
- * their number, at most max.
+ * The rule itself: sets kept[i] for each candidate that is kept, in addition
+ * to those of which it is set already, and returns their number, at most max.
  *
  * The walk over the candidates is repeated with more and more slack, up to
  * alpha, until max are kept.  So the most diverse come first, and room that
@@ -63,8 +73,10 @@ omen_graph_diversify(const OmenQuantizer *quant, const OmenNear *near, int n,
 	{
 		nearest[i] = INFINITY;
 		ncompared[i] = 0;
-		kept[i] = false;
+		if (kept[i])
+			order[nkept++] = i;
 	}
+	Assert(nkept <= max);
 
 	for (;;)
 	{
@@ -119,29 +131,6 @@ omen_graph_fill(const bool *kept, int n, int max, int nkept, int *chosen)
 		chosen[nchosen++] = i;
 	}
 	return nchosen;
-}
-
-/*
- * Slack for the choice of those links of an inserted node that get a link
- * back.  Below some 200,000 nodes the candidates are the true neighbours with
- * room to spare, and slack makes the graph denser and better; with a million,
- * it would only add near links.  Squared distances take the square.
- */
-float
-omen_graph_alpha(const OmenQuantizer *quant, double nodes)
-{
-	float		alpha = nodes <= 200000 ? 1.1f :
-		nodes <= 500000 ? 1.05f : 1.0f;
-
-	switch (quant->shape.metric)
-	{
-		case OMEN_METRIC_L2:
-		case OMEN_METRIC_COSINE:
-		case OMEN_METRIC_IP:
-			return alpha * alpha;
-		default:
-			return alpha;
-	}
 }
 
 int

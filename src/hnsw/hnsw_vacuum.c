@@ -89,6 +89,7 @@ static void repair_page(VacuumState *state, Buffer buffer,
 					   OmenPageKind kind);
 static bool needs_repair(VacuumState *state, OmenHnswSlot slot);
 static void repair_node(VacuumState *state, OmenLink link);
+static bool has_local(const OmenHnswNodeCopy *node, OmenLink link);
 static int	collect_near(VacuumState *state, const OmenHnswNodeCopy *node,
 						 OmenNear *near);
 static void add_near(VacuumState *state, const OmenHnswNodeCopy *node,
@@ -522,6 +523,7 @@ repair_node(VacuumState *state, OmenLink link)
 	OmenHnswNodeCopy node;
 	OmenNear   *near;
 	int			n;
+	bool	   *kept;
 	int			chosen[OMEN_MAX_LINKS];
 	int			max_local;
 	int			ndead = 0;
@@ -537,11 +539,11 @@ repair_node(VacuumState *state, OmenLink link)
 
 	near = palloc((node.nlinks + 3) * (OMEN_MAX_LINKS + 1) * sizeof(OmenNear));
 	n = Min(collect_near(state, &node, near), OMEN_SELECT_MAX);
-	n = omen_graph_select(state->hnsw->quant, near, n, max_local,
-						  omen_graph_alpha(state->hnsw->quant,
-										   (double) state->nblocks *
-										   state->hnsw->layout.slots_per_page),
-						  true, chosen);
+	kept = palloc(Max(n, 1) * sizeof(bool));
+	for (int i = 0; i < n; i++)
+		kept[i] = has_local(&node, near[i].node);
+	n = omen_graph_select_more(state->hnsw->quant, near, n, max_local, kept,
+							   chosen);
 	write_repair(state, &node, near, chosen, n);
 
 	/* most of those that led here may be gone as well */
@@ -550,6 +552,17 @@ repair_node(VacuumState *state, OmenLink link)
 		for (int i = 0; i < Min(n, REPAIR_BACK_LINKS); i++)
 			link_back(state, &node, &near[chosen[i]]);
 	}
+}
+
+static bool
+has_local(const OmenHnswNodeCopy *node, OmenLink link)
+{
+	for (int i = 0; i < node->nlinks - node->nscale; i++)
+	{
+		if (node->links[i] == link)
+			return true;
+	}
+	return false;
 }
 
 /* Local neighbours and replacements, nearest first */

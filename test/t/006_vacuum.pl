@@ -197,6 +197,7 @@ load_rows($node, 'churn', %data, rows => $rows);
 query($node, <<'SQL');
 CREATE INDEX churn_l2 ON churn USING omenhnsw (v vector_l2_ops);
 CREATE INDEX churn_ip ON churn USING omenhnsw (v vector_ip_ops) WITH (m = 6, ef_construction = 32);
+CREATE INDEX churn_cosine ON churn USING omenhnsw (v vector_cosine_ops) WITH (m = 8);
 SQL
 foreach my $round (1 .. 20)
 {
@@ -210,7 +211,7 @@ foreach my $round (1 .. 20)
 		seed => 0.5 + $round / 50);
 }
 query($node, 'VACUUM churn');
-foreach my $metric ('l2', 'ip')
+foreach my $metric ('l2', 'ip', 'cosine')
 {
 	my @search = (
 		table => 'churn',
