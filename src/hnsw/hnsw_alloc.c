@@ -24,12 +24,12 @@
 static Buffer find_slot(Relation index, OmenHnswIndex *hnsw, int *position);
 static Buffer try_block(Relation index, OmenHnswIndex *hnsw,
 						BlockNumber block, int *position);
+static void make_node_page(Relation index, Buffer buffer);
 
 void
 omen_hnsw_begin_slot(Relation index, OmenHnswIndex *hnsw,
 					 OmenHnswSlotWriter *writer)
 {
-	Page		page;
 	uint64		number;
 
 	writer->index = index;
@@ -45,34 +45,22 @@ omen_hnsw_begin_slot(Relation index, OmenHnswIndex *hnsw,
 				 errhint("Partition the table.")));
 	writer->number = (uint32) number;
 
-	page = BufferGetPage(writer->buffer);
-	writer->version = 0;
-	if (!PageIsNew(page) && omen_page_opaque(page)->kind == OMEN_PAGE_NODE)
-		writer->version = omen_hnsw_page_slot(&hnsw->layout, page,
-											  writer->position)->version;
+	writer->version = omen_hnsw_page_slot(&hnsw->layout,
+										  BufferGetPage(writer->buffer),
+										  writer->position)->version;
 }
 
 OmenHnswSlot
 omen_hnsw_edit_slot(OmenHnswSlotWriter *writer)
 {
 	const OmenHnswLayout *layout = &writer->hnsw->layout;
-	Page		page = BufferGetPage(writer->buffer);
+	Page		page;
 	PageHeader	header;
 	OmenHnswSlot slot;
 	Size		end;
 
 	omen_edit_begin(&writer->edit, writer->index);
-	if (PageIsNew(page) || omen_page_opaque(page)->kind != OMEN_PAGE_NODE)
-	{
-		page = omen_edit_new_page(&writer->edit, writer->buffer,
-								  OMEN_PAGE_NODE);
-
-		/* slots that were never used are a hole, and cost no WAL */
-		((PageHeader) page)->pd_lower = MAXALIGN(SizeOfPageHeaderData);
-	}
-	else
-		page = omen_edit_page(&writer->edit, writer->buffer);
-
+	page = omen_edit_page(&writer->edit, writer->buffer);
 	header = (PageHeader) page;
 	slot = omen_hnsw_page_slot(layout, page, writer->position);
 	end = (char *) slot + layout->slot_size - (char *) page;
@@ -106,7 +94,7 @@ omen_hnsw_free_slot(const OmenHnswLayout *layout, Page page,
 
 /*
  * Find a free slot.  Returns its page exclusively locked; *position is the
- * slot's.  The page may be new or FREE.
+ * slot's.
  */
 static Buffer
 find_slot(Relation index, OmenHnswIndex *hnsw, int *position)
@@ -129,6 +117,7 @@ find_slot(Relation index, OmenHnswIndex *hnsw, int *position)
 	}
 
 	buffer = omen_page_extend(index, MAIN_FORKNUM);
+	make_node_page(index, buffer);
 	*position = 0;
 	RelationSetTargetBlock(index, BufferGetBlockNumber(buffer));
 	return buffer;
@@ -193,6 +182,7 @@ try_block(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
 								&kind);
 	if (kind == OMEN_PAGE_FREE)
 	{
+		make_node_page(index, buffer);
 		*position = 0;
 		return buffer;
 	}
@@ -213,4 +203,22 @@ try_block(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
 	}
 	omen_page_release(buffer);
 	return InvalidBuffer;
+}
+
+/*
+ * Before anything is said of its numbers elsewhere: what comes between that and
+ * the node may fail, and the column must not name what is none (H12).
+ */
+static void
+make_node_page(Relation index, Buffer buffer)
+{
+	OmenPageEdit edit;
+	Page		page;
+
+	omen_edit_begin(&edit, index);
+	page = omen_edit_new_page(&edit, buffer, OMEN_PAGE_NODE);
+
+	/* slots that were never used are a hole, and cost no WAL */
+	((PageHeader) page)->pd_lower = MAXALIGN(SizeOfPageHeaderData);
+	omen_edit_finish(&edit);
 }
