@@ -26,6 +26,7 @@ static int	count_wanted(const OmenBuild *build, uint32 node);
 static int	choose_among(OmenBuild *build, uint32 node, const uint64 *keys,
 						 int n, OmenNear *near, bool *kept);
 static void choose_forward(OmenBuild *build, uint32 node);
+static void measure_again(OmenBuild *build, uint32 node);
 static bool has_node(const uint64 *keys, int n, uint64 key);
 static void mirror_links(OmenBuild *build, uint32 node);
 static void take_offer(OmenBuild *build, const OmenLetter *letter);
@@ -80,7 +81,8 @@ choose_among(OmenBuild *build, uint32 node, const uint64 *keys, int n,
 			 OmenNear *near, bool *kept)
 {
 	bool		packed = build->matrix != NULL &&
-		build->matrix->kernel != NULL;
+		build->matrix->kernel != NULL &&
+		!omen_pair_matrix_loses_bits(build->matrix);
 	uint32		salt = omen_key_salt(node);
 	int			i;
 
@@ -121,6 +123,8 @@ choose_forward(OmenBuild *build, uint32 node)
 	int			nkeys = 0;
 	int			i;
 
+	if (omen_pair_matrix_loses_bits(build->matrix))
+		measure_again(build, node);
 	nkept = choose_among(build, node, list, n, near, kept);
 	for (i = 0; i < n; i++)
 	{
@@ -136,6 +140,34 @@ choose_forward(OmenBuild *build, uint32 node)
 	size->candidates = nkeys;
 	size->kept = nkept;
 	size->reverse = 0;
+}
+
+/*
+ * The distances of a node's candidates again, by whole codes: of vectors that
+ * are near each other, a lost bit is all that they differ by.
+ */
+static void
+measure_again(OmenBuild *build, uint32 node)
+{
+	uint64	   *list = omen_node_list(build, node);
+	const uint8 *code = omen_node_code(build, node);
+	uint32		salt = omen_key_salt(node);
+	int			n = build->nlist[node].candidates;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint32		other = omen_key_node(list[i], salt);
+		const uint8 *other_code = omen_fetch_code(build, other);
+		float		distance = omen_quant_pair_distance(build->quant, code,
+														other_code);
+		uint64		key = omen_key_form(distance, other, salt);
+		int			at;
+
+		for (at = i; at > 0 && key < list[at - 1]; at--)
+			list[at] = list[at - 1];
+		list[at] = key;
+	}
+	omen_build_tick(build, n * build->stride, 0);
 }
 
 /* Is a key's node among those of other keys? */

@@ -77,6 +77,13 @@ omen_pair_matrix_init(void *memory, const OmenQuantizer *quant, int max)
 	return matrix;
 }
 
+bool
+omen_pair_matrix_loses_bits(const OmenPairMatrix *matrix)
+{
+	return matrix != NULL && matrix->kernel != NULL &&
+		matrix->kernel->unit != 1;
+}
+
 /* The kernel for this CPU, if these codes are of 8 bits */
 static const OmenPairKernel *
 choose_kernel(const OmenQuantizer *quant)
