@@ -179,7 +179,6 @@ omen_scan_check_tid(OmenScan *scan, const OmenScanItem *item,
 {
 	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
 
-
 	if (likely(block < scan->heap_blocks && ItemPointerIsValid(tid)) ||
 		scan->params.heap == NULL)
 		return;

@@ -41,10 +41,10 @@ extern OmenPairMatrix *omen_pair_matrix_init(void *memory,
 											 const OmenQuantizer *quant,
 											 int max);
 
-/* Take a set of n codes, which lie stride bytes apart */
 /* Are its distances of codes that have lost a bit?  It may be NULL. */
 extern bool omen_pair_matrix_loses_bits(const OmenPairMatrix *matrix);
 
+/* Take a set of n codes, which lie stride bytes apart */
 extern void omen_pair_matrix_load(OmenPairMatrix *matrix, const uint8 *codes,
 								  Size stride, int n);
 
