@@ -1,7 +1,8 @@
 # Builds that are cut off, by a timeout, a limit, a dead worker or a lock that
 # does not come, end with an error that says so and leave nothing behind; builds
-# with little memory or no workers succeed; and scans, inserts and rebuilds by
-# the thousand take no more memory than one does.
+# with little memory or no workers succeed; scans, inserts and rebuilds by the
+# thousand take no more memory than one does; and an insert that finds no disk for
+# one of its pages leaves an index that is whole.
 
 use strict;
 use warnings FATAL => 'all';
@@ -12,7 +13,11 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('resources', conf => 'max_worker_processes = 8');
+# a file of WAL is smaller than the limit of files in 6
+my $node = new_node(
+	'resources',
+	init => [ extra => ['--wal-segsize=1'] ],
+	conf => 'max_worker_processes = 8');
 my %data = (type => 'vector', dim => 32);
 my $build = 'CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)';
 my $nearest = 'v <-> (SELECT v FROM items WHERE id = 7)';
@@ -177,6 +182,49 @@ $node->restart;
 query($node, "SET max_parallel_maintenance_workers = 2; $build");
 is(all_through_index($node, 'items', $nearest),
 	'8000 8000', 'a build without workers has every row');
+
+# 6. disk that is not there: at each try the files of a session may grow by one page
+# beyond the index, until the row is in.  A node whose number is the first of its
+# pages of keys needs three: one for itself, and one for each key.
+SKIP:
+{
+	skip 'no prlimit', 3 if system('prlimit --version >/dev/null 2>&1') != 0;
+	my ($wrong, $tries, $found) = lines($node, index_scan() . <<'SQL');
+CREATE TABLE keyed (id int, v vector(64), a int, b int);
+CREATE FUNCTION keyed_rows(first int, last int) RETURNS SETOF keyed LANGUAGE sql VOLATILE AS
+	$$ SELECT i, ARRAY(SELECT random() + 0 * i FROM generate_series(1, 64))::vector, i, -i FROM generate_series(first, last) i $$;
+CREATE FUNCTION found(first int) RETURNS bigint LANGUAGE sql VOLATILE AS
+	$$ SELECT count(*) FROM (SELECT id FROM keyed WHERE a >= first ORDER BY v <-> array_fill(1, ARRAY[64])::vector) s $$;
+CREATE TABLE failed (id int, error text, found bigint, wrong bigint);
+CREATE PROCEDURE add_with_little_disk(first int, last int) LANGUAGE plpgsql AS $$
+DECLARE
+	problem text;
+BEGIN
+	FOR i IN first..last LOOP
+		FOR try IN 1..9 LOOP
+			EXECUTE format('COPY (SELECT WHERE false) TO PROGRAM ''prlimit --pid $PPID --fsize=%s:''',
+				pg_relation_size('keyed_idx') + current_setting('block_size')::int);
+			BEGIN
+				INSERT INTO keyed SELECT * FROM keyed_rows(i, i);
+				EXIT;
+			EXCEPTION WHEN OTHERS THEN
+				problem := SQLERRM;
+			END;
+			INSERT INTO failed VALUES (i, problem, found(i), (SELECT count(*) FROM omen_verify_index('keyed_idx')));
+		END LOOP;
+	END LOOP;
+END $$;
+INSERT INTO keyed SELECT * FROM keyed_rows(1, 1500);
+CREATE INDEX keyed_idx ON keyed USING omenhnsw (v vector_l2_ops, a, b);
+CALL add_with_little_disk(1501, 1700);
+SELECT count(*) FROM failed WHERE error NOT LIKE 'could not extend file%' OR found > 0 OR wrong > 0;
+SELECT max(n) FROM (SELECT count(*) AS n FROM failed GROUP BY id) s;
+SELECT found(1501), count(*) FROM omen_verify_index('keyed_idx', true);
+SQL
+	is($wrong, '0', 'an insert without disk fails, and leaves no trace in an index with keys');
+	is($tries, '2', 'one that needs a page for each key fails between the two');
+	is($found, '200|0', 'and all rows are in when there is some');
+}
 
 $node->stop;
 done_testing();
