@@ -15,7 +15,8 @@
  *	tsquery	a query, as text or as a program for a stack of words and
  *			operators.  Both functions, one by index, answer alike.
  *	pages	changes (block, offset, four bytes) to pages of the first relation,
- *			a temporary index; the second is its table.  The function returns.
+ *			a temporary index; the second is its table.  Both functions return;
+ *			the first only reads, and makes neither relation longer.
  *
  * An error is an answer, unless it is an internal one (XX000).  So are none of
  * a crash, a failed assertion, undefined behaviour and time without end.
@@ -267,10 +268,23 @@ set_pages(const uint8 *data, Size size)
 	forget_relations();
 }
 
+static BlockNumber
+count_blocks(Oid relid)
+{
+	Relation	relation = relation_open(relid, AccessShareLock);
+	BlockNumber nblocks = RelationGetNumberOfBlocks(relation);
+
+	relation_close(relation, AccessShareLock);
+	return nblocks;
+}
+
 static void
 fuzz_pages(const uint8 *data, Size size)
 {
 	OidFunctionCall0(functions[0]);
+	for (int i = 0; i < 2; i++)
+		REQUIRE(count_blocks(relations[i]) == saved_blocks[i]);
+	OidFunctionCall0(functions[1]);
 }
 
 /*

@@ -54,15 +54,35 @@ CREATE FUNCTION use_hnsw() RETURNS boolean LANGUAGE sql SET enable_seqscan = off
 SELECT try('SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
 	'SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[5,1,2,7]'') x',
 	'SELECT count(*) FROM (SELECT id FROM items WHERE kind = 3 ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
+	'SELECT count(*) FROM (SELECT id FROM items ORDER BY rrf(v <-> ''[1,2,3,4]'', v <-> ''[5,1,2,7]'') LIMIT 20) x',
 	'SELECT count(*) FROM omen_verify_index(''items_v'', true)',
-	'SELECT count(*) FROM omen_index_stats(''items_v'')',
-	'INSERT INTO items VALUES (0, 3, ''[3,1,4,1]'')')
+	'SELECT count(*) FROM omen_index_stats(''items_v'')')
+$$;
+
+CREATE FUNCTION change_hnsw() RETURNS boolean LANGUAGE sql AS $$
+SELECT try('INSERT INTO items VALUES (0, 3, ''[3,1,4,1]'')')
+$$;
+
+-- nodes found by lists of a key, in which the same value fills whole pages
+CREATE FUNCTION use_keys() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
+SELECT try('SELECT count(*) FROM (SELECT id FROM keyed WHERE kind = 0 ORDER BY v <-> ''[1,2]'' LIMIT 20) x',
+	'SELECT count(*) FROM (SELECT id FROM keyed WHERE kind = 1 ORDER BY v <-> ''[50,2]'') x',
+	'SELECT count(*) FROM (SELECT id FROM keyed WHERE kind < 1 AND other = 3 ORDER BY v <-> ''[1,2]'') x')
+$$;
+
+CREATE FUNCTION change_keys() RETURNS boolean LANGUAGE sql AS $$
+SELECT try('INSERT INTO keyed VALUES (0, 1, 5, ''[3,1]'')')
 $$;
 
 CREATE FUNCTION use_bm25() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
 SELECT try('SELECT count(*) FROM (SELECT id FROM texts ORDER BY body <@> ''w1 | w2''::tsquery LIMIT 20) x',
 	'SELECT count(*) FROM texts WHERE body @@ ''w1 & !w3'' OR body @@ ''w2 <-> w4''',
+	'SELECT count(*) FROM (SELECT id FROM texts ORDER BY rrf(body <@> ''w1 | w2''::tsquery, body <@> ''w3''::tsquery) LIMIT 20) x',
+	'SELECT count(*) FROM (SELECT id FROM texts WHERE body @@ ''w2 <-> w4'' ORDER BY fuse(body <@> ''w1''::tsquery, body <@> ''w4''::tsquery, ''minmax'') LIMIT 20) x',
 	'SELECT count(*) FROM omen_verify_index(''texts_body'', true)',
-	'SELECT count(*) FROM bm25_stats(''texts_body'')',
-	'INSERT INTO texts VALUES (0, ''w1 w2 w7'')')
+	'SELECT count(*) FROM bm25_stats(''texts_body'')')
+$$;
+
+CREATE FUNCTION change_bm25() RETURNS boolean LANGUAGE sql AS $$
+SELECT try('INSERT INTO texts VALUES (0, ''w1 w2 w7'')')
 $$;

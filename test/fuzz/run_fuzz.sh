@@ -7,7 +7,8 @@
 #
 #   make fuzz                          each target for OMEN_FUZZ_SECONDS (60)
 #   make fuzz TARGETS="posting quant"  these: posting quant (without a server),
-#                                      input recv tsquery pages_hnsw pages_bm25
+#                                      input recv tsquery pages_hnsw pages_keys
+#                                      pages_bm25
 #
 # Undefined behaviour and failed assertions end a target, as does what the
 # sanitizer of addresses sees in those without a server. The input is kept.
@@ -120,14 +121,21 @@ statements()
 				"INSERT INTO items SELECT i, i % 5, ARRAY[i % 19, i % 7, i % 11, 1]::vector FROM generate_series(1, 150) i;" \
 				"CREATE INDEX items_v ON items USING omenhnsw (v vector_l2_ops, kind);" \
 				"INSERT INTO items SELECT i, i % 5, ARRAY[i % 19, i % 7, i % 11, 1]::vector FROM generate_series(151, 170) i;"
-			functions="{use_hnsw}" relations="{items_v,items}"
+			functions="{use_hnsw,change_hnsw}" relations="{items_v,items}"
+			;;
+		pages_keys)
+			printf '%s\n\n' "CREATE TEMP TABLE keyed (id int, kind int, other int, v vector(2));" \
+				"INSERT INTO keyed SELECT i, i % 3, i % 9, ARRAY[i % 89, i % 97]::vector FROM generate_series(1, 6500) i;" \
+				"CREATE INDEX keyed_v ON keyed USING omenhnsw (v vector_l2_ops, kind, other) WITH (m = 2);" \
+				"INSERT INTO keyed SELECT i, i % 3, i % 9, ARRAY[i % 89, i % 97]::vector FROM generate_series(6501, 6520) i;"
+			functions="{use_keys,change_keys}" relations="{keyed_v,keyed}"
 			;;
 		pages_bm25)
 			printf '%s\n\n' "CREATE TEMP TABLE texts (id int, body tsvector);" \
 				"INSERT INTO texts SELECT id, body FROM docs WHERE id <= 250;" \
 				"CREATE INDEX texts_body ON texts USING omenbm25 (body);" \
 				"INSERT INTO texts SELECT id, body FROM docs WHERE id > 250;"
-			functions="{use_bm25}" relations="{texts_body,texts}"
+			functions="{use_bm25,change_bm25}" relations="{texts_body,texts}"
 			;;
 	esac
 	arguments=$(printf "'%s'," "$@")
@@ -183,7 +191,8 @@ merge()
 omen_prepare
 copy_postgres
 mkdir -p "$WORK/log" "$WORK/seeds"
-for name in ${TARGETS:-posting quant input recv tsquery pages_hnsw pages_bm25}; do
+for name in ${TARGETS:-posting quant input recv tsquery pages_hnsw pages_keys \
+	pages_bm25}; do
 	corpus "$name"
 	if is_alone "$name"; then
 		build_alone "$name"
