@@ -286,7 +286,8 @@ omen_verify_sees(OmenVerify *verify, uint64 row)
 	bool		all_dead = false;
 	bool		seen;
 
-	if ((BlockNumber) (row >> 16) >= verify->heap_nblocks)
+	if ((BlockNumber) (row >> 16) >= verify->heap_nblocks ||
+		(OffsetNumber) row == InvalidOffsetNumber)
 		return false;
 	omen_tid_set(&tid, row);
 	CurrentResourceOwner = verify->owner;

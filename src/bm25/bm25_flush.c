@@ -39,6 +39,8 @@ typedef struct FlushState
 	FlushedDoc *docs;
 	uint32		ndocs;
 	uint32		maxdocs;
+	OmenBm25Writer *writer;
+	uint32		next_doc;		/* of the term's postings, at least */
 	OmenBm25SegmentEntryData entry;
 } FlushState;
 
@@ -46,8 +48,8 @@ static bool flush_some(Relation index, Relation heap);
 static void collect_docs(FlushState *state);
 static int	compare_docs(const void *a, const void *b);
 static void write_segment(FlushState *state, OmenBm25Space *space);
-static void add_term(void *writer, const char *lexeme, int len);
-static void add_posting(void *writer, uint32 doc, uint16 tf);
+static void add_term(void *arg, const char *lexeme, int len);
+static void add_posting(void *arg, uint32 doc, uint16 tf);
 static void free_pages(Relation index, const BlockNumber *blocks, uint32 n);
 static void replace_segments(OmenBm25MetaPage meta,
 							 const OmenBm25Publish *publish);
@@ -149,7 +151,6 @@ write_segment(FlushState *state, OmenBm25Space *space)
 	uint32	   *lengths = palloc_extended(state->ndocs * sizeof(*lengths),
 										  MCXT_ALLOC_HUGE);
 	OmenBm25Inverter *inverter = omen_bm25_inverter_create();
-	OmenBm25Writer *writer;
 	uint32		n = 0;
 
 	for (uint32 i = 0; i < state->ndocs; i++)
@@ -175,22 +176,32 @@ write_segment(FlushState *state, OmenBm25Space *space)
 								   terms[j].hash, terms[j].tf);
 		}
 	}
-	writer = omen_bm25_writer_begin(space, state->meta.next_segment, n, rows,
-									lengths);
-	omen_bm25_inverter_drain(inverter, add_term, add_posting, writer);
-	omen_bm25_writer_finish(writer, &state->entry);
+	state->writer = omen_bm25_writer_begin(space, state->meta.next_segment, n,
+										   rows, lengths);
+	omen_bm25_inverter_drain(inverter, add_term, add_posting, state);
+	omen_bm25_writer_finish(state->writer, &state->entry);
 }
 
 static void
-add_term(void *writer, const char *lexeme, int len)
+add_term(void *arg, const char *lexeme, int len)
 {
-	omen_bm25_writer_term(writer, lexeme, len);
+	FlushState *state = arg;
+
+	omen_bm25_writer_term(state->writer, lexeme, len);
+	state->next_doc = 0;
 }
 
+/* What documents say of their rows and terms is theirs: two may say the same */
 static void
-add_posting(void *writer, uint32 doc, uint16 tf)
+add_posting(void *arg, uint32 doc, uint16 tf)
 {
-	omen_bm25_writer_posting(writer, doc, tf);
+	FlushState *state = arg;
+
+	if (unlikely(doc < state->next_doc))
+		omen_page_report_corrupt(state->index, OMEN_BM25_META_BLOCK,
+								 "Pending documents have a row's term twice.");
+	omen_bm25_writer_posting(state->writer, doc, tf);
+	state->next_doc = doc + 1;
 }
 
 /* Pages that no chain leads to any more; found by whoever needs one */
