@@ -222,10 +222,10 @@ write_page(OmenBm25Writer *writer, const OpenPage *open, OmenPageKind kind,
 
 	CHECK_FOR_INTERRUPTS();
 
-	/* the free space map is not to be trusted after a crash */
+	/* the metapage said that it was free, or the free space map after a crash */
 	if (before == OMEN_PAGE_PENDING || before == OMEN_PAGE_META)
-		elog(ERROR, "block %u of index \"%s\" is in use already",
-			 open->block, RelationGetRelationName(index));
+		omen_page_report_corrupt(index, open->block,
+								 "The page for a new segment is in use already.");
 	omen_edit_begin(&edit, index);
 	page = omen_edit_new_page(&edit, buffer, kind);
 	memcpy(omen_page_content(page), open->content.data, OMEN_PAGE_CONTENT);

@@ -84,5 +84,6 @@ SELECT try('SELECT count(*) FROM (SELECT id FROM texts ORDER BY body <@> ''w1 | 
 $$;
 
 CREATE FUNCTION change_bm25() RETURNS boolean LANGUAGE sql AS $$
-SELECT try('INSERT INTO texts VALUES (0, ''w1 w2 w7'')')
+SELECT try('INSERT INTO texts VALUES (0, ''w1 w2 w7'')',
+	'SELECT bm25_merge(''texts_body'')')
 $$;
