@@ -169,7 +169,8 @@ write_segment(FlushState *state, OmenBm25Space *space)
 			int			len;
 			const char *lexeme = omen_bm25_doc_lexeme(doc, j, &len);
 
-			if (len < 0 || terms[j + 1].offset > doc->size)
+			if (len < 0 || len > MAXSTRLEN ||
+				terms[j + 1].offset > doc->size)
 				omen_page_report_corrupt(state->index, OMEN_BM25_META_BLOCK,
 										 "A pending document's terms are damaged.");
 			omen_bm25_inverter_add(inverter, n - 1, lexeme, len,

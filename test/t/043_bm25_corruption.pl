@@ -98,7 +98,7 @@ $files[$_] = make_index($_) foreach 0 .. $mutations - 1;
 query($node, 'VACUUM t0');
 my $other_version = make_index('v');
 my %rows = map { $_ => make_index($_) } qw(far none);
-my $twice = make_index('twice');
+my %pending = map { $_ => make_index($_) } qw(twice long);
 $node->stop;
 system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
   if $checksums;
@@ -126,18 +126,29 @@ foreach my $name (keys %rows)
 		pack('v3', $name eq 'far' ? (0xFFFF, 0xFFFF, 1) : (0, 0, 0)) x 500);
 }
 
-# pending documents that all say they are of the row of the first one
+# pending documents that all say they are of the row of the first one, and terms
+# that are longer than any
+foreach my $name (keys %pending)
 {
-	my $bytes = slurp_file($node->data_dir . "/$twice", 0);
+	my $bytes = slurp_file($node->data_dir . "/$pending{$name}", 0);
 
 	foreach my $block (find_kind(\$bytes, 13))
 	{
-		my $end = unpack('v', substr($bytes, $block * $page + 12, 2));
+		my $end = $block * $page + unpack('v', substr($bytes, $block * $page + 12, 2));
 
-		for (my $at = 24; $at < $end;)
+		for (my $at = $block * $page + 24; $at < $end;)
 		{
-			patch_file($node, $twice, $block * $page + $at, pack('v3', 0, 0, 1));
-			$at += unpack('v', substr($bytes, $block * $page + $at + 14, 2));
+			my ($nterms, $size) = unpack('v2', substr($bytes, $at + 12, 4));
+
+			if ($name eq 'twice')
+			{
+				patch_file($node, $pending{$name}, $at, pack('v3', 0, 0, 1));
+			}
+			elsif ($size > 5000)
+			{
+				patch_file($node, $pending{$name}, $at + 16 + 8 * $_ + 6, pack('v', $size)) foreach 1 .. $nterms;
+			}
+			$at += $size;
 		}
 	}
 }
@@ -191,11 +202,15 @@ foreach my $name (sort keys %rows)
 	cmp_ok(query($node, "SELECT count(*) FROM omen_verify_index('i$name', true)"), '>', 0, "rows that are $name are findings");
 }
 
+my %damage = (
+	twice => qr/Pending documents have a row's term twice/,
+	long => qr/A pending document's terms are damaged/);
+foreach my $name (sort keys %damage)
 {
 	my ($out, $err) = ('', '');
 
-	$node->psql('postgres', "VACUUM ttwice", stdout => \$out, stderr => \$err);
-	like($err, qr/Pending documents have a row's term twice/, 'documents that claim the same row are not put into a segment');
+	$node->psql('postgres', "VACUUM t$name", stdout => \$out, stderr => \$err);
+	like($err, $damage{$name}, "pending documents with damage ($name) do not become a segment");
 }
 
 $node->stop;
