@@ -83,6 +83,12 @@ omen_bm25_find_segment(Relation index, OmenBm25Index *bm25,
 
 	if (kept < 0)
 		return load_segment(index, bm25, entry);
+
+	/* numbers are never used again, so what is kept is what it was */
+	if (bm25->segments[kept].segment.header != entry->header ||
+		!is_header_valid(bm25->segments[kept].segment.data, entry))
+		omen_page_report_corrupt(index, OMEN_BM25_META_BLOCK,
+								 "Two segments have the same number.");
 	segment = palloc(sizeof(*segment));
 	copy_segment(segment, &bm25->segments[kept].segment, CurrentMemoryContext);
 	return segment;
