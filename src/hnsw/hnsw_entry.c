@@ -11,7 +11,7 @@
  */
 #include "postgres.h"
 
-#include <math.h>
+#include <float.h>
 
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -24,9 +24,12 @@
 /* Dead nodes that are passed in the search for an heir */
 #define MAX_PASSED	256
 
-/* Entries scored at a time */
-#define SCORE_BLOCK	64
+/* Parts of the entries whose nearest ones tell how near the nearest are */
+#define NEAR_GROUPS	64
 
+static float find_limit(float *estimates, uint32 n, int max);
+static int	keep_nearest(OmenHeard *near, int n, int max, float estimate,
+						 OmenLink link);
 static void write_entry(const OmenHnswIndex *hnsw, Page page, uint32 at,
 						OmenLink link, int level, const uint8 *pair);
 static Buffer read_entry_page(Relation index, const OmenHnswIndex *hnsw,
@@ -77,47 +80,69 @@ int
 omen_hnsw_near_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
 					   OmenHeard *near, int max)
 {
-	OmenHeard	heap[OMEN_NEAR_ENTRIES];
-	Size		nheap = 0;
-	float		farthest = get_float4_infinity();
-	int			nnear;
+	float	   *estimates = palloc(hnsw->nentries * sizeof(float));
+	float		limit;
+	int			n = 0;
 
 	Assert(max <= OMEN_NEAR_ENTRIES);
 
-	for (uint32 first = 0; first < hnsw->nentries; first += SCORE_BLOCK)
+	omen_query_block(query, hnsw->entry_pairs, hnsw->pair_stride,
+					 hnsw->nentries, estimates);
+	limit = find_limit(estimates, hnsw->nentries, max);
+	for (uint32 i = 0; i < hnsw->nentries; i++)
 	{
-		float		estimates[SCORE_BLOCK];
-		int			n = Min(SCORE_BLOCK, hnsw->nentries - first);
+		if (unlikely(estimates[i] <= limit))
+			n = keep_nearest(near, n, max, estimates[i],
+							 hnsw->entry_links[i]);
+	}
+	pfree(estimates);
+	return n;
+}
 
-		omen_query_block(query, hnsw->entry_pairs + first * hnsw->pair_stride,
-						 hnsw->pair_stride, n, estimates);
+/*
+ * A distance that so many entries are within, and not many more: the last of so
+ * many groups, by the nearest of each.  Where there is no telling, infinity.  To
+ * keep the nearest while going through all of them takes four times as long.
+ */
+static float
+find_limit(float *estimates, uint32 n, int max)
+{
+	float		least[NEAR_GROUPS];
+	OmenHeard	near[OMEN_NEAR_ENTRIES];
+	int			nnear = 0;
 
-		/* the farthest first: with negative distances, numbers as links */
-		for (int i = 0; i < n; i++)
+	for (int group = 0; group < NEAR_GROUPS; group++)
+		least[group] = get_float4_infinity();
+	for (uint32 first = 0; first < n; first += NEAR_GROUPS)
+	{
+		int			groups = Min(NEAR_GROUPS, n - first);
+
+		for (int group = 0; group < groups; group++)
 		{
-			OmenHeard	entry;
+			float	   *estimate = &estimates[first + group];
 
-			if (nheap == max && !(estimates[i] < farthest))
-				continue;
-			entry.estimate = likely(!isnan(estimates[i])) ? -estimates[i] :
-				-get_float4_infinity();
-			entry.link = first + i;
-			if (nheap < max)
-				omen_pool_heap_rise(heap, nheap++, entry);
-			else
-				omen_pool_heap_sink(heap, nheap, 0, entry);
-			farthest = -heap[0].estimate;
+			/* not a number is as far as can be */
+			*estimate = *estimate <= FLT_MAX ? *estimate : get_float4_infinity();
+			least[group] = Min(*estimate, least[group]);
 		}
 	}
-	nnear = nheap;
-	while (nheap > 0)
-	{
-		OmenHeard	entry = omen_pool_heap_pop(heap, &nheap);
+	for (int group = 0; group < NEAR_GROUPS; group++)
+		nnear = keep_nearest(near, nnear, max, least[group], group);
+	return near[max - 1].estimate;
+}
 
-		near[nheap] = (OmenHeard) {-entry.estimate,
-			hnsw->entry_links[entry.link]};
-	}
-	return nnear;
+/* Keep the nearest in order, up to max of them; returns how many */
+static int
+keep_nearest(OmenHeard *near, int n, int max, float estimate, OmenLink link)
+{
+	int			at = n < max ? n : max - 1;
+
+	if (n == max && estimate >= near[at].estimate)
+		return n;
+	for (; at > 0 && near[at - 1].estimate > estimate; at--)
+		near[at] = near[at - 1];
+	near[at] = (OmenHeard) {estimate, link};
+	return Min(n + 1, max);
 }
 
 /*
