@@ -27,12 +27,16 @@
 /* In multiples of the nodes needed, those whose last one bounds what is of use */
 #define USEFUL_PART		1.2
 
+/* Beyond a gap in the distances, this part of the nodes needed beyond do */
+#define GAP_PART		0.3
+
 /* Of the nodes heard of, as many tell about the others */
 #define HEARD_SAMPLE	33
 
 static void run_in_order(OmenSearch *search);
 static void run_filtered(OmenSearch *search);
 static bool is_filter_done(OmenSearch *search);
+static bool is_beyond_gap(const OmenSearch *search);
 static void forget_far(OmenSearch *search);
 static int	nodes_needed(const OmenSearch *search);
 static int	count_settled(const OmenSearch *search);
@@ -161,6 +165,7 @@ static bool
 is_filter_done(OmenSearch *search)
 {
 	const OmenSearchFilter *filter = search->filter;
+	int			needed;
 
 	if (search->nvisits >= filter->max_visits)
 		return true;
@@ -174,11 +179,27 @@ is_filter_done(OmenSearch *search)
 		search->rank = rank_of_allowed(search, filter->breadth);
 		search->needed = nodes_needed(search);
 	}
-	if (search->npool < search->needed)
+	needed = search->needed;
+	if (is_beyond_gap(search))
+		needed = search->rank + (int) ceil((needed - search->rank) * GAP_PART);
+	if (search->npool < needed)
 		return false;
 	forget_far(search);
-	return search->pool[search->needed - 1].estimate <=
-		search->heard[0].estimate;
+	return search->pool[needed - 1].estimate <= search->heard[0].estimate;
+}
+
+/*
+ * Is the nearest node that was not visited so far that a nearer one hardly lies
+ * behind it?  Around some queries, distances grow so fast that to visit as many
+ * nodes as around others is of no use.
+ */
+static bool
+is_beyond_gap(const OmenSearch *search)
+{
+	float		last = search->pool[search->rank - 1].estimate;
+
+	return search->filter->gap > 0 &&
+		search->heard[0].estimate > last * (1 + search->filter->gap);
 }
 
 /*

@@ -118,6 +118,8 @@ typedef struct OmenSearchFilter
 								 * beyond a larger one, fewer do; or 0 */
 	int			expected_rank;	/* a smaller one is chance; or 0 */
 	int			usual_rank;		/* a larger one tells that they are elsewhere */
+	float		gap;			/* if what was not visited is farther by this part
+								 * than the last one wanted, fewer do; or 0 */
 	uint64		max_visits;		/* give up then */
 	int			measured;		/* nodes to measure in the end, at most
 								 * OMEN_MAX_MEASURED, of those ... */

@@ -45,6 +45,7 @@
  */
 #define NODE_COST		0.25
 #define RANGES_COST		50
+#define ENTRIES_COST	12
 #define CODE_COST		0.02
 #define FAR_CODE_COST	0.034
 #define CODE_PAGE_COST	0.15
@@ -68,12 +69,15 @@
  * Of a set that has but few entries, if some, how many of the nearest to look at,
  * and which share around them is one to walk by
  */
-#define FEW_ENTRIES		2
+#define FEW_ENTRIES		5
 #define NEXT_ENTRIES	8
 #define SOME_SHARE		0.06
 
 /* The list of a smaller set is read, if there is one, when it is first asked */
 #define SMALL_SET		4000
+
+/* By this power of the breadth in multiples of the rows wanted, distances grow */
+#define GAP_POWER		0.085
 
 /* Of a smaller share, more are heard of in passing than are visited */
 #define THIN_SHARE		0.2
@@ -129,6 +133,7 @@ static bool is_thick(const OmenScan *scan);
 static bool is_much_thicker(const OmenScan *scan);
 static bool lies_here(const OmenScan *scan);
 static int	sweep_beyond(const OmenScan *scan);
+static float sweep_gap(const OmenScan *scan);
 static int	sweep_measured(const OmenScan *scan);
 static int	seeded_breadth(const OmenScan *scan);
 static bool starts_by_codes(const OmenScan *scan);
@@ -418,13 +423,20 @@ choose_strategy(OmenScan *scan)
 {
 	OmenFilterStrategy best = OMEN_FILTER_EXACT;
 	bool		elsewhere = omen_scan_is_elsewhere(scan);
+	double		walk = elsewhere ? seeded_cost(scan) : sweep_cost(scan);
 	double		cost = exact_cost(scan);
 	double		other;
 
 	if (scan->allowed <= FEW_NODES)
 		return best;
+	if (!elsewhere && scan->nseeds == 0)
+		walk += ENTRIES_COST;
 	if (scan->ranges.n > 0)
 	{
+		/* centres have been scored, whether they are of use or not */
+		if (!elsewhere || !starts_by_codes(scan))
+			walk += RANGES_COST;
+		cost += RANGES_COST;
 		other = ranged_cost(scan);
 		if (other < cost)
 		{
@@ -432,8 +444,7 @@ choose_strategy(OmenScan *scan)
 			best = OMEN_FILTER_RANGED;
 		}
 	}
-	other = elsewhere ? seeded_cost(scan) : sweep_cost(scan);
-	if (other < cost)
+	if (walk < cost)
 		best = elsewhere ? OMEN_FILTER_SEEDED : OMEN_FILTER_SWEEP;
 	return best;
 }
@@ -567,7 +578,7 @@ nodes_of_ranges(const OmenScan *scan)
 
 	/* of a set that lies here, hardly anything lies elsewhere */
 	if (lies_here(scan))
-		return nodes * 0.4;
+		return nodes * 0.45;
 	return is_thick(scan) ? nodes * 0.75 : nodes;
 }
 
@@ -610,7 +621,7 @@ verified_of_ranges(const OmenScan *scan)
 	verify *= Max(128.0 / scan->hnsw->meta.shape.code_dims, 1);
 
 	if (is_thick(scan))
-		verify *= 0.8;
+		verify *= lies_here(scan) ? 0.95 : 0.8;
 
 	/* and little about nodes that are far and all equally so */
 	if (omen_scan_is_elsewhere(scan))
@@ -637,8 +648,25 @@ sweep_beyond(const OmenScan *scan)
 	if (is_much_thicker(scan))
 		breadth *= 0.75;
 	else
-		breadth *= is_thick(scan) ? 1.2 : 1.03;
+		breadth *= is_thick(scan) ? 1.3 : 1.03;
 	return (int) ceil(breadth);
+}
+
+/*
+ * A gap in squared distances beyond which a sweep need not look: an eighth where
+ * four times as many nodes are looked at as are wanted, and larger where more are,
+ * as distances grow with the rank.
+ */
+static float
+sweep_gap(const OmenScan *scan)
+{
+	uint8		metric = scan->hnsw->meta.shape.metric;
+	double		breadth = Max(scan->params.ef,
+							  scan->wanted_rows * OMEN_BREADTH_PER_ROW);
+
+	if (metric != OMEN_METRIC_L2 && metric != OMEN_METRIC_COSINE)
+		return 0;
+	return (float) (pow(breadth / scan->wanted_rows, GAP_POWER) - 1);
 }
 
 /*
@@ -731,6 +759,7 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 		scan->wanted_rows;
 	scan->filter.beyond = seeded ? 0 : sweep_beyond(scan);
 	scan->filter.measured = seeded ? 0 : sweep_measured(scan);
+	scan->filter.gap = seeded ? 0 : sweep_gap(scan);
 	scan->filter.maybe = scan->params.allow;
 	set_ranks(scan);
 	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
