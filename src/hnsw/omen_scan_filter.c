@@ -45,7 +45,6 @@
  */
 #define NODE_COST		0.25
 #define RANGES_COST		50
-#define ENTRIES_COST	12
 #define CODE_COST		0.02
 #define FAR_CODE_COST	0.034
 #define CODE_PAGE_COST	0.15
@@ -69,7 +68,7 @@
  * Of a set that has but few entries, if some, how many of the nearest to look at,
  * and which share around them is one to walk by
  */
-#define FEW_ENTRIES		5
+#define FEW_ENTRIES		2
 #define NEXT_ENTRIES	8
 #define SOME_SHARE		0.06
 
@@ -423,20 +422,13 @@ choose_strategy(OmenScan *scan)
 {
 	OmenFilterStrategy best = OMEN_FILTER_EXACT;
 	bool		elsewhere = omen_scan_is_elsewhere(scan);
-	double		walk = elsewhere ? seeded_cost(scan) : sweep_cost(scan);
 	double		cost = exact_cost(scan);
 	double		other;
 
 	if (scan->allowed <= FEW_NODES)
 		return best;
-	if (!elsewhere && scan->nseeds == 0)
-		walk += ENTRIES_COST;
 	if (scan->ranges.n > 0)
 	{
-		/* centres have been scored, whether they are of use or not */
-		if (!elsewhere || !starts_by_codes(scan))
-			walk += RANGES_COST;
-		cost += RANGES_COST;
 		other = ranged_cost(scan);
 		if (other < cost)
 		{
@@ -444,7 +436,8 @@ choose_strategy(OmenScan *scan)
 			best = OMEN_FILTER_RANGED;
 		}
 	}
-	if (walk < cost)
+	other = elsewhere ? seeded_cost(scan) : sweep_cost(scan);
+	if (other < cost)
 		best = elsewhere ? OMEN_FILTER_SEEDED : OMEN_FILTER_SWEEP;
 	return best;
 }
@@ -578,7 +571,7 @@ nodes_of_ranges(const OmenScan *scan)
 
 	/* of a set that lies here, hardly anything lies elsewhere */
 	if (lies_here(scan))
-		return nodes * 0.45;
+		return nodes * 0.4;
 	return is_thick(scan) ? nodes * 0.75 : nodes;
 }
 
@@ -621,7 +614,7 @@ verified_of_ranges(const OmenScan *scan)
 	verify *= Max(128.0 / scan->hnsw->meta.shape.code_dims, 1);
 
 	if (is_thick(scan))
-		verify *= lies_here(scan) ? 0.95 : 0.8;
+		verify *= 0.8;
 
 	/* and little about nodes that are far and all equally so */
 	if (omen_scan_is_elsewhere(scan))
