@@ -636,10 +636,11 @@ sweep_beyond(const OmenScan *scan)
 	breadth -= scan->wanted_rows;
 	/*
 	 * all of a set that is but here lies within a few links, and more of it is
-	 * measured in the end; one that is thick has borders
+	 * measured in the end, and where it is the greater part of what is visited,
+	 * others tell less; one that is thick has borders
 	 */
 	if (is_much_thicker(scan))
-		breadth *= 0.75;
+		breadth *= scan->near_share > LARGE_SHARE ? 0.62 : 0.75;
 	else
 		breadth *= is_thick(scan) ? 1.3 : 1.03;
 	return (int) ceil(breadth);
