@@ -76,7 +76,7 @@
 #define SMALL_SET		4000
 
 /* By this power of the breadth in multiples of the rows wanted, distances grow */
-#define GAP_POWER		0.085
+#define GAP_POWER		0.095
 
 /* Of a smaller share, more are heard of in passing than are visited */
 #define THIN_SHARE		0.2
@@ -640,14 +640,14 @@ sweep_beyond(const OmenScan *scan)
 	 * others tell less; one that is thick has borders
 	 */
 	if (is_much_thicker(scan))
-		breadth *= scan->near_share > LARGE_SHARE ? 0.62 : 0.75;
+		breadth *= scan->near_share > LARGE_SHARE ? 0.68 : 0.75;
 	else
 		breadth *= is_thick(scan) ? 1.3 : 1.03;
 	return (int) ceil(breadth);
 }
 
 /*
- * A gap in squared distances beyond which a sweep need not look: an eighth where
+ * A gap in squared distances beyond which a sweep need not look: a seventh where
  * four times as many nodes are looked at as are wanted, and larger where more are,
  * as distances grow with the rank.
  */
