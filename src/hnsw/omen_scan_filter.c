@@ -131,6 +131,7 @@ static int	verified_of_ranges(const OmenScan *scan);
 static bool is_thick(const OmenScan *scan);
 static bool is_much_thicker(const OmenScan *scan);
 static bool lies_here(const OmenScan *scan);
+static double plain_breadth(const OmenScan *scan);
 static int	sweep_beyond(const OmenScan *scan);
 static float sweep_gap(const OmenScan *scan);
 static int	sweep_measured(const OmenScan *scan);
@@ -623,6 +624,13 @@ verified_of_ranges(const OmenScan *scan)
 					 Min(scan->allowed, PG_INT32_MAX / 4));
 }
 
+/* How broad a scan without a filter would be */
+static double
+plain_breadth(const OmenScan *scan)
+{
+	return Max(scan->params.ef, scan->wanted_rows * OMEN_BREADTH_PER_ROW);
+}
+
 /*
  * Nodes to visit beyond the last row wanted: as many as a scan without a filter
  * visits beyond its own.
@@ -630,10 +638,8 @@ verified_of_ranges(const OmenScan *scan)
 static int
 sweep_beyond(const OmenScan *scan)
 {
-	double		breadth = Max(scan->params.ef,
-							  scan->wanted_rows * OMEN_BREADTH_PER_ROW);
+	double		breadth = plain_breadth(scan) - scan->wanted_rows;
 
-	breadth -= scan->wanted_rows;
 	/*
 	 * all of a set that is but here lies within a few links, and more of it is
 	 * measured in the end, and where it is the greater part of what is visited,
@@ -655,12 +661,11 @@ static float
 sweep_gap(const OmenScan *scan)
 {
 	uint8		metric = scan->hnsw->meta.shape.metric;
-	double		breadth = Max(scan->params.ef,
-							  scan->wanted_rows * OMEN_BREADTH_PER_ROW);
 
 	if (metric != OMEN_METRIC_L2 && metric != OMEN_METRIC_COSINE)
 		return 0;
-	return (float) (pow(breadth / scan->wanted_rows, GAP_POWER) - 1);
+	return (float) (pow(plain_breadth(scan) / scan->wanted_rows,
+						GAP_POWER) - 1);
 }
 
 /*
