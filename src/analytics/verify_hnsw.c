@@ -114,7 +114,7 @@ check_meta(OmenVerifyHnsw *state)
 		omen_verify_note(state->verify, "H0", OMEN_HNSW_META_BLOCK,
 						 OMEN_VERIFY_NO_OFFSET,
 						 "The layout is not the one that follows from the column and the options.");
-	if ((meta->flags & ~OMEN_META_TIDS_UNMAPPED) != 0 || meta->unused2 != 0 ||
+	if ((meta->flags & ~OMEN_META_ALL) != 0 ||
 		meta->built_visits != 0 || has_unused_blocks(meta) ||
 		memcmp(meta->key_kinds + meta->nkeys, nothing,
 			   OMEN_HNSW_MAX_KEYS - meta->nkeys) != 0 ||
@@ -157,6 +157,7 @@ mask_variable(OmenHnswMetaPageData *meta)
 {
 	meta->max_norm2 = 0;
 	meta->flags = 0;
+	meta->linked_rows = 0;
 	memset(meta->entry_blocks, 0, sizeof(meta->entry_blocks));
 	meta->nentries = 0;
 	meta->entry_epoch = 0;

@@ -6,8 +6,8 @@
  * NOTES
  *	  Inserts that go on meanwhile keep nodes reachable, by way of new ones (H16);
  *	  so the walk follows links to these as well.  Vacuum does not, before it has
- *	  done with all links.  But then there are DELETED nodes: what is found while
- *	  there are any does not count, and what is found is looked for again.
+ *	  done with all links.  But then there are DELETED nodes, or the metapage says
+ *	  so: what is found meanwhile does not count, and is looked for again.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,8 +19,8 @@
 #include "analytics/verify_hnsw.h"
 
 /*
- * Beside DELETED nodes, which vacuum has left if it did not get to the end, more
- * than this part of the live nodes is a finding.
+ * Where vacuum did not get to the end, more than this part of the live nodes is a
+ * finding.
  */
 #define MOST_UNREACHED	0.25
 
@@ -42,11 +42,11 @@ typedef struct LinkStack
 	uint64		room;
 } LinkStack;
 
-typedef struct DeletedSearch
+typedef struct VacuumTraces
 {
 	OmenVerifyHnsw *state;
 	bool		found;
-} DeletedSearch;
+} VacuumTraces;
 
 typedef struct Unreached
 {
@@ -61,22 +61,22 @@ static void push(LinkStack *stack, OmenLink link);
 static void push_neighbours(LinkStack *stack, OmenLink link);
 static void count_unreached(const LinkStack *stack, Unreached *unreached);
 static bool is_indexed(OmenVerifyHnsw *state, uint32 number);
-static bool has_deleted(OmenVerifyHnsw *state);
-static void look_for_deleted(void *arg);
+static bool is_vacuumed(OmenVerifyHnsw *state);
+static void look_for_traces(void *arg);
 
 void
 omen_verify_hnsw_walk(OmenVerifyHnsw *state)
 {
 	Unreached	unreached;
-	bool		deleted = false;
+	bool		vacuumed = false;
 
-	for (int i = 0; i < WALKS && !deleted; i++)
+	for (int i = 0; i < WALKS && !vacuumed; i++)
 	{
-		deleted = i > 0 && has_deleted(state);
+		vacuumed = i > 0 && is_vacuumed(state);
 		if (!find_unreached(state, &unreached) || unreached.n == 0)
 			return;
 	}
-	if ((deleted || has_deleted(state)) &&
+	if ((vacuumed || is_vacuumed(state)) &&
 		unreached.n <= unreached.nlive * MOST_UNREACHED)
 		return;
 	omen_verify_note(state->verify, "H16",
@@ -217,22 +217,25 @@ is_indexed(OmenVerifyHnsw *state, uint32 number)
 
 /* Is a vacuum at work, or has one been cut off? */
 static bool
-has_deleted(OmenVerifyHnsw *state)
+is_vacuumed(OmenVerifyHnsw *state)
 {
-	DeletedSearch search = {state};
+	VacuumTraces traces = {state};
 
-	return !omen_verify_try(state->verify, "H16", look_for_deleted, &search) ||
-		search.found;
+	return !omen_verify_try(state->verify, "H16", look_for_traces, &traces) ||
+		traces.found;
 }
 
 static void
-look_for_deleted(void *arg)
+look_for_traces(void *arg)
 {
-	DeletedSearch *search = arg;
-	OmenVerify *verify = search->state->verify;
-	const OmenHnswLayout *layout = &search->state->hnsw->layout;
+	VacuumTraces *traces = arg;
+	OmenVerify *verify = traces->state->verify;
+	const OmenHnswLayout *layout = &traces->state->hnsw->layout;
+	OmenHnswMetaPageData meta;
 
-	for (BlockNumber block = 0; block < verify->nblocks && !search->found;
+	omen_hnsw_read_meta(verify->index, &meta);
+	traces->found = (meta.flags & OMEN_META_RELINKING) != 0;
+	for (BlockNumber block = 0; block < verify->nblocks && !traces->found;
 		 block++)
 	{
 		PGAlignedBlock copy;
@@ -244,7 +247,8 @@ look_for_deleted(void *arg)
 		{
 			OmenHnswSlot slot = omen_hnsw_page_slot(layout, (Page) copy.data, i);
 
-			search->found |= slot->flags == (OMEN_SLOT_USED | OMEN_SLOT_DELETED);
+			traces->found |= (slot->flags & OMEN_SLOT_KIND) ==
+				(OMEN_SLOT_USED | OMEN_SLOT_DELETED);
 		}
 	}
 }

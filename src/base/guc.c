@@ -85,6 +85,7 @@ static int	filter_strategy;
 static int	gpu_build;
 static char *gpu_helper_path;
 static int	gpu_timeout;
+static bool vacuum_relink;
 
 static int	ef_search;
 static bool ef_search_explicit;
@@ -454,6 +455,14 @@ define_omendb_settings(void)
 							 &simd, SIMD_AUTO, simd_options, PGC_USERSET, 0,
 							 check_simd, assign_simd, NULL);
 
+	DefineCustomBoolVariable("omendb.vacuum_relink",
+							 "Lets VACUUM choose all links of an index anew "
+							 "where a tenth of its rows has been inserted.",
+							 "It takes the time and the temporary files of "
+							 "building the graph once more.",
+							 &vacuum_relink, true, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+
 	MarkGUCPrefixReserved("omendb");
 }
 
@@ -594,6 +603,12 @@ omen_guc_scan_mem_multiplier(void)
 	if (!scan_mem_multiplier_explicit && inherited != NULL)
 		return strtod(inherited, NULL);
 	return scan_mem_multiplier;
+}
+
+bool
+omen_guc_vacuum_relink(void)
+{
+	return vacuum_relink;
 }
 
 const char *

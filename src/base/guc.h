@@ -58,6 +58,7 @@ extern OmenGpuBuild omen_guc_gpu_build(void);
 extern OmenIterativeScan omen_guc_iterative_scan(void);
 extern int	omen_guc_max_scan_tuples(void);
 extern double omen_guc_scan_mem_multiplier(void);
+extern bool omen_guc_vacuum_relink(void);
 
 /* The program that builds graphs on a device; "" is the one installed with us */
 extern const char *omen_guc_gpu_helper_path(void);

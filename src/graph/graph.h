@@ -112,6 +112,8 @@ typedef struct OmenBuildInput
 	void	   *arg;
 	/* pair code of a row; may be called by any participant */
 	const uint8 *(*pair_code) (void *arg, uint32 row, Size *size);
+	/* level of a row that has one; NULL: levels are drawn */
+	int			(*level) (void *arg, uint32 row);
 } OmenBuildInput;
 
 typedef struct OmenBuild OmenBuild;

@@ -388,13 +388,16 @@ permute_nodes(OmenBuild *build, uint32 first, uint32 n, uint32 *source)
 static void
 init_nodes(OmenBuild *build, uint32 first, uint32 end)
 {
+	const OmenBuildInput *input = build->input;
 	uint64		seed = omen_build_mix(build->arena->params.seed, 2);
 	uint32		node;
 
 	for (node = first; node < end; node++)
 	{
-		build->levels[node] =
-			omen_graph_draw_level(omen_build_mix(seed, build->rows[node]));
+		uint32		row = build->rows[node];
+
+		build->levels[node] = input->level ? input->level(input->arg, row) :
+			omen_graph_draw_level(omen_build_mix(seed, row));
 		build->nlinks[node] = 0;
 		build->nscale[node] = 0;
 		memset(&build->nlist[node], 0, sizeof(OmenListSize));

@@ -164,6 +164,8 @@ extern void omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw);
 extern void omen_hnsw_reload_entries(Relation index, OmenHnswIndex *hnsw);
 extern void omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw,
 								 float norm2);
+extern void omen_hnsw_set_relinking(Relation index, bool relinking,
+									double rows);
 
 /* hnsw_value.c: from datums to payloads */
 extern bool omen_hnsw_form_value(const OmenOpclassInfo *opclass, uint32 dims,
@@ -225,6 +227,8 @@ extern bool omen_hnsw_allows(const OmenHnswStore *store, uint32 number,
 							 OmenHnswSlot slot, bool *recheck);
 extern void omen_hnsw_check_slot(Relation index, const OmenHnswIndex *hnsw,
 								 Buffer buffer, OmenHnswSlot slot);
+extern void omen_hnsw_check_slots(Relation index, const OmenHnswIndex *hnsw,
+								  Buffer buffer);
 extern const char *omen_hnsw_find_slot_fault(const OmenHnswIndex *hnsw,
 											 Page page, OmenHnswSlot slot);
 extern OmenHnswSlot omen_hnsw_page_slot(const OmenHnswLayout *layout,
@@ -318,6 +322,8 @@ extern bool omen_slot_has_link(const OmenHnswLayout *layout,
 							   OmenHnswSlot slot, OmenLink link);
 extern void omen_slot_add_local(const OmenHnswLayout *layout,
 								OmenHnswSlot slot, const OmenHnswEdge *edge);
+extern void omen_slot_add_scale(const OmenHnswLayout *layout,
+								OmenHnswSlot slot, const OmenHnswEdge *edge);
 extern void omen_slot_remove_edge(const OmenHnswLayout *layout,
 								  OmenHnswSlot slot, int at);
 
@@ -407,6 +413,22 @@ extern bool omen_hnsw_insert(Relation index, Datum *values, bool *isnull,
 /* hnsw_connect.c */
 extern void omen_hnsw_connect(Relation index, OmenHnswIndex *hnsw,
 							  BufferAccessStrategy strategy);
+
+/* hnsw_relink.c: what vacuum knows of nodes when it has marked the DELETED ones */
+typedef struct OmenVacuumNodes
+{
+	BlockNumber nblocks;		/* that it passes over */
+	uint32		nlive;			/* live nodes there, at most, */
+	uint64		own_bytes;		/* their own codes, each MAXALIGNed, */
+	uint32		ninserted;		/* and how many of them were inserted */
+	double		nrows;			/* of the table */
+	bool		(*is_deleted) (void *arg, OmenLink link);
+	void	   *arg;
+} OmenVacuumNodes;
+
+extern void omen_hnsw_relink(Relation index, OmenHnswIndex *hnsw,
+							 BufferAccessStrategy strategy,
+							 const OmenVacuumNodes *vacuum);
 
 /* hnsw_build.c */
 extern void omen_hnsw_init_meta(Relation index, const OmenOpclassInfo *opclass,

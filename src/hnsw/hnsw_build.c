@@ -65,10 +65,6 @@ static void construct(OmenHnswBuildState *state);
 static const uint8 *pair_code(void *arg, uint32 node, Size *size);
 static bool team_barrier(void *arg);
 static void team_progress(void *arg, uint64 done, uint64 total);
-static void team_write_mail(void *arg, Size offset, const void *data,
-							Size len);
-static void team_read_mail(void *arg, Size offset, void *data, Size len);
-static void team_read_arena(void *arg, Size offset, void *data, Size len);
 static bool team_find_links(void *arg, OmenBuild *build);
 static void announce(OmenHnswBuildState *state);
 static void start_progress(OmenHnswBuildState *state,
@@ -229,8 +225,8 @@ omen_hnsw_build_cleanup(OmenHnswBuildState *state)
 			omen_arena_close(state->all_offsets[i]);
 	}
 	omen_arena_close(state->fold);
-	if (state->graph)
-		omen_arena_close(state->graph);
+	if (state->files.graph)
+		omen_arena_close(state->files.graph);
 	omen_tidmap_build_cleanup(state);
 }
 
@@ -274,8 +270,8 @@ omen_hnsw_build_tick(OmenHnswBuildState *state)
 
 	if (state->fold)
 		omen_arena_unload(state->fold);
-	if (state->graph)
-		omen_arena_unload(state->graph);
+	if (state->files.graph)
+		omen_arena_unload(state->files.graph);
 	for (int i = 0; i < state->shared->nparticipants; i++)
 	{
 		if (state->all_offsets[i])
@@ -662,32 +658,30 @@ construct(OmenHnswBuildState *state)
 		}
 		size = omen_build_arena_size(state->quant, &params);
 		check_sizes(size, omen_build_mail_size(state->quant, &params));
-		state->mail = omen_arena_create(fileset, "mail");
-		state->graph = omen_arena_create(fileset, "graph");
-		omen_arena_reserve(state->graph, size);
-		omen_build_arena_init(omen_arena_map(state->graph), state->quant,
+		state->files.mail = omen_arena_create(fileset, "mail");
+		state->files.graph = omen_arena_create(fileset, "graph");
+		omen_arena_reserve(state->files.graph, size);
+		omen_build_arena_init(omen_arena_map(state->files.graph), state->quant,
 							  &params);
 	}
 	omen_hnsw_build_barrier(state);
 	if (state->participant > 0)
 	{
-		state->mail = omen_arena_open(fileset, "mail");
-		state->graph = omen_arena_open(fileset, "graph");
+		state->files.mail = omen_arena_open(fileset, "mail");
+		state->files.graph = omen_arena_open(fileset, "graph");
 	}
 
 	state->team = (OmenBuildTeam) {
 		.arg = state,
 		.barrier = team_barrier,
 		.progress = team_progress,
-		.write_mail = team_write_mail,
-		.read_mail = team_read_mail,
 		.code_cache = state->frugal ? memory_share(state) / 4 * 3 : 0,
-		.read_arena = team_read_arena,
 		.find_links = state->gpu ? team_find_links : NULL,
 	};
-	state->build = omen_build_graph(omen_arena_map(state->graph),
+	omen_graph_files_serve(&state->team);
+	state->build = omen_build_graph(omen_arena_map(state->files.graph),
 									state->quant, &input, &state->team);
-	omen_arena_close(state->mail);
+	omen_arena_close(state->files.mail);
 }
 
 static const uint8 *
@@ -724,24 +718,6 @@ team_progress(void *arg, uint64 done, uint64 total)
 
 	omen_hnsw_build_tick(state);
 	omen_hnsw_build_progress(state, OMEN_BUILD_CONSTRUCT, done, total);
-}
-
-static void
-team_write_mail(void *arg, Size offset, const void *data, Size len)
-{
-	omen_arena_write_at(((OmenHnswBuildState *) arg)->mail, offset, data, len);
-}
-
-static void
-team_read_mail(void *arg, Size offset, void *data, Size len)
-{
-	omen_arena_read_at(((OmenHnswBuildState *) arg)->mail, offset, data, len);
-}
-
-static void
-team_read_arena(void *arg, Size offset, void *data, Size len)
-{
-	omen_arena_read_at(((OmenHnswBuildState *) arg)->graph, offset, data, len);
 }
 
 /* The phase is the device's while it is asked */

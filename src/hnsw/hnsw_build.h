@@ -25,6 +25,7 @@
 #include "gpu/gpu_process.h"
 #include "hnsw/hnsw.h"
 #include "hnsw/hnsw_estimate.h"
+#include "hnsw/hnsw_graph_files.h"
 #include "hnsw/hnsw_tidmap.h"
 #include "port/atomics.h"
 #include "storage/arena.h"
@@ -111,6 +112,7 @@ typedef struct OmenTidMapBuild
 /* One participant's view */
 typedef struct OmenHnswBuildState
 {
+	OmenGraphFiles files;		/* must be first */
 	Relation	heap;
 	Relation	index;
 	IndexInfo  *info;
@@ -157,8 +159,6 @@ typedef struct OmenHnswBuildState
 	uint32	   *list_of;		/* by position: its first list slot, counted */
 	uint32	   *chain_of;		/* by position: its first CHAIN page, counted */
 
-	OmenArena  *graph;
-	OmenArena  *mail;			/* between participants, not mapped */
 	OmenBuildTeam team;			/* kept for as long as "build" */
 	OmenBuild  *build;
 	OmenTidMapBuild tidmap;		/* of the leader */

@@ -195,7 +195,7 @@ visit_page(ConnectState *state, Buffer buffer, OmenPageKind kind)
 												i);
 
 		omen_hnsw_check_slot(state->index, state->hnsw, buffer, slot);
-		if (slot->flags == OMEN_SLOT_USED)
+		if ((slot->flags & OMEN_SLOT_KIND) == OMEN_SLOT_USED)
 			meet_node(state, first + i, slot);
 	}
 	omen_page_release(buffer);

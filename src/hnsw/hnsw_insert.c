@@ -633,7 +633,7 @@ fill_slot(InsertState *state, OmenHnswSlot slot, BlockNumber chain)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 
-	slot->flags = OMEN_SLOT_USED;
+	slot->flags = OMEN_SLOT_USED | OMEN_SLOT_INSERTED;
 	slot->level = state->level;
 	slot->nlinks = state->nlinks;
 	slot->nscale = state->nscale;

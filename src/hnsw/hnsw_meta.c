@@ -263,6 +263,28 @@ omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw, float norm2)
 	omen_page_release(buffer);
 }
 
+/*
+ * Vacuum is about to change links so that nodes may be out of reach, or has seen
+ * to them; the table has so many rows then.
+ */
+void
+omen_hnsw_set_relinking(Relation index, bool relinking, double rows)
+{
+	Buffer		buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK,
+										OMEN_PAGE_META, OMEN_LOCK_EXCLUSIVE);
+	OmenPageEdit edit;
+	OmenHnswMetaPage meta;
+
+	omen_edit_begin(&edit, index);
+	meta = (OmenHnswMetaPage) omen_page_content(omen_edit_page(&edit, buffer));
+	meta->flags &= ~OMEN_META_RELINKING;
+	if (relinking)
+		meta->flags |= OMEN_META_RELINKING;
+	meta->linked_rows = (uint32) Max(Min(rows, PG_UINT32_MAX), 1);
+	omen_edit_finish(&edit);
+	omen_page_release(buffer);
+}
+
 static OmenKept *
 load_index(Relation index)
 {

@@ -145,6 +145,8 @@
 
 /* Flags of the metapage */
 #define OMEN_META_TIDS_UNMAPPED	0x0001	/* some TIDs are not in the map */
+#define OMEN_META_RELINKING		0x0002	/* vacuum has not connected all nodes */
+#define OMEN_META_ALL			0x0003
 
 typedef struct OmenHnswMetaPageData
 {
@@ -157,7 +159,7 @@ typedef struct OmenHnswMetaPageData
 	uint16		m;				/* index options as built */
 	uint16		ef_construction;
 	uint16		quantizer;		/* OmenQuantizerKind asked for */
-	uint16		flags;			/* OMEN_META_TIDS_UNMAPPED */
+	uint16		flags;			/* OMEN_META_* */
 
 	uint16		max_links;		/* L */
 	uint16		slots_per_page;
@@ -184,7 +186,8 @@ typedef struct OmenHnswMetaPageData
 	BlockNumber list_start;		/* key lists, of built_nodes each; invalid: none */
 	BlockNumber list_heads;
 	uint32		nranges;
-	uint32		unused2;
+	uint32		linked_rows;	/* of the table when links were last chosen for
+								 * all nodes; 0: built_nodes */
 
 	uint32		range_size;		/* nodes of a range, about; 0: no ranges */
 	uint32		range_first;	/* number of the first one's first node */
@@ -236,7 +239,12 @@ typedef OmenHnswEntryData *OmenHnswEntry;
 #define OMEN_SLOT_USED		0x01	/* holds a node or a TID list */
 #define OMEN_SLOT_DELETED	0x02	/* node without rows, still a way */
 #define OMEN_SLOT_TIDLIST	0x04	/* heap TIDs of another node */
-#define OMEN_SLOT_ALL		0x07
+#define OMEN_SLOT_INSERTED	0x08	/* node whose links an insert chose */
+#define OMEN_SLOT_ALL		0x0F
+
+/* Those that tell what a slot holds */
+#define OMEN_SLOT_KIND		(OMEN_SLOT_USED | OMEN_SLOT_DELETED | \
+							 OMEN_SLOT_TIDLIST)
 
 typedef struct OmenHnswSlotData
 {

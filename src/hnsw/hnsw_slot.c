@@ -103,6 +103,18 @@ omen_slot_add_local(const OmenHnswLayout *layout, OmenHnswSlot slot,
 	slot->nlinks++;
 }
 
+/* Append to the links at the node's own scale; likewise */
+void
+omen_slot_add_scale(const OmenHnswLayout *layout, OmenHnswSlot slot,
+					const OmenHnswEdge *edge)
+{
+	Assert(slot->nlinks < layout->max_links);
+
+	omen_slot_set_edge(layout, slot, slot->nlinks, edge);
+	slot->nlinks++;
+	slot->nscale++;
+}
+
 void
 omen_slot_remove_edge(const OmenHnswLayout *layout, OmenHnswSlot slot, int at)
 {

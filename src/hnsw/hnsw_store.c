@@ -118,7 +118,7 @@ omen_hnsw_find_link(OmenHnswStore *store, uint32 number)
 								   OMEN_LOCK_SHARE, &store->hnsw->hints);
 	slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
 							   number % layout->slots_per_page);
-	if (slot->flags == OMEN_SLOT_USED)
+	if ((slot->flags & OMEN_SLOT_KIND) == OMEN_SLOT_USED)
 		link = omen_link_form(number, slot->version);
 	omen_page_release(buffer);
 	return link;
@@ -172,6 +172,22 @@ omen_hnsw_check_slot(Relation index, const OmenHnswIndex *hnsw, Buffer buffer,
 		omen_page_report_corrupt(index, BufferGetBlockNumber(buffer), fault);
 }
 
+/*
+ * The same of all slots of a NODE page.  Each pass of vacuum relies on what it
+ * reads: a page may have been read anew since the one before.
+ */
+void
+omen_hnsw_check_slots(Relation index, const OmenHnswIndex *hnsw,
+					  Buffer buffer)
+{
+	const OmenHnswLayout *layout = &hnsw->layout;
+
+	for (int i = 0; i < layout->slots_per_page; i++)
+		omen_hnsw_check_slot(index, hnsw, buffer,
+							 omen_hnsw_page_slot(layout,
+												 BufferGetPage(buffer), i));
+}
+
 /* What that is, of a slot of a page or of a copy of it; NULL if nothing is */
 const char *
 omen_hnsw_find_slot_fault(const OmenHnswIndex *hnsw, Page page,
@@ -184,7 +200,8 @@ omen_hnsw_find_slot_fault(const OmenHnswIndex *hnsw, Page page,
 	const char *fault = NULL;
 
 	if (unlikely(slot->version > 15 || (slot->flags & ~OMEN_SLOT_ALL) != 0 ||
-				 (slot->flags != 0 && (slot->flags & OMEN_SLOT_USED) == 0)))
+				 (slot->flags != 0 && (slot->flags & OMEN_SLOT_USED) == 0) ||
+				 (list && (slot->flags & OMEN_SLOT_INSERTED) != 0)))
 		return "A slot has unknown flags.";
 	if (slot->flags == 0)
 		return NULL;

@@ -12,11 +12,13 @@
  *	  2. empty	 lists that have no TID left are cut off; a node whose slot has
  *				 none either is marked DELETED: scans no longer return it but
  *				 still walk through it;
- *	  3. repair	 in every other node, replace links to DELETED nodes by the
+ *	  3. relink	 where a tenth of the nodes has been inserted since links were
+ *				 last chosen for all of them: choose them anew (hnsw_relink.c);
+ *	  4. repair	 in every other node, replace links to DELETED nodes by the
  *				 nearest nodes that those linked to; and entries likewise;
  *				 then see that every live node can be reached
  *				 (hnsw_connect.c);
- *	  4. free	 DELETED nodes, to which nothing leads now, and their chains
+ *	  5. free	 DELETED nodes, to which nothing leads now, and their chains
  *				 and lists.  The slot's version changes, so a link that a
  *				 concurrent insert or an old scan still holds leads nowhere.
  *
@@ -33,11 +35,18 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
+#include "base/guc.h"
 #include "graph/numberset.h"
 #include "hnsw/hnsw.h"
 
 /* DELETED nodes that are passed in the search for others behind them */
 #define MAX_PASSED			256
+
+/* All links are chosen anew where so much of the nodes has been inserted */
+#define RELINK_SHARE		0.1
+
+/* A table of fewer rows is not looked at for that alone */
+#define RELINK_LEAST		1000
 
 /* Neighbours that are to link back to a node half of whose links were dead */
 #define REPAIR_BACK_LINKS	2
@@ -56,6 +65,7 @@ typedef struct VacuumState
 	uint64	   *deleted;		/* bit for each number: node is DELETED */
 	uint64	   *listed;			/* bit for each number: list slot in use */
 	uint64		ndeleted;
+	OmenVacuumNodes nodes;
 } VacuumState;
 
 /* The chain of a node that has been freed */
@@ -69,11 +79,18 @@ typedef struct DeadChain
 typedef void (*PageVisitor) (VacuumState *state, Buffer buffer,
 							 OmenPageKind kind);
 
+static void look_after_inserts(IndexVacuumInfo *info,
+							   IndexBulkDeleteResult *stats);
+static void begin(VacuumState *state, IndexVacuumInfo *info,
+				  IndexBulkDeleteResult *stats);
+static bool mend(VacuumState *state);
 static void visit_pages(VacuumState *state, OmenLockMode mode,
 						PageVisitor visitor);
 static void clean_page(VacuumState *state, Buffer buffer,
 					   OmenPageKind kind);
-static void check_slots(VacuumState *state, Buffer buffer);
+static void count_page(VacuumState *state, Buffer buffer,
+					   OmenPageKind kind);
+static void count_node(VacuumState *state, OmenHnswSlot slot);
 static int	clean_tids(VacuumState *state, ItemPointerData *tids, int ntids);
 static void empty_page(VacuumState *state, Buffer buffer,
 					   OmenPageKind kind);
@@ -113,12 +130,11 @@ IndexBulkDeleteResult *
 omen_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 					 IndexBulkDeleteCallback callback, void *callback_state)
 {
-	VacuumState state = {0};
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "omenhnsw vacuum",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
-	Size		words;
+	VacuumState state;
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
@@ -126,30 +142,13 @@ omen_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	stats->pages_deleted = stats->pages_free = 0;
 
 	old = MemoryContextSwitchTo(context);
-	state.info = info;
-	state.index = info->index;
-	state.hnsw = omen_hnsw_open(info->index);
-	state.stats = stats;
+	begin(&state, info, stats);
 	state.callback = callback;
 	state.callback_state = callback_state;
-	state.nblocks = RelationGetNumberOfBlocks(info->index);
-	state.page_context = AllocSetContextCreate(context, "omenhnsw vacuum page",
-											   ALLOCSET_DEFAULT_SIZES);
-	words = (Size) state.nblocks * state.hnsw->layout.slots_per_page / 64 + 1;
-	state.deleted = palloc_extended(words * sizeof(uint64),
-									MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	state.listed = palloc_extended(words * sizeof(uint64),
-								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	omen_hnsw_store_init(&state.store, info->index, state.hnsw, NULL);
 
 	visit_pages(&state, OMEN_LOCK_EXCLUSIVE, clean_page);
 	visit_pages(&state, OMEN_LOCK_SHARE, empty_page);
-	if (state.ndeleted > 0)
-	{
-		visit_pages(&state, OMEN_LOCK_SHARE, repair_page);
-		omen_hnsw_replace_entries(info->index, state.hnsw, is_deleted, &state);
-		omen_hnsw_connect(info->index, state.hnsw, info->strategy);
-	}
+	mend(&state);
 	visit_pages(&state, OMEN_LOCK_EXCLUSIVE, free_page);
 	FreeSpaceMapVacuum(info->index);
 
@@ -158,21 +157,110 @@ omen_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	return stats;
 }
 
+/* Nothing was deleted if there are no statistics yet */
 IndexBulkDeleteResult *
 omen_hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
 	if (info->analyze_only)
 		return stats;
 
-	/* nothing was deleted: the table's own figures are as good as a count */
 	if (stats == NULL)
 	{
+		/* the table's own figures are as good as a count */
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 		stats->num_index_tuples = info->num_heap_tuples;
 		stats->estimated_count = true;
+		look_after_inserts(info, stats);
 	}
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	return stats;
+}
+
+/*
+ * Where the table has grown since links were last chosen for all nodes, or that
+ * was cut off: count nodes, and see to their links if need be.
+ */
+static void
+look_after_inserts(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	OmenHnswMetaPageData meta;
+	MemoryContext context;
+	MemoryContext old;
+	VacuumState state;
+	double		linked;			/* rows whose links were chosen together */
+
+	omen_hnsw_read_meta(info->index, &meta);
+	linked = meta.linked_rows > 0 ? meta.linked_rows : meta.built_nodes;
+	if ((meta.flags & OMEN_META_RELINKING) == 0 &&
+		(!omen_guc_vacuum_relink() ||
+		 info->num_heap_tuples < linked * (1 + RELINK_SHARE) ||
+		 info->num_heap_tuples < RELINK_LEAST))
+		return;
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "omenhnsw vacuum",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	begin(&state, info, stats);
+	visit_pages(&state, OMEN_LOCK_SHARE, count_page);
+	if (!mend(&state))
+		omen_hnsw_set_relinking(info->index, false, info->num_heap_tuples);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+static void
+begin(VacuumState *state, IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	Size		words;
+
+	memset(state, 0, sizeof(*state));
+	state->info = info;
+	state->index = info->index;
+	state->hnsw = omen_hnsw_open(info->index);
+	state->stats = stats;
+	state->nblocks = RelationGetNumberOfBlocks(info->index);
+	state->nodes.nblocks = state->nblocks;
+	state->nodes.nrows = info->num_heap_tuples;
+	state->nodes.is_deleted = is_deleted;
+	state->nodes.arg = state;
+	state->page_context = AllocSetContextCreate(CurrentMemoryContext,
+												"omenhnsw vacuum page",
+												ALLOCSET_DEFAULT_SIZES);
+	words = (Size) state->nblocks * state->hnsw->layout.slots_per_page / 64 + 1;
+	state->deleted = palloc_extended(words * sizeof(uint64),
+									 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	state->listed = palloc_extended(words * sizeof(uint64),
+									MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	omen_hnsw_store_init(&state->store, info->index, state->hnsw, NULL);
+}
+
+/*
+ * Passes over links, when it is known which nodes are DELETED.  Returns true if
+ * links have been chosen for all nodes, now or by a vacuum that was cut off.
+ */
+static bool
+mend(VacuumState *state)
+{
+	OmenHnswMetaPageData meta;
+	bool		relinking;
+
+	if (omen_guc_vacuum_relink() && state->nodes.ninserted > 0 &&
+		state->nodes.ninserted >= state->nodes.nlive * RELINK_SHARE)
+		omen_hnsw_relink(state->index, state->hnsw, state->info->strategy,
+						 &state->nodes);
+
+	omen_hnsw_read_meta(state->index, &meta);
+	relinking = (meta.flags & OMEN_META_RELINKING) != 0;
+	if (state->ndeleted > 0)
+	{
+		visit_pages(state, OMEN_LOCK_SHARE, repair_page);
+		omen_hnsw_replace_entries(state->index, state->hnsw, is_deleted, state);
+	}
+	if (state->ndeleted > 0 || relinking)
+		omen_hnsw_connect(state->index, state->hnsw, state->info->strategy);
+	if (relinking)
+		omen_hnsw_set_relinking(state->index, false, state->nodes.nrows);
+	return relinking;
 }
 
 static void
@@ -212,7 +300,7 @@ clean_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 		return;
 	}
 
-	check_slots(state, buffer);
+	omen_hnsw_check_slots(state->index, state->hnsw, buffer);
 	omen_edit_begin(&edit, state->index);
 	page = omen_edit_page(&edit, buffer);
 	for (int i = 0; i < layout->slots_per_page; i++)
@@ -228,6 +316,7 @@ clean_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 		removed += slot->ntids - kept;
 		slot->ntids = kept;
 		state->stats->num_index_tuples += kept;
+		count_node(state, slot);
 	}
 	state->stats->tuples_removed += removed;
 	if (removed > 0)
@@ -237,16 +326,30 @@ clean_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 	omen_page_release(buffer);
 }
 
-/* Each pass relies on what it reads: a page may have been read anew since */
+/* In place of the first pass, where no row is dead */
 static void
-check_slots(VacuumState *state, Buffer buffer)
+count_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 
-	for (int i = 0; i < layout->slots_per_page; i++)
-		omen_hnsw_check_slot(state->index, state->hnsw, buffer,
-							 omen_hnsw_page_slot(layout,
-												 BufferGetPage(buffer), i));
+	if (kind == OMEN_PAGE_NODE)
+	{
+		omen_hnsw_check_slots(state->index, state->hnsw, buffer);
+		for (int i = 0; i < layout->slots_per_page; i++)
+			count_node(state, omen_hnsw_page_slot(layout,
+												  BufferGetPage(buffer), i));
+	}
+	omen_page_release(buffer);
+}
+
+static void
+count_node(VacuumState *state, OmenHnswSlot slot)
+{
+	if ((slot->flags & OMEN_SLOT_KIND) != OMEN_SLOT_USED)
+		return;
+	state->nodes.nlive++;
+	state->nodes.own_bytes += MAXALIGN(slot->own_bytes);
+	state->nodes.ninserted += (slot->flags & OMEN_SLOT_INSERTED) != 0;
 }
 
 /* Move the living TIDs to the front; returns how many there are */
@@ -267,7 +370,7 @@ clean_tids(VacuumState *state, ItemPointerData *tids, int ntids)
 
 /*
  * Pass 2: mark nodes without TIDs, and cut off lists without TIDs, so that pass
- * 4 frees no slot that a list still leads to: its version would come round again
+ * 5 frees no slot that a list still leads to: its version would come round again
  * one day.  Lists are looked at, and closed, without the node's own lock.  A
  * closed list takes no more TIDs, and a new list slot changes the node's
  * more_tids: so if that is as it was when the node is locked again, there are no
@@ -289,7 +392,7 @@ empty_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 		return;
 	}
 
-	check_slots(state, buffer);
+	omen_hnsw_check_slots(state->index, state->hnsw, buffer);
 	heads = palloc(layout->slots_per_page * sizeof(OmenLink));
 	empty = palloc0(layout->slots_per_page);
 	for (int i = 0; i < layout->slots_per_page; i++)
@@ -473,7 +576,7 @@ lock_list_slot(VacuumState *state, OmenLink link, Buffer *buffer)
 	return NULL;
 }
 
-/* Pass 3: replace links to DELETED nodes */
+/* Pass 4: replace links to DELETED nodes */
 static void
 repair_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 {
@@ -483,13 +586,14 @@ repair_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 	int			n = 0;
 
 	if (kind == OMEN_PAGE_NODE)
-		check_slots(state, buffer);
+		omen_hnsw_check_slots(state->index, state->hnsw, buffer);
 	for (int i = 0; kind == OMEN_PAGE_NODE && i < layout->slots_per_page; i++)
 	{
 		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
 												i);
 
-		if (slot->flags == OMEN_SLOT_USED && needs_repair(state, slot))
+		if ((slot->flags & OMEN_SLOT_KIND) == OMEN_SLOT_USED &&
+			needs_repair(state, slot))
 			links[n++] = omen_link_form(block * layout->slots_per_page + i,
 										slot->version);
 	}
@@ -732,7 +836,7 @@ link_back(VacuumState *state, const OmenHnswNodeCopy *node,
 	omen_page_release(buffer);
 }
 
-/* Pass 4: free DELETED nodes, their chains, and lists without an owner */
+/* Pass 5: free DELETED nodes, their chains, and lists without an owner */
 static void
 free_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 {
@@ -747,7 +851,7 @@ free_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 		OmenPageEdit edit;
 		Page		page;
 
-		check_slots(state, buffer);
+		omen_hnsw_check_slots(state->index, state->hnsw, buffer);
 		omen_edit_begin(&edit, state->index);
 		page = omen_edit_page(&edit, buffer);
 		if (free_slots(state, block, page, chains, &nchains))

@@ -103,6 +103,7 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 				 errhint("Partition the table.")));
 	nblocks += omen_tidmap_build_plan(state, (BlockNumber) nblocks);
 	meta->built_nodes = shared->nnodes;
+	meta->linked_rows = (uint32) Min(shared->heap_tuples, PG_UINT32_MAX);
 	nblocks += omen_range_build_plan(state, (BlockNumber) nblocks);
 	nblocks += omen_column_build_plan(state, (BlockNumber) nblocks);
 	state->nblocks = (BlockNumber) nblocks;

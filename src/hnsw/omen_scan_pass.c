@@ -247,7 +247,7 @@ measure_slot(OmenScan *scan, Buffer buffer, uint32 number,
 	OmenPassEntry *entry;
 	OmenScanItem *item;
 
-	if (slot->flags != OMEN_SLOT_USED ||
+	if ((slot->flags & OMEN_SLOT_KIND) != OMEN_SLOT_USED ||
 		!omen_hnsw_allows(&scan->store, number, slot, &recheck) ||
 		!is_new(scan, number))
 		return;

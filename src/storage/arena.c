@@ -35,6 +35,8 @@ struct OmenArena
 };
 
 static OmenArena *make_arena(File file);
+static bool exceeds_limit(Size size);
+static int	allocate(OmenArena *arena, Size size);
 static void unmap(void *arg);
 static void write_out(OmenArena *arena, Size offset, const char *data,
 					  Size len);
@@ -126,37 +128,53 @@ omen_arena_read_at(OmenArena *arena, Size offset, void *data, Size len)
 void
 omen_arena_reserve(OmenArena *arena, Size size)
 {
-	int			rc;
-
-	if (size <= arena->size)
-		return;
-
-	/* the server counts what is written to a file, not what is reserved */
-	if (temp_file_limit >= 0 && size / 1024 > (Size) temp_file_limit)
+	if (exceeds_limit(size))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("temporary file size exceeds temp_file_limit (%dkB)",
 						temp_file_limit)));
+	errno = allocate(arena, size);
+	if (errno != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not reserve %zu bytes for temporary file \"%s\": %m",
+						size, FilePathName(arena->file))));
+}
 
-	/*
-	 * Without real space behind it, a store to the mapping would end in
-	 * SIGBUS when the disk is full, instead of in an ERROR here.
-	 */
+bool
+omen_arena_try_reserve(OmenArena *arena, Size size)
+{
+	return !exceeds_limit(size) && allocate(arena, size) == 0;
+}
+
+/* The server counts what is written to a file, not what is reserved */
+static bool
+exceeds_limit(Size size)
+{
+	return temp_file_limit >= 0 && size / 1024 > (Size) temp_file_limit;
+}
+
+/*
+ * Returns 0 or what went wrong.  Without real space behind it, a store to the
+ * mapping would end in SIGBUS when the disk is full, instead of in an ERROR here.
+ */
+static int
+allocate(OmenArena *arena, Size size)
+{
+	int			rc;
+
+	if (size <= arena->size)
+		return 0;
+
 	(void) FileSize(arena->file);	/* makes sure that it is open */
 	do
 	{
 		rc = posix_fallocate(FileGetRawDesc(arena->file), arena->size,
 							 size - arena->size);
 	} while (rc == EINTR);
-	if (rc != 0)
-	{
-		errno = rc;
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not reserve %zu bytes for temporary file \"%s\": %m",
-						size, FilePathName(arena->file))));
-	}
-	arena->size = size;
+	if (rc == 0)
+		arena->size = size;
+	return rc;
 }
 
 void *

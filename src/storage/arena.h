@@ -37,6 +37,9 @@ extern Size omen_arena_size(const OmenArena *arena);
 /* Make it so long, reading as zeros; the space on disk is reserved */
 extern void omen_arena_reserve(OmenArena *arena, Size size);
 
+/* The same; returns false if there is no room, or temp_file_limit is less */
+extern bool omen_arena_try_reserve(OmenArena *arena, Size size);
+
 /*
  * Write to any place of a file that is not mapped, or read from any place of
  * any file.  What was never written and lies before what was reads as zeros.
