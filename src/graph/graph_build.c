@@ -146,6 +146,7 @@ omen_build_graph(void *arena, const OmenQuantizer *quant,
 	allocate_cache(build);
 	if (!take_links(build))
 		build_links(build);
+	omen_build_favour_long(build);
 	omen_build_connect(build);
 	omen_build_order(build);
 	return build;

@@ -336,7 +336,13 @@ extern int	omen_build_below_bound(const float *distances, int n, int keep,
 /* graph_build_prune.c */
 extern void omen_build_prune(OmenBuild *build);
 
+/* graph_build_long.c */
+extern void omen_build_favour_long(OmenBuild *build);
+
 /* graph_build_connect.c */
+extern void omen_build_insert_link(OmenBuild *build, uint32 node,
+								   uint32 other);
+extern void omen_build_remove_local(OmenBuild *build, uint32 node, int at);
 extern void omen_build_connect(OmenBuild *build);
 extern uint32 omen_build_start_node(const OmenBuild *build);
 

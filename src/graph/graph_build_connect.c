@@ -32,8 +32,6 @@ static void walk_from(OmenBuild *build, uint32 start);
 static bool adopt_by_neighbour(OmenBuild *build, uint32 node);
 static void adopt_by_stranger(OmenBuild *build, uint32 node);
 static bool adopt(OmenBuild *build, uint32 parent, uint32 node);
-static void insert_link(OmenBuild *build, uint32 node, int nlocal,
-						uint32 other);
 
 /* How each node was first reached, and the nodes to go on from */
 static inline uint32 *
@@ -228,39 +226,52 @@ adopt(OmenBuild *build, uint32 parent, uint32 node)
 		}
 		if (at < 0)
 			return false;
-		memmove(links + at, links + at + 1,
-				(nlinks - at - 1) * sizeof(uint32));
-		build->nlinks[parent]--;
-		nlocal--;
+		omen_build_remove_local(build, parent, at);
 	}
 	if (at >= 0)
-		insert_link(build, parent, nlocal, node);
+		omen_build_insert_link(build, parent, node);
 
 	parents(build)[node] = parent;
 	walk_from(build, node);
 	return true;
 }
 
-/* Insert a local link where its distance puts it */
-static void
-insert_link(OmenBuild *build, uint32 node, int nlocal, uint32 other)
+/* Insert a local link where its distance puts it; there is room */
+void
+omen_build_insert_link(OmenBuild *build, uint32 node, uint32 other)
 {
 	uint32	   *links = omen_node_links(build, node);
 	const uint8 *code = omen_node_code(build, node);
-	float		distance;
-	int			at;
+	float		distance = omen_quant_pair_distance(build->quant, code,
+													omen_node_code(build, other));
+	int			low = 0;
+	int			high = build->nlinks[node] - build->nscale[node];
 
-	distance = omen_quant_pair_distance(build->quant, code,
-										omen_node_code(build, other));
-	for (at = nlocal; at > 0; at--)
+	while (low < high)
 	{
+		int			middle = (low + high) / 2;
+
 		if (omen_quant_pair_distance(build->quant, code,
-									 omen_node_code(build, links[at - 1])) <=
+									 omen_node_code(build, links[middle])) <=
 			distance)
-			break;
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	memmove(links + at + 1, links + at,
-			(build->nlinks[node] - at) * sizeof(uint32));
-	links[at] = other;
+	memmove(links + low + 1, links + low,
+			(build->nlinks[node] - low) * sizeof(uint32));
+	links[low] = other;
 	build->nlinks[node]++;
+}
+
+void
+omen_build_remove_local(OmenBuild *build, uint32 node, int at)
+{
+	uint32	   *links = omen_node_links(build, node);
+
+	Assert(at < build->nlinks[node] - build->nscale[node]);
+
+	memmove(links + at, links + at + 1,
+			(build->nlinks[node] - at - 1) * sizeof(uint32));
+	build->nlinks[node]--;
 }

@@ -20,6 +20,7 @@
 #include <math.h>
 
 #include "quant/pair_matrix_kernels.h"
+#include "quant/quant_ops.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -145,9 +146,8 @@ pack(OmenPairMatrix *matrix)
 		matrix->norm2[column] = factors.norm2;
 		matrix->scale[column] = kernel->unit * factors.scale;
 		matrix->lift[column] =
-			sqrtf(Max(quant->max_norm2 - (factors.norm2 +
-										  2 * factors.mean_dot +
-										  quant->mean_norm2), 0.0f));
+			sqrtf(Max(quant->max_norm2 - omen_own_norm2(quant, &factors),
+					  0.0f));
 	}
 }
 

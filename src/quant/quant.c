@@ -422,6 +422,13 @@ omen_quant_pair_distance(const OmenQuantizer *quant, const uint8 *a,
 	return quant->ops->pair_distance(quant, a, b);
 }
 
+float
+omen_quant_pair_norm2(const OmenQuantizer *quant, const uint8 *pair)
+{
+	Assert(quant->shape.metric == OMEN_METRIC_IP);
+	return quant->ops->pair_norm2(quant, pair);
+}
+
 void
 omen_quant_pair_block(const OmenQuantizer *quant, const uint8 *a,
 					  const uint8 *b, Size stride, int n, float *distances)

@@ -232,7 +232,11 @@ extern void omen_quant_form_centre(const OmenQuantizer *quant, float *sum,
 extern float omen_quant_pair_distance(const OmenQuantizer *quant,
 									  const uint8 *a, const uint8 *b);
 
-/* The same from one to n, whose codes lie "stride" bytes apart */
+/* |x|^2 of a vector by its pair code; of inner product only */
+extern float omen_quant_pair_norm2(const OmenQuantizer *quant,
+								   const uint8 *pair);
+
+/* Graph distances from one to n, whose codes lie "stride" bytes apart */
 extern void omen_quant_pair_block(const OmenQuantizer *quant, const uint8 *a,
 								  const uint8 *b, Size stride, int n,
 								  float *distances);

@@ -168,12 +168,18 @@ lifted_coordinate(const OmenQuantizer *quant, float norm2)
 	return sqrtf(Max(quant->max_norm2 - norm2, 0.0f));
 }
 
+static float
+pair_norm2(const OmenQuantizer *quant, const uint8 *pair)
+{
+	return -omen_raw_distance(&quant->shape, pair, pair);
+}
+
 /* |a - b|^2 is |a|^2 + |b|^2 - 2 <a,b>, and all three are inner products */
 static float
 pair_inner_product(const OmenQuantizer *quant, const uint8 *a, float norm2_a,
 				   const uint8 *b)
 {
-	float		norm2_b = -omen_raw_distance(&quant->shape, b, b);
+	float		norm2_b = pair_norm2(quant, b);
 	float		dot = -omen_raw_distance(&quant->shape, a, b);
 	float		lift = lifted_coordinate(quant, norm2_a) -
 		lifted_coordinate(quant, norm2_b);
@@ -188,7 +194,7 @@ pair_block(const OmenQuantizer *quant, const uint8 *a, const uint8 *b,
 {
 	if (quant->shape.metric == OMEN_METRIC_IP)
 	{
-		float		norm2 = -omen_raw_distance(&quant->shape, a, a);
+		float		norm2 = pair_norm2(quant, a);
 
 		for (int i = 0; i < n; i++)
 			distances[i] = pair_inner_product(quant, a, norm2,
@@ -271,6 +277,7 @@ const OmenQuantizerOps omen_quant_none_ops = {
 	.encode_own = encode_own,
 	.own_to_pair = own_to_pair,
 	.pair_distance = pair_distance,
+	.pair_norm2 = pair_norm2,
 	.pair_block = pair_block,
 	.encode_link = encode_link,
 	.query_size = query_size,

@@ -26,6 +26,7 @@ typedef struct OmenQuantizerOps
 								uint8 *pair);
 	float		(*pair_distance) (const OmenQuantizer *quant, const uint8 *a,
 								  const uint8 *b);
+	float		(*pair_norm2) (const OmenQuantizer *quant, const uint8 *pair);
 	void		(*pair_block) (const OmenQuantizer *quant, const uint8 *a,
 							   const uint8 *b, Size stride, int n,
 							   float *distances);
@@ -97,6 +98,8 @@ extern void omen_own_to_pair(const OmenQuantizer *quant, const uint8 *own,
 							 uint8 *pair);
 extern float omen_own_pair_distance(const OmenQuantizer *quant,
 									const uint8 *a, const uint8 *b);
+extern float omen_own_pair_norm2(const OmenQuantizer *quant,
+								 const uint8 *pair);
 extern void omen_own_pair_block(const OmenQuantizer *quant, const uint8 *a,
 								const uint8 *b, Size stride, int n,
 								float *distances);
@@ -128,6 +131,13 @@ omen_own_factors(const uint8 *own)
 
 	memcpy(&factors, own, sizeof(factors));
 	return factors;
+}
+
+/* Inner product: |x|^2 of the vector as it was before it was centred */
+static inline float
+omen_own_norm2(const OmenQuantizer *quant, const OmenOwnFactors *factors)
+{
+	return factors->norm2 + 2 * factors->mean_dot + quant->mean_norm2;
 }
 
 static inline const int8 *

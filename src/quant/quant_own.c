@@ -356,10 +356,7 @@ omen_quant_form_centre(const OmenQuantizer *quant, float *sum, uint32 n,
 static float
 lifted_coordinate(const OmenQuantizer *quant, const OmenOwnFactors *factors)
 {
-	float		norm2 = factors->norm2 + 2 * factors->mean_dot +
-		quant->mean_norm2;
-
-	return sqrtf(Max(quant->max_norm2 - norm2, 0.0f));
+	return sqrtf(Max(quant->max_norm2 - omen_own_norm2(quant, factors), 0.0f));
 }
 
 void
@@ -411,6 +408,14 @@ omen_own_pair_distance(const OmenQuantizer *quant, const uint8 *a,
 		distance += lift * lift;
 	}
 	return distance;
+}
+
+float
+omen_own_pair_norm2(const OmenQuantizer *quant, const uint8 *pair)
+{
+	OmenOwnFactors factors = omen_own_factors(pair);
+
+	return omen_own_norm2(quant, &factors);
 }
 
 /* --- queries --- */

@@ -235,6 +235,7 @@ const OmenQuantizerOps omen_quant_rabitq_ops = {
 	.encode_own = omen_own_encode,
 	.own_to_pair = omen_own_to_pair,
 	.pair_distance = omen_own_pair_distance,
+	.pair_norm2 = omen_own_pair_norm2,
 	.pair_block = omen_own_pair_block,
 	.encode_link = encode_link,
 	.query_size = query_size,
