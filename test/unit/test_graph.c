@@ -66,6 +66,7 @@ typedef struct Set
 	void	   *arena;
 	OmenBuild  *graph;
 	pthread_barrier_t barrier;
+	int			(*level) (void *arg, uint32 row);
 	OmenBuildTeam team;
 	FILE	   *mail;
 	uint64		last_done;
@@ -290,7 +291,7 @@ static void *
 participate(void *arg)
 {
 	Set		   *set = (Set *) arg;
-	OmenBuildInput input = {set, get_code};
+	OmenBuildInput input = {set, get_code, set->level};
 	OmenBuild  *graph;
 
 	graph = omen_build_graph(set->arena, set->quant, &input, &set->team);
@@ -965,6 +966,81 @@ test_other_links(void)
 		free_set(sets[i]);
 }
 
+static int
+level_of(void *arg, uint32 row)
+{
+	return row % 7 == 0 ? row % 3 : 0;
+}
+
+/* Levels that rows have already */
+static void
+test_given_levels(void)
+{
+	Set		   *set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 3000, 20);
+	bool		good = true;
+
+	set->level = level_of;
+	build_set(set, 1);
+	for (uint32 node = 0; node < set->n; node++)
+		good &= omen_build_level(set->graph, node) ==
+			level_of(NULL, omen_build_row(set->graph, node));
+	ok(good, "given levels: nodes have them");
+	check_graph(set, "given levels");
+	free_set(set);
+}
+
+/* How many nodes longer than average have fewer links to them than this */
+static uint32
+count_forgotten(const Set *set, uint32 least)
+{
+	uint32	   *nlinked = allocate(set->n * sizeof(uint32));
+	uint32		forgotten = 0;
+	double		sum = 0;
+
+	for (uint32 node = 0; node < set->n; node++)
+	{
+		int			nlinks;
+		int			nscale;
+		const uint32 *links = omen_build_links(set->graph, node, &nlinks,
+											   &nscale);
+
+		for (int i = 0; i < nlinks; i++)
+			nlinked[links[i]]++;
+		sum += omen_quant_pair_norm2(set->quant,
+									 omen_build_code(set->graph, node));
+	}
+	for (uint32 node = 0; node < set->n; node++)
+		forgotten += nlinked[node] < least &&
+			omen_quant_pair_norm2(set->quant,
+								  omen_build_code(set->graph, node)) >
+			1.01 * sum / set->n;
+	free(nlinked);
+	return forgotten;
+}
+
+/* Inner product, lengths of which a few are many times the others */
+static void
+test_long(void)
+{
+	Set		   *set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_IP, 6000, 24);
+	uint32		forgotten;
+
+	for (uint32 row = 0; row < set->n; row++)
+	{
+		float		length = expf(0.5f * random_normal());
+
+		for (uint32 i = 0; i < set->dims; i++)
+			get_row(set, row)[i] *= length;
+	}
+	build_set(set, 2);
+	check_graph(set, "long");
+	forgotten = count_forgotten(set, 16);
+	ok(forgotten < 30, "long: long vectors have links to them");
+	if (forgotten >= 30)
+		printf("# %u\n", forgotten);
+	free_set(set);
+}
+
 /* Few and many links, narrow and wide choice */
 static void
 test_parameters(void)
@@ -1230,6 +1306,8 @@ main(void)
 	test_copies();
 	test_determinism();
 	test_other_links();
+	test_given_levels();
+	test_long();
 	test_parameters();
 	test_halved_codes();
 
