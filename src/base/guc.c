@@ -457,7 +457,7 @@ define_omendb_settings(void)
 
 	DefineCustomBoolVariable("omendb.vacuum_relink",
 							 "Lets VACUUM choose all links of an index anew "
-							 "where a tenth of its rows has been inserted.",
+							 "where a tenth of its rows has come or gone.",
 							 "It takes the time and the temporary files of "
 							 "building the graph once more.",
 							 &vacuum_relink, true, PGC_USERSET, 0,

@@ -6,7 +6,7 @@
  * NOTES
  *	  An insert finds its neighbours by a search, so it misses those that no
  *	  search finds, and an old outlier never hears of a new neighbour that has
- *	  many nearer ones.  Where a share of the nodes has been inserted, the graph
+ *	  many nearer ones.  Where a share of the nodes has come or gone, the graph
  *	  is constructed once more from the codes of all of them (src/graph), in
  *	  temporary files as in a build, and the result is written over the links
  *	  that are there.  Nodes keep numbers, versions, levels and all else.

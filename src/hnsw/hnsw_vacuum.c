@@ -12,8 +12,9 @@
  *	  2. empty	 lists that have no TID left are cut off; a node whose slot has
  *				 none either is marked DELETED: scans no longer return it but
  *				 still walk through it;
- *	  3. relink	 where a tenth of the nodes has been inserted since links were
- *				 last chosen for all of them: choose them anew (hnsw_relink.c);
+ *	  3. relink	 where a tenth of the nodes is DELETED, or has been inserted
+ *				 since links were last chosen for all of them: choose them
+ *				 anew (hnsw_relink.c);
  *	  4. repair	 in every other node, replace links to DELETED nodes by the
  *				 nearest nodes that those linked to; and entries likewise;
  *				 then see that every live node can be reached
@@ -42,7 +43,10 @@
 /* DELETED nodes that are passed in the search for others behind them */
 #define MAX_PASSED			256
 
-/* All links are chosen anew where so much of the nodes has been inserted */
+/*
+ * All links are chosen anew where so much of the nodes has come or gone.  To repair
+ * them after a fifth has gone takes longer.
+ */
 #define RELINK_SHARE		0.1
 
 /* A table of fewer rows is not looked at for that alone */
@@ -241,11 +245,12 @@ begin(VacuumState *state, IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 static bool
 mend(VacuumState *state)
 {
+	uint64		changed = state->nodes.ninserted + state->ndeleted;
 	OmenHnswMetaPageData meta;
 	bool		relinking;
 
-	if (omen_guc_vacuum_relink() && state->nodes.ninserted > 0 &&
-		state->nodes.ninserted >= state->nodes.nlive * RELINK_SHARE)
+	if (omen_guc_vacuum_relink() && changed > 0 &&
+		changed >= state->nodes.nlive * RELINK_SHARE)
 		omen_hnsw_relink(state->index, state->hnsw, state->info->strategy,
 						 &state->nodes);
 

@@ -313,10 +313,13 @@ srand $seed;
 # flip a bit of a field
 sub flip
 {
-	my ($name, $what, $offset, $size) = @_;
+	my ($name, $what, $offset, $size, $harmless) = @_;
 
 	return map {
-		my $bit = 8 * $offset + int rand 8 * $size;
+		my $bit = int rand 8 * $size;
+
+		$bit = ($bit + 1) % (8 * $size) if $bit == ($harmless // -1);
+		$bit += 8 * $offset;
 
 		[ $name, "$what, bit " . ($bit - 8 * $offset),
 			sub { vec(${ $_[0] }, $bit, 1) ^= 1 } ]
@@ -360,7 +363,7 @@ my @hnsw_meta = (
 	[ 'built_visits', 348, 4 ], [ 'tidmap_roots', 360, 4 ],
 	[ 'codebook_start', 1000, 4 ], [ 'codebook_hash', 1004, 4 ], [ 'nkeys', 1008, 1 ],
 	[ 'unused', 1017, 7 ], [ 'list_start', 1024, 4 ],
-	[ 'list_heads', 1028, 4 ], [ 'unused2', 1036, 4 ],
+	[ 'list_heads', 1028, 4 ],
 	[ 'range_size', 1040, 4 ], [ 'range_start', 1048, 4 ], [ 'code_start', 1052, 4 ]);
 
 my @keys_meta = (
@@ -378,8 +381,9 @@ my @bm25_meta = (
 	[ 'id', 128, 4 ], [ 'header', 132, 4 ], [ 'segment npages', 136, 4 ], [ 'ndocs', 140, 4 ],
 	[ 'ndead', 144, 4 ], [ 'segment unused', 150, 2 ], [ 'length', 152, 8 ]);
 
+# nothing tells whether an insert has chosen a node's links: bit 3
 my @slot_fields = (
-	[ 'flags', 0, 1 ], [ 'version', 1, 1 ], [ 'nlinks', 3, 1 ], [ 'nscale', 4, 1 ],
+	[ 'flags', 0, 1, 3 ], [ 'version', 1, 1 ], [ 'nlinks', 3, 1 ], [ 'nscale', 4, 1 ],
 	[ 'key_nulls', 5, 1 ], [ 'ntids', 6, 2 ], [ 'tids', 8, 6 ], [ 'more_tids', 20, 4 ],
 	[ 'chain', 24, 4 ], [ 'own_bytes', 28, 4 ]);
 
@@ -393,7 +397,7 @@ sub fields
 {
 	my ($name, $what, $at, @fields) = @_;
 
-	return map { flip($name, "$what $_->[0]", $at + $_->[1], $_->[2]) } @fields;
+	return map { flip($name, "$what $_->[0]", $at + $_->[1], @$_[ 2 .. $#$_ ]) } @fields;
 }
 
 sub slot_size
@@ -488,7 +492,7 @@ foreach my $name (@names)
 	next if $text;
 
 	# a shorter list of entries, and a TID map that may lack some, are allowed
-	push @faults, put($name, "$name: unknown flag of the metapage", 24 + 58, pack('v', 2));
+	push @faults, put($name, "$name: unknown flag of the metapage", 24 + 58, pack('v', 4));
 	push @faults, put($name, "$name: no entries", 24 + 340, pack('V', 0));
 	push @faults, put($name, "$name: too many entries", 24 + 340, pack('V', 0x7FFF));
 
