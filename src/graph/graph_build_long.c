@@ -25,7 +25,7 @@
 #define LONG_NORM2		1.01
 
 /* Links to it that are enough, as a share of the links that a node has */
-#define ENOUGH_LINKS	0.75
+#define ENOUGH_LINKS	1.0
 
 static void favour_long(OmenBuild *build);
 static double average_norm2(const OmenBuild *build);

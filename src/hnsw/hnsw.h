@@ -191,6 +191,12 @@ extern void omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw,
 								  const uint8 *pair);
 extern void omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw,
 								 OmenLink link, int level, const uint8 *pair);
+extern uint32 omen_hnsw_choose_entry(const OmenQuantizer *quant,
+									 OmenBuild *build, uint32 n,
+									 uint32 nentries, uint32 i, uint32 start);
+extern void omen_hnsw_replace_entry(Relation index, OmenHnswIndex *hnsw,
+									OmenLink dead, OmenLink heir,
+									const uint8 *pair);
 extern void omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 									  bool (*is_dead) (void *arg, OmenLink),
 									  void *arg);

@@ -34,8 +34,6 @@ static void write_entry(const OmenHnswIndex *hnsw, Page page, uint32 at,
 						OmenLink link, int level, const uint8 *pair);
 static Buffer read_entry_page(Relation index, const OmenHnswIndex *hnsw,
 							  const OmenHnswMetaPageData *meta, uint32 at);
-static void replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
-						  OmenLink heir, const uint8 *pair);
 static bool find_entry(Relation index, const OmenHnswIndex *hnsw,
 					   const OmenHnswMetaPageData *meta, OmenLink link,
 					   uint32 *at);
@@ -209,6 +207,46 @@ omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 }
 
 /*
+ * The position of the i-th of nentries entries to a graph just constructed of n
+ * nodes: one of each stretch of positions, so that every cluster has its share; but
+ * "start" is the first, and the one of the first stretch has its place.  By inner
+ * product it is the longest vector there, as many queries end at such.
+ */
+uint32
+omen_hnsw_choose_entry(const OmenQuantizer *quant, OmenBuild *build, uint32 n,
+					   uint32 nentries, uint32 i, uint32 start)
+{
+	uint32		from = (uint32) ((uint64) i * n / nentries);
+	uint32		to = (uint32) ((uint64) (i + 1) * n / nentries);
+	uint32		longest = from;
+	float		length = -1;
+
+	if (i == 0)
+		return start;
+	if (start >= from && start < to)
+	{
+		from = 0;
+		to = (uint32) ((uint64) n / nentries);
+	}
+	if (quant->shape.metric != OMEN_METRIC_IP)
+		return (uint32) pg_prng_uint64_range(&pg_global_prng_state, from,
+											 to - 1);
+	for (uint32 position = from; position < to; position++)
+	{
+		float		norm2 = omen_quant_pair_norm2(quant,
+												  omen_build_code(build,
+																  position));
+
+		if (norm2 > length && position != start)
+		{
+			longest = position;
+			length = norm2;
+		}
+	}
+	return longest;
+}
+
+/*
  * Vacuum: replace entries whose nodes have no rows any more by a neighbour
  * that has, so that the slots can be freed.  A neighbour that is an entry
  * already is no heir: the list would come to have the same few nodes again and
@@ -250,7 +288,7 @@ omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 		if (heir != OMEN_LINK_INVALID && hnsw->entry_pairs != NULL &&
 			!omen_hnsw_read_pair(&store, heir, &pair, &size))
 			heir = OMEN_LINK_INVALID;
-		replace_entry(index, hnsw, links[i], heir, pair);
+		omen_hnsw_replace_entry(index, hnsw, links[i], heir, pair);
 		if (heir != OMEN_LINK_INVALID)
 			omen_numberset_insert(known, omen_link_number(heir), &found);
 		if (pair)
@@ -288,8 +326,8 @@ read_entry_page(Relation index, const OmenHnswIndex *hnsw,
  * entry of the list.  The metapage's lock excludes all other changes of the
  * list, so entry pages may be locked in any order below it.
  */
-static void
-replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
+void
+omen_hnsw_replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
 			  OmenLink heir, const uint8 *pair)
 {
 	Buffer		meta_buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK,

@@ -35,6 +35,9 @@
 /* Room for mail beyond what it takes about, in parts of that */
 #define MAIL_MARGIN		4
 
+/* Of a start that is no entry to be chosen */
+#define NO_POSITION	PG_UINT32_MAX
+
 typedef struct RelinkState
 {
 	OmenGraphFiles files;		/* must be first */
@@ -102,6 +105,7 @@ static void apply_plan(RelinkState *state, const NodePlan *plan,
 					   OmenHnswSlot slot);
 static void clear_places(const OmenHnswLayout *layout, const NodePlan *plan,
 						 OmenHnswSlot slot);
+static void renew_entries(RelinkState *state);
 static int	replace_links(RelinkState *state, const LinkSet *set,
 						  OmenHnswSlot slot, int from, int end);
 static int	next_missing(const OmenHnswLayout *layout, const LinkSet *set,
@@ -143,6 +147,7 @@ omen_hnsw_relink(Relation index, OmenHnswIndex *hnsw,
 		construct(&state, &params);
 		omen_hnsw_set_relinking(index, true, vacuum->nrows);
 		write_links(&state);
+		renew_entries(&state);
 		omen_arena_close(state.files.graph);
 		omen_arena_close(state.code_file);
 	}
@@ -531,6 +536,35 @@ has_link(const LinkSet *set, OmenLink link)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * As a build chooses them; but the first one stays, for H16.  An insert that puts
+ * its own in the place of one meanwhile has it.
+ */
+static void
+renew_entries(RelinkState *state)
+{
+	uint32		n;
+	OmenLink   *links;
+
+	omen_hnsw_reload_entries(state->index, state->hnsw);
+	n = Min(state->hnsw->nentries, state->n);
+	links = palloc(Max(n, 1) * sizeof(OmenLink));
+	if (n > 0)
+		memcpy(links, state->hnsw->entry_links, n * sizeof(OmenLink));
+	for (uint32 i = 1; i < n; i++)
+	{
+		uint32		position = omen_hnsw_choose_entry(state->hnsw->quant,
+													  state->build, state->n,
+													  n, i, NO_POSITION);
+		OmenLink	link = state->nodes[omen_build_row(state->build,
+													   position)];
+
+		omen_hnsw_replace_entry(state->index, state->hnsw, links[i], link,
+								omen_build_code(state->build, position));
+		tick(state);
+	}
 }
 
 /* Numbers that came after the vacuum began have no bit */

@@ -12,7 +12,6 @@
  */
 #include "postgres.h"
 
-#include "common/pg_prng.h"
 #include "miscadmin.h"
 
 #include "hnsw/hnsw_build.h"
@@ -35,7 +34,6 @@ static void form_links(OmenHnswBuildState *state, uint32 position,
 static void write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer);
-static uint32 choose_entry(OmenHnswBuildState *state, uint32 i, uint32 start);
 
 /* What the leader decides before the pages are written */
 void
@@ -385,7 +383,7 @@ omen_hnsw_write_data(OmenBulkWriter *writer, BlockNumber block, const void *data
 	}
 }
 
-/* Entries: positions spread evenly, so that every cluster has its share */
+/* The first entry is the node from which all can be reached (H16) */
 static void
 write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer)
 {
@@ -398,7 +396,9 @@ write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer)
 		start = omen_build_start(state->build);
 	for (uint32 i = 0; i < meta->nentries; i++)
 	{
-		uint32		position = choose_entry(state, i, start);
+		uint32		position = omen_hnsw_choose_entry(state->quant, state->build,
+													  state->shared->nnodes,
+													  meta->nentries, i, start);
 		OmenHnswEntry entry;
 
 		if (i % per_page == 0)
@@ -414,27 +414,4 @@ write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer)
 			memcpy(entry->pair, omen_build_code(state->build, position),
 				   meta->shape.pair_size);
 	}
-}
-
-/*
- * The position of the i-th entry: one of each stretch of positions, but that the
- * first entry is "start", from which all nodes can be reached (H16), and the one
- * of the first stretch has its place.
- */
-static uint32
-choose_entry(OmenHnswBuildState *state, uint32 i, uint32 start)
-{
-	uint64		nnodes = state->shared->nnodes;
-	uint32		n = state->shared->meta.nentries;
-	uint32		from = i * nnodes / n;
-	uint32		to = (i + 1) * nnodes / n;
-
-	if (i == 0)
-		return start;
-	if (start >= from && start < to)
-	{
-		from = 0;
-		to = nnodes / n;
-	}
-	return (uint32) pg_prng_uint64_range(&pg_global_prng_state, from, to - 1);
 }
