@@ -427,7 +427,7 @@ typedef struct OmenVacuumNodes
 	uint32		nlive;			/* live nodes there, at most, */
 	uint64		own_bytes;		/* their own codes, each MAXALIGNed, */
 	uint32		ninserted;		/* and how many of them were inserted */
-	double		nrows;			/* of the table */
+	double		nrows;			/* that are left */
 	bool		(*is_deleted) (void *arg, OmenLink link);
 	void	   *arg;
 } OmenVacuumNodes;

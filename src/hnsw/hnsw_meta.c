@@ -265,7 +265,7 @@ omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw, float norm2)
 
 /*
  * Vacuum is about to change links so that nodes may be out of reach, or has seen
- * to them; the table has so many rows then.
+ * to them; there are so many rows then.
  */
 void
 omen_hnsw_set_relinking(Relation index, bool relinking, double rows)

@@ -186,8 +186,8 @@ typedef struct OmenHnswMetaPageData
 	BlockNumber list_start;		/* key lists, of built_nodes each; invalid: none */
 	BlockNumber list_heads;
 	uint32		nranges;
-	uint32		linked_rows;	/* of the table when links were last chosen for
-								 * all nodes; 0: built_nodes */
+	uint32		linked_rows;	/* when links were last chosen for all nodes, or
+								 * the fewest since; 0: built_nodes */
 
 	uint32		range_size;		/* nodes of a range, about; 0: no ranges */
 	uint32		range_first;	/* number of the first one's first node */

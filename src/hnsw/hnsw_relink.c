@@ -148,9 +148,10 @@ omen_hnsw_relink(Relation index, OmenHnswIndex *hnsw,
 		omen_hnsw_set_relinking(index, true, vacuum->nrows);
 		write_links(&state);
 		renew_entries(&state);
-		omen_arena_close(state.files.graph);
-		omen_arena_close(state.code_file);
 	}
+	omen_arena_close(state.files.graph);
+	omen_arena_close(state.files.mail);
+	omen_arena_close(state.code_file);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -181,15 +182,14 @@ open_files(RelinkState *state, OmenBuildParams *params)
 	arena_size = omen_build_arena_size(quant, params);
 	mail_size = omen_build_mail_size(quant, params);
 	mail_size += mail_size / MAIL_MARGIN;
-	if (Max(arena_size, mail_size) > MaxAllocHugeSize)
-		return false;
 
 	state->code_file = omen_arena_create(NULL, "codes");
 	state->files.mail = omen_arena_create(NULL, "mail");
 	state->files.graph = omen_arena_create(NULL, "graph");
 	state->code_room = code_room;
 	state->frugal = code_room + arena_size > memory_allowed();
-	return omen_arena_try_reserve(state->code_file, code_room) &&
+	return Max(arena_size, mail_size) <= MaxAllocHugeSize &&
+		omen_arena_try_reserve(state->code_file, code_room) &&
 		omen_arena_try_reserve(state->files.mail, mail_size) &&
 		omen_arena_try_reserve(state->files.graph, arena_size);
 }
@@ -276,8 +276,6 @@ construct(RelinkState *state, const OmenBuildParams *params)
 	omen_graph_files_serve(&state->team);
 	state->build = omen_build_graph(omen_arena_map(state->files.graph),
 									state->hnsw->quant, &input, &state->team);
-	omen_arena_close(state->files.mail);
-
 	state->positions = palloc_extended(Max(state->n, 1) * sizeof(uint32),
 									   MCXT_ALLOC_HUGE);
 	for (uint32 position = 0; position < state->n; position++)

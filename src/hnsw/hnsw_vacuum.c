@@ -151,6 +151,7 @@ omen_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	state.callback_state = callback_state;
 
 	visit_pages(&state, OMEN_LOCK_EXCLUSIVE, clean_page);
+	state.nodes.nrows = stats->num_index_tuples;
 	visit_pages(&state, OMEN_LOCK_SHARE, empty_page);
 	mend(&state);
 	visit_pages(&state, OMEN_LOCK_EXCLUSIVE, free_page);
@@ -191,7 +192,7 @@ look_after_inserts(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	MemoryContext context;
 	MemoryContext old;
 	VacuumState state;
-	double		linked;			/* rows whose links were chosen together */
+	double		linked;			/* rows beyond which it has grown */
 
 	omen_hnsw_read_meta(info->index, &meta);
 	linked = meta.linked_rows > 0 ? meta.linked_rows : meta.built_nodes;
@@ -263,7 +264,7 @@ mend(VacuumState *state)
 	}
 	if (state->ndeleted > 0 || relinking)
 		omen_hnsw_connect(state->index, state->hnsw, state->info->strategy);
-	if (relinking)
+	if (relinking || state->nodes.nrows < meta.linked_rows)
 		omen_hnsw_set_relinking(state->index, false, state->nodes.nrows);
 	return relinking;
 }

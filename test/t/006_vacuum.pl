@@ -256,6 +256,7 @@ my $log = -s $node->logfile;
 query($node, 'SET temp_file_limit = 64; VACUUM grown');
 like(slurp_file($node->logfile, $log), qr/not chosen anew for want of temporary disk space/,
 	'without room for its files it does without');
+unlike(slurp_file($node->logfile, $log), qr/file leak/, 'and leaves none');
 
 # cut off anywhere, by a timeout or with the server: nothing is lost, and the next one
 # sees to it
@@ -290,6 +291,15 @@ query($node, 'REINDEX INDEX grown_idx');
 my $new = recall_of_grown();
 cmp_ok($vacuumed, '>=', $new - 0.015, "vacuumed: recall $vacuumed, of a new index $new");
 cmp_ok($vacuumed, '>', $inserted + 0.005, "which is better than inserted: $inserted");
+
+# rows that come in place of others that have gone count as much as those that come
+# in addition
+query($node, 'DELETE FROM grown WHERE id % 5 = 0');
+query($node, 'VACUUM grown');
+query($node, 'INSERT INTO grown SELECT id, v + v FROM others WHERE id % 5 = 0');
+$log = -s $node->logfile;
+query($node, 'SET temp_file_limit = 64; VACUUM grown');
+like(slurp_file($node->logfile, $log), qr/not chosen anew/, 'rows in place of others are noticed');
 
 # statistics that vacuum leaves when it has rows to remove: only then does it
 # count, else it leaves the estimate that was there
