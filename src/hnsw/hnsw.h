@@ -195,7 +195,7 @@ extern uint32 omen_hnsw_choose_entry(const OmenQuantizer *quant,
 									 OmenBuild *build, uint32 n,
 									 uint32 nentries, uint32 i, uint32 start);
 extern void omen_hnsw_replace_entry(Relation index, OmenHnswIndex *hnsw,
-									OmenLink dead, OmenLink heir,
+									OmenLink old, OmenLink heir,
 									const uint8 *pair);
 extern void omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 									  bool (*is_dead) (void *arg, OmenLink),

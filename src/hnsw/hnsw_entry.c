@@ -322,13 +322,13 @@ read_entry_page(Relation index, const OmenHnswIndex *hnsw,
 }
 
 /*
- * Put the heir in the place of a dead entry, or, if there is none, the last
- * entry of the list.  The metapage's lock excludes all other changes of the
+ * Put another entry in the place of one that is there; or, if there is no heir,
+ * the last one of the list.  The metapage's lock excludes all other changes of the
  * list, so entry pages may be locked in any order below it.
  */
 void
-omen_hnsw_replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
-			  OmenLink heir, const uint8 *pair)
+omen_hnsw_replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old,
+						OmenLink heir, const uint8 *pair)
 {
 	Buffer		meta_buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK,
 											 OMEN_PAGE_META,
@@ -341,7 +341,7 @@ omen_hnsw_replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink dead,
 
 	meta = (OmenHnswMetaPage) omen_page_content(BufferGetPage(meta_buffer));
 	omen_hnsw_check_meta(index, meta);
-	if (!find_entry(index, hnsw, meta, dead, &at))
+	if (!find_entry(index, hnsw, meta, old, &at))
 	{
 		omen_page_release(meta_buffer);
 		return;

@@ -279,7 +279,11 @@ construct(RelinkState *state, const OmenBuildParams *params)
 	state->positions = palloc_extended(Max(state->n, 1) * sizeof(uint32),
 									   MCXT_ALLOC_HUGE);
 	for (uint32 position = 0; position < state->n; position++)
+	{
+		if (position % 4096 == 0)
+			tick(state);
 		state->positions[omen_build_row(state->build, position)] = position;
+	}
 }
 
 static const uint8 *

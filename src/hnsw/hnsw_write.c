@@ -401,6 +401,7 @@ write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer)
 													  meta->nentries, i, start);
 		OmenHnswEntry entry;
 
+		omen_hnsw_build_tick(state);
 		if (i % per_page == 0)
 		{
 			page = omen_bulk_page(writer, meta->entry_blocks[i / per_page]);
