@@ -23,7 +23,7 @@
 #define OMEN_GPU_PROTOCOL_H
 
 #define OMEN_GPU_MAGIC			UINT32_C(0x42474D4F)	/* "OMGB" */
-#define OMEN_GPU_VERSION		1
+#define OMEN_GPU_VERSION		2
 
 /* Longer frames are not read: a broken length must not make room for itself */
 #define OMEN_GPU_MAX_PAYLOAD	(1024 * 1024)
@@ -34,6 +34,7 @@ typedef enum OmenGpuMessage
 	OMEN_GPU_REQUEST,			/* server: OmenGpuRequest */
 	OMEN_GPU_VECTORS,			/* server: OmenGpuRange, levels, codes */
 	OMEN_GPU_PROGRESS,			/* helper: OmenGpuProgress */
+	OMEN_GPU_CLUSTERS,			/* helper: OmenGpuRange, uint32[count] */
 	OMEN_GPU_LINKS,				/* helper: OmenGpuRange, lists */
 	OMEN_GPU_END,				/* helper: OmenGpuEnd; it has nothing to add */
 	OMEN_GPU_ERROR				/* helper: OmenGpuError; likewise */
@@ -86,7 +87,7 @@ typedef enum OmenGpuMetric
 	OMEN_GPU_L1
 } OmenGpuMetric;
 
-/* n nodes with numbers from 0 on; their levels come with their codes */
+/* n vectors, one a row; their levels come with their codes */
 typedef struct OmenGpuRequest
 {
 	uint32		nnodes;
@@ -106,12 +107,14 @@ typedef struct OmenGpuRequest
 } OmenGpuRequest;
 
 /*
- * VECTORS and LINKS are of "count" nodes in order, the first of which follows
- * the last of the frame before.
+ * VECTORS, CLUSTERS and LINKS are of "count" rows or nodes in order, the first of
+ * which follows the last of the frame before.
  *
- * VECTORS: uint8 levels[count], zeros up to a multiple of 16, the codes.
- * LINKS: for each node uint8 nlinks, uint8 nscale, then uint32 links[nlinks];
- * local links come first, nearest first.
+ * VECTORS, by row: uint8 levels[count], zeros up to a multiple of 16, the codes.
+ * CLUSTERS, by row: the number of its cluster.  Rows become nodes by that: nodes
+ * are numbered by cluster, and by row in each.
+ * LINKS, by node: uint8 nlinks, uint8 nscale, then uint32 links[nlinks], of
+ * nodes; local links come first, nearest first.
  */
 typedef struct OmenGpuRange
 {

@@ -143,15 +143,24 @@ typedef struct OmenBuildTeam
 	void		(*read_arena) (void *arg, Size offset, void *data, Size len);
 
 	/*
-	 * Find the links of all nodes in another way, described below; false if
-	 * that has failed.  Of one participant at most; NULL: there is none.
+	 * Another way to do the first stage: clusters[row] becomes the number of
+	 * each row's coarse cluster, near ones having near numbers.  Returns one
+	 * more than the highest number, at most "most"; 0 if that has failed.  Of
+	 * one participant at most; NULL: there is none.
+	 */
+	uint32		(*find_clusters) (void *arg, OmenBuild *build,
+								  uint32 *clusters, uint32 most);
+
+	/*
+	 * Likewise, find the links of all nodes in another way, described below;
+	 * false if that has failed.
 	 */
 	bool		(*find_links) (void *arg, OmenBuild *build);
 } OmenBuildTeam;
 
 /*
- * What links are made of, once the nodes have their numbers (which are not
- * their positions yet).  Each node is to get up to max_links links by
+ * What links are made of, once the nodes have their numbers: by coarse cluster,
+ * and by row in each (they are not their positions yet).  Each node is to get up to max_links links by
  * omen_build_set_links(), of them, if its level is above 0, up to scale_links
  * at its own scale, all as G1 and G4 in README.md have them.  What cannot be
  * reached by them is made reachable afterwards.
@@ -172,6 +181,14 @@ typedef struct OmenBuildTask
 } OmenBuildTask;
 
 extern void omen_build_task(const OmenBuild *build, OmenBuildTask *task);
+
+/*
+ * Code and level of a row, before nodes are numbered; the next call may take the
+ * code's memory back
+ */
+extern const uint8 *omen_build_row_code(const OmenBuild *build, uint32 row,
+										Size *size);
+extern int	omen_build_row_level(const OmenBuild *build, uint32 row);
 
 /* Local links first, nearest first, then nscale at the node's own scale */
 extern void omen_build_set_links(OmenBuild *build, uint32 node,

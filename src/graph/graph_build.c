@@ -103,8 +103,9 @@ lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 	PART(pairs, n * 2 * OMEN_TOP_FANOUT * sizeof(uint32));
 	PART(subset, n * sizeof(uint32));
 	PART(starts, (OMEN_MAX_LEADERS + 1) * sizeof(uint32));
-	PART(clusters, (n / OMEN_COARSE_SIZE + OMEN_MAX_LEADERS + 1) *
-		 sizeof(uint32));
+	/* as many more come of those that are cut up, each longer than this */
+	PART(clusters, (omen_build_most_clusters(params->n) +
+					n / OMEN_COARSE_SIZE + 1) * sizeof(uint32));
 #undef PART
 
 	omen_mail_lay_out(arena);
@@ -495,6 +496,23 @@ omen_build_task(const OmenBuild *build, OmenBuildTask *task)
 	task->levels = build->levels;
 	task->clusters = build->clusters;
 	task->nclusters = arena->nclusters;
+}
+
+const uint8 *
+omen_build_row_code(const OmenBuild *build, uint32 row, Size *size)
+{
+	return build->input->pair_code(build->input->arg, row, size);
+}
+
+int
+omen_build_row_level(const OmenBuild *build, uint32 row)
+{
+	const OmenBuildInput *input = build->input;
+	uint64		seed = omen_build_mix(build->arena->params.seed, 2);
+
+	if (input->level != NULL)
+		return input->level(input->arg, row);
+	return omen_graph_draw_level(omen_build_mix(seed, row));
 }
 
 void

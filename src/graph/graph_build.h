@@ -375,6 +375,13 @@ omen_select_width(int n)
 #define OMEN_WORK_PRUNE			12
 #define OMEN_WORK_CONNECT		2
 
+/* Coarse clusters that n rows are divided into at most */
+static inline uint32
+omen_build_most_clusters(uint32 n)
+{
+	return n / OMEN_COARSE_SIZE + OMEN_MAX_LEADERS;
+}
+
 /* A mixed-up value of two words; splitmix64 */
 static inline uint64
 omen_build_mix(uint64 a, uint64 b)

@@ -28,6 +28,8 @@
 typedef const uint8 *(*CodeOf) (OmenBuild *build, uint32 number);
 
 static int	count_groups(uint32 n, uint32 target);
+static bool take_clusters(OmenBuild *build);
+static void join_all_rows(OmenBuild *build, uint32 ngroups);
 static void draw_leading_rows(OmenBuild *build, int nleaders);
 static void centre_leaders(OmenBuild *build, CodeOf code_of, uint32 first,
 						   uint32 n);
@@ -36,7 +38,9 @@ static const uint8 *code_of_node(OmenBuild *build, uint32 node);
 static void chain_leaders(OmenBuild *build, uint32 *rank);
 static void join_rows(OmenBuild *build, const uint32 *rank, uint32 first,
 					  uint32 end);
-static void number_rows(OmenBuild *build);
+static void number_by_group(OmenBuild *build);
+static void number_by_cluster(OmenBuild *build);
+static void number_rows(OmenBuild *build, uint32 ngroups, uint32 *starts);
 static void copy_rows(OmenBuild *build, uint32 first, uint32 end);
 static void divide_group(OmenBuild *build, uint32 group);
 static void permute_nodes(OmenBuild *build, uint32 first, uint32 n,
@@ -80,6 +84,49 @@ void
 omen_build_place(OmenBuild *build)
 {
 	uint32		ngroups = count_groups(build->n, OMEN_TOP_SIZE);
+	bool		divided = take_clusters(build);
+	uint32		first;
+	uint32		end;
+
+	if (!divided)
+		join_all_rows(build, ngroups);
+
+	omen_build_once(build, divided ? number_by_cluster : number_by_group);
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+	{
+		copy_rows(build, first, end);
+		if (divided)
+			init_nodes(build, first, end);
+	}
+
+	omen_build_once(build, NULL);
+	while (!divided && omen_build_claim(build, ngroups, 1, &first, &end))
+		divide_group(build, first);
+
+	omen_build_once(build, list_coarse);
+}
+
+/*
+ * Let the participant that has another way to find clusters try it; the others
+ * wait.
+ */
+static bool
+take_clusters(OmenBuild *build)
+{
+	const OmenBuildTeam *team = build->team;
+
+	if (team->find_clusters != NULL)
+		build->arena->nclusters =
+			team->find_clusters(team->arg, build, row_groups(build),
+								omen_build_most_clusters(build->n));
+	omen_build_once(build, NULL);
+	return build->arena->nclusters > 0;
+}
+
+/* Each row to the nearest of the leaders */
+static void
+join_all_rows(OmenBuild *build, uint32 ngroups)
+{
 	uint32	   *rank = (uint32 *) palloc(ngroups * sizeof(uint32));
 	uint32		first;
 	uint32		end;
@@ -91,16 +138,6 @@ omen_build_place(OmenBuild *build)
 	omen_build_once(build, NULL);
 	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
 		join_rows(build, rank, first, end);
-
-	omen_build_once(build, number_rows);
-	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
-		copy_rows(build, first, end);
-
-	omen_build_once(build, NULL);
-	while (omen_build_claim(build, ngroups, 1, &first, &end))
-		divide_group(build, first);
-
-	omen_build_once(build, list_coarse);
 	pfree(rank);
 }
 
@@ -260,15 +297,32 @@ join_rows(OmenBuild *build, const uint32 *rank, uint32 first, uint32 end)
 	}
 }
 
-/* Between the readings: the place of each row, and room for its code */
+/* Between the readings: nodes are numbered by leader, */
 static void
-number_rows(OmenBuild *build)
+number_by_group(OmenBuild *build)
+{
+	number_rows(build, build->leaders.n, build->starts);
+}
+
+/* or by the clusters that they are to have in the end */
+static void
+number_by_cluster(OmenBuild *build)
+{
+	uint32		nclusters = build->arena->nclusters;
+
+	number_rows(build, nclusters, build->clusters);
+	mark_coarse(build, 0, build->clusters, nclusters);
+}
+
+/* The place of each row, and room for its code */
+static void
+number_rows(OmenBuild *build, uint32 ngroups, uint32 *starts)
 {
 	Size		offset = 0;
 	uint32		place;
 
-	omen_build_invert(row_groups(build), build->n, build->leaders.n,
-					  build->starts, build->rows);
+	omen_build_invert(row_groups(build), build->n, ngroups, starts,
+					  build->rows);
 	for (place = 0; place < build->n; place++)
 	{
 		uint32		row = build->rows[place];
@@ -388,16 +442,11 @@ permute_nodes(OmenBuild *build, uint32 first, uint32 n, uint32 *source)
 static void
 init_nodes(OmenBuild *build, uint32 first, uint32 end)
 {
-	const OmenBuildInput *input = build->input;
-	uint64		seed = omen_build_mix(build->arena->params.seed, 2);
 	uint32		node;
 
 	for (node = first; node < end; node++)
 	{
-		uint32		row = build->rows[node];
-
-		build->levels[node] = input->level ? input->level(input->arg, row) :
-			omen_graph_draw_level(omen_build_mix(seed, row));
+		build->levels[node] = omen_build_row_level(build, build->rows[node]);
 		build->nlinks[node] = 0;
 		build->nscale[node] = 0;
 		memset(&build->nlist[node], 0, sizeof(OmenListSize));

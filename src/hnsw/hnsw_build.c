@@ -65,6 +65,8 @@ static void construct(OmenHnswBuildState *state);
 static const uint8 *pair_code(void *arg, uint32 node, Size *size);
 static bool team_barrier(void *arg);
 static void team_progress(void *arg, uint64 done, uint64 total);
+static uint32 team_find_clusters(void *arg, OmenBuild *build, uint32 *clusters,
+								 uint32 most);
 static bool team_find_links(void *arg, OmenBuild *build);
 static void announce(OmenHnswBuildState *state);
 static void start_progress(OmenHnswBuildState *state,
@@ -676,6 +678,7 @@ construct(OmenHnswBuildState *state)
 		.barrier = team_barrier,
 		.progress = team_progress,
 		.code_cache = state->frugal ? memory_share(state) / 4 * 3 : 0,
+		.find_clusters = state->gpu ? team_find_clusters : NULL,
 		.find_links = state->gpu ? team_find_links : NULL,
 	};
 	omen_graph_files_serve(&state->team);
@@ -721,6 +724,18 @@ team_progress(void *arg, uint64 done, uint64 total)
 }
 
 /* The phase is the device's while it is asked */
+static uint32
+team_find_clusters(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
+{
+	OmenHnswBuildState *state = arg;
+	uint32		nclusters;
+
+	set_phase(state, PHASE_DEVICE);
+	nclusters = omen_hnsw_gpu_find_clusters(state, build, clusters, most);
+	set_phase(state, PHASE_GRAPH);
+	return nclusters;
+}
+
 static bool
 team_find_links(void *arg, OmenBuild *build)
 {

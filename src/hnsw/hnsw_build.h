@@ -242,7 +242,11 @@ extern uint8 *omen_range_build_data(OmenHnswBuildState *state);
 
 /* hnsw_gpu.c: links from a helper program */
 extern void omen_hnsw_gpu_start(OmenHnswBuildState *state);
-extern bool omen_hnsw_gpu_find_links(void *arg, OmenBuild *build);
+extern uint32 omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state,
+										  OmenBuild *build, uint32 *clusters,
+										  uint32 most);
+extern bool omen_hnsw_gpu_find_links(OmenHnswBuildState *state,
+									 OmenBuild *build);
 
 /* hnsw_gpu_check.c: NULL, or what is wrong with them */
 extern const char *omen_hnsw_check_links(OmenHnswBuildState *state,

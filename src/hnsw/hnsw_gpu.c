@@ -3,12 +3,12 @@
  * hnsw_gpu.c
  *	  Links of a bulk build from a helper program that has a device.
  *
- * Of a build, the helper does what takes most of the time: it finds links.  By
- * then rows have been read, encoded and numbered by cluster, and their pair
- * codes lie in the order of the numbers; these are what it is sent.  Its answer
- * is checked, and if anything is wrong with it, the build goes on without, from
- * the same codes (omen_build_graph).  What comes after is the same either way:
- * everything is made reachable, put in order, and written.
+ * Of a build, the helper does what takes most of the time: it divides the rows
+ * into coarse clusters, by which nodes are numbered, and it finds links.  By then
+ * rows have been read and encoded; their pair codes are what it is sent.  Its
+ * answers are checked, and if anything is wrong with one, the build goes on
+ * without, from the same codes (omen_build_graph).  What comes after is the same
+ * either way: everything is made reachable, put in order, and written.
  *
  * The helper is started before the table is read, so that under
  * omendb.gpu_build = on its absence is found out at once.
@@ -54,7 +54,15 @@ static void report_absence(OmenHnswBuildState *state, const char *path,
 						   const char *why);
 static void report_failure(OmenHnswBuildState *state);
 static bool send_request(OmenHnswBuildState *state, const OmenBuildTask *task);
-static bool send_vectors(OmenHnswBuildState *state, const OmenBuildTask *task);
+static bool send_vectors(OmenHnswBuildState *state, OmenBuild *build,
+						 const OmenBuildTask *task);
+static bool receive(OmenHnswBuildState *state, OmenGpuReceived *received);
+static void stop(OmenHnswBuildState *state);
+static uint32 receive_clusters(OmenHnswBuildState *state, uint32 n,
+							   uint32 *clusters, uint32 most);
+static uint32 take_clusters(OmenHnswBuildState *state, uint32 n, uint32 next,
+							const OmenGpuReceived *received,
+							uint32 *clusters, uint32 most);
 static bool receive_links(OmenHnswBuildState *state, OmenBuild *build,
 						  const OmenBuildTask *task);
 static bool take_links(OmenHnswBuildState *state, OmenBuild *build,
@@ -189,8 +197,7 @@ greet(OmenHnswBuildState *state)
 		report_absence(state, helper_path(), omen_gpu_fault(state->gpu));
 	else
 		report_failure(state);
-	omen_gpu_stop(state->gpu);
-	state->gpu = NULL;
+	stop(state);
 }
 
 /* Nothing to build on: of no importance, unless it was asked for */
@@ -219,22 +226,44 @@ report_failure(OmenHnswBuildState *state)
 }
 
 /*
+ * OmenBuildTeam.find_clusters, of the leader: ask the helper for everything, and
+ * wait for the first answer.  It goes on with the links meanwhile.  Returns 0 if it
+ * could not, or there are too few rows to ask it; there is no helper then.
+ */
+uint32
+omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state, OmenBuild *build,
+							uint32 *clusters, uint32 most)
+{
+	OmenBuildTask task;
+	uint32		nclusters = 0;
+
+	omen_build_task(build, &task);
+	if (task.n > task.max_links + 1)
+	{
+		if (send_request(state, &task) && send_vectors(state, build, &task))
+			nclusters = receive_clusters(state, task.n, clusters, most);
+		if (nclusters == 0)
+			report_failure(state);
+	}
+	if (nclusters == 0)
+		stop(state);
+	return nclusters;
+}
+
+/*
  * OmenBuildTeam.find_links, of the leader: have the helper find the links.
- * Returns false if it could not, or too few nodes are left to ask it.
+ * Returns false if it could not, or there is none anymore.
  */
 bool
-omen_hnsw_gpu_find_links(void *arg, OmenBuild *build)
+omen_hnsw_gpu_find_links(OmenHnswBuildState *state, OmenBuild *build)
 {
-	OmenHnswBuildState *state = arg;
 	OmenBuildTask task;
 	bool		good;
 
-	omen_build_task(build, &task);
-	if (task.n <= task.max_links + 1)
+	if (state->gpu == NULL)
 		return false;
-
-	good = send_request(state, &task) && send_vectors(state, &task) &&
-		receive_links(state, build, &task);
+	omen_build_task(build, &task);
+	good = receive_links(state, build, &task);
 	if (good)
 	{
 		const char *fault = omen_hnsw_check_links(state, build, &task);
@@ -247,9 +276,15 @@ omen_hnsw_gpu_find_links(void *arg, OmenBuild *build)
 		ereport(DEBUG1,
 				(errmsg_internal("links of index \"%s\" were found by a helper",
 								 RelationGetRelationName(state->index))));
+	stop(state);
+	return good;
+}
+
+static void
+stop(OmenHnswBuildState *state)
+{
 	omen_gpu_stop(state->gpu);
 	state->gpu = NULL;
-	return good;
 }
 
 static bool
@@ -273,34 +308,120 @@ send_request(OmenHnswBuildState *state, const OmenBuildTask *task)
 						 sizeof(request), NULL, 0);
 }
 
-/* Levels and codes, as they lie in the arena */
+/* Levels and codes, in the order of rows */
 static bool
-send_vectors(OmenHnswBuildState *state, const OmenBuildTask *task)
+send_vectors(OmenHnswBuildState *state, OmenBuild *build,
+			 const OmenBuildTask *task)
 {
 	uint32		most = omen_gpu_vectors_count(task->stride);
 	char	   *head = palloc0(omen_gpu_vectors_head(most));
+	char	   *codes = palloc0(most * task->stride);
+	bool		good = true;
 
-	for (uint32 next = 0; next < task->n;)
+	for (uint32 next = 0; good && next < task->n;)
 	{
 		OmenGpuRange range = {.first = next, .count = Min(most, task->n - next)};
 		Size		head_length = omen_gpu_vectors_head(range.count);
 
+		memset(head, 0, head_length);
 		memcpy(head, &range, sizeof(range));
-		memcpy(head + sizeof(range), task->levels + next, range.count);
-		memset(head + sizeof(range) + range.count, 0,
-			   head_length - sizeof(range) - range.count);
-		if (!omen_gpu_send(state->gpu, OMEN_GPU_VECTORS, head, head_length,
-						   task->codes + next * task->stride,
-						   range.count * task->stride))
-			return false;
+		for (uint32 i = 0; i < range.count; i++)
+		{
+			Size		size;
+			const uint8 *code = omen_build_row_code(build, next + i, &size);
+
+			memcpy(codes + i * task->stride, code, size);
+			head[sizeof(range) + i] = omen_build_row_level(build, next + i);
+		}
+		good = omen_gpu_send(state->gpu, OMEN_GPU_VECTORS, head, head_length,
+							 codes, range.count * task->stride);
 		next += range.count;
 		omen_hnsw_build_tick(state);
 	}
+	pfree(codes);
 	pfree(head);
-	return true;
+	return good;
 }
 
-/* Everything from the last vector to the end */
+/* The next message that is not about progress */
+static bool
+receive(OmenHnswBuildState *state, OmenGpuReceived *received)
+{
+	OmenGpuProgress progress;
+
+	while (omen_gpu_receive(state->gpu, received))
+	{
+		omen_hnsw_build_tick(state);
+		if (received->type != OMEN_GPU_PROGRESS ||
+			received->length != sizeof(progress))
+			return true;
+		memcpy(&progress, received->payload, sizeof(progress));
+		omen_hnsw_build_progress(state, OMEN_BUILD_CONSTRUCT,
+								 progress.done, Max(progress.total, 1));
+	}
+	return false;
+}
+
+/* Clusters of all rows; returns one more than the highest number, or 0 */
+static uint32
+receive_clusters(OmenHnswBuildState *state, uint32 n, uint32 *clusters,
+				 uint32 most)
+{
+	uint32		highest = 0;
+
+	for (uint32 next = 0; next < n;)
+	{
+		OmenGpuReceived received;
+		uint32		count;
+
+		if (!receive(state, &received))
+			return 0;
+		if (received.type != OMEN_GPU_CLUSTERS)
+		{
+			(void) omen_gpu_fail(state->gpu,
+								 "a message has come that was not expected");
+			return 0;
+		}
+		count = take_clusters(state, n, next, &received, clusters, most);
+		if (count == 0)
+			return 0;
+		for (uint32 i = 0; i < count; i++)
+			highest = Max(highest, clusters[next + i]);
+		next += count;
+	}
+	return highest + 1;
+}
+
+/* A frame of clusters; returns of how many rows, or 0 */
+static uint32
+take_clusters(OmenHnswBuildState *state, uint32 n, uint32 next,
+			  const OmenGpuReceived *received, uint32 *clusters, uint32 most)
+{
+	OmenGpuRange range;
+	const char *fault = omen_gpu_read_range(received, next, n, &range);
+
+	if (fault == NULL && received->length !=
+		sizeof(range) + (Size) range.count * sizeof(uint32))
+		fault = "clusters are of another number than was said";
+	if (fault == NULL)
+	{
+		memcpy(clusters + next, received->payload + sizeof(range),
+			   range.count * sizeof(uint32));
+		for (uint32 i = 0; i < range.count; i++)
+		{
+			if (clusters[next + i] >= most)
+				fault = "a row is of a cluster that cannot exist";
+		}
+	}
+	if (fault != NULL)
+	{
+		(void) omen_gpu_fail(state->gpu, fault);
+		return 0;
+	}
+	return range.count;
+}
+
+/* Everything from the last cluster to the end */
 static bool
 receive_links(OmenHnswBuildState *state, OmenBuild *build,
 			  const OmenBuildTask *task)
@@ -310,20 +431,11 @@ receive_links(OmenHnswBuildState *state, OmenBuild *build,
 	for (;;)
 	{
 		OmenGpuReceived received;
-		OmenGpuProgress progress;
 		uint32		count;
 
-		if (!omen_gpu_receive(state->gpu, &received))
+		if (!receive(state, &received))
 			return false;
-		omen_hnsw_build_tick(state);
-		if (received.type == OMEN_GPU_PROGRESS &&
-			received.length == sizeof(progress))
-		{
-			memcpy(&progress, received.payload, sizeof(progress));
-			omen_hnsw_build_progress(state, OMEN_BUILD_CONSTRUCT,
-									 progress.done, Max(progress.total, 1));
-		}
-		else if (received.type == OMEN_GPU_LINKS)
+		if (received.type == OMEN_GPU_LINKS)
 		{
 			if (!take_links(state, build, task, next, &received, &count))
 				return false;

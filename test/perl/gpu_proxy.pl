@@ -5,7 +5,8 @@
 #
 # PIDFILE gets the ids of its processes. MODE is "pass", or a deed at a message:
 # "kill@TYPE", "hang@TYPE", "exit@TYPE" when the first message of that type passes
-# (of either side, START being none), or something done to the first LINKS.
+# (of either side, START being none), or something done to the first CLUSTERS or
+# LINKS.
 
 use strict;
 use warnings FATAL => 'all';
@@ -14,10 +15,10 @@ use IPC::Open2;
 use IO::Select;
 
 my ($pidfile, $mode, @helper) = @ARGV;
-my @types = qw(START HELLO REQUEST VECTORS PROGRESS LINKS END ERROR);
+my @types = qw(START HELLO REQUEST VECTORS PROGRESS CLUSTERS LINKS END ERROR);
 my %type = map { $types[$_] => $_ } 0 .. $#types;
 my ($deed, $when) = split /@/, $mode;
-my ($nnodes, $links_seen) = (0, 0);
+my ($nnodes, $clusters_seen, $links_seen) = (0, 0, 0);
 
 # --- CRC-32C ---
 
@@ -40,7 +41,7 @@ sub crc32c
 sub frame
 {
 	my ($type, $payload, %o) = @_;
-	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 1, $type,
+	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 2, $type,
 		$o{length} // length $payload);
 
 	return $head . pack('L', crc32c($head . $payload) ^ ($o{crc} // 0)) . $payload;
@@ -121,7 +122,7 @@ sub spoil
 		return frame($type{LINKS}, pack_links($head, @nodes));
 	}
 	return frame($type{LINKS}, $payload, crc => 1) if $mode eq 'crc';
-	return frame($type{LINKS}, $payload, version => 2) if $mode eq 'version';
+	return frame($type{LINKS}, $payload, version => 1) if $mode eq 'version';
 	return frame($type{LINKS}, $payload, length => 0xFFFFFFF0) if $mode eq 'length';
 	return frame(77, $payload) if $mode eq 'type';
 	return frame($type{LINKS}, substr $payload, 0, -3) if $mode eq 'short';
@@ -134,6 +135,21 @@ sub spoil
 	return 'this is not what was meant' if $mode eq 'garbage';
 	return substr($frame, 0, length($frame) / 2) if $mode eq 'half';
 	return $frame;
+}
+
+# the same with the first CLUSTERS
+sub spoil_clusters
+{
+	my ($payload) = @_;
+	my $head = substr $payload, 0, 16;
+	my @clusters = unpack 'L*', substr $payload, 16;
+
+	$clusters[7] = 0xFFFFFFFF if $mode eq 'cluster';
+	@clusters = reverse @clusters if $mode eq 'other-clusters';
+	pop @clusters if $mode eq 'few-clusters';
+	$head = pack('L', 1) . substr $head, 4 if $mode eq 'cluster-order';
+	return frame($type{END}, "\0" x 24) if $mode eq 'no-clusters';
+	return frame($type{CLUSTERS}, $head . pack 'L*', @clusters);
 }
 
 # --- passing on ---
@@ -170,6 +186,8 @@ sub from_helper
 	act_at($type);
 	$bytes = spoil(substr $bytes, 16)
 	  if $type == $type{LINKS} && !$links_seen++;
+	$bytes = spoil_clusters(substr $bytes, 16)
+	  if $type == $type{CLUSTERS} && !$clusters_seen++;
 	write_all(\*STDOUT, $bytes);
 	exit 3 if $mode eq 'half' && $type == $type{LINKS};
 	return;

@@ -252,15 +252,23 @@ my %detail = (
 	'kill@REQUEST' => 'it was ended by signal 9',
 	'kill@VECTORS' => 'it was ended by signal 9',
 	'kill@PROGRESS' => 'it was ended by signal 9',
+	'kill@CLUSTERS' => 'it was ended by signal 9',
 	'kill@LINKS' => 'it was ended by signal 9',
 	'kill@END' => 'it was ended by signal 9',
 	'exit@VECTORS' => 'it ended too early, with status 3',
+	'exit@CLUSTERS' => 'it ended too early, with status 3',
 	'exit@LINKS' => 'it ended too early, with status 3',
 	half => 'it ended too early, with status 3',
 	'hang@REQUEST' => 'it has said nothing for 1 s',
 	'hang@PROGRESS' => 'it has said nothing for 1 s',
+	'hang@CLUSTERS' => 'it has said nothing for 1 s',
 	'hang@LINKS' => 'it has said nothing for 1 s',
 	'hang@END' => 'it has said nothing for 1 s',
+	cluster => 'a row is of a cluster that cannot exist',
+	'few-clusters' => 'clusters are of another number than was said',
+	'cluster-order' => 'nodes come out of order',
+	'no-clusters' => 'a message has come that was not expected',
+	'other-clusters' => 'a node has too many links at its scale',
 	id => 'a link leads to a node that does not exist',
 	'huge-id' => 'a link leads to a node that does not exist',
 	self => 'a node is linked to itself',
@@ -328,7 +336,7 @@ sub start_build
 		'2>', "$dir/stderr");
 }
 
-foreach my $stage (qw(HELLO REQUEST LINKS))
+foreach my $stage (qw(HELLO REQUEST CLUSTERS LINKS))
 {
 	($out, $err) = run_sql(misbehaving("hang\@$stage"), 'DROP INDEX IF EXISTS idx',
 		"SET statement_timeout = '700ms'", 'CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)',

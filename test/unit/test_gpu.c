@@ -1,4 +1,4 @@
-/* link: build/gpu-none/gpu_protocol.o build/gpu-none/helper/build.o build/gpu-none/helper/backend_cpu.o */
+/* link: build/gpu-none/gpu_protocol.o build/gpu-none/helper/build.o build/gpu-none/helper/number.o build/gpu-none/helper/backend_cpu.o */
 /*-------------------------------------------------------------------------
  *
  * test_gpu.c
@@ -19,6 +19,7 @@
 
 #include "gpu/gpu_protocol.h"
 #include "gpu/helper/build.h"
+#include "gpu/helper/number.h"
 #include "gpu/helper/rules.h"
 #include "random.h"
 
@@ -209,6 +210,7 @@ typedef struct Set
 {
 	BackendShape shape;
 	uint8	   *levels;
+	uint32	   *order;			/* as they come */
 	char	   *codes;
 	float	   *x;				/* what they stand for */
 } Set;
@@ -262,6 +264,7 @@ make_set(int element, int metric, uint32 n, uint32 dims)
 	BackendShape *shape = &set->shape;
 
 	shape->nnodes = n;
+	shape->spare = omen_gpu_number_spare(n);
 	shape->element = element;
 	shape->metric = metric;
 	shape->dims = dims;
@@ -272,6 +275,7 @@ make_set(int element, int metric, uint32 n, uint32 dims)
 	shape->scale_links = LINKS / 4;
 	shape->list_size = 2 * LINKS + 11;
 	set->levels = malloc(n);
+	set->order = malloc(n * sizeof(uint32));
 	set->codes = calloc(n, shape->stride);
 	set->x = malloc((size_t) n * dims * sizeof(float));
 	for (uint32 node = 0; node < n; node++)
@@ -279,6 +283,7 @@ make_set(int element, int metric, uint32 n, uint32 dims)
 		float		norm2 = 0;
 		uint32		bits = random_bits();
 
+		set->order[node] = node;
 		for (set->levels[node] = 0; (bits & 3) == 0 && bits; bits >>= 2)
 			set->levels[node]++;
 		for (uint32 i = 0; i < dims; i++)
@@ -298,6 +303,7 @@ static void
 free_set(Set *set)
 {
 	free(set->levels);
+	free(set->order);
 	free(set->codes);
 	free(set->x);
 	free(set);
@@ -450,6 +456,136 @@ test_search(const BackendOps *ops, const Set *set, const char *name)
 	ok(good, ops->name, name);
 }
 
+/* Number the rows of a set; clusters[] and rows[] are to be freed */
+static bool
+number_set(const BackendOps *ops, const Set *set, uint32 **clusters,
+		   uint32 **rows)
+{
+	uint32		n = set->shape.nnodes;
+	uint32		nsample = omen_gpu_sample_size(n);
+	uint8	   *sample = malloc((size_t) nsample * set->shape.stride);
+	Backend    *backend = load_set(ops, set);
+	bool		good;
+
+	for (uint32 i = 0; i < nsample; i++)
+		memcpy(sample + (size_t) i * set->shape.stride, set->codes +
+			   (size_t) omen_gpu_sample_row(42, n, i) * set->shape.stride,
+			   set->shape.stride);
+	*clusters = malloc(n * sizeof(uint32));
+	*rows = malloc(n * sizeof(uint32));
+	good = omen_gpu_number(backend, 42, sample, *clusters, *rows);
+	ops->destroy(backend);
+	free(sample);
+	return good;
+}
+
+/* All rows once, by cluster; how many clusters have any, 0 if that is not so */
+static uint32
+count_clusters(const Set *set, const uint32 *clusters, const uint32 *rows)
+{
+	uint32		n = set->shape.nnodes;
+	uint32		count = 1;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (rows[i] >= n || clusters[rows[i]] >= omen_gpu_number_spare(n))
+			return 0;
+		if (i == 0 || clusters[rows[i]] == clusters[rows[i - 1]])
+		{
+			if (i > 0 && rows[i] <= rows[i - 1])
+				return 0;
+			continue;
+		}
+		if (clusters[rows[i]] < clusters[rows[i - 1]])
+			return 0;
+		count++;
+	}
+	return count;
+}
+
+/* Part of the rows that are where most of their kind are; see make_set() */
+static double
+kept_together(const Set *set, const uint32 *clusters)
+{
+	uint32		n = set->shape.nnodes;
+	uint32		nclusters = omen_gpu_number_spare(n);
+	uint32	   *counts = malloc(nclusters * sizeof(uint32));
+	uint32		together = 0;
+
+	for (uint32 kind = 0; kind < 37; kind++)
+	{
+		uint32		most = 0;
+
+		memset(counts, 0, nclusters * sizeof(uint32));
+		for (uint32 row = kind; row < n; row += 37)
+		{
+			counts[clusters[row]]++;
+			most = Max(most, counts[clusters[row]]);
+		}
+		together += most;
+	}
+	free(counts);
+	return (double) together / n;
+}
+
+/* Rows that are near to each other are of one coarse cluster */
+static void
+test_number(const BackendOps *ops, int element, int metric, const char *name)
+{
+	Set		   *set = make_set(element, metric, 6500, 24);
+	uint32	   *clusters;
+	uint32	   *rows;
+	bool		good = number_set(ops, set, &clusters, &rows);
+	uint32		nclusters = good ? count_clusters(set, clusters, rows) : 0;
+	double		together = good ? kept_together(set, clusters) : 0;
+	char		text[200];
+
+	snprintf(text, sizeof(text), "%s: %u coarse clusters, %.2f of near rows in one",
+			 name, nclusters, together);
+	ok(nclusters >= 5 && nclusters <= 8 && together > 0.85, ops->name, text);
+	if (ops != &omen_backend_cpu && element == OMEN_GPU_CODE8)
+	{
+		uint32	   *other;
+		uint32	   *other_rows;
+
+		good = number_set(&omen_backend_cpu, set, &other, &other_rows);
+		snprintf(text, sizeof(text), "%s: clusters as on the processor", name);
+		ok(good && memcmp(clusters, other, 6500 * sizeof(uint32)) == 0,
+		   ops->name, text);
+		free(other);
+		free(other_rows);
+	}
+	free(clusters);
+	free(rows);
+	free_set(set);
+}
+
+/* Rows of which there are few, or many that are equal */
+static void
+test_few_numbers(const BackendOps *ops)
+{
+	bool		good = true;
+
+	for (uint32 n = 1; n <= 7000; n = n * 6 + 1)
+	{
+		Set		   *set = make_set(OMEN_GPU_CODE8, OMEN_GPU_L2, n, 16);
+		uint32	   *clusters;
+		uint32	   *rows;
+
+		for (uint32 node = 0; node < n * 11 / 12; node++)
+		{
+			memcpy(set->x + node * 16, set->x, 16 * sizeof(float));
+			set_code(set, node);
+		}
+		good = good && number_set(ops, set, &clusters, &rows) &&
+			count_clusters(set, clusters, rows) > 0;
+		free(clusters);
+		free(rows);
+		free_set(set);
+	}
+	ok(good, ops->name, "clusters of few rows, and of equal ones");
+}
+
 static void
 no_progress(void *arg, uint64_t done, uint64_t total)
 {
@@ -476,7 +612,7 @@ build_graph(const BackendOps *ops, const Set *set, uint32 batch_rows,
 	Backend    *backend = load_set(ops, set);
 	uint64		last = 0;
 	BuildParams params = {
-		.levels = set->levels, .rounds = 2, .seed = 42,
+		.levels = set->levels, .order = set->order, .rounds = 2, .seed = 42,
 		.batch_rows = batch_rows, .progress = no_progress,
 		.progress_arg = &last
 	};
@@ -488,7 +624,8 @@ build_graph(const BackendOps *ops, const Set *set, uint32 batch_rows,
 	*good = omen_gpu_build(backend, &params) && last != UINT64_MAX &&
 		backend->pairs > 0;
 	for (uint32 done = 0; done < n; done += 777)
-		*good = *good && ops->fetch(backend, done, Min(777, n - done),
+		*good = *good && ops->fetch(backend, set->order + done,
+									Min(777, n - done),
 									graph.links +
 									(size_t) done * set->shape.max_links,
 									graph.nlinks + done, graph.nscale + done);
@@ -712,6 +849,7 @@ test_backend(const BackendOps *ops)
 			snprintf(text, sizeof(text), "%s: exact search", kinds[i].name);
 			test_search(ops, set, text);
 		}
+		test_number(ops, kinds[i].element, kinds[i].metric, kinds[i].name);
 		snprintf(text, sizeof(text), "%s: graph", kinds[i].name);
 		if (i < GRAPHS || kinds[i].element == OMEN_GPU_F16)
 			test_graph(ops, set, text);
@@ -729,6 +867,7 @@ test_backend(const BackendOps *ops)
 		free_set(set);
 	}
 	test_equal(ops);
+	test_few_numbers(ops);
 }
 
 int

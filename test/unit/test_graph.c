@@ -935,6 +935,65 @@ is_reachable(const Set *set)
 	return good;
 }
 
+/* Coarse clusters by a row's number, in a very uneven way */
+static uint32
+cluster_rows(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
+{
+	OmenBuildTask task;
+
+	omen_build_task(build, &task);
+	for (uint32 row = 0; row < task.n; row++)
+		clusters[row] = row % 10 ? 3 : row / 10 + 4;
+	return most;
+}
+
+static uint32
+fail_to_cluster(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
+{
+	(void) cluster_rows(arg, build, clusters, most);
+	return 0;
+}
+
+/* They are used, and a large one is cut up; or leave no trace */
+static void
+test_other_clusters(void)
+{
+	uint32		(*const ways[]) (void *, OmenBuild *, uint32 *, uint32) = {
+		NULL, fail_to_cluster, cluster_rows
+	};
+	enum {NROWS = 9000};
+	Set		   *sets[3];
+	const uint32 *first;
+	uint32		nclusters;
+	bool		good = true;
+
+	for (int i = 0; i < 3; i++)
+	{
+		random_state = 5;
+		sets[i] = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, NROWS, 20);
+		sets[i]->team.find_clusters = ways[i];
+		build_set(sets[i], 1);
+	}
+	ok(same_links(sets[0], sets[1]),
+	   "clusters from elsewhere that failed leave no trace");
+	check_graph(sets[2], "clusters from elsewhere");
+	check_recall(sets[2], 40, 0.9, "clusters from elsewhere");
+
+	/* one row in ten has a cluster of its own, the others are in pieces of one */
+	nclusters = omen_build_clusters(sets[2]->graph, &first);
+	for (uint32 i = 0; i < nclusters; i++)
+	{
+		uint32		end = i + 1 < nclusters ? first[i + 1] : NROWS;
+
+		good = good && (end - first[i] == 1 || end - first[i] >= 1000);
+		for (uint32 at = first[i]; end - first[i] > 1 && at < end; at++)
+			good = good && omen_build_row(sets[2]->graph, at) % 10 != 0;
+	}
+	ok(good && nclusters > 900, "clusters from elsewhere are used");
+	for (int i = 0; i < 3; i++)
+		free_set(sets[i]);
+}
+
 /* They are used, and made a graph of; or leave no trace */
 static void
 test_other_links(void)
@@ -1305,6 +1364,7 @@ main(void)
 	test_clusters();
 	test_copies();
 	test_determinism();
+	test_other_clusters();
 	test_other_links();
 	test_given_levels();
 	test_long();

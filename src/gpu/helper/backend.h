@@ -39,6 +39,8 @@ extern "C"
 typedef struct BackendShape
 {
 	uint32_t	nnodes;
+	uint32_t	spare;			/* places behind the nodes, for leaders that are
+								 * none */
 	int			element;		/* OmenGpuElement */
 	int			metric;			/* OmenGpuMetric */
 	uint32_t	dims;
@@ -91,7 +93,10 @@ typedef struct BackendOps
 						   size_t fault_size);
 	void		(*destroy) (Backend *backend);
 
-	/* Nodes "first" and those that follow */
+	/*
+	 * Nodes "first" and those that follow; without levels, what goes to the
+	 * places behind them
+	 */
 	bool		(*load) (Backend *backend, uint32_t first, uint32_t count,
 						 const uint8_t *levels, const void *codes);
 
@@ -117,9 +122,10 @@ typedef struct BackendOps
 	bool		(*connect) (Backend *backend, const uint32_t *members,
 							uint32_t count, int scale);
 
-	/* Links of node "first" and those that follow, max_links apart */
-	bool		(*fetch) (Backend *backend, uint32_t first, uint32_t count,
-						  uint32_t *links, uint8_t *nlinks, uint8_t *nscale);
+	/* Links of some nodes, max_links apart */
+	bool		(*fetch) (Backend *backend, const uint32_t *nodes,
+						  uint32_t count, uint32_t *links, uint8_t *nlinks,
+						  uint8_t *nscale);
 
 	/*
 	 * Exact search: for each of some vectors, laid out as nodes are, the k

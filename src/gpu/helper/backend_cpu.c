@@ -69,8 +69,8 @@ out_of_memory(CpuBackend *cpu)
 static Backend *
 cpu_create(const BackendShape *shape, char *fault, size_t fault_size)
 {
-	/* one more, for the query of an exact search */
-	size_t		n = (size_t) shape->nnodes + 1;
+	/* one more at least, for the query of an exact search */
+	size_t		n = (size_t) shape->nnodes + Max(shape->spare, 1);
 	CpuBackend *cpu = calloc(1, sizeof(CpuBackend));
 
 	if (cpu != NULL)
@@ -126,7 +126,8 @@ cpu_load(Backend *base, uint32_t first, uint32_t count, const uint8_t *levels,
 {
 	CpuBackend *cpu = (CpuBackend *) base;
 
-	memcpy(cpu->levels + first, levels, count);
+	if (levels != NULL)
+		memcpy(cpu->levels + first, levels, count);
 	for (uint32_t i = 0; i < count; i++)
 		load_vector(cpu, first + i,
 					(const uint8_t *) codes + (size_t) i * base->shape.stride);
@@ -658,16 +659,19 @@ cpu_connect(Backend *base, const uint32_t *members, uint32_t count, int scale)
 }
 
 static bool
-cpu_fetch(Backend *base, uint32_t first, uint32_t count, uint32_t *links,
-		  uint8_t *nlinks, uint8_t *nscale)
+cpu_fetch(Backend *base, const uint32_t *nodes, uint32_t count,
+		  uint32_t *links, uint8_t *nlinks, uint8_t *nscale)
 {
 	CpuBackend *cpu = (CpuBackend *) base;
 	size_t		max_links = base->shape.max_links;
 
-	memcpy(links, cpu->links + first * max_links,
-		   count * max_links * sizeof(uint32_t));
-	memcpy(nlinks, cpu->nlinks + first, count);
-	memcpy(nscale, cpu->nscale + first, count);
+	for (uint32_t i = 0; i < count; i++)
+	{
+		memcpy(links + i * max_links, cpu->links + nodes[i] * max_links,
+			   max_links * sizeof(uint32_t));
+		nlinks[i] = cpu->nlinks[nodes[i]];
+		nscale[i] = cpu->nscale[nodes[i]];
+	}
 	return true;
 }
 

@@ -9,7 +9,7 @@
  * are compared, and the nearest merged into lists; then lists become links.
  * Where it differs: all parts of a division are divided at once, because a
  * device wants much to do; near copies are not thinned.  What is left to the
- * server: numbering of nodes, and making everything reachable.
+ * server is to make everything reachable.
  *
  * The lists of who is where are the host's, a few bytes for each node and leaf
  * it is in.
@@ -113,10 +113,10 @@ omen_gpu_build(Backend *backend, const BuildParams *params)
 	for (; good && build.scale <= MAX_LEVEL; build.scale++)
 	{
 		build.nmembers = 0;
-		for (uint32_t node = 0; node < n; node++)
+		for (uint32_t i = 0; i < n; i++)
 		{
-			if (params->levels[node] >= build.scale)
-				build.members[build.nmembers++] = node;
+			if (params->levels[params->order[i]] >= build.scale)
+				build.members[build.nmembers++] = params->order[i];
 		}
 		if (build.nmembers < 2)
 			break;

@@ -13,6 +13,7 @@
 typedef struct BuildParams
 {
 	const uint8_t *levels;		/* of all nodes */
+	const uint32_t *order;		/* all nodes, near ones near to each other */
 	int			rounds;			/* clusterings */
 	uint64_t	seed;
 	uint32_t	batch_rows;		/* of leaves that are compared at a time */

@@ -273,6 +273,28 @@ add_scale_links(const ChoiceMemory &c, const LinkStore &store, uint32_t node,
 	store.nscale[node] = nlinks - nlocal;
 }
 
+/* A warp for each of some nodes: its links to where they are fetched from */
+static __global__ void
+gather_kernel(uint32_t count, const uint32_t *nodes, LinkStore from,
+			  LinkStore to)
+{
+	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
+	int			lane = threadIdx.x % 32;
+	uint32_t	node;
+
+	if (which >= count)
+		return;
+	node = nodes[which];
+	for (int i = lane; i < from.max_links; i += 32)
+		to.links[(size_t) which * to.max_links + i] =
+			from.links[(size_t) node * from.max_links + i];
+	if (lane == 0)
+	{
+		to.nlinks[which] = from.nlinks[node];
+		to.nscale[which] = from.nscale[node];
+	}
+}
+
 template<int R> static __global__ void
 final_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 			 int wanted_local, int wanted_high, const uint8_t *levels,

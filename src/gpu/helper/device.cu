@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "gpu/helper/backend.h"
@@ -301,7 +302,7 @@ allocate_all(Device *device)
 	const BackendShape &shape = device->base.shape;
 	LoadTarget &t = device->target;
 	size_t		n = shape.nnodes;
-	size_t		more = n + SEARCH_QUERIES;
+	size_t		more = n + std::max(shape.spare, (uint32_t) SEARCH_QUERIES);
 	bool		good;
 
 	if (shape.element == ELEMENT_CODE8)
@@ -406,10 +407,12 @@ device_load(Backend *base, uint32_t first, uint32_t count,
 {
 	Device	   *device = (Device *) base;
 
-	return check(device, DEVICE(MemcpyAsync) (device->levels + first, levels,
-											  count, DEVICE(MemcpyHostToDevice),
-											  device->streams[device->turn]),
-				 "load") &&
+	return (levels == nullptr ||
+			check(device, DEVICE(MemcpyAsync) (device->levels + first, levels,
+											   count,
+											   DEVICE(MemcpyHostToDevice),
+											   device->streams[device->turn]),
+				  "load")) &&
 		load_vectors(device, first, count, (const uint8_t *) codes, false);
 }
 
@@ -610,16 +613,31 @@ device_connect(Backend *base, const uint32_t *members, uint32_t count,
 }
 
 static bool
-device_fetch(Backend *base, uint32_t first, uint32_t count, uint32_t *links,
-			 uint8_t *nlinks, uint8_t *nscale)
+device_fetch(Backend *base, const uint32_t *nodes, uint32_t count,
+			 uint32_t *links, uint8_t *nlinks, uint8_t *nscale)
 {
 	Device	   *device = (Device *) base;
 	size_t		max_links = base->shape.max_links;
+	Scratch<uint32_t> there;
+	Scratch<uint32_t> their_links;
+	Scratch<uint8_t> their_nlinks;
+	Scratch<uint8_t> their_nscale;
+	LinkStore	to = {nullptr, nullptr, nullptr, base->shape.max_links};
 
-	return download(device, links, device->store.links + first * max_links,
-					count * max_links) &&
-		download(device, nlinks, device->store.nlinks + first, count) &&
-		download(device, nscale, device->store.nscale + first, count);
+	if (!upload(device, there, nodes, count) ||
+		!allocate(device, &their_links.at, count * max_links) ||
+		!allocate(device, &their_nlinks.at, count) ||
+		!allocate(device, &their_nscale.at, count))
+		return false;
+	to.links = their_links.at;
+	to.nlinks = their_nlinks.at;
+	to.nscale = their_nscale.at;
+	LAUNCH(0, gather_kernel, blocks_of(count), NODE_THREADS, count, there.at,
+		   device->store, to);
+	return finish(device, "fetch") &&
+		download(device, links, to.links, count * max_links) &&
+		download(device, nlinks, to.nlinks, count) &&
+		download(device, nscale, to.nscale, count);
 }
 
 /* Up to SEARCH_QUERIES of them; they are the nodes behind the last one */

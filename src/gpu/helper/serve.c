@@ -21,6 +21,7 @@
 
 #include "gpu/gpu_protocol.h"
 #include "gpu/helper/build.h"
+#include "gpu/helper/number.h"
 #include "gpu/helper/serve.h"
 
 /* Progress is not told more often than this, in milliseconds */
@@ -32,7 +33,11 @@ typedef struct Server
 	int			out;
 	OmenGpuParser parser;
 	OmenGpuRequest request;
-	uint8	   *levels;
+	uint8	   *levels;			/* by row, as everything on the backend is */
+	uint8	   *sample;			/* codes of some rows, that leaders are made of */
+	uint32	   *clusters;		/* of rows */
+	uint32	   *rows;			/* of nodes */
+	uint32	   *nodes;			/* of rows */
 	Backend    *backend;
 
 	OmenGpuProgress progress;
@@ -184,6 +189,7 @@ make_shape(const OmenGpuRequest *request, BackendShape *shape)
 {
 	memset(shape, 0, sizeof(*shape));
 	shape->nnodes = request->nnodes;
+	shape->spare = omen_gpu_number_spare(request->nnodes);
 	shape->element = request->element;
 	shape->metric = request->metric;
 	shape->dims = request->dims;
@@ -195,11 +201,33 @@ make_shape(const OmenGpuRequest *request, BackendShape *shape)
 	shape->list_size = request->list_size;
 }
 
+/* Keep the codes of those rows that are in the sample; "kept" were before */
+static uint32
+keep_sample(Server *server, const OmenGpuRange *range, const char *codes,
+			uint32 kept)
+{
+	const OmenGpuRequest *request = &server->request;
+	uint32		n = request->nnodes;
+
+	for (; kept < omen_gpu_sample_size(n); kept++)
+	{
+		uint32		row = omen_gpu_sample_row(request->seed, n, kept);
+
+		if (row - range->first >= range->count)
+			break;
+		memcpy(server->sample + (size_t) kept * request->stride,
+			   codes + (size_t) (row - range->first) * request->stride,
+			   request->stride);
+	}
+	return kept;
+}
+
 /* All vectors to the backend.  Returns NULL, or what is wrong. */
 static const char *
 receive_vectors(Server *server)
 {
 	uint32		n = server->request.nnodes;
+	uint32		kept = 0;
 
 	for (uint32 next = 0; next < n;)
 	{
@@ -224,6 +252,31 @@ receive_vectors(Server *server)
 		if (!server->backend->ops->load(server->backend, next, range.count,
 										levels, received.payload + head))
 			return server->backend->fault;
+		kept = keep_sample(server, &range, received.payload + head, kept);
+		next += range.count;
+	}
+	return NULL;
+}
+
+/* Divide the rows, and say how; the server numbers nodes in the same way */
+static const char *
+send_clusters(Server *server)
+{
+	uint32		n = server->request.nnodes;
+	uint32		most = (OMEN_GPU_MAX_PAYLOAD - sizeof(OmenGpuRange)) /
+		sizeof(uint32);
+
+	if (!omen_gpu_number(server->backend, server->request.seed, server->sample,
+						 server->clusters, server->rows))
+		return server->backend->fault;
+	for (uint32 node = 0; node < n; node++)
+		server->nodes[server->rows[node]] = node;
+	for (uint32 next = 0; next < n;)
+	{
+		OmenGpuRange range = {.first = next, .count = Min(most, n - next)};
+
+		send_message(server, OMEN_GPU_CLUSTERS, &range, sizeof(range),
+					 server->clusters + next, range.count * sizeof(uint32));
 		next += range.count;
 	}
 	return NULL;
@@ -251,19 +304,23 @@ send_links(Server *server)
 		OmenGpuRange range = {.first = next, .count = Min(most, n - next)};
 		char	   *at = list;
 
-		if (!server->backend->ops->fetch(server->backend, next, range.count,
-										 links, nlinks, nscale))
+		if (!server->backend->ops->fetch(server->backend, server->rows + next,
+										 range.count, links, nlinks, nscale))
 		{
 			fault = server->backend->fault;
 			break;
 		}
 		for (uint32 i = 0; i < range.count; i++)
 		{
+			const uint32 *rows = links + (size_t) i * max_links;
+
 			*at++ = nlinks[i];
 			*at++ = nscale[i];
-			memcpy(at, links + (size_t) i * max_links,
-				   nlinks[i] * sizeof(uint32));
-			at += nlinks[i] * sizeof(uint32);
+			for (int j = 0; j < nlinks[i]; j++)
+			{
+				memcpy(at, &server->nodes[rows[j]], sizeof(uint32));
+				at += sizeof(uint32);
+			}
 		}
 		send_message(server, OMEN_GPU_LINKS, &range, sizeof(range), list,
 					 at - list);
@@ -283,6 +340,7 @@ build_graph(Server *server)
 	const OmenGpuRequest *request = &server->request;
 	BuildParams params = {
 		.levels = server->levels,
+		.order = server->rows,
 		.rounds = request->rounds,
 		.seed = request->seed,
 		.batch_rows = BUILD_BATCH_ROWS,
@@ -297,6 +355,9 @@ build_graph(Server *server)
 		return fault;
 	server->backend->tick = backend_tick;
 	server->backend->tick_arg = server;
+	fault = send_clusters(server);
+	if (fault != NULL)
+		return fault;
 	if (!omen_gpu_build(server->backend, &params))
 		return server->backend->fault;
 	fault = send_links(server);
@@ -306,6 +367,22 @@ build_graph(Server *server)
 	end.milliseconds = now_ms() - start;
 	send_message(server, OMEN_GPU_END, &end, sizeof(end), NULL, 0);
 	return NULL;
+}
+
+/* Room for what is kept of all rows; false if there is none */
+static bool
+allocate_rows(Server *server)
+{
+	size_t		n = server->request.nnodes;
+
+	server->levels = malloc(n);
+	server->sample = malloc((size_t) omen_gpu_sample_size(n) *
+							server->request.stride);
+	server->clusters = malloc(n * sizeof(uint32));
+	server->rows = malloc(n * sizeof(uint32));
+	server->nodes = malloc(n * sizeof(uint32));
+	return server->levels && server->sample && server->clusters &&
+		server->rows && server->nodes;
 }
 
 int
@@ -328,8 +405,9 @@ omen_gpu_serve(const Place *place, int in, int out)
 	if (fault != NULL)
 		return send_error(&server, OMEN_GPU_FAILED, fault);
 	make_shape(&server.request, &shape);
-	server.levels = malloc(shape.nnodes);
-	if (server.levels != NULL)
+	if (!allocate_rows(&server))
+		strlcpy(why, "out of memory", sizeof(why));
+	else
 		server.backend = place->ops->create(&shape, why, sizeof(why));
 	if (server.backend == NULL)
 		return send_error(&server, OMEN_GPU_NO_MEMORY, why);
@@ -339,6 +417,10 @@ omen_gpu_serve(const Place *place, int in, int out)
 		status = send_error(&server, OMEN_GPU_FAILED, fault);
 	place->ops->destroy(server.backend);
 	free(server.levels);
+	free(server.sample);
+	free(server.clusters);
+	free(server.rows);
+	free(server.nodes);
 	free(server.parser.buffer);
 	return status;
 }
