@@ -4,7 +4,9 @@
  *	  Build a graph over a set of vectors outside the server, and measure it.
  *
  *	  graph_bench [-m links/2] [-e ef_construction] [-n rows] [-q queries]
- *				  [-t threads] [-c] [-s seed] base query [truth]
+ *				  [-t threads] [-c] [-s seed] [-g] base query [truth]
+ *
+ * "make graph-bench" makes it, below build/.
  *
  * base and query are *.u8bin or *.npy (float16, two dimensions) files, truth
  * is an *.ivecs file, ignored and computed anew if -n leaves rows out.
@@ -12,6 +14,11 @@
  * CPU seconds and the degrees, each further one recall@10, hops and
  * distances per query at one ef, of a best-first search with exact distances
  * that starts from the nearest of 512 nodes.
+ *
+ * -g: then build it again with the steps of omendb-gpu-build, on the device if
+ * there is one that this program was made for, and say how long each took, and
+ * how many times faster that is than the threads were.  Vectors come from the
+ * memory of this process, not through a pipe.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +30,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gpu/gpu_protocol.h"
+#include "gpu/helper/build.h"
+#include "gpu/helper/number.h"
 #include "graph/graph.h"
 
 #define K			10
@@ -46,7 +56,24 @@ typedef struct Team
 	int			mail;			/* file descriptor */
 	uint64		done;
 	OmenBuild  *result;
+	struct Helper *helper;		/* used by the first thread, or NULL */
 } Team;
+
+/* What a GPU would be asked for, with what it took */
+typedef struct Helper
+{
+	const BackendOps *ops;
+	Backend    *backend;
+	uint32	   *rows;			/* of nodes */
+	uint32	   *nodes;			/* of rows */
+	uint8	   *levels;			/* of rows */
+
+	/* seconds */
+	double		load;
+	double		divide;
+	double		link;
+	double		fetch;
+} Helper;
 
 typedef struct Encoded
 {
@@ -67,6 +94,12 @@ static OmenQuantizer *train(const Matrix *base, OmenMetric metric,
 							Encoded *encoded);
 static OmenBuild *build(Team *team, const OmenBuildParams *params,
 						const Encoded *encoded, int nthreads);
+static uint32 find_clusters(void *arg, OmenBuild *build, uint32 *clusters,
+							uint32 most);
+static bool find_links(void *arg, OmenBuild *build);
+static void build_by_helper(Team *team, const OmenBuildParams *params,
+							const Encoded *encoded, int nthreads,
+							double seconds);
 static void report_degrees(const OmenBuild *graph, uint32 n);
 static float *find_truth(const Matrix *base, const Matrix *query,
 						 const char *path, uint32 nrows);
@@ -104,6 +137,7 @@ main(int argc, char **argv)
 	uint32		limit = 0;
 	uint32		nqueries = 1000;
 	int			nthreads = 1;
+	bool		use_helper = false;
 	int			option;
 	double		cpu;
 	double		wall;
@@ -114,7 +148,7 @@ main(int argc, char **argv)
 	params.max_links = 32;
 	params.ef_construction = 64;
 	params.seed = 1;
-	while ((option = getopt(argc, argv, "m:e:n:q:t:s:c")) != -1)
+	while ((option = getopt(argc, argv, "m:e:n:q:t:s:cg")) != -1)
 	{
 		switch (option)
 		{
@@ -138,6 +172,9 @@ main(int argc, char **argv)
 				break;
 			case 'c':
 				metric = OMEN_METRIC_COSINE;
+				break;
+			case 'g':
+				use_helper = true;
 				break;
 			default:
 				return 2;
@@ -171,14 +208,23 @@ main(int argc, char **argv)
 	cpu = cpu_seconds();
 	wall = wall_seconds();
 	graph = build(&team, &params, &encoded, nthreads);
+	wall = wall_seconds() - wall;
 	printf("build %.2f CPU-s, %.2f s, arena %.0f MB, done %.3f\n",
-		   cpu_seconds() - cpu, wall_seconds() - wall,
+		   cpu_seconds() - cpu, wall,
 		   omen_build_arena_size(team.quant, &params) / 1e6,
 		   team.done / 1e6);
 
 	report_degrees(graph, base.n);
 	for (ef = 40; ef <= 320; ef *= 2)
 		measure(graph, &base, &query, truth, ef);
+	if (use_helper)
+	{
+		free(team.arena);
+		build_by_helper(&team, &params, &encoded, nthreads, wall);
+		report_degrees(team.result, base.n);
+		for (ef = 40; ef <= 320; ef *= 2)
+			measure(team.result, &base, &query, truth, ef);
+	}
 	return 0;
 }
 
@@ -369,6 +415,23 @@ participate(void *arg)
 	return NULL;
 }
 
+/* The first thread, which asks the helper if there is one */
+static void
+lead(Team *team)
+{
+	OmenBuildTeam first = team->team;
+	OmenBuild  *result;
+
+	if (team->helper != NULL)
+	{
+		first.find_clusters = find_clusters;
+		first.find_links = find_links;
+	}
+	result = omen_build_graph(team->arena, team->quant, &team->input, &first);
+	if (wait_for_team(team))
+		team->result = result;
+}
+
 static OmenBuild *
 build(Team *team, const OmenBuildParams *params, const Encoded *encoded,
 	  int nthreads)
@@ -389,10 +452,219 @@ build(Team *team, const OmenBuildParams *params, const Encoded *encoded,
 	pthread_barrier_init(&team->barrier, NULL, nthreads);
 	for (i = 1; i < nthreads; i++)
 		pthread_create(&threads[i], NULL, participate, team);
-	participate(team);
+	lead(team);
 	for (i = 1; i < nthreads; i++)
 		pthread_join(threads[i], NULL);
 	return team->result;
+}
+
+/* --- with the helper's steps --- */
+
+static double
+since(double *start)
+{
+	double		before = *start;
+
+	*start = wall_seconds();
+	return *start - before;
+}
+
+static void
+check(const Helper *helper, bool good)
+{
+	if (good)
+		return;
+	fprintf(stderr, "%s: %s\n", helper->ops->name, helper->backend->fault);
+	exit(1);
+}
+
+static void
+make_shape(const Team *team, const OmenBuildTask *task, BackendShape *shape)
+{
+	const OmenCodeShape *codes = &team->quant->shape;
+
+	memset(shape, 0, sizeof(*shape));
+	shape->nnodes = task->n;
+	shape->spare = omen_gpu_number_spare(task->n);
+	shape->element = OMEN_GPU_CODE8;
+	shape->metric = OMEN_GPU_L2;
+	shape->dims = codes->code_dims;
+	shape->stride = task->stride;
+	shape->max_norm2 = team->quant->max_norm2;
+	shape->mean_norm2 = team->quant->mean_norm2;
+	shape->max_links = task->max_links;
+	shape->scale_links = task->scale_links;
+	shape->list_size = task->list_size;
+}
+
+/* All rows to the backend; returns the codes of the sample */
+static uint8 *
+load_rows(Helper *helper, OmenBuild *build, const OmenBuildTask *task)
+{
+	uint32		most = omen_gpu_vectors_count(task->stride);
+	uint8	   *codes = allocate(most * task->stride);
+	uint8	   *sample = allocate((Size) omen_gpu_sample_size(task->n) *
+								  task->stride);
+	Size		size;
+
+	for (uint32 first = 0; first < task->n; first += most)
+	{
+		uint32		count = Min(most, task->n - first);
+
+		for (uint32 i = 0; i < count; i++)
+		{
+			const uint8 *code = omen_build_row_code(build, first + i, &size);
+
+			memcpy(codes + i * task->stride, code, size);
+			helper->levels[first + i] = omen_build_row_level(build, first + i);
+		}
+		check(helper, helper->ops->load(helper->backend, first, count,
+										helper->levels + first, codes));
+	}
+	for (uint32 i = 0; i < omen_gpu_sample_size(task->n); i++)
+	{
+		uint32		row = omen_gpu_sample_row(task->seed, task->n, i);
+
+		memcpy(sample + (Size) i * task->stride,
+			   omen_build_row_code(build, row, &size), task->stride);
+	}
+	free(codes);
+	return sample;
+}
+
+static uint32
+find_clusters(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
+{
+	Team	   *team = arg;
+	Helper	   *helper = team->helper;
+	OmenBuildTask task;
+	BackendShape shape;
+	uint8	   *sample;
+	char		why[200] = "";
+	uint32		nclusters = 0;
+	double		start = wall_seconds();
+
+	omen_build_task(build, &task);
+	make_shape(team, &task, &shape);
+	helper->backend = helper->ops->create(&shape, why, sizeof(why));
+	if (helper->backend == NULL)
+	{
+		fprintf(stderr, "%s: %s\n", helper->ops->name, why);
+		exit(1);
+	}
+	helper->rows = allocate(task.n * sizeof(uint32));
+	helper->nodes = allocate(task.n * sizeof(uint32));
+	helper->levels = allocate(task.n);
+	sample = load_rows(helper, build, &task);
+	helper->load = since(&start);
+
+	check(helper, omen_gpu_number(helper->backend, task.seed, sample, clusters,
+								  helper->rows));
+	for (uint32 node = 0; node < task.n; node++)
+	{
+		helper->nodes[helper->rows[node]] = node;
+		nclusters = Max(nclusters, clusters[node] + 1);
+	}
+	free(sample);
+	helper->divide = since(&start);
+	return nclusters;
+}
+
+static void
+ignore_progress(void *arg, uint64_t done, uint64_t total)
+{
+}
+
+/* Links of some nodes to the build */
+static void
+fetch_links(Helper *helper, OmenBuild *build, uint32 first, uint32 count,
+			uint32 *links)
+{
+	uint32		max_links = helper->backend->shape.max_links;
+	uint8		nlinks[1024];
+	uint8		nscale[1024];
+
+	check(helper, helper->ops->fetch(helper->backend, helper->rows + first,
+									 count, links, nlinks, nscale));
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint32	   *mine = links + (Size) i * max_links;
+
+		for (int j = 0; j < nlinks[i]; j++)
+			mine[j] = helper->nodes[mine[j]];
+		omen_build_set_links(build, first + i, mine, nlinks[i], nscale[i]);
+	}
+}
+
+static bool
+find_links(void *arg, OmenBuild *build)
+{
+	Helper	   *helper = ((Team *) arg)->helper;
+	OmenBuildTask task;
+	BuildParams params = {.progress = ignore_progress};
+	uint32	   *links;
+	double		start = wall_seconds();
+
+	omen_build_task(build, &task);
+	params.levels = helper->levels;
+	params.order = helper->rows;
+	params.rounds = task.rounds;
+	params.seed = task.seed;
+	params.batch_rows = BUILD_BATCH_ROWS;
+	check(helper, omen_gpu_build(helper->backend, &params));
+	helper->link = since(&start);
+
+	links = allocate((Size) 1024 * task.max_links * sizeof(uint32));
+	for (uint32 first = 0; first < task.n; first += 1024)
+		fetch_links(helper, build, first, Min(1024, task.n - first), links);
+	free(links);
+	helper->fetch = since(&start);
+	return true;
+}
+
+/* Which backend: the device that there is, or the processor */
+static const BackendOps *
+choose_backend(void)
+{
+#ifdef OMEN_GPU_DEVICE
+	char		name[100];
+	char		why[200];
+	uint64_t	memory;
+
+	if (omen_device_probe(name, sizeof(name), &memory, why, sizeof(why)))
+	{
+		printf("device: %s, %.1f GB free\n", name, memory / 1e9);
+		return omen_device_ops();
+	}
+	printf("no device: %s\n", why);
+#endif
+	return &omen_backend_cpu;
+}
+
+/* seconds: what the threads took without */
+static void
+build_by_helper(Team *team, const OmenBuildParams *params,
+				const Encoded *encoded, int nthreads, double seconds)
+{
+	Helper		helper = {.ops = choose_backend()};
+	double		wall;
+	double		rest;
+
+	team->helper = &helper;
+	wall = wall_seconds();
+	build(team, params, encoded, nthreads);
+	wall = wall_seconds() - wall;
+	rest = wall - helper.load - helper.divide - helper.link - helper.fetch;
+	printf("%s: %.2f s, of which load %.2f, clusters %.2f, links %.2f, fetch %.2f, "
+		   "the rest by %d threads %.2f\n", helper.ops->name, wall,
+		   helper.load, helper.divide, helper.link, helper.fetch, nthreads,
+		   rest);
+	printf("%.3g distances, %.1f Tops/s of products in clusters and links\n",
+		   (double) helper.backend->pairs,
+		   2e-12 * helper.backend->pairs * helper.backend->shape.dims /
+		   (helper.divide + helper.link));
+	printf("times as fast as %d threads: %.2f\n", nthreads, seconds / wall);
+	helper.ops->destroy(helper.backend);
 }
 
 static void
@@ -482,7 +754,7 @@ insert_found(Found *pool, int npool, int ef, float distance, uint32 node)
 {
 	int			at;
 
-	if (npool == ef && distance >= pool[npool - 1].distance)
+	if (npool > 0 && npool == ef && distance >= pool[npool - 1].distance)
 		return npool;
 	if (npool < ef)
 		npool++;

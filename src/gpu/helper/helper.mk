@@ -3,6 +3,7 @@
 #   make gpu           with nvcc or hipcc, whichever is there
 #   make install-gpu   beside the library, where the server looks for it
 #   make check-gpu     the unit tests of the helper, on the device if there is one
+#   make graph-bench   bench/graph_bench.c, below build/
 #
 # GPU=nvcc, hipcc, none or emulated says what to build with. The last two are for
 # tests: with none there is no device, and with emulated its kernels run on the
@@ -25,12 +26,13 @@ helper_flags = -DFRONTEND -O3 $(if $(filter none,$(GPU)),,-DOMEN_GPU_DEVICE) \
 helper_libs = -L$(pkglibdir) -L$(libdir) -lpgcommon -lpgport -lm
 
 ifeq ($(GPU),)
-gpu install-gpu check-gpu:
+gpu install-gpu check-gpu graph-bench:
 	$(error neither nvcc nor hipcc is there: it takes one of them to build for a GPU)
 else
 gpu: $(helper)
 check-gpu: $(helper_dir)/test_gpu
 	$<
+graph-bench: $(helper_dir)/graph_bench
 install-gpu: $(helper)
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
 	$(INSTALL_PROGRAM) $< '$(DESTDIR)$(pkglibdir)/omendb-gpu-build'
@@ -67,8 +69,18 @@ $(helper_dir)/test_gpu: $(helper_dir)/test_gpu.o $(helper_device) \
 	$(filter-out %/main.o %/serve.o %/exact.o,$(helper_objs))
 	$(helper_link) -o $@ $^ $(helper_libs)
 
-$(helper_objs) $(helper_dir)/test_gpu.o: .flags
+
+bench_objs = $(filter src/distance/% src/quant/% src/graph/graph_select% \
+	src/graph/graph_build% src/base/cpu.o,$(OBJS))
+$(helper_dir)/graph_bench.o: bench/graph_bench.c
+	@$(MKDIR_P) $(@D)
+	$(CC) $(CFLAGS) $(filter-out -DFRONTEND,$(helper_flags)) $(CPPFLAGS) -c -o $@ $<
+$(helper_dir)/graph_bench: $(helper_dir)/graph_bench.o $(helper_device) \
+	$(filter-out %/main.o %/serve.o %/exact.o,$(helper_objs)) $(bench_objs)
+	$(helper_link) -o $@ $^ $(helper_libs)
+
+$(helper_objs) $(helper_dir)/test_gpu.o $(helper_dir)/graph_bench.o: .flags
 
 comma = ,
-.PHONY: gpu install-gpu check-gpu
+.PHONY: gpu install-gpu check-gpu graph-bench
 -include $(helper_objs:.o=.d) $(helper_dir)/device.d
