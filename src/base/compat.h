@@ -104,8 +104,8 @@ omen_compat_extend(Relation rel, ForkNumber fork)
 
 	if (lock)
 		LockRelationForExtension(rel, ExclusiveLock);
-	buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_NORMAL, NULL);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	/* locked first: the free space map may have known it before it was there */
+	buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_ZERO_AND_LOCK, NULL);
 	if (lock)
 		UnlockRelationForExtension(rel, ExclusiveLock);
 	return buffer;

@@ -8,7 +8,10 @@
  *	  at a time takes from it and adds to it, in memory; the list is written
  *	  with the record that publishes a segment.  After a crash before that, the
  *	  list is what it was, and blocks by which the file has grown are found by
- *	  VACUUM.
+ *	  VACUUM.  All pages of an extent were in a segment and are logged before
+ *	  it is in the list, so no crash, standby or backup has an extent whose pages
+ *	  are missing or in another use; those by which the file has grown are not
+ *	  logged, so some may be others' (omen_page_is_unclaimed()).
  *
  *	  Readers may still be at what an extent had when it came into the list:
  *	  they notice when it gets another use, and start anew.  To spare them
@@ -30,6 +33,7 @@
 /* So many pages may wait for old transactions, and a quarter of the file */
 #define MOST_WAITING	1024
 
+static void refill(OmenBm25Space *space);
 static int	choose_extent(OmenBm25Space *space);
 static void remove_extent(OmenBm25Space *space, int i);
 static void add_extent(OmenBm25Space *space, OmenBm25ExtentData extent);
@@ -52,30 +56,41 @@ omen_bm25_space_begin(OmenBm25Space *space, Relation index, Relation heap,
 BlockNumber
 omen_bm25_space_take(OmenBm25Space *space)
 {
-	if (space->left == 0)
-	{
-		int			i = choose_extent(space);
+	BlockNumber block;
 
-		if (i >= 0)
-		{
-			space->next = space->extents[i].start;
-			space->left = space->extents[i].npages;
-			space->grown = false;
-			remove_extent(space, i);
-		}
-		else
-		{
-			space->grown = true;
-			space->next = omen_page_extend_by(space->index,
-											  Min(Max(space->handed / 4,
-													  LEAST_GROWTH),
-												  MOST_GROWTH),
-											  &space->left);
-		}
-	}
+	do
+	{
+		if (space->left == 0)
+			refill(space);
+		space->left--;
+		block = space->next++;
+	} while (space->grown && !omen_page_is_unclaimed(space->index, block));
 	space->handed++;
-	space->left--;
-	return space->next++;
+	return block;
+}
+
+/* An extent, or new pages */
+static void
+refill(OmenBm25Space *space)
+{
+	int			i = choose_extent(space);
+
+	if (i >= 0)
+	{
+		space->next = space->extents[i].start;
+		space->left = space->extents[i].npages;
+		space->grown = false;
+		remove_extent(space, i);
+	}
+	else
+	{
+		space->grown = true;
+		space->next = omen_page_extend_by(space->index,
+										  Min(Max(space->handed / 4,
+												  LEAST_GROWTH),
+											  MOST_GROWTH),
+										  &space->left);
+	}
 }
 
 void

@@ -222,7 +222,7 @@ write_page(OmenBm25Writer *writer, const OpenPage *open, OmenPageKind kind,
 
 	CHECK_FOR_INTERRUPTS();
 
-	/* the metapage said that it was free, or the free space map after a crash */
+	/* of an extent, as a damaged metapage has it */
 	if (before == OMEN_PAGE_PENDING || before == OMEN_PAGE_META)
 		omen_page_report_corrupt(index, open->block,
 								 "The page for a new segment is in use already.");

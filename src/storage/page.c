@@ -42,6 +42,7 @@ static OmenPageKind lock_any(Relation index, Buffer buffer, OmenLockMode mode);
 static Buffer read_by_hint(Relation index, BlockNumber block,
 						   OmenBufferHints *hints);
 static void grow_hints(OmenBufferHints *hints, BlockNumber nblocks);
+static bool is_named(Relation index, Buffer buffer);
 static void check_block(Relation index, BlockNumber block);
 static void check_page(Relation index, Buffer buffer, OmenPageKind kind);
 static inline void prefetch_lines(const char *start, Size len);
@@ -262,12 +263,40 @@ omen_page_find_free(Relation index)
 		{
 			Buffer		buffer = omen_page_try_free(index, block);
 
-			if (BufferIsValid(buffer))
+			if (BufferIsValid(buffer) && is_named(index, buffer))
 				return buffer;
+			if (BufferIsValid(buffer))
+				omen_page_release(buffer);
 		}
 		block = RecordAndGetPageWithFreeSpace(index, block, 0, WANT_PAGE);
 	}
 	return omen_page_extend(index, MAIN_FORKNUM);
+}
+
+/*
+ * A page of zeros is for whoever finds it in the free space map as long as it is
+ * there: see omen_page_is_unclaimed().
+ */
+static bool
+is_named(Relation index, Buffer buffer)
+{
+	return !PageIsNew(BufferGetPage(buffer)) ||
+		GetRecordedFreeSpace(index, BufferGetBlockNumber(buffer)) > 0;
+}
+
+bool
+omen_page_is_unclaimed(Relation index, BlockNumber block)
+{
+	OmenPageKind kind;
+	Buffer		buffer;
+	bool		is_new;
+
+	if (GetRecordedFreeSpace(index, block) > 0)
+		return false;
+	buffer = omen_page_read_any(index, block, OMEN_LOCK_SHARE, NULL, &kind);
+	is_new = PageIsNew(BufferGetPage(buffer));
+	omen_page_release(buffer);
+	return is_new;
 }
 
 void

@@ -186,10 +186,20 @@ extern Buffer omen_page_extend(Relation index, ForkNumber fork);
 
 /*
  * Up to npages pages of zeros at the end of the relation's main fork, one after
- * the other: returns the first one, in *got how many.  Nobody else knows them.
+ * the other: returns the first one, in *got how many.
  */
 extern BlockNumber omen_page_extend_by(Relation index, uint32 npages,
 									   uint32 *got);
+
+/*
+ * May the caller of omen_page_extend_by() have this page?  The free space map
+ * is not logged: where the file was shorter after a crash of the machine, or is
+ * that of a standby or a backup, it may name pages before they are there, and
+ * omen_page_find_free() gives them away.  It asks the map once more while it
+ * holds the page's lock, and this function asks the map before it looks at the
+ * page: whatever is unclaimed here remains so.
+ */
+extern bool omen_page_is_unclaimed(Relation index, BlockNumber block);
 
 /*
  * A FREE or new page, exclusively locked: one that the free space map knows
