@@ -99,6 +99,7 @@ query($node, 'VACUUM t0');
 my $other_version = make_index('v');
 my %rows = map { $_ => make_index($_) } qw(far none);
 my %pending = map { $_ => make_index($_) } qw(twice long);
+my $number = make_index('number');
 $node->stop;
 system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
   if $checksums;
@@ -115,6 +116,9 @@ foreach my $n (0 .. $mutations - 1)
 	close $file;
 }
 patch_file($node, $other_version, 24 + 4, pack('V', 99));
+
+# the number of the next segment is that of the first one
+patch_file($node, $number, 24 + 20, substr(slurp_file($node->data_dir . "/$number", 0), 24 + 128, 4));
 
 # rows beyond any table, where the server would make it longer, and rows that
 # are none
@@ -212,6 +216,26 @@ foreach my $name (sort keys %damage)
 	$node->psql('postgres', "VACUUM t$name", stdout => \$out, stderr => \$err);
 	like($err, $damage{$name}, "pending documents with damage ($name) do not become a segment");
 }
+
+# What comes then is flushed to a segment of a number that is in use, and whoever
+# reads both says so.
+my $damaged = qr/ERROR:  XX002: index "inumber" is not valid at block 0\n.*Two segments have the same number/;
+my $findings = "SELECT count(*) FROM omen_verify_index('inumber') WHERE invariant = 'B1' AND severity = 'error' AND block = 0";
+
+cmp_ok(query($node, $findings), '>', 0, 'a number in use for the next segment is a finding');
+query($node, 'INSERT INTO tnumber SELECT id + 10000, body FROM docs WHERE id < 20');
+foreach my $statement ("SELECT bm25_merge('inumber')", "SELECT bm25_merge('inumber')",
+	'VACUUM (INDEX_CLEANUP ON) tnumber', "SET enable_seqscan = off; SELECT count(*) FROM tnumber WHERE body @@ 'w1'")
+{
+	my ($out, $err) = ('', '');
+
+	$node->psql('postgres', "\\set VERBOSITY verbose\n$statement", stdout => \$out, stderr => \$err);
+	like($err, $damaged, "two segments of one number: $statement");
+}
+cmp_ok(query($node, $findings), '>', 0, 'both are findings');
+ok(is_repaired('number'), 'until REINDEX');
+unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC|TRAP/,
+	'no server process died of damage that was planted');
 
 $node->stop;
 done_testing();
