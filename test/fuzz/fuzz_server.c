@@ -16,7 +16,8 @@
  *			operators.  Both functions, one by index, answer alike.
  *	pages	changes (block, offset, four bytes) to pages of the first relation,
  *			a temporary index; the second is its table.  Both functions return;
- *			the first only reads, and makes neither relation longer.
+ *			the first only reads, and makes neither relation longer.  Now and
+ *			then without a change: they answer what they did at first.
  *
  * An error is an answer, unless it is an internal one (XX000).  So are none of
  * a crash, a failed assertion, undefined behaviour and time without end.
@@ -50,6 +51,9 @@
 #define MAX_ARGUMENTS	32
 #define MAX_STACK		16
 
+/* After so many inputs of changed pages come unchanged ones */
+#define CHECK_EVERY		256
+
 extern int	LLVMFuzzerRunDriver(int *argc, char ***argv,
 								int (*callback) (const uint8_t *, size_t));
 
@@ -67,9 +71,10 @@ static Oid	functions[2];
 static Oid	relations[2];
 static MemoryContext work;
 
-/* the index and the length of its table, as they were */
+/* the index and the length of its table, as they were, and what is answered */
 static char *saved_pages;
 static BlockNumber saved_blocks[2];
+static char *saved_answers[2];
 
 static char *
 to_text(Oid type, Datum value)
@@ -288,6 +293,31 @@ fuzz_pages(const uint8 *data, Size size)
 }
 
 /*
+ * Unchanged pages are answered as they were the first time, without an error and
+ * with 20 rows to begin with.  If not, an input has left something behind, and
+ * those after it would be tried in vain.
+ */
+static void
+check_pages(const uint8 *data, Size size)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		char	   *answers = TextDatumGetCString(OidFunctionCall0(functions[i]));
+
+		if (saved_answers[i] == NULL)
+		{
+			fprintf(stderr, "unchanged pages: %s\n", answers);
+			REQUIRE(strstr(answers, "error") == NULL);
+			REQUIRE(i > 0 || strncmp(answers, "20 ", 3) == 0);
+			saved_answers[i] = MemoryContextStrdup(TopMemoryContext, answers);
+		}
+		if (strcmp(answers, saved_answers[i]) != 0)
+			fprintf(stderr, "unchanged pages, now: %s\n", answers);
+		REQUIRE(strcmp(answers, saved_answers[i]) == 0);
+	}
+}
+
+/*
  * Is an error none of ours?  The server's own code calls some of what a user
  * can write an internal error: text queries, in files like tsquery.c, and a
  * block of the table that an index names although there is none, in md.c.
@@ -304,8 +334,8 @@ is_answer(const ErrorData *error)
  * One input.  What it leaves open ends with a subtransaction; those of pages
  * and queries only need one, it costs time.
  */
-static int
-run_one(const uint8_t *data, size_t size)
+static void
+run_nested(Target what, const uint8 *data, Size size)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	MemoryContext caller = MemoryContextSwitchTo(work);
@@ -318,7 +348,7 @@ run_one(const uint8_t *data, size_t size)
 	MemoryContextSwitchTo(work);
 	PG_TRY();
 	{
-		target(data, size);
+		what(data, size);
 	}
 	PG_CATCH();
 	{
@@ -338,6 +368,16 @@ run_one(const uint8_t *data, size_t size)
 	CurrentResourceOwner = owner;
 	MemoryContextReset(work);
 	MemoryContextSwitchTo(caller);
+}
+
+static int
+run_one(const uint8_t *data, size_t size)
+{
+	static uint32 inputs;
+
+	if (target == fuzz_pages && inputs++ % CHECK_EVERY == 0)
+		run_nested(check_pages, NULL, 0);
+	run_nested(target, data, size);
 	return 0;
 }
 

@@ -33,24 +33,29 @@ BEGIN
 		FROM (SELECT body <@> to_bm25query(query, 'docs_body') AS s FROM docs ORDER BY 1 LIMIT 15) x WHERE s < 0);
 END $$;
 
--- each statement of a list, whatever error it ends with but an internal one
-CREATE FUNCTION try(VARIADIC statements text[]) RETURNS boolean LANGUAGE plpgsql AS $$
+-- what each statement of a list returns, or the code of its error, whatever it
+-- is but an internal one
+CREATE FUNCTION try(VARIADIC statements text[]) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	statement text;
+	answer text;
+	answers text[];
 BEGIN
 	FOREACH statement IN ARRAY statements LOOP
 		BEGIN
-			EXECUTE statement;
+			answer := NULL;
+			EXECUTE statement INTO answer;
 		EXCEPTION WHEN internal_error THEN
 			RAISE;
 		WHEN OTHERS THEN
-			NULL;
+			answer := 'error ' || SQLSTATE;
 		END;
+		answers := answers || answer;
 	END LOOP;
-	RETURN true;
+	RETURN array_to_string(answers, ' ', '-');
 END $$;
 
-CREATE FUNCTION use_hnsw() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
+CREATE FUNCTION use_hnsw() RETURNS text LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
 SELECT try('SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
 	'SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[5,1,2,7]'') x',
 	'SELECT count(*) FROM (SELECT id FROM items WHERE kind = 3 ORDER BY v <-> ''[1,2,3,4]'' LIMIT 20) x',
@@ -59,22 +64,22 @@ SELECT try('SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> ''[1,2,3,4
 	'SELECT count(*) FROM omen_index_stats(''items_v'')')
 $$;
 
-CREATE FUNCTION change_hnsw() RETURNS boolean LANGUAGE sql AS $$
-SELECT try('INSERT INTO items VALUES (0, 3, ''[3,1,4,1]'')')
+CREATE FUNCTION change_hnsw() RETURNS text LANGUAGE sql AS $$
+SELECT try('INSERT INTO items VALUES (0, 3, ''[3,1,4,1]'') RETURNING id')
 $$;
 
 -- nodes found by lists of a key, in which the same value fills whole pages
-CREATE FUNCTION use_keys() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
+CREATE FUNCTION use_keys() RETURNS text LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
 SELECT try('SELECT count(*) FROM (SELECT id FROM keyed WHERE kind = 0 ORDER BY v <-> ''[1,2]'' LIMIT 20) x',
 	'SELECT count(*) FROM (SELECT id FROM keyed WHERE kind = 1 ORDER BY v <-> ''[50,2]'') x',
 	'SELECT count(*) FROM (SELECT id FROM keyed WHERE kind < 1 AND other = 3 ORDER BY v <-> ''[1,2]'') x')
 $$;
 
-CREATE FUNCTION change_keys() RETURNS boolean LANGUAGE sql AS $$
-SELECT try('INSERT INTO keyed VALUES (0, 1, 5, ''[3,1]'')')
+CREATE FUNCTION change_keys() RETURNS text LANGUAGE sql AS $$
+SELECT try('INSERT INTO keyed VALUES (0, 1, 5, ''[3,1]'') RETURNING id')
 $$;
 
-CREATE FUNCTION use_bm25() RETURNS boolean LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
+CREATE FUNCTION use_bm25() RETURNS text LANGUAGE sql SET enable_seqscan = off SET enable_sort = off AS $$
 SELECT try('SELECT count(*) FROM (SELECT id FROM texts ORDER BY body <@> ''w1 | w2''::tsquery LIMIT 20) x',
 	'SELECT count(*) FROM texts WHERE body @@ ''w1 & !w3'' OR body @@ ''w2 <-> w4''',
 	'SELECT count(*) FROM (SELECT id FROM texts ORDER BY rrf(body <@> ''w1 | w2''::tsquery, body <@> ''w3''::tsquery) LIMIT 20) x',
@@ -83,7 +88,9 @@ SELECT try('SELECT count(*) FROM (SELECT id FROM texts ORDER BY body <@> ''w1 | 
 	'SELECT count(*) FROM bm25_stats(''texts_body'')')
 $$;
 
-CREATE FUNCTION change_bm25() RETURNS boolean LANGUAGE sql AS $$
-SELECT try('INSERT INTO texts VALUES (0, ''w1 w2 w7'')',
-	'SELECT bm25_merge(''texts_body'')')
+CREATE FUNCTION change_bm25() RETURNS text LANGUAGE sql AS $$
+SELECT try('INSERT INTO texts VALUES (0, ''w1 w2 w7'') RETURNING id',
+	'SELECT bm25_merge(''texts_body'')',
+	'SELECT segments || '' of '' || documents FROM bm25_stats(''texts_body'')',
+	'SELECT count(*) FROM texts WHERE body @@ ''w1 & !w3''')
 $$;
