@@ -608,6 +608,7 @@ if ($bytes{itext})
 		[ 'nentries', 0, 2 ], [ 'nrestarts', 2, 2 ], [ 'end', 4, 2 ], [ 'level', 6, 2 ], [ 'entry', 8, 8 ],
 		[ 'restarts', $special - 24 - 4, 4 ]);
 	push @faults, fields('text', 'text: contents of', $at{$_}, [ $_, 0, 64 ]) foreach qw(postings lengths rows);
+	push @faults, put('text', 'text: the number of the next segment is in use', 24 + 20, pack('V', 1));
 	push @faults, flip('text', 'text: a dead document', $at{alive}, 40);
 	push @faults, flip('text', 'text: dead documents that never were', $at{alive} + 4000, 400);
 	push @faults, fields('text', 'text: lower of the pending area', $pending * $page, [ 'lower', 12, 2 ]);
