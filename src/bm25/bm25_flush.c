@@ -158,8 +158,8 @@ write_segment(FlushState *state, OmenBm25Space *space)
 		OmenBm25DocData *doc = state->docs[i].data;
 		OmenBm25DocTermData *terms = omen_bm25_doc_terms(doc);
 
-		/* parts of one document have its TID */
-		if (n == 0 || !ItemPointerEquals(&rows[n - 1], &doc->tid))
+		/* parts of one document have its TID; a row may be none, on a bad page */
+		if (n == 0 || omen_tid_row(&rows[n - 1]) != omen_tid_row(&doc->tid))
 		{
 			rows[n] = doc->tid;
 			lengths[n++] = doc->length;

@@ -98,7 +98,7 @@ $files[$_] = make_index($_) foreach 0 .. $mutations - 1;
 query($node, 'VACUUM t0');
 my $other_version = make_index('v');
 my %rows = map { $_ => make_index($_) } qw(far none);
-my %pending = map { $_ => make_index($_) } qw(twice long);
+my %pending = map { $_ => make_index($_) } qw(twice nowhere long);
 my $number = make_index('number');
 $node->stop;
 system_or_bail('pg_checksums', '--disable', '-D', $node->data_dir)
@@ -130,8 +130,8 @@ foreach my $name (keys %rows)
 		pack('v3', $name eq 'far' ? (0xFFFF, 0xFFFF, 1) : (0, 0, 0)) x 500);
 }
 
-# pending documents that all say they are of the row of the first one, and terms
-# that are longer than any
+# pending documents that all say they are of the row of the first one, or of a row
+# that is none, and terms that are longer than any
 foreach my $name (keys %pending)
 {
 	my $bytes = slurp_file($node->data_dir . "/$pending{$name}", 0);
@@ -144,9 +144,9 @@ foreach my $name (keys %pending)
 		{
 			my ($nterms, $size) = unpack('v2', substr($bytes, $at + 12, 4));
 
-			if ($name eq 'twice')
+			if ($name ne 'long')
 			{
-				patch_file($node, $pending{$name}, $at, pack('v3', 0, 0, 1));
+				patch_file($node, $pending{$name}, $at, pack('v3', 0, 0, $name eq 'twice'));
 			}
 			elsif ($size > 5000)
 			{
@@ -208,6 +208,7 @@ foreach my $name (sort keys %rows)
 
 my %damage = (
 	twice => qr/Pending documents have a row's term twice/,
+	nowhere => qr/Pending documents have a row's term twice/,
 	long => qr/A pending document's terms are damaged/);
 foreach my $name (sort keys %damage)
 {
