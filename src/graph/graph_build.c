@@ -56,6 +56,8 @@ omen_build_arena_init(void *memory, const OmenQuantizer *quant,
 	arena->total_work = n * OMEN_WORK_PLACE + n * OMEN_WORK_CONNECT +
 		(n + n / 3) * (OMEN_WORK_CANDIDATES * arena->rounds +
 					   OMEN_WORK_PRUNE);
+	if (quant->shape.metric == OMEN_METRIC_IP)
+		arena->total_work += n / 3 * (OMEN_WORK_CANDIDATES + OMEN_WORK_PRUNE);
 	pg_atomic_init_u64(&arena->done_work, 0);
 	pg_atomic_init_u32(&arena->next, 0);
 	pg_atomic_init_u32(&arena->next_chunk, 0);
@@ -147,6 +149,7 @@ omen_build_graph(void *arena, const OmenQuantizer *quant,
 	allocate_cache(build);
 	if (!take_links(build))
 		build_links(build);
+	omen_build_link_long(build);
 	omen_build_favour_long(build);
 	omen_build_connect(build);
 	omen_build_order(build);

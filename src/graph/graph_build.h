@@ -75,6 +75,13 @@
 /* Orders in which near copies stand for each other */
 #define OMEN_RANKINGS			4
 
+/*
+ * Inner product: sets of long nodes, of a quarter of all, a sixteenth and so
+ * on, which are scales of these numbers (graph_build_long.c)
+ */
+#define OMEN_LONG_SETS			3
+#define OMEN_LONG_SCALE			(OMEN_MAX_LEVEL + 1)
+
 /* Independent clusterings at most */
 #define OMEN_MAX_ROUNDS			6
 
@@ -337,6 +344,7 @@ extern int	omen_build_below_bound(const float *distances, int n, int keep,
 extern void omen_build_prune(OmenBuild *build);
 
 /* graph_build_long.c */
+extern void omen_build_link_long(OmenBuild *build);
 extern void omen_build_favour_long(OmenBuild *build);
 
 /* graph_build_connect.c */

@@ -4,15 +4,20 @@
  *	  Inner product: links to long vectors.
  *
  * By inner product, whoever is long is an answer to many queries.  The graph
- * is one of distances, though, in which long vectors lie apart (quant.h): few
- * of those that they are nearest to choose them, for these have nearer ones.
- * So a node of more than average length to which fewer have links than it has
- * itself gets more, from its own neighbours, nearest first.  Each gives up the
- * farthest of its links that leads where more than that lead.
+ * is one of distances, though, in which long vectors lie apart (quant.h): they
+ * are nearest to shorter ones, and few of those choose them, for these have
+ * nearer ones.  Two things are done about it, both of which do nothing where
+ * all vectors are of equal length.
  *
- * Vectors of equal length are none longer than average, and this does nothing;
- * links to what lies apart would cost there, and answer no query.
+ * The longest quarter of all nodes, the longest sixteenth and so on are sets
+ * in which candidates are looked for once more, as among the nodes of a scale:
+ * each of their nodes gets a quarter of its links in each set that it is in.
+ * So a walk among long vectors stays among them.  Links that it had before
+ * make room, the farthest first.
  *
+ * After that, a node of more than average length to which fewer have links
+ * than it has itself gets more, from its own neighbours, nearest first.  Each
+ * gives up the farthest of its links that leads where more than that lead.
  * One participant does this, in the order of nodes.
  *
  *-------------------------------------------------------------------------
@@ -24,8 +29,13 @@
 /* Squared length, in averages, from which on a vector is a long one */
 #define LONG_NORM2		1.01
 
+/* Nodes whose lengths stand for those of all */
+#define LENGTH_SAMPLE	4096
+
+static void collect_long(OmenBuild *build);
+static float sample_norms(const OmenBuild *build, float *norms, uint32 n);
+static int	compare_floats(const void *a, const void *b);
 static void favour_long(OmenBuild *build);
-static double average_norm2(OmenBuild *build);
 static void count_links(OmenBuild *build);
 static void ask_neighbours(OmenBuild *build, uint32 node);
 static bool link_back(OmenBuild *build, uint32 neighbour, uint32 node);
@@ -44,10 +54,87 @@ omen_build_favour_long(OmenBuild *build)
 		omen_build_once(build, favour_long);
 }
 
+/*
+ * Links within the sets of long nodes.  The smallest comes first, for in the
+ * largest, which has all of their nodes, links are put in order.
+ */
+void
+omen_build_link_long(OmenBuild *build)
+{
+	/* a node linked to all others has no use for more */
+	if (build->quant->shape.metric != OMEN_METRIC_IP ||
+		build->n <= build->max_links + 1)
+		return;
+	for (int i = OMEN_LONG_SETS - 1; i >= 0; i--)
+	{
+		build->scale = OMEN_LONG_SCALE + i;
+		omen_build_once(build, collect_long);
+		build->nmembers = build->arena->nsubset;
+		if (build->nmembers < 2)
+			continue;
+		omen_build_candidates(build, 0);
+		omen_build_prune(build);
+	}
+}
+
+/* List the nodes of the set at work */
+static void
+collect_long(OmenBuild *build)
+{
+	float		norms[LENGTH_SAMPLE];
+	uint32		n = Min(build->n, LENGTH_SAMPLE);
+	float		limit = sample_norms(build, norms, n) * LONG_NORM2;
+	uint32		nsubset = 0;
+
+	qsort(norms, n, sizeof(float), compare_floats);
+	limit = Max(limit,
+				norms[n - 1 - (n >> 2 * (build->scale - OMEN_LONG_SCALE + 1))]);
+	for (uint32 node = 0; node < build->n; node++)
+	{
+		if (omen_quant_pair_norm2(build->quant,
+								  omen_node_code(build, node)) > limit)
+		{
+			build->subset[nsubset++] = node;
+			memset(&build->nlist[node], 0, sizeof(OmenListSize));
+		}
+		omen_build_tick(build, build->stride, 0);
+	}
+	build->arena->nsubset = nsubset;
+}
+
+/* Squared lengths of n nodes from everywhere; returns their average */
+static float
+sample_norms(const OmenBuild *build, float *norms, uint32 n)
+{
+	double		sum = 0;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		node = omen_build_stratum(build->arena->params.seed, i,
+											  build->n, n);
+
+		norms[i] = omen_quant_pair_norm2(build->quant,
+										 omen_node_code(build, node));
+		sum += norms[i];
+	}
+	return (float) (sum / n);
+}
+
+static int
+compare_floats(const void *a, const void *b)
+{
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
+
+	return (x > y) - (x < y);
+}
+
 static void
 favour_long(OmenBuild *build)
 {
-	double		limit = average_norm2(build) * LONG_NORM2;
+	float		norms[LENGTH_SAMPLE];
+	float		limit = sample_norms(build, norms,
+									 Min(build->n, LENGTH_SAMPLE)) * LONG_NORM2;
 
 	count_links(build);
 	for (uint32 node = 0; node < build->n; node++)
@@ -58,20 +145,6 @@ favour_long(OmenBuild *build)
 			ask_neighbours(build, node);
 		omen_build_tick(build, build->stride, 0);
 	}
-}
-
-static double
-average_norm2(OmenBuild *build)
-{
-	double		sum = 0;
-
-	for (uint32 node = 0; node < build->n; node++)
-	{
-		sum += omen_quant_pair_norm2(build->quant,
-									 omen_node_code(build, node));
-		omen_build_tick(build, build->stride, 0);
-	}
-	return sum / build->n;
 }
 
 static void

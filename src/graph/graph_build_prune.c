@@ -37,6 +37,10 @@ static void store_links(OmenBuild *build, uint32 node, const OmenNear *near,
 						const int *chosen, int n);
 static void store_scale_links(OmenBuild *build, uint32 node,
 							  const OmenNear *near, const bool *kept, int n);
+static void store_long_links(OmenBuild *build, uint32 node,
+							 const OmenNear *near, const int *chosen, int n);
+static int	add_link(uint32 *links, int nlinks, uint32 link);
+static void sort_local_links(OmenBuild *build, uint32 node);
 
 /* Turn the candidates of the scale at work into links */
 void
@@ -64,6 +68,9 @@ count_wanted(const OmenBuild *build, uint32 node)
 {
 	int			level = build->levels[node];
 	int			nscale = 0;
+
+	if (build->scale >= OMEN_LONG_SCALE)
+		return omen_graph_scale_links(1, build->max_links);
 
 	/* with few nodes, everybody is linked to everybody and has no scale */
 	if (build->n > build->max_links + 1)
@@ -259,6 +266,13 @@ choose_final(OmenBuild *build, uint32 node)
 		n = omen_graph_fill(kept, n, wanted, nkept, chosen);
 		store_links(build, node, near, chosen, n);
 	}
+	else if (build->scale >= OMEN_LONG_SCALE)
+	{
+		n = omen_graph_fill(kept, n, wanted, nkept, chosen);
+		store_long_links(build, node, near, chosen, n);
+		if (build->scale == OMEN_LONG_SCALE)
+			sort_local_links(build, node);
+	}
 	else if (build->scale == build->levels[node])
 		store_scale_links(build, node, near, kept, n);
 }
@@ -330,4 +344,69 @@ store_scale_links(OmenBuild *build, uint32 node, const OmenNear *near,
 	}
 	build->nlinks[node] = nlinks;
 	build->nscale[node] = nlinks - nlocal;
+}
+
+/*
+ * Put links within a set of long nodes in front of the local ones, of which the
+ * last ones make room.  What is linked to already does not count.
+ */
+static void
+store_long_links(OmenBuild *build, uint32 node, const OmenNear *near,
+				 const int *chosen, int n)
+{
+	uint32	   *links = omen_node_links(build, node);
+	int			nscale = build->nscale[node];
+	int			nlocal = build->nlinks[node] - nscale;
+	uint32		merged[OMEN_MAX_LINKS];
+	int			nmerged = nscale;
+	int			i;
+
+	/* at the scale first, so that they are not linked to twice */
+	memcpy(merged, links + nlocal, nscale * sizeof(uint32));
+	for (i = 0; i < n && nmerged < build->max_links; i++)
+		nmerged = add_link(merged, nmerged, near[chosen[i]].node);
+	for (i = 0; i < nlocal && nmerged < build->max_links; i++)
+		nmerged = add_link(merged, nmerged, links[i]);
+
+	memcpy(links, merged + nscale, (nmerged - nscale) * sizeof(uint32));
+	memcpy(links + nmerged - nscale, merged, nscale * sizeof(uint32));
+	build->nlinks[node] = nmerged;
+}
+
+/* Unless it is there; returns how many there are then */
+static int
+add_link(uint32 *links, int nlinks, uint32 link)
+{
+	for (int i = 0; i < nlinks; i++)
+	{
+		if (links[i] == link)
+			return nlinks;
+	}
+	links[nlinks] = link;
+	return nlinks + 1;
+}
+
+static void
+sort_local_links(OmenBuild *build, uint32 node)
+{
+	uint32	   *links = omen_node_links(build, node);
+	const uint8 *code = omen_node_code(build, node);
+	int			nlocal = build->nlinks[node] - build->nscale[node];
+	uint64	   *keys = build->keys;
+
+	for (int i = 0; i < nlocal; i++)
+	{
+		float		distance =
+			omen_quant_pair_distance(build->quant, code,
+									 omen_fetch_code(build, links[i]));
+		uint64		key = omen_key_form(Max(distance, 0), links[i], 0);
+		int			at;
+
+		for (at = i; at > 0 && key < keys[at - 1]; at--)
+			keys[at] = keys[at - 1];
+		keys[at] = key;
+	}
+	for (int i = 0; i < nlocal; i++)
+		links[i] = omen_key_node(keys[i], 0);
+	omen_build_tick(build, nlocal * build->stride, 0);
 }
