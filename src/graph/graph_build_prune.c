@@ -69,12 +69,11 @@ count_wanted(const OmenBuild *build, uint32 node)
 	int			level = build->levels[node];
 	int			nscale = 0;
 
-	if (build->scale >= OMEN_LONG_SCALE)
-		return omen_graph_scale_links(1, build->max_links);
-
 	/* with few nodes, everybody is linked to everybody and has no scale */
 	if (build->n > build->max_links + 1)
 		nscale = omen_graph_scale_links(level, build->max_links);
+	if (build->scale >= OMEN_LONG_SCALE)
+		return (build->max_links - nscale) / 4;
 	return build->scale == 0 ? build->max_links - nscale : nscale;
 }
 
