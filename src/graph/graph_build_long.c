@@ -84,11 +84,11 @@ collect_long(OmenBuild *build)
 	float		norms[LENGTH_SAMPLE];
 	uint32		n = Min(build->n, LENGTH_SAMPLE);
 	float		limit = sample_norms(build, norms, n) * LONG_NORM2;
+	int			set = build->scale - OMEN_LONG_SCALE;
 	uint32		nsubset = 0;
 
 	qsort(norms, n, sizeof(float), compare_floats);
-	limit = Max(limit,
-				norms[n - 1 - (n >> 2 * (build->scale - OMEN_LONG_SCALE + 1))]);
+	limit = Max(limit, norms[n - 1 - (n >> 2 * (set + 1))]);
 	for (uint32 node = 0; node < build->n; node++)
 	{
 		if (omen_quant_pair_norm2(build->quant,
@@ -133,8 +133,8 @@ static void
 favour_long(OmenBuild *build)
 {
 	float		norms[LENGTH_SAMPLE];
-	float		limit = sample_norms(build, norms,
-									 Min(build->n, LENGTH_SAMPLE)) * LONG_NORM2;
+	uint32		n = Min(build->n, LENGTH_SAMPLE);
+	float		limit = sample_norms(build, norms, n) * LONG_NORM2;
 
 	count_links(build);
 	for (uint32 node = 0; node < build->n; node++)

@@ -346,8 +346,8 @@ store_scale_links(OmenBuild *build, uint32 node, const OmenNear *near,
 }
 
 /*
- * Put links within a set of long nodes in front of the local ones, of which the
- * last ones make room.  What is linked to already does not count.
+ * Put links within a set of long nodes in front of the local ones, of which
+ * the last make room.  What is linked to already does not count.
  */
 static void
 store_long_links(OmenBuild *build, uint32 node, const OmenNear *near,

@@ -27,6 +27,10 @@
 /* Parts of the entries whose nearest ones tell how near the nearest are */
 #define NEAR_GROUPS	64
 
+static void replace_shorter_entry(Relation index, OmenHnswIndex *hnsw,
+								  OmenLink link, const uint8 *pair);
+static void put_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old,
+					  uint32 first, OmenLink heir, const uint8 *pair);
 static float find_limit(float *estimates, uint32 n, int max);
 static int	keep_nearest(OmenHeard *near, int n, int max, float estimate,
 						 OmenLink link);
@@ -146,7 +150,9 @@ keep_nearest(OmenHeard *near, int n, int max, float estimate, OmenLink link)
 /*
  * A new node may become an entry: always while the list has room, later with
  * the probability that keeps the list a uniform sample (reservoir sampling;
- * the number of nodes is taken from the size of the relation).
+ * the number of nodes is taken from the size of the relation).  By inner
+ * product, the list is of the longest vectors of their parts of the graph: then
+ * it takes the place of the entry nearest to it, if it is longer.
  */
 void
 omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
@@ -156,9 +162,36 @@ omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 		hnsw->layout.slots_per_page;
 	double		draw = pg_prng_double(&pg_global_prng_state);
 
-	if (hnsw->nentries < hnsw->meta.entry_capacity ||
-		draw * nodes < hnsw->meta.entry_capacity)
+	if (hnsw->meta.shape.metric == OMEN_METRIC_IP &&
+		hnsw->entry_pairs != NULL && hnsw->nentries > 1 &&
+		hnsw->nentries == hnsw->meta.entry_capacity)
+		replace_shorter_entry(index, hnsw, link, pair);
+	else if (hnsw->nentries < hnsw->meta.entry_capacity ||
+			 draw * nodes < hnsw->meta.entry_capacity)
 		omen_hnsw_make_entry(index, hnsw, link, level, pair);
+}
+
+/* Never the first one, as below */
+static void
+replace_shorter_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
+					  const uint8 *pair)
+{
+	const OmenQuantizer *quant = hnsw->quant;
+	float	   *distances = palloc(hnsw->nentries * sizeof(float));
+	uint32		nearest = 1;
+
+	omen_quant_pair_block(quant, pair, hnsw->entry_pairs, hnsw->pair_stride,
+						  hnsw->nentries, distances);
+	for (uint32 i = 2; i < hnsw->nentries; i++)
+	{
+		if (distances[i] < distances[nearest])
+			nearest = i;
+	}
+	pfree(distances);
+	if (omen_quant_pair_norm2(quant, hnsw->entry_pairs +
+							  nearest * hnsw->pair_stride) <
+		omen_quant_pair_norm2(quant, pair))
+		put_entry(index, hnsw, hnsw->entry_links[nearest], 1, link, pair);
 }
 
 /*
@@ -330,6 +363,14 @@ void
 omen_hnsw_replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old,
 						OmenLink heir, const uint8 *pair)
 {
+	put_entry(index, hnsw, old, 0, heir, pair);
+}
+
+/* The same, if the old one's place in the list is not before "first" */
+static void
+put_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old, uint32 first,
+		  OmenLink heir, const uint8 *pair)
+{
 	Buffer		meta_buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK,
 											 OMEN_PAGE_META,
 											 OMEN_LOCK_EXCLUSIVE);
@@ -341,7 +382,7 @@ omen_hnsw_replace_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old,
 
 	meta = (OmenHnswMetaPage) omen_page_content(BufferGetPage(meta_buffer));
 	omen_hnsw_check_meta(index, meta);
-	if (!find_entry(index, hnsw, meta, old, &at))
+	if (!find_entry(index, hnsw, meta, old, &at) || at < first)
 	{
 		omen_page_release(meta_buffer);
 		return;

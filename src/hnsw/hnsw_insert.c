@@ -29,8 +29,8 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "hnsw/hnsw.h"
 #include "hnsw/hnsw_column.h"
+#include "hnsw/hnsw_insert.h"
 #include "hnsw/hnsw_range.h"
 #include "hnsw/hnsw_tidmap.h"
 
@@ -45,125 +45,31 @@
  */
 #define NEW_LINKS		16
 
-/* The nearest of them do not refuse by estimates alone */
-#define SURE_BACK_LINKS	6
-
-/*
- * How much nearer to the new node than its neighbour is a link must be for
- * the new one to be redundant, in graph distance.  More than 1, because a
- * redundant link is known only by what the new node does to it, and not by
- * what other links do: at 1, new nodes got too few links, and recall at ef 40
- * of word vectors was .81 instead of .85.
- */
-#define NEW_LINK_BONUS	1.5f
-
-/*
- * From so many dimensions and links on, link codes may decide which link to
- * give up: what was measured (100 to 784 dimensions, 23 to 32 links) lies above.
- */
-#define CODES_DECIDE_DIMS	64
-#define CODES_DECIDE_LINKS	16
-
-typedef struct PairEntry
-{
-	OmenLink	link;
-	char		status;
-	uint8	   *pair;			/* NULL: the node is gone */
-} PairEntry;
-
-#define SH_PREFIX		pair_cache
-#define SH_ELEMENT_TYPE PairEntry
-#define SH_KEY_TYPE		OmenLink
-#define SH_KEY			link
-#define SH_HASH_KEY(tb, key)	murmurhash32(key)
-#define SH_EQUAL(tb, a, b)		((a) == (b))
-#define SH_SCOPE		static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "common/hashfn.h"
-#include "lib/simplehash.h"
-
-/* A node that is to link to the new one */
-typedef struct BackLink
-{
-	int			near;			/* which one, an index into near */
-	bool		agreed;			/* it has room, or a link to give up */
-	OmenLink	victim;			/* that link, or OMEN_LINK_INVALID */
-} BackLink;
-
-typedef struct InsertState
-{
-	Relation	index;
-	OmenHnswIndex *hnsw;
-	OmenHnswStore store;
-	OmenSearch *search;
-	ItemPointer tid;
-
-	uint8	   *own;			/* codes of the new row */
-	Size		own_bytes;
-	uint8	   *pair;
-	OmenHnswKeys keys;
-	int			level;
-	OmenLink	link;			/* of the new node */
-
-	int			nnear;			/* live nodes around it, nearest first */
-	OmenNear   *near;			/* "node" is a link */
-	int			nlinks;			/* its links, indexes into near */
-	int			links[OMEN_MAX_LINKS];
-	int			nscale;			/* how many of them, at the end, by scale */
-	int			nback;			/* who is to link back */
-	BackLink	back[OMEN_MAX_LINKS];
-
-	pair_cache_hash *pairs;		/* pair codes read so far */
-	OmenHnswSlot full;			/* copy of a slot without room */
-	OmenQuery  *centre;			/* room for a query that is a neighbour */
-	float	   *scratch;
-} InsertState;
-
 bool		(*omen_hnsw_replaced_row) (Relation heap, const IndexInfo *info,
 									   ItemPointer replaced) = NULL;
 
-static OmenLink find_replaced(InsertState *state, Relation heap,
+static OmenLink find_replaced(OmenInsert *state, Relation heap,
 							  const IndexInfo *info);
-static void insert_value(InsertState *state, const OmenHnswValue *value,
+static void insert_value(OmenInsert *state, const OmenHnswValue *value,
 						 OmenLink replaced);
-static void encode_value(InsertState *state, const OmenHnswValue *value);
-static OmenLink attach_to_replaced(InsertState *state, OmenLink replaced);
-static void begin_search(InsertState *state, const OmenHnswValue *value);
-static OmenLink attach_to_equal(InsertState *state);
-static void insert_node(InsertState *state);
-static void encode_pair(InsertState *state);
-static bool codes_decide(const OmenHnswIndex *hnsw);
-static void collect_near(InsertState *state);
-static bool attach_tid(InsertState *state, OmenLink link);
-static bool append_to_list(InsertState *state, OmenLink list);
-static OmenLink write_list_slot(InsertState *state, OmenLink next);
-static void rewrite_list_slot(InsertState *state, OmenLink list,
+static void encode_value(OmenInsert *state, const OmenHnswValue *value);
+static OmenLink attach_to_replaced(OmenInsert *state, OmenLink replaced);
+static void begin_search(OmenInsert *state, const OmenHnswValue *value);
+static OmenLink attach_to_equal(OmenInsert *state);
+static void insert_node(OmenInsert *state);
+static void encode_pair(OmenInsert *state);
+static void collect_near(OmenInsert *state);
+static bool attach_tid(OmenInsert *state, OmenLink link);
+static bool append_to_list(OmenInsert *state, OmenLink list);
+static OmenLink write_list_slot(OmenInsert *state, OmenLink next);
+static void rewrite_list_slot(OmenInsert *state, OmenLink list,
 							  OmenLink next, bool use);
-static bool is_equal(InsertState *state, Buffer buffer, OmenHnswSlot slot);
-static void choose_links(InsertState *state);
-static int	new_links(int max_links);
-static void choose_scale_links(InsertState *state, bool *taken);
-static void write_node(InsertState *state);
-static void fill_slot(InsertState *state, OmenHnswSlot slot,
+static bool is_equal(OmenInsert *state, Buffer buffer, OmenHnswSlot slot);
+static void choose_links(OmenInsert *state);
+static void choose_scale_links(OmenInsert *state, bool *taken);
+static void write_node(OmenInsert *state);
+static void fill_slot(OmenInsert *state, OmenHnswSlot slot,
 					  BlockNumber chain);
-static void plan_back_links(InsertState *state);
-static bool plan_back_link(InsertState *state, BackLink *back, int rank);
-static bool force_back_link(InsertState *state, BackLink *back);
-static bool copy_slot(InsertState *state, OmenLink link);
-static bool link_to_victim(InsertState *state, OmenLink victim,
-						   bool *pinned);
-static bool link_back(InsertState *state, const BackLink *back);
-static bool choose_by_estimates(InsertState *state, const OmenNear *near,
-								OmenLink *victim);
-static OmenLink choose_victim(InsertState *state, const OmenNear *near);
-static OmenLink link_on_way(InsertState *state, const OmenNear *near);
-static int	collect_local(InsertState *state, const OmenNear *near,
-						  OmenNear *all, OmenLink *lost);
-static void encode_edge(InsertState *state, const uint8 *centre,
-						const uint8 *neighbour, OmenLink link,
-						OmenHnswEdge *edge);
-static const uint8 *cached_pair(InsertState *state, OmenLink link);
 
 bool
 omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
@@ -172,7 +78,7 @@ omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 {
 	MemoryContext context;
 	MemoryContext old;
-	InsertState *state;
+	OmenInsert *state;
 	OmenHnswValue value;
 
 	if (isnull[0])
@@ -182,7 +88,7 @@ omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 
-	state = palloc0(sizeof(InsertState));
+	state = palloc0(sizeof(OmenInsert));
 	state->index = index;
 	state->hnsw = omen_hnsw_open(index);
 	state->tid = tid;
@@ -204,7 +110,7 @@ omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
  * changes the vector.
  */
 static OmenLink
-find_replaced(InsertState *state, Relation heap, const IndexInfo *info)
+find_replaced(OmenInsert *state, Relation heap, const IndexInfo *info)
 {
 	ItemPointerData old;
 
@@ -215,7 +121,7 @@ find_replaced(InsertState *state, Relation heap, const IndexInfo *info)
 }
 
 static void
-insert_value(InsertState *state, const OmenHnswValue *value,
+insert_value(OmenInsert *state, const OmenHnswValue *value,
 			 OmenLink replaced)
 {
 	OmenLink	equal;
@@ -241,7 +147,7 @@ insert_value(InsertState *state, const OmenHnswValue *value,
 }
 
 static void
-encode_value(InsertState *state, const OmenHnswValue *value)
+encode_value(OmenInsert *state, const OmenHnswValue *value)
 {
 	const OmenCodeShape *shape = &state->hnsw->meta.shape;
 
@@ -255,7 +161,7 @@ encode_value(InsertState *state, const OmenHnswValue *value)
 
 /* Without a search, and without what a search needs */
 static OmenLink
-attach_to_replaced(InsertState *state, OmenLink replaced)
+attach_to_replaced(OmenInsert *state, OmenLink replaced)
 {
 	if (replaced == OMEN_LINK_INVALID)
 		return OMEN_LINK_INVALID;
@@ -264,7 +170,7 @@ attach_to_replaced(InsertState *state, OmenLink replaced)
 }
 
 static void
-begin_search(InsertState *state, const OmenHnswValue *value)
+begin_search(OmenInsert *state, const OmenHnswValue *value)
 {
 	OmenHnswIndex *hnsw = state->hnsw;
 	OmenQuery  *query = omen_query_init(palloc(omen_query_size(hnsw->quant)),
@@ -297,7 +203,7 @@ begin_search(InsertState *state, const OmenHnswValue *value)
  * new vector does.
  */
 static OmenLink
-attach_to_equal(InsertState *state)
+attach_to_equal(OmenInsert *state)
 {
 	const OmenSearch *search = state->search;
 
@@ -313,7 +219,7 @@ attach_to_equal(InsertState *state)
 
 /* A node of its own for the row, from what the search has found */
 static void
-insert_node(InsertState *state)
+insert_node(OmenInsert *state)
 {
 	int			nlinked = 0;
 
@@ -322,13 +228,13 @@ insert_node(InsertState *state)
 	state->level =
 		omen_graph_draw_level(pg_prng_uint64(&pg_global_prng_state));
 	choose_links(state);
-	plan_back_links(state);
+	omen_insert_plan_back(state);
 	write_node(state);
 	omen_range_set_code(state->index, state->hnsw,
 						omen_link_number(state->link), state->pair);
 	omen_tidmap_set(state->index, state->hnsw, state->tid, state->link);
 	for (int i = 0; i < state->nback; i++)
-		nlinked += link_back(state, &state->back[i]);
+		nlinked += omen_insert_link_back(state, &state->back[i]);
 
 	/* a node that no other leads to must be one to start from */
 	if (nlinked == 0)
@@ -340,7 +246,7 @@ insert_node(InsertState *state)
 }
 
 static void
-encode_pair(InsertState *state)
+encode_pair(OmenInsert *state)
 {
 	Size		size = state->hnsw->meta.shape.pair_size;
 
@@ -348,53 +254,32 @@ encode_pair(InsertState *state)
 	omen_quant_own_to_pair(state->hnsw->quant, state->own, state->pair);
 }
 
-/*
- * Are link codes good enough to choose by?  Of inner products they tell other
- * distances than selection uses; with few dimensions they tell little, and with
- * few links each one counts.
- */
-static bool
-codes_decide(const OmenHnswIndex *hnsw)
-{
-	return hnsw->layout.factors &&
-		hnsw->meta.shape.metric != OMEN_METRIC_IP &&
-		hnsw->meta.shape.dims >= CODES_DECIDE_DIMS &&
-		hnsw->layout.max_links >= CODES_DECIDE_LINKS;
-}
-
 /* The live nodes around the new one, by distance between pair codes */
 static void
-collect_near(InsertState *state)
+collect_near(OmenInsert *state)
 {
 	const OmenSearch *search = state->search;
 
-	state->full = palloc(state->hnsw->layout.slot_size);
-	if (codes_decide(state->hnsw))
-		state->centre = palloc(omen_query_size(state->hnsw->quant));
-	state->pairs = pair_cache_create(CurrentMemoryContext, 256, NULL);
 	state->nnear = search->nfound;
 	/* and as many that are given up for the new node */
 	state->near = palloc((search->nfound + OMEN_MAX_LINKS) * sizeof(OmenNear));
 	for (int i = 0; i < state->nnear; i++)
 	{
 		const OmenFound *found = &search->found[i];
-		PairEntry  *entry;
-		bool		known;
 
 		state->near[i].node = found->link;
 		state->near[i].pair = found->pair;
 		state->near[i].distance =
 			omen_quant_pair_distance(state->hnsw->quant, state->pair,
 									 found->pair);
-		entry = pair_cache_insert(state->pairs, found->link, &known);
-		entry->pair = found->pair;
 	}
 	qsort(state->near, state->nnear, sizeof(OmenNear), omen_graph_compare_near);
+	omen_insert_begin_back(state);
 }
 
 /* Give the TID to a node, if it still lives and is equal indeed */
 static bool
-attach_tid(InsertState *state, OmenLink link)
+attach_tid(OmenInsert *state, OmenLink link)
 {
 	OmenLink	list = OMEN_LINK_INVALID;	/* our list slot */
 	OmenLink	seen = OMEN_LINK_INVALID;	/* what it leads to */
@@ -455,7 +340,7 @@ attach_tid(InsertState *state, OmenLink link)
 
 /* Add the TID to a list slot, if it has room */
 static bool
-append_to_list(InsertState *state, OmenLink list)
+append_to_list(OmenInsert *state, OmenLink list)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	uint32		number = omen_link_number(list);
@@ -490,7 +375,7 @@ append_to_list(InsertState *state, OmenLink list)
 
 /* A new list slot with the TID in it; not yet part of any list */
 static OmenLink
-write_list_slot(InsertState *state, OmenLink next)
+write_list_slot(OmenInsert *state, OmenLink next)
 {
 	OmenHnswSlotWriter writer;
 	OmenHnswSlot slot;
@@ -506,7 +391,7 @@ write_list_slot(InsertState *state, OmenLink next)
 
 /* Change what our list slot leads to, or give it up */
 static void
-rewrite_list_slot(InsertState *state, OmenLink list, OmenLink next, bool use)
+rewrite_list_slot(OmenInsert *state, OmenLink list, OmenLink next, bool use)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	uint32		number = omen_link_number(list);
@@ -529,7 +414,7 @@ rewrite_list_slot(InsertState *state, OmenLink list, OmenLink next, bool use)
 
 /* Has the node the codes of the new row? */
 static bool
-is_equal(InsertState *state, Buffer buffer, OmenHnswSlot slot)
+is_equal(OmenInsert *state, Buffer buffer, OmenHnswSlot slot)
 {
 	return slot->own_bytes == state->own_bytes &&
 		omen_slot_has_keys(&state->hnsw->layout, slot, &state->keys) &&
@@ -542,7 +427,7 @@ is_equal(InsertState *state, Buffer buffer, OmenHnswSlot slot)
  * at a level above 0 some of that scale.  They are to link back.
  */
 static void
-choose_links(InsertState *state)
+choose_links(OmenInsert *state)
 {
 	int			max_links = state->hnsw->layout.max_links;
 	int			nscale = omen_graph_scale_links(state->level, max_links);
@@ -553,7 +438,7 @@ choose_links(InsertState *state)
 	n = 2 * Max(state->hnsw->meta.ef_construction, max_links);
 	n = Min(Min(n, state->nnear), OMEN_SELECT_MAX);
 	state->nlinks = omen_graph_select(state->hnsw->quant, state->near, n,
-									  Min(new_links(max_links),
+									  Min(omen_insert_new_links(max_links),
 										  max_links - nscale),
 									  1, true, state->links);
 	for (int i = 0; i < state->nlinks; i++)
@@ -565,19 +450,19 @@ choose_links(InsertState *state)
 		choose_scale_links(state, taken);
 }
 
-static int
-new_links(int max_links)
+int
+omen_insert_new_links(int max_links)
 {
 	return Max(NEW_LINKS, NEW_LINKS * max_links / 32);
 }
 
 /* The nearest nodes of at least the same level that are no neighbours yet */
 static void
-choose_scale_links(InsertState *state, bool *taken)
+choose_scale_links(OmenInsert *state, bool *taken)
 {
-	int			wanted = omen_graph_scale_links(state->level,
-												state->hnsw->layout.max_links);
-	int			max_back = new_links(state->hnsw->layout.max_links);
+	int			max_links = state->hnsw->layout.max_links;
+	int			wanted = omen_graph_scale_links(state->level, max_links);
+	int			max_back = omen_insert_new_links(max_links);
 
 	for (int i = 0; i < state->nnear && state->nscale < wanted; i++)
 	{
@@ -600,7 +485,7 @@ choose_scale_links(InsertState *state, bool *taken)
 }
 
 static void
-write_node(InsertState *state)
+write_node(OmenInsert *state)
 {
 	OmenHnswSlotWriter writer;
 	BlockNumber chain = InvalidBlockNumber;
@@ -612,7 +497,8 @@ write_node(InsertState *state)
 	{
 		const OmenNear *near = &state->near[state->links[i]];
 
-		encode_edge(state, state->pair, near->pair, near->node, &edges[i]);
+		omen_insert_encode_edge(state, state->pair, near->pair, near->node,
+								&edges[i]);
 	}
 
 	omen_hnsw_begin_slot(state->index, state->hnsw, &writer);
@@ -629,7 +515,7 @@ write_node(InsertState *state)
 }
 
 static void
-fill_slot(InsertState *state, OmenHnswSlot slot, BlockNumber chain)
+fill_slot(OmenInsert *state, OmenHnswSlot slot, BlockNumber chain)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 
@@ -647,325 +533,3 @@ fill_slot(InsertState *state, OmenHnswSlot slot, BlockNumber chain)
 		   Min(state->own_bytes, layout->own_inline));
 }
 
-/*
- * Before the new node is written: who of those that are to link back has room,
- * or a link to give up?  Whatever that link leads to gets one from the new node:
- * so it can be reached as before, by one step more (H16).
- */
-static void
-plan_back_links(InsertState *state)
-{
-	bool		pinned[OMEN_MAX_LINKS] = {false};	/* links that stay */
-	bool		agreed = false;
-
-	for (int i = 0; i < state->nback; i++)
-	{
-		BackLink   *back = &state->back[i];
-
-		CHECK_FOR_INTERRUPTS();
-		back->agreed = plan_back_link(state, back, i) &&
-			link_to_victim(state, back->victim, pinned);
-		agreed |= back->agreed;
-	}
-
-	/* nobody: then the nearest that can */
-	for (int i = 0; i < state->nback && !agreed; i++)
-	{
-		BackLink   *back = &state->back[i];
-
-		CHECK_FOR_INTERRUPTS();
-		agreed = back->agreed =
-			force_back_link(state, back) &&
-			link_to_victim(state, back->victim, pinned);
-	}
-}
-
-/*
- * The rank-th to be asked.  The first ones do not refuse by estimates alone:
- * where all vectors are on a line, say, each link is redundant but for two.
- */
-static bool
-plan_back_link(InsertState *state, BackLink *back, int rank)
-{
-	const OmenNear *near = &state->near[back->near];
-
-	back->victim = OMEN_LINK_INVALID;
-	if (!copy_slot(state, near->node))
-		return false;
-	if (state->full->nlinks < state->hnsw->layout.max_links)
-		return true;
-	if (!choose_by_estimates(state, near, &back->victim) ||
-		(back->victim == OMEN_LINK_INVALID && rank < SURE_BACK_LINKS))
-		back->victim = choose_victim(state, near);
-	return back->victim != OMEN_LINK_INVALID;
-}
-
-/* The same of one to whom the new node is redundant, or seems to be */
-static bool
-force_back_link(InsertState *state, BackLink *back)
-{
-	const OmenNear *near = &state->near[back->near];
-
-	if (!copy_slot(state, near->node))
-		return false;
-	back->victim = link_on_way(state, near);
-	return back->victim != OMEN_LINK_INVALID;
-}
-
-/*
- * To state->full, if the node lives: choosing which link to give up may need the
- * codes of other nodes, and is not done under its lock.
- */
-static bool
-copy_slot(InsertState *state, OmenLink link)
-{
-	OmenHnswSlot slot;
-	Buffer		buffer = omen_hnsw_read_slot(&state->store, link,
-											 OMEN_LOCK_SHARE, &slot);
-	bool		live;
-
-	if (!BufferIsValid(buffer))
-		return false;
-	live = (slot->flags & OMEN_SLOT_DELETED) == 0;
-	memcpy(state->full, slot, state->hnsw->layout.slot_size);
-	omen_page_release(buffer);
-	return live;
-}
-
-/*
- * Let the new node link to a node that another one gives up for it, in place of
- * its farthest link that is not needed for the same.  Returns false if all are.
- */
-static bool
-link_to_victim(InsertState *state, OmenLink victim, bool *pinned)
-{
-	int			nlocal = state->nlinks - state->nscale;
-	const uint8 *pair;
-	OmenNear   *near;
-	int			at;
-
-	if (victim == OMEN_LINK_INVALID)
-		return true;
-	for (at = 0; at < state->nlinks; at++)
-	{
-		if (state->near[state->links[at]].node == victim)
-		{
-			pinned[at] = true;
-			return true;
-		}
-	}
-	pair = cached_pair(state, victim);
-	if (pair == NULL)
-		return true;			/* leads nowhere */
-
-	if (state->nlinks < state->hnsw->layout.max_links)
-	{
-		at = nlocal;
-		memmove(&state->links[at + 1], &state->links[at],
-				state->nscale * sizeof(int));
-		memmove(&pinned[at + 1], &pinned[at], state->nscale * sizeof(bool));
-		state->nlinks++;
-	}
-	else
-	{
-		for (at = nlocal - 1; at >= 0 && pinned[at]; at--)
-			;
-		if (at < 0)
-			return false;
-	}
-	near = &state->near[state->nnear];
-	near->node = victim;
-	near->pair = pair;
-	near->distance = omen_quant_pair_distance(state->hnsw->quant, state->pair,
-											  pair);
-	state->links[at] = state->nnear++;
-	pinned[at] = true;
-	return true;
-}
-
-/*
- * Add the link to the new node.  If the link to be given up is gone meanwhile,
- * another one to a node that the new one links to will do.  Returns false if
- * nothing was added.
- */
-static bool
-link_back(InsertState *state, const BackLink *back)
-{
-	const OmenNear *near = &state->near[back->near];
-	OmenLink	victims[OMEN_MAX_LINKS + 1];
-	OmenHnswEdge edge;
-	int			n = 0;
-
-	CHECK_FOR_INTERRUPTS();
-	if (!back->agreed)
-		return false;
-	victims[n++] = back->victim;
-	for (int i = state->nlinks - 1; i >= 0; i--)
-		victims[n++] = state->near[state->links[i]].node;
-	encode_edge(state, near->pair, state->pair, state->link, &edge);
-	return omen_hnsw_put_link(&state->store, near->node, &edge, victims, n);
-}
-
-/*
- * The local link to give up for the new node, as far as the slot's own codes
- * tell: they estimate how far each link is from the neighbour, and from the
- * new node.  Whichever of the links and the new one has the nearest way round
- * by another, in proportion to its length, is redundant.  Returns false if
- * none has a shorter one; then others decide, see choose_victim().
- */
-static bool
-choose_by_estimates(InsertState *state, const OmenNear *near,
-					OmenLink *victim)
-{
-	const OmenHnswLayout *layout = &state->hnsw->layout;
-	OmenHnswSlot slot = state->full;
-	int			nlocal = slot->nlinks - slot->nscale;
-	float		length[OMEN_MAX_LINKS]; /* from the neighbour */
-	float		from_new[OMEN_MAX_LINKS];
-	float		least = 1;
-
-	if (state->centre == NULL)
-		return false;
-
-	omen_query_init_pair(state->centre, state->hnsw->quant, near->pair);
-	omen_query_links(state->centre, 0, nlocal, omen_slot_f_add(layout, slot),
-					 omen_slot_f_rescale(layout, slot),
-					 omen_slot_codes(layout, slot), length);
-	omen_query_links(state->store.query, near->distance, nlocal,
-					 omen_slot_f_add(layout, slot),
-					 omen_slot_f_rescale(layout, slot),
-					 omen_slot_codes(layout, slot), from_new);
-
-	for (int i = 0; i < nlocal; i++)
-	{
-		bool		nearer = length[i] <= near->distance;
-		float		share = nearer ?
-			NEW_LINK_BONUS * from_new[i] / near->distance :
-			from_new[i] / length[i];
-
-		if (share < least)
-		{
-			least = share;
-			*victim = nearer ? OMEN_LINK_INVALID :
-				omen_slot_links(layout, slot)[i];
-		}
-	}
-	return least < 1;
-}
-
-/*
- * The local link to give up for the new node: what the choice of neighbours
- * leaves out of all of them.  OMEN_LINK_INVALID if that is the new node.
- */
-static OmenLink
-choose_victim(InsertState *state, const OmenNear *near)
-{
-	OmenNear	all[OMEN_MAX_LINKS + 1];
-	int			chosen[OMEN_MAX_LINKS + 1];
-	bool		kept[OMEN_MAX_LINKS + 1] = {false};
-	OmenLink	lost;
-	int			nall = collect_local(state, near, all, &lost);
-	int			n;
-
-	if (lost != OMEN_LINK_INVALID)
-		return lost;
-	all[nall].node = OMEN_LINK_INVALID;
-	all[nall].pair = state->pair;
-	all[nall++].distance = near->distance;
-	qsort(all, nall, sizeof(OmenNear), omen_graph_compare_near);
-
-	n = omen_graph_select(state->hnsw->quant, all, nall, nall - 1,
-						  1, true, chosen);
-	for (int i = 0; i < n; i++)
-		kept[chosen[i]] = true;
-	for (int i = 0; i < nall; i++)
-	{
-		if (!kept[i])
-			return all[i].node;
-	}
-	return OMEN_LINK_INVALID;
-}
-
-/* The local link that is made up for best by a link to the new node */
-static OmenLink
-link_on_way(InsertState *state, const OmenNear *near)
-{
-	OmenNear	all[OMEN_MAX_LINKS];
-	OmenLink	victim;
-	int			n = collect_local(state, near, all, &victim);
-	float		nearest = 0;
-
-	if (victim != OMEN_LINK_INVALID)
-		return victim;
-	for (int i = 0; i < n; i++)
-	{
-		float		distance = omen_quant_pair_distance(state->hnsw->quant,
-														state->pair,
-														all[i].pair);
-
-		if (i == 0 || distance < nearest)
-		{
-			nearest = distance;
-			victim = all[i].node;
-		}
-	}
-	return victim;
-}
-
-/*
- * What the local links of the slot in state->full lead to, with distances from
- * that node.  Sets *lost if one of them leads nowhere.
- */
-static int
-collect_local(InsertState *state, const OmenNear *near, OmenNear *all,
-			  OmenLink *lost)
-{
-	const OmenLink *local = omen_slot_links(&state->hnsw->layout, state->full);
-	int			nlocal = state->full->nlinks - state->full->nscale;
-	int			n = 0;
-
-	*lost = OMEN_LINK_INVALID;
-	for (int i = 0; i < nlocal; i++)
-		omen_hnsw_prefetch_own(&state->store, local[i]);
-	for (int i = 0; i < nlocal; i++)
-	{
-		const uint8 *pair = cached_pair(state, local[i]);
-
-		if (pair == NULL)
-		{
-			*lost = local[i];
-			break;
-		}
-		all[n].node = local[i];
-		all[n].pair = pair;
-		all[n++].distance = omen_quant_pair_distance(state->hnsw->quant,
-													 near->pair, pair);
-	}
-	return n;
-}
-
-static void
-encode_edge(InsertState *state, const uint8 *centre, const uint8 *neighbour,
-			OmenLink link, OmenHnswEdge *edge)
-{
-	edge->link = link;
-	edge->code = palloc(Max(state->hnsw->layout.link_size, 1));
-	omen_hnsw_encode_edge(state->hnsw->quant, centre, neighbour, edge,
-						  state->scratch);
-}
-
-/* Pair code of a node; NULL if there is no such node any more */
-static const uint8 *
-cached_pair(InsertState *state, OmenLink link)
-{
-	bool		known;
-	Size		size;
-	PairEntry  *entry = pair_cache_insert(state->pairs, link, &known);
-
-	if (!known)
-	{
-		entry->pair = NULL;
-		omen_hnsw_read_pair(&state->store, link, &entry->pair, &size);
-	}
-	return entry->pair;
-}
