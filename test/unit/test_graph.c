@@ -1077,6 +1077,50 @@ count_forgotten(const Set *set, uint32 least)
 	return forgotten;
 }
 
+/* The longest first */
+static int
+compare_norms(const void *a, const void *b)
+{
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
+
+	return (x < y) - (x > y);
+}
+
+/*
+ * Of the longest nodes, one in "part" of all: how many links of each lead to
+ * such, on an average
+ */
+static double
+mutual_links(const Set *set, uint32 part)
+{
+	float	   *norms = allocate(set->n * sizeof(float));
+	float	   *sorted = allocate(set->n * sizeof(float));
+	uint32		nlong = set->n / part;
+	uint32		nmutual = 0;
+	float		limit;
+
+	for (uint32 node = 0; node < set->n; node++)
+		sorted[node] = norms[node] =
+			omen_quant_pair_norm2(set->quant,
+								  omen_build_code(set->graph, node));
+	qsort(sorted, set->n, sizeof(float), compare_norms);
+	limit = sorted[nlong];
+	for (uint32 node = 0; node < set->n; node++)
+	{
+		int			nlinks;
+		int			nscale;
+		const uint32 *links = omen_build_links(set->graph, node, &nlinks,
+											   &nscale);
+
+		for (int i = 0; i < nlinks && norms[node] > limit; i++)
+			nmutual += norms[links[i]] > limit;
+	}
+	free(norms);
+	free(sorted);
+	return (double) nmutual / nlong;
+}
+
 /* Inner product, lengths of which a few are many times the others */
 static void
 test_long(void)
@@ -1097,6 +1141,16 @@ test_long(void)
 	ok(forgotten < 30, "long: long vectors have links to them");
 	if (forgotten >= 30)
 		printf("# %u\n", forgotten);
+
+	/* 4.4 and 1.7 without links within their own sets */
+	for (uint32 part = 16; part <= 64; part *= 4)
+	{
+		double		mutual = mutual_links(set, part);
+
+		ok(mutual > 6, "long: the longest are linked to each other");
+		if (mutual <= 6)
+			printf("# of one in %u: %f\n", part, mutual);
+	}
 	free_set(set);
 }
 
