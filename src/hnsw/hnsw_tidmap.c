@@ -28,6 +28,8 @@
 
 static BlockNumber find_leaf(Relation index, OmenHnswIndex *hnsw,
 							 uint32 leaf);
+static BlockNumber find_leaf_in_copy(OmenTidMapCursor *cursor, uint32 leaf);
+static void copy_directory(OmenTidMapCursor *cursor, uint32 number);
 static BlockNumber find_page(Relation index, int level, uint32 number);
 static BlockNumber ensure_page(Relation index, int level, uint32 number);
 static BlockNumber read_entry(Relation index, BlockNumber parent, int level,
@@ -107,6 +109,7 @@ omen_tidmap_begin(Relation index, OmenHnswIndex *hnsw)
 	cursor->index = index;
 	cursor->hnsw = hnsw;
 	cursor->context = CurrentMemoryContext;
+	cursor->directory = PG_UINT32_MAX;
 	cursor->complete = (meta.flags & OMEN_META_TIDS_UNMAPPED) == 0;
 	return cursor;
 }
@@ -140,7 +143,7 @@ void
 omen_tidmap_read(OmenTidMapCursor *cursor, uint32 leaf, int n,
 				 const uint16 *at, OmenLink *links)
 {
-	BlockNumber block = find_leaf(cursor->index, cursor->hnsw, leaf);
+	BlockNumber block = find_leaf_in_copy(cursor, leaf);
 	const OmenLink *entries;
 	Buffer		buffer;
 
@@ -173,6 +176,48 @@ find_leaf(Relation index, OmenHnswIndex *hnsw, uint32 leaf)
 		place->block = find_page(index, LEVEL_LEAF, leaf);
 	}
 	return place->block;
+}
+
+/*
+ * The same for who looks at most leaves, in order: what the backend does not know
+ * is in the directory.  A copy will do: what is added to it has rows that no older
+ * snapshot sees.
+ */
+static BlockNumber
+find_leaf_in_copy(OmenTidMapCursor *cursor, uint32 leaf)
+{
+	OmenTidMapPlace *place = &cursor->hnsw->tidmap[leaf % OMEN_TIDMAP_CACHE];
+	uint32		directory = leaf / OMEN_TIDMAP_ENTRIES;
+
+	if (place->leaf != leaf || place->block == NO_PAGE)
+	{
+		if (cursor->directory != directory)
+			copy_directory(cursor, directory);
+		place->leaf = leaf;
+		place->block = cursor->leaf_blocks[leaf % OMEN_TIDMAP_ENTRIES];
+	}
+	return place->block;
+}
+
+static void
+copy_directory(OmenTidMapCursor *cursor, uint32 number)
+{
+	Size		size = sizeof(cursor->leaf_blocks);
+	BlockNumber block = find_page(cursor->index, LEVEL_LEAF + 1, number);
+
+	cursor->directory = PG_UINT32_MAX;
+	if (block == NO_PAGE)
+		memset(cursor->leaf_blocks, 0, size);
+	else
+	{
+		Buffer		buffer = lock_page(cursor->index, block, LEVEL_LEAF + 1,
+									   number, OMEN_LOCK_SHARE);
+
+		memcpy(cursor->leaf_blocks, omen_page_content(BufferGetPage(buffer)),
+			   size);
+		omen_page_release(buffer);
+	}
+	cursor->directory = number;
 }
 
 /* The block of page "number" of a level, or NO_PAGE */

@@ -18,6 +18,7 @@
 /* Where the map has a TID */
 typedef struct OmenTidMapCell
 {
+	uint32		group;			/* of blocks, which have a leaf in each plane */
 	uint32		leaf;			/* number of the leaf */
 	uint32		plane;			/* of the offset number */
 	uint32		at;				/* entry of the leaf */
@@ -36,6 +37,8 @@ typedef struct OmenTidMapCursor
 	bool		loaded[OMEN_TIDMAP_PLANES];
 	uint32		leaves[OMEN_TIDMAP_PLANES];
 	OmenLink   *links[OMEN_TIDMAP_PLANES];
+	uint32		directory;		/* of which there is a copy, or none */
+	BlockNumber leaf_blocks[OMEN_TIDMAP_ENTRIES];
 } OmenTidMapCursor;
 
 /* Enter a TID that a node has got.  No page lock is held. */
@@ -77,7 +80,8 @@ omen_tidmap_find_cell(const ItemPointerData *tid, OmenTidMapCell *cell)
 		FirstOffsetNumber;
 
 	cell->plane = offset / OMEN_TIDMAP_OFFSETS;
-	cell->leaf = block / OMEN_TIDMAP_BLOCKS * OMEN_TIDMAP_PLANES + cell->plane;
+	cell->group = block / OMEN_TIDMAP_BLOCKS;
+	cell->leaf = cell->group * OMEN_TIDMAP_PLANES + cell->plane;
 	cell->at = block % OMEN_TIDMAP_BLOCKS * OMEN_TIDMAP_OFFSETS +
 		offset % OMEN_TIDMAP_OFFSETS;
 	return cell->plane < OMEN_TIDMAP_PLANES && cell->leaf < OMEN_TIDMAP_LEAVES;

@@ -127,12 +127,14 @@ extern Cost omen_filter_cost_rows(PlannerInfo *root, RelOptInfo *rel,
 								  double rows);
 
 /* filter_allow.c: from a bitmap to the nodes that have its rows */
+typedef struct OmenFilterCells OmenFilterCells;
+
 typedef struct OmenFilterAllow
 {
 	OmenAllowSet set;
 	uint64	   *bits;			/* set.bits, or NULL */
 	Size		nwords;			/* allocated */
-	struct OmenFilterBatch *batch;	/* work area */
+	OmenFilterCells *cells;		/* work area */
 	uint64		lossy_pages;	/* of all bitmaps */
 
 	/* set by the caller, for omen_filter_allow_run() */

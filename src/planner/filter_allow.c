@@ -20,46 +20,47 @@
 #include "executor/executor.h"
 #include "executor/nodeIndexscan.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 #include "base/compat.h"
-#include "base/tid.h"
 #include "hnsw/hnsw_tidmap.h"
 #include "planner/filter.h"
 
 /*
- * Rows of blocks whose entries of the TID map lie on the same leaves.  A bitmap
- * with few rows of each block touches all leaves of the map all the same, so
- * each is locked once, for all of its rows.
+ * Rows that have been found: their group of blocks, whose entries of the TID map lie
+ * on the same leaves, one for each plane; the plane; and the entry of that leaf.  A
+ * set of few rows of each block touches all leaves of the map all the same, and an
+ * index brings those of one key after the other: so as many as there is room for are
+ * put in the order of groups, and each leaf is read once for all of them.
  */
-typedef struct OmenFilterBatch
+struct OmenFilterCells
 {
-	uint32		first_leaf;
-	int			n[OMEN_TIDMAP_PLANES];	/* rows on each leaf */
-	uint16		at[OMEN_TIDMAP_PLANES][OMEN_TIDMAP_ENTRIES];
-} OmenFilterBatch;
-
-StaticAssertDecl(OMEN_TIDMAP_ENTRIES <= PG_UINT16_MAX,
-				 "entries of a leaf have numbers of 16 bits");
-
-/* As many rows are sorted, to read each leaf of the map once for all of them */
-#define LEAST_AT_ONCE	1024
-#define MOST_AT_ONCE	32768
-
-typedef struct OmenFilterRows
-{
+	uint64	   *cells;
+	uint64	   *spare;			/* as large: for put_in_order() */
 	int			n;
 	int			size;
-	bool		sorted;
-	uint64		rows[FLEXIBLE_ARRAY_MEMBER];	/* block number and, below, offset
-												 * number */
-} OmenFilterRows;
 
-#define ST_SORT sort_rows
-#define ST_ELEMENT_TYPE uint64
-#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
+	/* of one group, those on each leaf */
+	int			non[OMEN_TIDMAP_PLANES];
+	uint16		at[OMEN_TIDMAP_PLANES][OMEN_TIDMAP_ENTRIES];
+};
+
+#define FORM_CELL(group, plane, at) \
+	((uint64) (group) << 32 | (uint64) (plane) << 16 | (at))
+#define CELL_GROUP(cell)	((uint32) ((cell) >> 32))
+#define CELL_PLANE(cell)	((uint32) ((cell) >> 16 & 0xFFFF))
+#define CELL_AT(cell)		((uint16) (cell))
+
+StaticAssertDecl(OMEN_TIDMAP_ENTRIES <= PG_UINT16_MAX &&
+				 OMEN_TIDMAP_PLANES <= PG_UINT16_MAX,
+				 "planes and entries of a leaf have numbers of 16 bits");
+
+/* Room for so many to begin with, and at most */
+#define FIRST_CELLS		1024
+#define MOST_CELLS		32768
+
+/* They are put in order by so many bits of the group at a time, at most */
+#define DIGIT_BITS		11
 
 static void run_plan(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 					 PlanState *state);
@@ -73,18 +74,24 @@ static void scan_bitmap(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 						PlanState *state);
 static void begin_row_scan(BitmapIndexScanState *node, Relation heap);
 static OmenTidMapCursor *begin_set(OmenFilterAllow *allow, Relation index);
-static OmenFilterRows *make_rows(double expected);
 static double add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
-						  IndexScanDesc scan, OmenFilterRows *rows);
-static void add_sorted(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
-					   OmenFilterRows *rows);
+						  IndexScanDesc scan);
 static void add_bitmap(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 					   TIDBitmap *bitmap);
 static Size words_for(uint32 nbits);
 static void clear_bits(OmenFilterAllow *allow, uint32 nbits);
-static void add_rows(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
-					 BlockNumber block, int n, const OffsetNumber *offsets);
-static void flush_batch(OmenFilterAllow *allow, OmenTidMapCursor *cursor);
+static OmenFilterCells *make_cells(void);
+static inline void add_row(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+						   const ItemPointerData *tid);
+static void make_room(OmenFilterAllow *allow, OmenTidMapCursor *cursor);
+static void flush_cells(OmenFilterAllow *allow, OmenTidMapCursor *cursor);
+static void put_in_order(OmenFilterCells *cells);
+static void order_by_digit(OmenFilterCells *cells, uint32 least, int shift,
+						   int bits);
+static int	collect_group(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+						  int from);
+static void flush_plane(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+						uint32 group, uint32 plane);
 static void allow_nodes(OmenFilterAllow *allow, int n, const OmenLink *links);
 
 bool
@@ -184,7 +191,6 @@ scan_index(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 		   BitmapIndexScanState *node)
 {
 	PlanState  *ps = &node->ss.ps;
-	OmenFilterRows *rows = make_rows(ps->plan->plan_rows);
 	double		nrows = 0;
 	bool		more = true;
 
@@ -203,13 +209,11 @@ scan_index(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 	{
 		index_rescan(node->biss_ScanDesc, node->biss_ScanKeys,
 					 node->biss_NumScanKeys, NULL, 0);
-		nrows += add_scanned(allow, cursor, node->biss_ScanDesc, rows);
+		nrows += add_scanned(allow, cursor, node->biss_ScanDesc);
 	}
-	add_sorted(allow, cursor, rows);
-	flush_batch(allow, cursor);
+	flush_cells(allow, cursor);
 	if (ps->instrument)
 		InstrStopNode(ps->instrument, nrows);
-	pfree(rows);
 }
 
 static void
@@ -239,56 +243,19 @@ begin_row_scan(BitmapIndexScanState *node, Relation heap)
 	MemoryContextSwitchTo(old);
 }
 
-static OmenFilterRows *
-make_rows(double expected)
-{
-	int			size = (int) Max(Min(expected * 1.25, MOST_AT_ONCE),
-								 LEAST_AT_ONCE);
-	OmenFilterRows *rows = palloc(offsetof(OmenFilterRows, rows) +
-								  size * sizeof(uint64));
-
-	rows->n = 0;
-	rows->size = size;
-	rows->sorted = true;
-	return rows;
-}
-
 static double
 add_scanned(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
-			IndexScanDesc scan, OmenFilterRows *rows)
+			IndexScanDesc scan)
 {
 	ItemPointer tid;
 	double		nrows = 0;
 
 	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
 	{
-		uint64		row = omen_tid_row(tid);
-
-		if (rows->n == rows->size)
-			add_sorted(allow, cursor, rows);
-		rows->sorted &= rows->n == 0 || rows->rows[rows->n - 1] < row;
-		rows->rows[rows->n++] = row;
+		add_row(allow, cursor, tid);
 		nrows++;
 	}
 	return nrows;
-}
-
-static void
-add_sorted(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
-		   OmenFilterRows *rows)
-{
-	CHECK_FOR_INTERRUPTS();
-	if (!rows->sorted)
-		sort_rows(rows->rows, rows->n);
-	for (int i = 0; i < rows->n; i++)
-	{
-		OffsetNumber offset = (OffsetNumber) rows->rows[i];
-
-		add_rows(allow, cursor, (BlockNumber) (rows->rows[i] >> 16), 1,
-				 &offset);
-	}
-	rows->n = 0;
-	rows->sorted = true;
 }
 
 bool
@@ -308,25 +275,25 @@ static void
 add_bitmap(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
 		   TIDBitmap *bitmap)
 {
-	OffsetNumber all[MaxHeapTuplesPerPage];
 	OmenCompatBitmap pages;
-
-	for (int i = 0; i < lengthof(all); i++)
-		all[i] = FirstOffsetNumber + i;
 
 	omen_compat_bitmap_begin(&pages, bitmap);
 	while (omen_compat_bitmap_next(&pages))
 	{
-		if (pages.noffsets >= 0)
-			add_rows(allow, cursor, pages.block, pages.noffsets,
-					 pages.offsets);
-		else
+		bool		lossy = pages.noffsets < 0;
+		int			n = lossy ? MaxHeapTuplesPerPage : pages.noffsets;
+
+		allow->lossy_pages += lossy;
+		for (int i = 0; i < n; i++)
 		{
-			allow->lossy_pages++;
-			add_rows(allow, cursor, pages.block, lengthof(all), all);
+			ItemPointerData tid;
+
+			ItemPointerSet(&tid, pages.block, lossy ? FirstOffsetNumber + i :
+						   pages.offsets[i]);
+			add_row(allow, cursor, &tid);
 		}
 	}
-	flush_batch(allow, cursor);
+	flush_cells(allow, cursor);
 	omen_compat_bitmap_end(&pages);
 }
 
@@ -360,10 +327,9 @@ clear_bits(OmenFilterAllow *allow, uint32 nbits)
 {
 	Size		nwords = words_for(nbits);
 
-	if (allow->batch == NULL)
-		allow->batch = palloc(sizeof(OmenFilterBatch));
-	allow->batch->first_leaf = 0;
-	memset(allow->batch->n, 0, sizeof(allow->batch->n));
+	if (allow->cells == NULL)
+		allow->cells = make_cells();
+	allow->cells->n = 0;
 
 	if (nwords > allow->nwords)
 	{
@@ -383,50 +349,157 @@ clear_bits(OmenFilterAllow *allow, uint32 nbits)
 	allow->set.estimated = false;
 }
 
-/* The next block: n of its rows */
-static void
-add_rows(OmenFilterAllow *allow, OmenTidMapCursor *cursor, BlockNumber block,
-		 int n, const OffsetNumber *offsets)
+static OmenFilterCells *
+make_cells(void)
 {
-	OmenFilterBatch *batch = allow->batch;
+	OmenFilterCells *cells = palloc(sizeof(OmenFilterCells));
 
-	for (int i = 0; i < n; i++)
+	cells->size = FIRST_CELLS;
+	cells->cells = palloc(cells->size * sizeof(uint64));
+	cells->spare = palloc(cells->size * sizeof(uint64));
+	return cells;
+}
+
+/* One of those found; flush_cells() after the last one */
+static inline void
+add_row(OmenFilterAllow *allow, OmenTidMapCursor *cursor,
+		const ItemPointerData *tid)
+{
+	OmenFilterCells *cells = allow->cells;
+	OmenTidMapCell cell;
+
+	if (!omen_tidmap_find_cell(tid, &cell))
+		return;
+	if (cells->n == cells->size)
+		make_room(allow, cursor);
+	cells->cells[cells->n++] = FORM_CELL(cell.group, cell.plane, cell.at);
+}
+
+static void
+make_room(OmenFilterAllow *allow, OmenTidMapCursor *cursor)
+{
+	OmenFilterCells *cells = allow->cells;
+
+	if (cells->size == MOST_CELLS)
 	{
-		ItemPointerData tid;
-		OmenTidMapCell cell;
+		flush_cells(allow, cursor);
+		return;
+	}
+	cells->size *= 2;
+	cells->cells = repalloc(cells->cells, cells->size * sizeof(uint64));
+	cells->spare = repalloc(cells->spare, cells->size * sizeof(uint64));
+}
 
-		ItemPointerSet(&tid, block, offsets[i]);
-		if (!omen_tidmap_find_cell(&tid, &cell))
-			continue;
-		if (cell.leaf - cell.plane != batch->first_leaf)
-		{
-			flush_batch(allow, cursor);
-			batch->first_leaf = cell.leaf - cell.plane;
-		}
-		else if (batch->n[cell.plane] == OMEN_TIDMAP_ENTRIES)
-			flush_batch(allow, cursor); /* a row came twice */
-		batch->at[cell.plane][batch->n[cell.plane]++] = (uint16) cell.at;
+/* Allow the nodes that have these rows, and have room again */
+static void
+flush_cells(OmenFilterAllow *allow, OmenTidMapCursor *cursor)
+{
+	OmenFilterCells *cells = allow->cells;
+	int			done = 0;
+
+	put_in_order(cells);
+	while (done < cells->n)
+		done = collect_group(allow, cursor, done);
+	cells->n = 0;
+}
+
+/* By the digits of their groups: to compare them takes twenty times as long */
+static void
+put_in_order(OmenFilterCells *cells)
+{
+	uint32		least = PG_UINT32_MAX;
+	uint32		greatest = 0;
+	bool		in_order = true;
+	int			left;
+	int			shift = 0;
+
+	for (int i = 0; i < cells->n; i++)
+	{
+		uint32		group = CELL_GROUP(cells->cells[i]);
+
+		in_order &= group >= greatest;
+		least = Min(least, group);
+		greatest = Max(greatest, group);
+	}
+	if (in_order)
+		return;
+	left = pg_leftmost_one_pos32(greatest - least) + 1;
+	for (int npasses = (left + DIGIT_BITS - 1) / DIGIT_BITS; npasses > 0;
+		 npasses--)
+	{
+		int			bits = (left + npasses - 1) / npasses;
+
+		order_by_digit(cells, least, shift, bits);
+		shift += bits;
+		left -= bits;
 	}
 }
 
 static void
-flush_batch(OmenFilterAllow *allow, OmenTidMapCursor *cursor)
+order_by_digit(OmenFilterCells *cells, uint32 least, int shift, int bits)
 {
-	OmenFilterBatch *batch = allow->batch;
-	OmenLink	links[OMEN_TIDMAP_ENTRIES];
+	uint32		starts[1 << DIGIT_BITS] = {0};
+	uint64	   *from = cells->cells;
+	uint32		mask = (1 << bits) - 1;
+	uint32		start = 0;
+
+	for (int i = 0; i < cells->n; i++)
+		starts[(CELL_GROUP(from[i]) - least) >> shift & mask]++;
+	for (uint32 digit = 0; digit <= mask; digit++)
+	{
+		uint32		n = starts[digit];
+
+		starts[digit] = start;
+		start += n;
+	}
+	for (int i = 0; i < cells->n; i++)
+	{
+		uint32		digit = (CELL_GROUP(from[i]) - least) >> shift & mask;
+
+		cells->spare[starts[digit]++] = from[i];
+	}
+	cells->cells = cells->spare;
+	cells->spare = from;
+}
+
+/* The nodes of a group's rows, which begin there; returns where they end */
+static int
+collect_group(OmenFilterAllow *allow, OmenTidMapCursor *cursor, int from)
+{
+	OmenFilterCells *cells = allow->cells;
+	uint32		group = CELL_GROUP(cells->cells[from]);
+	int			i = from;
 
 	CHECK_FOR_INTERRUPTS();
-	for (int plane = 0; plane < OMEN_TIDMAP_PLANES; plane++)
+	memset(cells->non, 0, sizeof(cells->non));
+	for (; i < cells->n && CELL_GROUP(cells->cells[i]) == group; i++)
 	{
-		int			n = batch->n[plane];
+		uint32		plane = CELL_PLANE(cells->cells[i]);
 
-		if (n == 0)
-			continue;
-		omen_tidmap_read(cursor, batch->first_leaf + plane, n,
-						 batch->at[plane], links);
-		allow_nodes(allow, n, links);
-		batch->n[plane] = 0;
+		/* a row came twice */
+		if (cells->non[plane] == OMEN_TIDMAP_ENTRIES)
+			flush_plane(allow, cursor, group, plane);
+		cells->at[plane][cells->non[plane]++] = CELL_AT(cells->cells[i]);
 	}
+	for (uint32 plane = 0; plane < OMEN_TIDMAP_PLANES; plane++)
+	{
+		if (cells->non[plane] > 0)
+			flush_plane(allow, cursor, group, plane);
+	}
+	return i;
+}
+
+static void
+flush_plane(OmenFilterAllow *allow, OmenTidMapCursor *cursor, uint32 group,
+			uint32 plane)
+{
+	OmenFilterCells *cells = allow->cells;
+	OmenLink	links[OMEN_TIDMAP_ENTRIES];
+
+	omen_tidmap_read(cursor, group * OMEN_TIDMAP_PLANES + plane,
+					 cells->non[plane], cells->at[plane], links);
+	allow_nodes(allow, cells->non[plane], links);
+	cells->non[plane] = 0;
 }
 
 static void
