@@ -27,8 +27,15 @@
 /* In multiples of the nodes needed, those whose last one bounds what is of use */
 #define USEFUL_PART		1.2
 
-/* Beyond a gap in the distances, this part of the nodes needed beyond do */
-#define GAP_PART		0.3
+/*
+ * Where distances grow faster than usual, this part of the nodes needed beyond the
+ * last one wanted do, and where they grow slower, it takes so many times of them
+ */
+#define LEAST_PART		0.2
+#define MOST_PART		2
+
+/* What is this much farther than what will be visited is not looked at again */
+#define REACH_MARGIN	1.03
 
 /* Of the nodes heard of, as many tell about the others */
 #define HEARD_SAMPLE	33
@@ -36,9 +43,10 @@
 static void run_in_order(OmenSearch *search);
 static void run_filtered(OmenSearch *search);
 static bool is_filter_done(OmenSearch *search);
-static bool is_beyond_gap(const OmenSearch *search);
+static float reached(const OmenSearch *search);
 static void forget_far(OmenSearch *search);
-static int	nodes_needed(const OmenSearch *search);
+static void set_needed(OmenSearch *search);
+static int	part_needed(const OmenSearch *search, double part);
 static int	count_settled(const OmenSearch *search);
 static int	rank_of_allowed(const OmenSearch *search, int n);
 static void measure_heard(OmenSearch *search);
@@ -165,6 +173,7 @@ static bool
 is_filter_done(OmenSearch *search)
 {
 	const OmenSearchFilter *filter = search->filter;
+	float		nearest = search->heard[0].estimate;
 	int			needed;
 
 	if (search->nvisits >= filter->max_visits)
@@ -172,34 +181,26 @@ is_filter_done(OmenSearch *search)
 	if (search->nallowed < filter->breadth)
 		return false;
 	if (filter == &search->all)
-		return search->pool[filter->breadth - 1].estimate <=
-			search->heard[0].estimate;
+		return search->pool[filter->breadth - 1].estimate <= nearest;
 	if (search->rank == 0)
 	{
 		search->rank = rank_of_allowed(search, filter->breadth);
-		search->needed = nodes_needed(search);
+		set_needed(search);
 	}
-	needed = search->needed;
-	if (is_beyond_gap(search))
-		needed = search->rank + (int) ceil((needed - search->rank) * GAP_PART);
-	if (search->npool < needed)
-		return false;
 	forget_far(search);
-	return search->pool[needed - 1].estimate <= search->heard[0].estimate;
+	needed = search->needed;
+	if (filter->growth > 0)
+		needed = part_needed(search, nearest > reached(search) ? LEAST_PART :
+							 MOST_PART);
+	return search->npool >= needed &&
+		search->pool[needed - 1].estimate <= nearest;
 }
 
-/*
- * Is the nearest node that was not visited so far that a nearer one hardly lies
- * behind it?  Around some queries, distances grow so fast that to visit as many
- * nodes as around others is of no use.
- */
-static bool
-is_beyond_gap(const OmenSearch *search)
+/* The distance of the last node needed, if distances grow as usual */
+static float
+reached(const OmenSearch *search)
 {
-	float		last = search->pool[search->rank - 1].estimate;
-
-	return search->filter->gap > 0 &&
-		search->heard[0].estimate > last * (1 + search->filter->gap);
+	return search->pool[search->rank - 1].estimate * search->reach;
 }
 
 /*
@@ -209,23 +210,41 @@ is_beyond_gap(const OmenSearch *search)
 static void
 forget_far(OmenSearch *search)
 {
-	int			last = Min((int) (search->needed * USEFUL_PART),
-						   search->npool) - 1;
+	const OmenSearchFilter *filter = search->filter;
+	int			last = (int) (search->needed * USEFUL_PART) - 1;
 
-	search->far = Min(search->far, search->pool[last].estimate);
+	if (filter->growth > 0 && filter->measured == 0)
+		search->far = Min(search->far, reached(search) * REACH_MARGIN);
+	else if (search->npool >= search->needed)
+		search->far = Min(search->far, search->pool[Min(last, search->npool -
+														1)].estimate);
 }
 
-/* So many visited nodes have to be nearer than all that were not */
-static int
-nodes_needed(const OmenSearch *search)
+/*
+ * So many visited nodes have to be nearer than all that were not, if distances grow
+ * as usual.  Around some queries they grow so fast that to visit as many nodes as
+ * around others is of no use; around others it takes more.
+ */
+static void
+set_needed(OmenSearch *search)
 {
 	const OmenSearchFilter *filter = search->filter;
 	double		rank = Max(search->rank, filter->expected_rank);
 	double		large = filter->large_rank == 0 ? 1 :
 		Min(rank, filter->usual_rank) / filter->large_rank;
 
-	return search->rank + (int) ceil(filter->beyond /
-									 pow(Max(large, 1), LARGE_POWER));
+	search->needed = search->rank + (int) ceil(filter->beyond /
+											   pow(Max(large, 1), LARGE_POWER));
+	search->reach = (float) pow((double) search->needed / search->rank,
+								filter->growth);
+}
+
+/* The same if it takes but a part of those beyond the last one wanted, or more */
+static int
+part_needed(const OmenSearch *search, double part)
+{
+	return search->rank +
+		(int) ceil((search->needed - search->rank) * part);
 }
 
 /* Visited nodes that are nearer than all that were not */
@@ -449,7 +468,7 @@ keep_rank(OmenSearch *search)
 		while (!search->pool[search->rank - 1].allowed)
 			search->rank--;
 	}
-	search->needed = nodes_needed(search);
+	set_needed(search);
 }
 
 /* Visit the pool's entry at this place and offer what it links to */

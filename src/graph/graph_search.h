@@ -19,8 +19,9 @@
  * others.  How far it has to go is not known before: what it has heard of is in
  * a heap, and the pool has all visited nodes.  It ends when so many of them are
  * nearer than all that were not visited: up to the last allowed node that is
- * wanted, and then as many more as a search without a filter visits.  A search
- * without a filter that is widened goes on in the same way.
+ * wanted, and then as many more as a search without a filter visits.  Better than
+ * their number, of which it takes few here and many there, is how far they usually
+ * reach.  A search without a filter that is widened goes on in the same way.
  *
  * Of nodes that were heard of and not visited, some are answers, the nearest that
  * are allowed most of all.  To measure them is a fraction of a visit, which has to
@@ -118,8 +119,9 @@ typedef struct OmenSearchFilter
 								 * beyond a larger one, fewer do; or 0 */
 	int			expected_rank;	/* a smaller one is chance; or 0 */
 	int			usual_rank;		/* a larger one tells that they are elsewhere */
-	float		gap;			/* if what was not visited is farther by this part
-								 * than the last one wanted, fewer do; or 0 */
+	float		growth;			/* distances grow by this power of the rank: where
+								 * they grow faster, fewer nodes do, where slower,
+								 * it takes more; or 0 */
 	uint64		max_visits;		/* give up then */
 	int			measured;		/* nodes to measure in the end, at most
 								 * OMEN_MAX_MEASURED, of those ... */
@@ -154,6 +156,8 @@ typedef struct OmenSearch
 	int			nallowed;		/* of the pool */
 	int			rank;			/* in it, of the last node wanted, or 0 */
 	int			needed;			/* nodes of it, for that rank */
+	float		reach;			/* if distances grow as usual, that of the last
+								 * node needed, in multiples of that rank's */
 	Size		nheard;
 	Size		heard_size;
 	OmenHeard  *heard;			/* a heap, the nearest first */

@@ -64,6 +64,9 @@
 /* Of the entries in the neighbourhood of a query, an ample share */
 #define LARGE_SHARE		0.25
 
+/* Of a larger share near the query, the border is not near */
+#define INSIDE_SHARE	0.75
+
 /*
  * Of a set that has but few entries, if some, how many of the nearest to look at,
  * and which share around them is one to walk by
@@ -75,8 +78,9 @@
 /* The list of a smaller set is read, if there is one, when it is first asked */
 #define SMALL_SET		4000
 
-/* By this power of the breadth in multiples of the rows wanted, distances grow */
-#define GAP_POWER		0.095
+/* By this power of the rank distances grow, as far as one has to look */
+#define GROWTH			0.0775
+#define NARROW_GROWTH	0.5
 
 /* Of a smaller share, more are heard of in passing than are visited */
 #define THIN_SHARE		0.2
@@ -90,6 +94,9 @@
 /* Of a smaller set there are hardly that many anywhere */
 #define ENTRIES_SHARE	0.05
 #define USUAL_SHARE		0.08
+
+/* A walk among them is so much broader, as if a fifth of all were allowed at most */
+#define LEAST_SPREAD	1.5
 
 /*
  * Where a walk among allowed nodes starts: at so many nodes, of the nearest
@@ -133,7 +140,7 @@ static bool is_much_thicker(const OmenScan *scan);
 static bool lies_here(const OmenScan *scan);
 static double plain_breadth(const OmenScan *scan);
 static int	sweep_beyond(const OmenScan *scan);
-static float sweep_gap(const OmenScan *scan);
+static float sweep_growth(const OmenScan *scan);
 static int	sweep_measured(const OmenScan *scan);
 static int	seeded_breadth(const OmenScan *scan);
 static bool starts_by_codes(const OmenScan *scan);
@@ -646,26 +653,27 @@ sweep_beyond(const OmenScan *scan)
 	 * others tell less; one that is thick has borders
 	 */
 	if (is_much_thicker(scan))
-		breadth *= scan->near_share > LARGE_SHARE ? 0.68 : 0.75;
+		breadth *= scan->near_share > LARGE_SHARE ? 0.7 : 0.8;
 	else
-		breadth *= is_thick(scan) ? 1.3 : 1.03;
+		breadth *= is_thick(scan) && scan->near_share < INSIDE_SHARE ? 1.18 :
+			1.03;
 	return (int) ceil(breadth);
 }
 
 /*
- * A gap in squared distances beyond which a sweep need not look: a seventh where
- * four times as many nodes are looked at as are wanted, and larger where more are,
- * as distances grow with the rank.
+ * Squared distances grow by some twelfth of the rank's power near a query.  So much
+ * of it is looked through that recall is that of a scan without a filter, with ef of
+ * 40, 60 and 100: .955, .976, .990 of a half anywhere, where that has .951, .974,
+ * .990.  Narrow scans need a little more.
  */
 static float
-sweep_gap(const OmenScan *scan)
+sweep_growth(const OmenScan *scan)
 {
 	uint8		metric = scan->hnsw->meta.shape.metric;
 
 	if (metric != OMEN_METRIC_L2 && metric != OMEN_METRIC_COSINE)
 		return 0;
-	return (float) (pow(plain_breadth(scan) / scan->wanted_rows,
-						GAP_POWER) - 1);
+	return (float) (GROWTH + NARROW_GROWTH / plain_breadth(scan));
 }
 
 /*
@@ -697,10 +705,13 @@ seeded_breadth(const OmenScan *scan)
 
 	/*
 	 * The best of 4,000 range codes lie where the answer does: to have as much of
-	 * it takes a third of the breadth.
+	 * it takes a third of the breadth.  Of half of all nodes it takes as much as of
+	 * a fifth: with 2.5 times ef it had a recall of .955, with
+	 * 3.15 times .962.
 	 */
 	if (starts_by_codes(scan))
-		return (int) Min(Max(2.1 * scan->params.ef * Min(spread, 1.75),
+		return (int) Min(Max(2.1 * scan->params.ef *
+							 Max(Min(spread, 1.75), LEAST_SPREAD),
 							 4.0 * scan->wanted_rows), PG_INT32_MAX / 4);
 
 	/*
@@ -758,7 +769,7 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 		scan->wanted_rows;
 	scan->filter.beyond = seeded ? 0 : sweep_beyond(scan);
 	scan->filter.measured = seeded ? 0 : sweep_measured(scan);
-	scan->filter.gap = seeded ? 0 : sweep_gap(scan);
+	scan->filter.growth = seeded ? 0 : sweep_growth(scan);
 	scan->filter.maybe = scan->params.allow;
 	set_ranks(scan);
 	scan->filter.max_visits = WALK_ALLOWANCE + (uint64)
@@ -809,7 +820,10 @@ give_up_walk(OmenScan *scan)
 	begin_strategy(scan, strategy);
 }
 
-/* Nodes that are about to be visited, by chance some more than expected */
+/*
+ * Nodes that are about to be visited, by chance some more than expected.  If it was
+ * less than that, what had been put aside would have to be brought back.
+ */
 static int
 walk_width(const OmenScan *scan)
 {
@@ -817,7 +831,8 @@ walk_width(const OmenScan *scan)
 	double		allowed = scan->filter.breadth +
 		3 * sqrt(scan->filter.breadth * (1 - Min(share, 1)));
 
-	return (int) Min(1.1 * allowed / share + 8, MAX_BREADTH);
+	return (int) Min(1.1 * allowed / share + scan->filter.beyond + 8,
+					 MAX_BREADTH);
 }
 
 /*
