@@ -63,9 +63,16 @@
 #define THICK_SHARE		1.5
 #define THICK_BEYOND	0.9
 
+/*
+ * Where so many times fewer pass, the nearest of them are those of a border, and
+ * other nodes tell less about where that is.
+ */
+#define THIN_BEYOND		3.0
+
 static int	rows_at_once(const OmenScanParams *params, int wanted);
 static int	breadth_for(const OmenScanParams *params, int wanted, double rank,
-						bool thick);
+						double part);
+static double part_beyond(const OmenFilterTrial *trial, double share);
 static int	breadth_to_look_at(const OmenScanParams *params, int rows);
 static bool find_all(OmenFilterScanState *state, const OmenScanParams *params,
 					 int wanted, int breadth);
@@ -111,8 +118,7 @@ omen_filter_try(OmenFilterScanState *state, const OmenScanParams *params)
 	int			breadth;
 
 	/* it may be found at once if it is the last of as many as are looked at */
-	breadth = breadth_for(params, wanted, rank > rows ? wanted : rank,
-						  false);
+	breadth = breadth_for(params, wanted, rank > rows ? wanted : rank, 1);
 	all.allow = NULL;
 	all.k_hint = Min(rows, params->ef);
 	all.breadth = Max(OMEN_BREADTH_PER_ROW, (double) breadth / all.k_hint);
@@ -151,13 +157,24 @@ rows_at_once(const OmenScanParams *params, int wanted)
  * beyond it as without a filter, fewer if it is far out (sweeps do the same).
  */
 static int
-breadth_for(const OmenScanParams *params, int wanted, double rank, bool thick)
+breadth_for(const OmenScanParams *params, int wanted, double rank,
+			double part)
 {
 	double		ef = Max(params->ef, OMEN_BREADTH_PER_ROW * wanted);
 	double		beyond = (ef - wanted) * Min(ef / rank, 1);
 
-	return (int) Min(rank + (thick ? THICK_BEYOND * beyond : beyond),
-					 PG_INT32_MAX / 4);
+	return (int) Min(rank + part * beyond, PG_INT32_MAX / 4);
+}
+
+/* By how many of the rows seen have passed, what part of those nodes it takes */
+static double
+part_beyond(const OmenFilterTrial *trial, double share)
+{
+	double		expected = share * trial->nseen;
+
+	if (trial->npassed > THICK_SHARE * expected)
+		return THICK_BEYOND;
+	return trial->npassed * THICK_SHARE < expected ? THIN_BEYOND : 1;
 }
 
 /* The same to look at so many rows, of which nobody knows which pass */
@@ -187,10 +204,8 @@ find_all(OmenFilterScanState *state, const OmenScanParams *params,
 
 		if (find_rows(state, wanted))
 		{
-			bool		thick = trial->npassed >
-				THICK_SHARE * share * trial->nseen;
 			int			needed = breadth_for(params, wanted, trial->nseen,
-											 thick);
+											 part_beyond(trial, share));
 
 			if (needed * NARROWER <= breadth)
 				return true;
