@@ -624,9 +624,13 @@ verified_of_ranges(const OmenScan *scan)
 	if (is_thick(scan))
 		verify *= 0.8;
 
-	/* and little about nodes that are far and all equally so */
+	/*
+	 * and little about nodes that are far and all equally so: of 3000, by 1.26
+	 * times as many, recall would be .959 and not .968, for 4 % less time
+	 */
 	if (omen_scan_is_elsewhere(scan))
-		verify *= 1.26 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 3.2);
+		verify *= Max(1.26 * Min(pow(Max(scan->allowed / 3000, 1), 0.39), 3.2),
+					  1.6);
 	return (int) Min(Max(verify, scan->keep),
 					 Min(scan->allowed, PG_INT32_MAX / 4));
 }
