@@ -16,7 +16,7 @@ our @EXPORT = qw(
   new_node query lines load_rows add_rows load_queries recall
   index_ids exact_ids uses_index all_through_index is_same_rows
   map_problems
-  kill_server start_after_kill psql_many index_scan
+  kill_server start_after_kill catch_up psql_many index_scan
   bm25_functions mutate_pages patch_file find_kind
   unzip_file numpy_vectors
   memory_is_watched allowed_growth
@@ -77,6 +77,18 @@ sub query
 	my ($node, $sql) = @_;
 
 	return $node->safe_psql('postgres', $sql);
+}
+
+# Wait until a standby has replayed what its primary has done, what no transaction
+# has committed as well: pages of an index that are merged or vacuumed, which the
+# server writes out at leisure.
+sub catch_up
+{
+	my ($primary, $standby) = @_;
+
+	query($primary, q{SELECT pg_logical_emit_message(true, 'catch up', '')});
+	$primary->wait_for_catchup($standby);
+	return;
 }
 
 # rows of a query's result, one element each

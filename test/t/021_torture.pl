@@ -178,7 +178,7 @@ foreach my $round (1 .. $rounds)
 	query($node, 'DROP INDEX IF EXISTS few_new; VACUUM (INDEX_CLEANUP ON) few, many, long');
 	check($node, "round $round, vacuumed");
 	check_maps($node, "round $round, vacuumed");
-	$node->wait_for_catchup($standby);
+	catch_up($node, $standby);
 	check($standby, "round $round, on the standby");
 	check_maps($standby, "round $round, on the standby");
 }

@@ -34,7 +34,7 @@ sub compare
 	  . "SELECT q, array_agg(id || ':' || d ORDER BY n) FROM (VALUES ('w1'), ('w150 | w3'), ('w2 | w7 | w90 | w120')) AS v(q), "
 	  . "LATERAL (SELECT id, d, row_number() OVER () AS n FROM (SELECT id, body <@> q::tsquery AS d FROM docs ORDER BY body <@> q::tsquery LIMIT 300) s) s GROUP BY q ORDER BY q";
 
-	$primary->wait_for_catchup($standby);
+	catch_up($primary, $standby);
 	is_same_rows(query($standby, $answers), query($primary, $answers),
 		"$name: the standby answers as the primary");
 	is(query($standby, "SELECT bm25_problems('docs_idx')"),
@@ -84,7 +84,7 @@ DELETE FROM docs WHERE id > 0 AND random() < 0.3;
 VACUUM docs;
 SELECT bm25_merge('docs_idx');
 SQL
-$primary->wait_for_catchup($standby);
+catch_up($primary, $standby);
 my $session = IPC::Run::start(
 	[
 		'pgbench', '-n', '-c', 2, '-T', 300, '-h', $primary->host, '-p',
