@@ -213,13 +213,13 @@ static void
 forget_far(OmenSearch *search)
 {
 	const OmenSearchFilter *filter = search->filter;
-	int			last = (int) (search->needed * USEFUL_PART) - 1;
+	int			last = Min((int) (search->needed * USEFUL_PART),
+						   search->npool) - 1;
 
 	if (filter->growth > 0 && filter->measured == 0)
 		search->far = Min(search->far, reached(search) * REACH_MARGIN);
 	else if (search->npool >= search->needed)
-		search->far = Min(search->far, search->pool[Min(last, search->npool -
-														1)].estimate);
+		search->far = Min(search->far, search->pool[last].estimate);
 }
 
 /*

@@ -67,7 +67,7 @@ typedef struct PairEntry
 
 static bool codes_decide(const OmenHnswIndex *hnsw);
 static bool plan_back_link(OmenInsert *state, OmenBackLink *back, int rank);
-static bool is_inner_product(const OmenInsert *state);
+static bool has_room(OmenInsert *state, OmenBackLink *back);
 static bool is_long(const OmenInsert *state);
 static void add_answers(OmenInsert *state);
 static bool has_back_link(const OmenInsert *state, int near);
@@ -171,14 +171,9 @@ plan_back_link(OmenInsert *state, OmenBackLink *back, int rank)
 {
 	const OmenNear *near = &state->near[back->near];
 
-	back->victim = OMEN_LINK_INVALID;
 	if (!copy_slot(state, near->node))
 		return false;
-	if (state->full->nlinks < state->hnsw->layout.max_links)
-		return true;
-	if (is_inner_product(state))
-		back->victim = choose_shorter(state, near);
-	if (back->victim != OMEN_LINK_INVALID)
+	if (has_room(state, back))
 		return true;
 	if (!choose_by_estimates(state, near, &back->victim) ||
 		(back->victim == OMEN_LINK_INVALID && rank < SURE_BACK_LINKS))
@@ -186,10 +181,16 @@ plan_back_link(OmenInsert *state, OmenBackLink *back, int rank)
 	return back->victim != OMEN_LINK_INVALID;
 }
 
+/* Of the slot in state->full: room, or by inner product a link to a shorter node */
 static bool
-is_inner_product(const OmenInsert *state)
+has_room(OmenInsert *state, OmenBackLink *back)
 {
-	return state->hnsw->meta.shape.metric == OMEN_METRIC_IP;
+	back->victim = OMEN_LINK_INVALID;
+	if (state->full->nlinks < state->hnsw->layout.max_links)
+		return true;
+	if (state->hnsw->meta.shape.metric == OMEN_METRIC_IP)
+		back->victim = choose_shorter(state, &state->near[back->near]);
+	return back->victim != OMEN_LINK_INVALID;
 }
 
 /* Is the new node longer than the average of what those asked link to? */
@@ -251,15 +252,8 @@ has_back_link(const OmenInsert *state, int near)
 static bool
 plan_long_link(OmenInsert *state, OmenBackLink *back)
 {
-	const OmenNear *near = &state->near[back->near];
-
-	back->victim = OMEN_LINK_INVALID;
-	if (!copy_slot(state, near->node))
-		return false;
-	if (state->full->nlinks < state->hnsw->layout.max_links)
-		return true;
-	back->victim = choose_shorter(state, near);
-	return back->victim != OMEN_LINK_INVALID;
+	return copy_slot(state, state->near[back->near].node) &&
+		has_room(state, back);
 }
 
 /* The same of one to whom the new node is redundant, or seems to be */
