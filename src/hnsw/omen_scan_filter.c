@@ -577,9 +577,12 @@ nodes_of_ranges(const OmenScan *scan)
 		pow(0.1 / scan->near_share, 0.23) *
 		pow(scan->wanted_rows / 10.0, 0.25);
 
-	/* of a set that lies here, hardly anything lies elsewhere */
+	/*
+	 * of a set that lies here, hardly anything lies elsewhere; with 0.4, 3000
+	 * around the query have a recall of .953 and not .965, for 1 % less time
+	 */
 	if (lies_here(scan))
-		return nodes * 0.4;
+		return nodes * 0.6;
 	return is_thick(scan) ? nodes * 0.75 : nodes;
 }
 
