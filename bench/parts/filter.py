@@ -13,18 +13,30 @@ import workload as work
 
 TITLE = "searches under a filter"
 SETS = "sift_photos_1m"
-QUERIES = 100
+# queries of which times are taken; recall of omendb is that of all there are
+TIMED = 100
 CLUSTERS = (2, 4, 10, 20, 50, 100, 333, 1000, 10000)
 CHANCES = 10000
 # uncorrelated: a random column; correlated: the query's own cluster;
 # anti-correlated: the cluster farthest from it, of a usual size
 WHERE = ("uncorrelated", "correlated", "anti-correlated")
+# pgvector by its index, in each of its modes, and by sorting what meets the
+# condition, which is what its planner takes for few rows
+SORT = " sort"
 MODES = {"omendb": {"": "SELECT 1"},
-         "pgvector": {f" {mode}": f"SET hnsw.iterative_scan = {mode}"
-                      for mode in ("off", "relaxed_order", "strict_order")}}
+         "pgvector": {f" {mode}": f"SET hnsw.iterative_scan = {mode}; "
+                      "SET enable_sort = off; SET enable_indexscan = on"
+                      for mode in ("off", "relaxed_order", "strict_order")}
+         | {SORT: "SET enable_sort = on; SET enable_indexscan = off"}}
+# more takes many times as long to sort as to search
+SORT_SHARE = 0.01
 MAX_KEYS = 8
-KNOBS = (20, 30, 40, 60, 80, 120, 160, 200, 300, 400)
+KEYS = "omendb keys"
+KNOBS = (20, 25, 32, 40, 50, 63, 80, 100, 125, 160, 200, 250, 320, 400)
 RECALL = 0.95
+# how many breadths, from the one chosen on, are searched without a filter, for
+# what a filter costs at equal recall
+CURVE = 6
 # searches timed after the one that makes the set
 AGAIN = 4
 
@@ -135,74 +147,102 @@ def ensure(peer, data, columns, table):
 def measure_set(comparison, data):
     columns = Columns(data, comparison.cache)
     table = f"{data.table}_filter"
-    queries = work.floats(data.query_array[:QUERIES], data.metric)
+    queries = work.floats(data.query_array, data.metric)
     for peer in comparison.servers:
         ensure(peer, data, columns, table)
     measure.pin(comparison.core)
     searchers = {peer.name: Searcher(peer, data, comparison.core, table)
                  for peer in comparison.servers}
     result = {"rows": data.rows, "dim": data.dim, "knobs": {}, "plain": {},
-              "cells": []}
+              "curves": {}, "cells": [],
+              "queries": {name: searcher.queries
+                          for name, searcher in searchers.items()}}
     for name, searcher in searchers.items():
-        result["knobs"][name] = searcher.choose_knob(data)
-        result["plain"][name] = searcher.plain(comparison.repeats)
+        searcher.choose_knob(data, comparison.repeats, name, result)
     for where, count in itertools.product(WHERE, columns.counts):
         filters = columns.filters(where, count, queries)
         truth = true_neighbours(data, filters)
         for name, searcher in searchers.items():
             for mode, setting in MODES[name].items():
+                if mode == SORT and 1 / count > SORT_SHARE:
+                    continue
                 cell = searcher.cell(data, filters, truth, setting,
                                      comparison.repeats)
                 cell.update(where=where, share=1 / count, peer=name + mode,
                             ratio=cell["cpu_us"] / result["plain"][name])
                 if name == "omendb":
-                    cell["walk_ratio"] = searcher.walk_ratio(
-                        filters, comparison.repeats)
+                    searcher.walk(data, filters, truth, comparison.repeats,
+                                  result["curves"][name], cell)
                 result["cells"].append(cell)
     if "omendb" in searchers:
-        result["cells"] += measure_keys(comparison, data, columns,
-                                        searchers["omendb"])
+        measure_keys(comparison, data, columns, searchers["omendb"], result)
     for searcher in searchers.values():
         searcher.close()
     measure.pin(None)
     return result
 
 
-def measure_keys(comparison, data, columns, searcher):
-    """Ours with the columns as keys of the index, so that no bitmap is made."""
+def measure_keys(comparison, data, columns, searcher, result):
+    """
+    Ours with the columns as keys of the index, so that no bitmap is made: an
+    index of its own, for which the breadth is chosen anew.
+    """
     keys = columns.names()[:MAX_KEYS]
-    queries = work.floats(data.query_array[:QUERIES], data.metric)
-    cells = []
+    queries = work.floats(data.query_array, data.metric)
     searcher.use_keys(keys)
+    searcher.choose_knob(data, comparison.repeats, KEYS, result)
     for where, count in itertools.product(WHERE, columns.counts):
         if where != WHERE[0] and f"c{count}" not in keys:
             continue
         filters = columns.filters(where, count, queries)
+        truth = true_neighbours(data, filters)
         plain = searcher.plain(comparison.repeats)
-        cell = searcher.cell(data, filters, true_neighbours(data, filters),
-                             "SELECT 1", comparison.repeats)
-        cell.update(where=where, share=1 / count, peer="omendb keys",
-                    ratio=cell["cpu_us"] / plain,
-                    walk_ratio=searcher.walk_ratio(filters,
-                                                   comparison.repeats))
-        cells.append(cell)
+        cell = searcher.cell(data, filters, truth, "SELECT 1",
+                             comparison.repeats)
+        cell.update(where=where, share=1 / count, peer=KEYS,
+                    ratio=cell["cpu_us"] / plain)
+        searcher.walk(data, filters, truth, comparison.repeats,
+                      result["curves"][KEYS], cell)
+        result["cells"].append(cell)
     searcher.use_keys([])
-    return cells
 
 
 def true_neighbours(data, filters):
     """Ids of the nearest rows that meet each query's condition."""
-    if all(kept is filters[0][1] for _, kept in filters):
-        kept = filters[0][1]
-        near = work.exact(data.base_array[kept],
-                          data.query_array[:len(filters)], data.metric)
-        return [kept[row][:data.k].tolist() for row in near]
-    result = []
-    for number, (_, kept) in enumerate(filters):
-        near = work.exact(data.base_array[kept],
-                          data.query_array[number:number + 1], data.metric)
-        result.append(kept[near[0]][:data.k].tolist())
+    result = [None] * len(filters)
+    for numbers in by_condition(filters).values():
+        kept = filters[numbers[0]][1]
+        near = work.exact(data.base_array[kept], data.query_array[numbers],
+                          data.metric)
+        for number, row in zip(numbers, near):
+            result[number] = kept[row][:data.k].tolist()
     return result
+
+
+def by_condition(filters):
+    """Numbers of the queries that have each condition."""
+    groups = {}
+    for number, (condition, _) in enumerate(filters):
+        groups.setdefault(condition, []).append(number)
+    return groups
+
+
+def recall_of(data, found, truth):
+    """Recall of what was found for the first queries."""
+    hits = sum(recall.count_hits(ids, near, lambda wanted, n=number:
+                                 data.distances(n, wanted))
+               for number, (ids, near) in enumerate(zip(found, truth)))
+    return hits / sum(map(len, truth[:len(found)]))
+
+
+def at_equal(curve, reached, ratio):
+    """
+    A multiple of the first of these searches as one of those that reach the
+    same recall; if none does, of the broadest.
+    """
+    cost, _ = report.at_recall(curve, reached, "cpu_us") or (
+        curve[-1]["cpu_us"], "")
+    return ratio * curve[0]["cpu_us"] / cost
 
 
 class Searcher:
@@ -214,7 +254,11 @@ class Searcher:
         self._setting, self._table = peer.setting, table
         self._operator, self._k = sets.OPERATORS[data.metric], data.k
         self._parameters = [pg.vector(values) for values in
-                            itertools.islice(data.queries(), QUERIES)]
+                            data.queries()]
+        # under a filter, some modes of others take a second a query
+        self.queries = len(self._parameters)
+        if peer.name != "omendb":
+            self.queries = min(self.queries, TIMED)
         self._known = {}
         self._metric = data.metric
         self._db.query("SET plan_cache_mode = force_generic_plan; "
@@ -238,42 +282,53 @@ class Searcher:
         self._known = {}
 
     def _pass(self, conditions):
-        """Rows found for each query, and mean CPU time in us."""
+        """Rows found for each of these queries, and mean CPU time in us."""
         names = [self._statement(condition) for condition in conditions]
         cpu = self._db.cpu_ns()
         found = [self._db.ids(*one) for one in zip(names, self._parameters)]
         return found, (self._db.cpu_ns() - cpu) / len(found) / 1e3
 
-    def choose_knob(self, data):
-        """The least breadth that is good without a filter."""
-        count = len(self._parameters)
+    def choose_knob(self, data, repeats, name, result):
+        """
+        The least breadth that is good without a filter, and recall and CPU
+        time from there on.
+        """
+        curve = []
         for knob in KNOBS:
             self._db.query(f"SET {self._setting} = {knob}")
-            found, _ = self._pass(["true"] * count)
-            if data.recall(found) >= RECALL:
+            found, _ = self._pass(["true"] * len(self._parameters))
+            curve.append({"knob": knob, "recall": data.recall(found)})
+            curve = curve[-1:] if curve[0]["recall"] < RECALL else curve
+            if len(curve) == CURVE:
                 break
-        return knob
+        for point in curve:
+            self._db.query(f"SET {self._setting} = {point['knob']}")
+            point["cpu_us"] = self.plain(repeats)
+        self._db.query(f"SET {self._setting} = {curve[0]['knob']}")
+        result["knobs"][name] = curve[0]["knob"]
+        result["plain"][name] = curve[0]["cpu_us"]
+        result["curves"][name] = curve
 
     def plain(self, repeats):
         """CPU time without a filter."""
         conditions = ["true"] * len(self._parameters)
-        return numpy.median([self._pass(conditions)[1]
-                             for _ in range(repeats + 1)][1:])
+        self._pass(conditions)
+        return self._cpu_us(conditions, repeats)
+
+    def _cpu_us(self, conditions, repeats):
+        return float(numpy.median([self._pass(conditions[:TIMED])[1]
+                                   for _ in range(repeats)]))
 
     def cell(self, data, filters, truth, setting, repeats):
         self._forget()
         self._db.query(setting)
-        conditions = [condition for condition, _ in filters]
-        passes = [self._pass(conditions) for _ in range(repeats + 1)][1:]
-        found = passes[0][0]
-        hits = sum(recall.count_hits(
-            ids, near, lambda wanted, n=number: data.distances(n, wanted))
-                   for number, (ids, near) in enumerate(zip(found, truth)))
-        return {"recall": hits / sum(map(len, truth)),
+        conditions = [condition for condition, _ in filters[:self.queries]]
+        found, _ = self._pass(conditions)
+        return {"recall": recall_of(data, found, truth),
                 "found": sum(map(len, found)) / len(found),
                 "lacking": sum(len(near) - len(ids) for ids, near
                                in zip(found, truth)),
-                "cpu_us": float(numpy.median([cpu for _, cpu in passes]))}
+                "cpu_us": self._cpu_us(conditions, repeats)}
 
     def use_keys(self, keys):
         """An index with these keys beside the one without, or none."""
@@ -287,32 +342,49 @@ class Searcher:
         self._db.query("SET enable_bitmapscan = "
                        f"{'off' if keys else 'on'}")
 
-    def walk_ratio(self, filters, repeats):
+    def walk(self, data, filters, truth, repeats, curve, cell):
         """
-        CPU time of the searches alone in multiples of those without a filter:
-        of what comes after the first search of a statement, which has made the
-        set of allowed rows.
+        Of the searches alone, after the set of allowed rows has been made:
+        recall, and CPU time in multiples of that without a filter, at the same
+        breadth and at equal recall; the last of whole statements, too.
         """
-        groups = {}
-        for number, (condition, _) in enumerate(filters):
-            groups.setdefault(condition, []).append(number)
-        ratios = []
-        for _ in range(repeats):
-            spent = [(self._again(condition, numbers),
-                      self._again("true", numbers))
-                     for condition, numbers in groups.items()]
-            walks, plain = numpy.sum(spent, axis=0)
-            ratios.append(walks / plain)
-        return float(numpy.median(ratios))
-
-    def _again(self, condition, numbers):
-        """ns to search for each of these queries again in one statement."""
         # one by one by the index, which leaves out what does not match; not
         # exhaustive, or it would try to do without the set first
         self._db.query("SET enable_memoize = off; SET enable_seqscan = off; "
                        "SET enable_sort = off; SET cpu_tuple_cost = 1e6; "
                        "SET cursor_tuple_fraction = 1; "
                        "SET omenhnsw.exhaustive = off")
+        cell["walk_recall"] = self._walk_recall(data, filters, truth)
+        cell["walk_ratio"] = self._walk_ratio(filters[:TIMED], repeats)
+        self._db.query("RESET enable_memoize; RESET enable_seqscan; "
+                       "RESET enable_sort; RESET cpu_tuple_cost; "
+                       "RESET cursor_tuple_fraction; "
+                       "RESET omenhnsw.exhaustive")
+        cell["equal_walk_ratio"] = at_equal(curve, cell["walk_recall"],
+                                            cell["walk_ratio"])
+        cell["equal_ratio"] = at_equal(curve, cell["recall"], cell["ratio"])
+
+    def _walk_recall(self, data, filters, truth):
+        found = [[] for _ in filters]
+        for condition, numbers in by_condition(filters).items():
+            for number, row in self._db.query(
+                    self._searches(condition, numbers, 1)):
+                found[int(number)].append(int(row))
+        return recall_of(data, found, truth)
+
+    def _walk_ratio(self, filters, repeats):
+        groups = by_condition(filters).items()
+        ratios = []
+        for _ in range(repeats):
+            spent = [(self._again(condition, numbers),
+                      self._again("true", numbers))
+                     for condition, numbers in groups]
+            walks, plain = numpy.sum(spent, axis=0)
+            ratios.append(walks / plain)
+        return float(numpy.median(ratios))
+
+    def _again(self, condition, numbers):
+        """ns to search for each of these queries again in one statement."""
         rows = len(self._db.query(self._searches(condition, numbers, 1)))
         self._db.query("BEGIN; DECLARE again CURSOR FOR " +
                        self._searches(condition, numbers, AGAIN + 1))
@@ -320,14 +392,11 @@ class Searcher:
         cpu = self._db.cpu_ns()
         self._db.query(f"FETCH {rows * AGAIN} FROM again")
         cpu = self._db.cpu_ns() - cpu
-        self._db.query("COMMIT; RESET enable_memoize; RESET enable_seqscan; "
-                       "RESET enable_sort; RESET cpu_tuple_cost; "
-                       "RESET cursor_tuple_fraction; "
-                       "RESET omenhnsw.exhaustive")
+        self._db.query("COMMIT")
         return cpu / AGAIN
 
     def _searches(self, condition, numbers, times):
-        return ("SELECT x.id FROM (SELECT q.embedding FROM generate_series"
+        return ("SELECT q.number, x.id FROM (SELECT q.* FROM generate_series"
                 f"(1, {times}), {self._table}_queries AS q WHERE q.number = "
                 f"ANY ('{set(numbers)}') OFFSET 0) AS q, LATERAL (SELECT id "
                 f"FROM {self._table} WHERE {condition} ORDER BY embedding "
@@ -342,17 +411,30 @@ def make_report(result, folder):
     for name, one in result.items():
         knobs = ", ".join(f"{peer} {knob}, {one['plain'][peer]:.0f} us"
                           for peer, knob in one["knobs"].items())
+        counts = ", ".join(f"{peer} {count}"
+                           for peer, count in one["queries"].items())
         lines += [f"### {name}: {one['rows']:,} rows, {one['dim']} dimensions",
                   "", f"ef for recall {RECALL} without a filter, and CPU of a "
                   f"statement then: {knobs}. Below: CPU of a whole statement, "
-                  "how many times that is, and the same of the search alone, "
-                  "without making a bitmap.", ""]
+                  f"how many times that is, and the same of the search alone, "
+                  f"without making a bitmap, of {TIMED} queries; both at the "
+                  "same ef, and beside a search without a filter that has "
+                  "their recall. Recall and rows are those of more queries "
+                  f"({counts}).", ""]
         lines += report.table(
             ["filter", "lets through", "peer", "recall", "rows", "CPU us",
-             "x plain", "search alone"],
-            [(cell["where"], f"{cell['share']:.2%}", cell["peer"],
-              f"{cell['recall']:.3f}", f"{cell['found']:.2f}",
-              cell["cpu_us"], f"{cell['ratio']:.1f}",
-              f"{cell['walk_ratio']:.2f}" if "walk_ratio" in cell else "")
-             for cell in one["cells"]])
+             "x plain", "at equal recall", "search alone", "its recall",
+             "at equal recall"],
+            [line_of(cell) for cell in one["cells"]])
     return lines
+
+
+def line_of(cell):
+    line = [cell["where"], f"{cell['share']:.2%}", cell["peer"],
+            f"{cell['recall']:.3f}", f"{cell['found']:.2f}", cell["cpu_us"],
+            f"{cell['ratio']:.2f}"]
+    if "walk_ratio" not in cell:
+        return line + [""] * 4
+    return line + [f"{cell['equal_ratio']:.2f}", f"{cell['walk_ratio']:.2f}",
+                   f"{cell['walk_recall']:.3f}",
+                   f"{cell['equal_walk_ratio']:.2f}"]
