@@ -24,8 +24,9 @@ import workload
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "out")
-ALL_PARTS = ("build", "search", "filter", "planner", "fresh", "concurrency", "insert",
-             "update", "vacuum", "restart", "cold", "text", "large")
+ALL_PARTS = ("build", "search", "filter", "planner", "fresh", "concurrency",
+             "insert", "update", "vacuum", "churn", "restart", "cold", "text",
+             "large")
 SHORT_SET = "mnist_10k"
 PARTS = {"short": "build search insert", "full": " ".join(ALL_PARTS)}
 KNOBS = {"short": "10,20,40,80,160,320", "full": "10,20,40,80,120,200,400,800"}

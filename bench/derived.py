@@ -13,6 +13,12 @@ set: a first neighbour at cosine distance 0.32, and a local intrinsic dimension
 
 SET_x10, for any set of bytes: its rows, and nine copies of them with a whole
 number from -SPREAD to SPREAD added to each element. The queries are the set's.
+
+SET_ip, for any set: the same vectors by inner product.
+
+normal_64: vectors of 64 independent normal numbers, by inner product. Nothing
+in them helps a search: no direction is more likely than another, and answers
+are far from each other.
 """
 import os
 
@@ -29,6 +35,9 @@ SEED = 20250520
 TIMES = "_x10"
 COPIES = 10
 SPREAD = 8
+BY_IP = "_ip"
+NORMAL = "normal_64"
+NORMAL_SHAPES = {"base": (100_000, 64), "query": (10_000, 64)}
 
 
 def ensure(name, folder):
@@ -36,14 +45,47 @@ def ensure(name, folder):
     if folder not in sets.FOLDERS:
         sets.FOLDERS.insert(0, folder)
     path = os.path.join(folder, name)
-    if name in MIXES and not os.path.isdir(path):
+    make = maker(name)
+    if make and not any(os.path.isdir(os.path.join(known, name))
+                        for known in sets.FOLDERS):
         os.makedirs(path + ".new", exist_ok=True)
-        make_mix(path + ".new", MIXES[name])
+        make(path + ".new")
         os.rename(path + ".new", path)
-    if name.endswith(TIMES) and not os.path.isdir(path):
-        os.makedirs(path + ".new", exist_ok=True)
-        make_copies(name[:-len(TIMES)], path + ".new")
-        os.rename(path + ".new", path)
+
+
+def maker(name):
+    """What makes the set in a folder, or None."""
+    if name in MIXES:
+        return lambda folder: make_mix(folder, MIXES[name])
+    if name == NORMAL:
+        return make_normal
+    if name.endswith(TIMES):
+        return lambda folder: make_copies(name[:-len(TIMES)], folder)
+    if name.endswith(BY_IP):
+        return lambda folder: make_ip(name[:-len(BY_IP)], folder)
+    return None
+
+
+def write_metric(folder, metric):
+    with open(os.path.join(folder, "metric"), "w", encoding="ascii") as file:
+        file.write(f"{metric}\n")
+
+
+def make_normal(folder):
+    random = numpy.random.default_rng(SEED)
+    for name, shape in NORMAL_SHAPES.items():
+        numpy.save(os.path.join(folder, f"{name}.npy"),
+                   random.standard_normal(shape, numpy.float32))
+    write_metric(folder, "ip")
+
+
+def make_ip(source, folder):
+    import workload
+    data = sets.open_set(source)
+    for name, rows in (("base", data.base()), ("query", data.queries())):
+        numpy.save(os.path.join(folder, f"{name}.npy"),
+                   workload.matrix(rows, None).astype(numpy.float32))
+    write_metric(folder, "ip")
 
 
 def make_mix(folder, count):
@@ -57,8 +99,7 @@ def make_mix(folder, count):
                               numpy.array_split(numpy.arange(count), 20)])
     numpy.save(os.path.join(folder, "base.npy"), base)
     numpy.save(os.path.join(folder, "query.npy"), queries)
-    with open(os.path.join(folder, "metric"), "w", encoding="ascii") as file:
-        file.write("cosine\n")
+    write_metric(folder, "cosine")
 
 
 def make_copies(source, folder):
@@ -75,8 +116,7 @@ def make_copies(source, folder):
             file.write(copy.clip(0, 255).astype(numpy.uint8).tobytes())
     numpy.save(os.path.join(folder, "query.npy"),
                workload.matrix(data.queries(), None).astype(numpy.float32))
-    with open(os.path.join(folder, "metric"), "w", encoding="ascii") as file:
-        file.write(f"{data.metric}\n")
+    write_metric(folder, data.metric)
 
 
 def mix(real, near, random, rows):
