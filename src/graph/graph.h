@@ -61,6 +61,12 @@ typedef struct OmenNear
 	const uint8 *pair;			/* its pair code */
 } OmenNear;
 
+/*
+ * Inner product: squared length from which on a vector counts as longer than
+ * one of 1.  Equal lengths are not equal once they have been rounded.
+ */
+#define OMEN_LONG_NORM2		1.01f
+
 /* For qsort: by distance, then by node, so that the order is one */
 extern int	omen_graph_compare_near(const void *a, const void *b);
 

@@ -26,9 +26,6 @@
 
 #include "graph/graph_build.h"
 
-/* Squared length, in averages, from which on a vector is a long one */
-#define LONG_NORM2		1.01
-
 /* Nodes whose lengths stand for those of all */
 #define LENGTH_SAMPLE	4096
 
@@ -83,7 +80,7 @@ collect_long(OmenBuild *build)
 {
 	float		norms[LENGTH_SAMPLE];
 	uint32		n = Min(build->n, LENGTH_SAMPLE);
-	float		limit = sample_norms(build, norms, n) * LONG_NORM2;
+	float		limit = sample_norms(build, norms, n) * OMEN_LONG_NORM2;
 	int			set = build->scale - OMEN_LONG_SCALE;
 	uint32		nsubset = 0;
 
@@ -134,7 +131,7 @@ favour_long(OmenBuild *build)
 {
 	float		norms[LENGTH_SAMPLE];
 	uint32		n = Min(build->n, LENGTH_SAMPLE);
-	float		limit = sample_norms(build, norms, n) * LONG_NORM2;
+	float		limit = sample_norms(build, norms, n) * OMEN_LONG_NORM2;
 
 	count_links(build);
 	for (uint32 node = 0; node < build->n; node++)

@@ -42,7 +42,7 @@
  * inserted, words by cosine and random numbers by inner product had a recall of
  * .968 and .775, with 20 links of which 16 linked back .968 and .763, and with 32
  * of which the diverse ones linked back, 13 at most, .946 and .683.  (By inner
- * product long nodes get more links since, hnsw_insert_back.c.)
+ * product more are asked since, hnsw_insert_back.c.)
  */
 #define NEW_LINKS		16
 

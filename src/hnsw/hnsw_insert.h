@@ -40,9 +40,6 @@ typedef struct OmenInsert
 	int			nscale;			/* how many of them, at the end, by scale */
 	int			nback;			/* who is to link back */
 	OmenBackLink back[OMEN_MAX_LINKS];
-	double		norm_sum;		/* inner product: squared lengths of what those
-								 * asked link to, and of how many that is */
-	int			nnorms;
 
 	struct pair_cache_hash *pairs;	/* pair codes read so far */
 	OmenHnswSlot full;			/* copy of a slot without room */
