@@ -14,7 +14,7 @@ my %data = (type => 'vector', dim => 16, kind => 'clustered');
 my $primary = new_node(
 	'primary',
 	init => [ allows_streaming => 1 ],
-	conf => "wal_consistency_checking = 'all'");
+	conf => "wal_consistency_checking = 'all'\nwal_keep_size = '4GB'");
 
 $primary->backup('copy');
 my $standby = PostgreSQL::Test::Cluster->new('standby');

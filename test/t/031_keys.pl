@@ -13,7 +13,7 @@ use Test::More;
 my $primary = new_node(
 	'primary',
 	init => [ allows_streaming => 1, extra => ['--encoding=UTF8'] ],
-	conf => "max_worker_processes = 16");
+	conf => "max_worker_processes = 16\nwal_keep_size = '4GB'");
 
 # keys that are exact, hashed, prefixes and lossy; equal vectors among them
 query($primary, <<'SQL');
