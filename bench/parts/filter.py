@@ -20,16 +20,19 @@ CHANCES = 10000
 # uncorrelated: a random column; correlated: the query's own cluster;
 # anti-correlated: the cluster farthest from it, of a usual size
 WHERE = ("uncorrelated", "correlated", "anti-correlated")
-# pgvector by its index, in each of its modes, and by sorting what meets the
-# condition, which is what its planner takes for few rows
-SORT = " sort"
-MODES = {"omendb": {"": "SELECT 1"},
-         "pgvector": {f" {mode}": f"SET hnsw.iterative_scan = {mode}; "
-                      "SET enable_sort = off; SET enable_indexscan = on"
+# What leaves one kind of plan: ours of the planner's choice, and an index scan
+# that the executor filters; pgvector by its index, in each of its modes, and by
+# sorting what meets the condition, which is what its planner takes for few rows
+INDEX, SORT = " index", " sort"
+IN_ORDER = {"enable_sort": "off", "enable_seqscan": "off"}
+MODES = {"omendb": {"": {}, INDEX: {**IN_ORDER, "enable_bitmapscan": "off",
+                                    "omendb.enable_filtered_scan": "off"}},
+         "pgvector": {f" {mode}": {**IN_ORDER, "hnsw.iterative_scan": mode}
                       for mode in ("off", "relaxed_order", "strict_order")}
-         | {SORT: "SET enable_sort = on; SET enable_indexscan = off"}}
-# more takes many times as long to sort as to search
-SORT_SHARE = 0.01
+         | {SORT: {"enable_indexscan": "off"}}}
+# Sorting more takes many times as long as to search, and so does it to come by
+# the index to what is less in random places, or far from the query
+SORT_SHARE = INDEX_SHARE = 0.01
 MAX_KEYS = 8
 KEYS = "omendb keys"
 KNOBS = (20, 25, 32, 40, 50, 63, 80, 100, 125, 160, 200, 250, 320, 400)
@@ -163,14 +166,14 @@ def measure_set(comparison, data):
         filters = columns.filters(where, count, queries)
         truth = true_neighbours(data, filters)
         for name, searcher in searchers.items():
-            for mode, setting in MODES[name].items():
-                if mode == SORT and 1 / count > SORT_SHARE:
+            for mode, settings in MODES[name].items():
+                if takes_long(mode, where, 1 / count):
                     continue
-                cell = searcher.cell(data, filters, truth, setting,
+                cell = searcher.cell(data, filters, truth, settings,
                                      comparison.repeats)
                 cell.update(where=where, share=1 / count, peer=name + mode,
                             ratio=cell["cpu_us"] / result["plain"][name])
-                if name == "omendb":
+                if name + mode == "omendb":
                     searcher.walk(data, filters, truth, comparison.repeats,
                                   result["curves"][name], cell)
                 result["cells"].append(cell)
@@ -180,6 +183,12 @@ def measure_set(comparison, data):
         searcher.close()
     measure.pin(None)
     return result
+
+
+def takes_long(mode, where, share):
+    if mode == INDEX:
+        return where == WHERE[2] or (where == WHERE[0] and share < INDEX_SHARE)
+    return mode == SORT and share > SORT_SHARE
 
 
 def measure_keys(comparison, data, columns, searcher, result):
@@ -197,8 +206,7 @@ def measure_keys(comparison, data, columns, searcher, result):
         filters = columns.filters(where, count, queries)
         truth = true_neighbours(data, filters)
         plain = searcher.plain(comparison.repeats)
-        cell = searcher.cell(data, filters, truth, "SELECT 1",
-                             comparison.repeats)
+        cell = searcher.cell(data, filters, truth, {}, comparison.repeats)
         cell.update(where=where, share=1 / count, peer=KEYS,
                     ratio=cell["cpu_us"] / plain)
         searcher.walk(data, filters, truth, comparison.repeats,
@@ -319,16 +327,21 @@ class Searcher:
         return float(numpy.median([self._pass(conditions[:TIMED])[1]
                                    for _ in range(repeats)]))
 
-    def cell(self, data, filters, truth, setting, repeats):
+    def cell(self, data, filters, truth, settings, repeats):
         self._forget()
-        self._db.query(setting)
+        for name, value in settings.items():
+            self._db.query(f"SET {name} = {value}")
         conditions = [condition for condition, _ in filters[:self.queries]]
         found, _ = self._pass(conditions)
+        cpu_us = self._cpu_us(conditions, repeats)
+        for name in settings:
+            self._db.query(f"RESET {name}")
+        self._forget()
         return {"recall": recall_of(data, found, truth),
                 "found": sum(map(len, found)) / len(found),
                 "lacking": sum(len(near) - len(ids) for ids, near
                                in zip(found, truth)),
-                "cpu_us": self._cpu_us(conditions, repeats)}
+                "cpu_us": cpu_us}
 
     def use_keys(self, keys):
         """An index with these keys beside the one without, or none."""
