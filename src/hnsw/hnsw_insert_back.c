@@ -467,9 +467,14 @@ choose_redundant(const OmenInsert *state, const OmenNear *near, OmenNear *all,
 	all[nall++].distance = near->distance;
 	qsort(all, nall, sizeof(OmenNear), omen_graph_compare_near);
 
-	for (int i = 0; i < nall && by_ip(state->hnsw); i++)
-		kept[i] = is_longer(omen_quant_pair_norm2(quant, all[i].pair),
-							omen_quant_pair_norm2(quant, state->pair));
+	if (by_ip(state->hnsw))
+	{
+		float		norm2 = omen_quant_pair_norm2(quant, state->pair);
+
+		for (int i = 0; i < nall; i++)
+			kept[i] = is_longer(omen_quant_pair_norm2(quant, all[i].pair),
+								norm2);
+	}
 	n = omen_graph_select_more(quant, all, nall, nall - 1, kept, chosen);
 	for (int i = 0; i < n; i++)
 		kept[chosen[i]] = true;
