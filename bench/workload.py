@@ -104,14 +104,17 @@ class Workload:
             far = 1 - found @ query / (norms * numpy.linalg.norm(query))
         return dict(zip(ids, far.tolist()))
 
-    def recall(self, found):
-        """recall@k of the ids that were found for each query."""
-        truth = self.truth()
+    def recall(self, found, truth=None):
+        """recall@k of the ids that were found for each of the first queries.
+
+        truth: other ids to be found, as under a condition; at most k a query.
+        """
+        truth = [row[:self.k] for row in truth or self.truth()]
         hits = sum(
-            recall.count_hits(ids, truth[number][:self.k],
+            recall.count_hits(ids, near,
                               lambda ids, n=number: self.distances(n, ids))
-            for number, ids in enumerate(found))
-        return hits / (self.k * len(found))
+            for number, (ids, near) in enumerate(zip(found, truth)))
+        return hits / sum(map(len, truth[:len(found)]))
 
 
 def floats(array, metric):

@@ -6,7 +6,6 @@ import numpy
 
 import measure
 import pg
-import recall
 import report
 import sets
 import workload as work
@@ -186,6 +185,7 @@ def measure_set(comparison, data):
 
 
 def takes_long(mode, where, share):
+    """Is a forced plan so slow there that nothing is learnt by waiting?"""
     if mode == INDEX:
         return where == WHERE[2] or (where == WHERE[0] and share < INDEX_SHARE)
     return mode == SORT and share > SORT_SHARE
@@ -233,14 +233,6 @@ def by_condition(filters):
     for number, (condition, _) in enumerate(filters):
         groups.setdefault(condition, []).append(number)
     return groups
-
-
-def recall_of(data, found, truth):
-    """Recall of what was found for the first queries."""
-    hits = sum(recall.count_hits(ids, near, lambda wanted, n=number:
-                                 data.distances(n, wanted))
-               for number, (ids, near) in enumerate(zip(found, truth)))
-    return hits / sum(map(len, truth[:len(found)]))
 
 
 def at_equal(curve, reached, ratio):
@@ -337,7 +329,7 @@ class Searcher:
         for name in settings:
             self._db.query(f"RESET {name}")
         self._forget()
-        return {"recall": recall_of(data, found, truth),
+        return {"recall": data.recall(found, truth),
                 "found": sum(map(len, found)) / len(found),
                 "lacking": sum(len(near) - len(ids) for ids, near
                                in zip(found, truth)),
@@ -383,7 +375,7 @@ class Searcher:
             for number, row in self._db.query(
                     self._searches(condition, numbers, 1)):
                 found[int(number)].append(int(row))
-        return recall_of(data, found, truth)
+        return data.recall(found, truth)
 
     def _walk_ratio(self, filters, repeats):
         groups = by_condition(filters).items()
