@@ -8,7 +8,11 @@
 #ifndef OMEN_NUMBERSET_H
 #define OMEN_NUMBERSET_H
 
-#include "common/hashfn.h"
+#include "port/pg_bitutils.h"
+
+/* Fibonacci hashing: half the time of murmurhash32, which walks notice */
+#define OMEN_NUMBER_HASH(number) \
+	pg_rotate_left32((number) * 0x9E3779B1u, 16)
 
 typedef struct OmenNumberSetEntry
 {
@@ -20,7 +24,7 @@ typedef struct OmenNumberSetEntry
 #define SH_ELEMENT_TYPE OmenNumberSetEntry
 #define SH_KEY_TYPE		uint32
 #define SH_KEY			number
-#define SH_HASH_KEY(tb, key)	murmurhash32(key)
+#define SH_HASH_KEY(tb, key)	OMEN_NUMBER_HASH(key)
 #define SH_EQUAL(tb, a, b)		((a) == (b))
 #define SH_SCOPE		static inline
 #define SH_DECLARE
