@@ -68,7 +68,9 @@ typedef struct OmenGraphOps
 	bool		(*measure) (void *store, OmenLink link, OmenVisit *visit);
 	/* the node will be visited soon; may do nothing */
 	void		(*prefetch) (void *store, OmenLink link);
-	/* the same of a node that will be measured */
+	/* the node may be prefetched soon: what leads to it; may do nothing */
+	void		(*prefetch_way) (void *store, OmenLink link);
+	/* as prefetch, of a node that will be measured */
 	void		(*prefetch_own) (void *store, OmenLink link);
 	/* how many of the next nodes to name to read_ahead before a visit */
 	int			(*ahead) (void *store);
@@ -148,11 +150,16 @@ typedef struct OmenSearch
 	struct omen_numberset_hash *visited;	/* node numbers */
 	struct omen_numberset_hash *measured;	/* but not visited before; or NULL */
 
-	Size		nrest;			/* heard of, but not in the pool */
+	/* heard of, but not in the pool, estimates as they came */
+	Size		nrest;
 	Size		rest_size;
-	OmenHeard  *rest;
+	float	   *rest_estimates;
+	OmenLink   *rest_links;
 
-	/* under a filter or "all", instead: the pool is of visited nodes */
+	/*
+	 * Under a filter or "all", instead: the pool is of visited nodes, and the
+	 * rest also has what is in the heap, and some of what was visited
+	 */
 	int			nallowed;		/* of the pool */
 	int			rank;			/* in it, of the last node wanted, or 0 */
 	int			needed;			/* nodes of it, for that rank */

@@ -21,6 +21,7 @@ static bool measure_node(void *arg, OmenLink link, OmenVisit *visit);
 static void copy_visited(const OmenHnswStore *store, OmenLink link,
 						 OmenHnswSlot slot, OmenVisit *visit);
 static void prefetch_node(void *arg, OmenLink link);
+static void prefetch_way(void *arg, OmenLink link);
 static void prefetch_own(void *arg, OmenLink link);
 static void prefetch_slot(OmenHnswStore *store, OmenLink link, Size size);
 static int	nodes_ahead(void *arg);
@@ -43,6 +44,7 @@ const OmenGraphOps omen_hnsw_graph_ops = {
 	.visit = visit_node,
 	.measure = measure_node,
 	.prefetch = prefetch_node,
+	.prefetch_way = prefetch_way,
 	.prefetch_own = prefetch_own,
 	.ahead = nodes_ahead,
 	.read_ahead = read_node_ahead,
@@ -472,6 +474,16 @@ prefetch_node(void *arg, OmenLink link)
 	OmenHnswStore *store = arg;
 
 	prefetch_slot(store, link, store->hnsw->layout.slot_size);
+}
+
+static void
+prefetch_way(void *arg, OmenLink link)
+{
+	OmenHnswStore *store = arg;
+
+	omen_page_prefetch_hint(omen_link_number(link) /
+							store->hnsw->layout.slots_per_page,
+							&store->hnsw->hints);
 }
 
 /* A node's own code will be read soon, of several nodes in a row */

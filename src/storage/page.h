@@ -238,6 +238,14 @@ extern void omen_page_report_format(Relation index, const char *what,
 									uint32 found, uint32 expected)
 			pg_attribute_noreturn();
 
+/* Touch the hint of a block: of a page in memory, it is what one waits for */
+static inline void
+omen_page_prefetch_hint(BlockNumber block, const OmenBufferHints *hints)
+{
+	if (block < hints->nblocks)
+		__builtin_prefetch(&hints->buffers[block]);
+}
+
 /* Touch the guessed frame of a block, so that its lines are in cache */
 extern void omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 									  const OmenBufferHints *hints);
