@@ -81,6 +81,7 @@ static inline void add_rest(OmenSearch *search, float estimate,
 static void make_room_in_rest(OmenSearch *search, Size n);
 static void make_room(OmenSearch *search);
 static void prefetch_node(OmenSearch *search, OmenLink link);
+static inline void prefetch_way(OmenSearch *search, OmenLink link);
 static void mark_visited(OmenSearch *search, OmenLink link);
 
 OmenSearch *
@@ -514,7 +515,7 @@ visit_in_pool(OmenSearch *search, int at)
 	/* likely the next ones: let their lines travel while we go on */
 	while (search->next < search->npool && search->pool[search->next].visited)
 		search->next++;
-	for (int i = search->next; i < Min(search->next + 2, search->npool); i++)
+	for (int i = search->next; i < Min(search->next + 3, search->npool); i++)
 	{
 		if (!search->pool[i].visited)
 			prefetch_node(search, search->pool[i].link);
@@ -547,6 +548,13 @@ prefetch_node(OmenSearch *search, OmenLink link)
 {
 	if (search->ops->prefetch)
 		search->ops->prefetch(search->store, link);
+}
+
+static inline void
+prefetch_way(OmenSearch *search, OmenLink link)
+{
+	if (search->ops->prefetch_way)
+		search->ops->prefetch_way(search->store, link);
 }
 
 /* Have the next n nodes read while the one before them is waited for */
@@ -650,7 +658,10 @@ offer(OmenSearch *search, OmenLink link, float estimate)
 		estimate >= search->pool[search->npool - 1].estimate)
 		add_rest(search, estimate, link);
 	else if (!was_visited(search, link))
+	{
+		prefetch_way(search, link);
 		insert_entry(search, entry);
+	}
 }
 
 static inline float
@@ -690,11 +701,8 @@ hear_of(OmenSearch *search, int n, const OmenLink *links,
 		near[nnear] = i;
 		nnear += !(estimates[i] > far);
 	}
-	if (search->ops->prefetch_way)
-	{
-		for (int i = 0; i < nnear; i++)
-			search->ops->prefetch_way(search->store, links[near[i]]);
-	}
+	for (int i = 0; i < nnear; i++)
+		prefetch_way(search, links[near[i]]);
 	for (int i = 0; i < nnear; i++)
 	{
 		OmenHeard	entry = {without_nan(estimates[near[i]]), links[near[i]]};
@@ -727,10 +735,10 @@ part_heard(OmenSearch *search)
 	search->far = sample[HEARD_SAMPLE / 2];
 	for (Size i = 0; i < search->nheard; i++)
 	{
-		const OmenHeard *heard = &search->heard[i];
+		OmenHeard	heard = search->heard[i];
 
-		if (heard->estimate <= search->far)
-			search->heard[kept++] = *heard;
+		search->heard[kept] = heard;
+		kept += heard.estimate <= search->far;
 	}
 	search->nheard = kept;
 	omen_pool_heap_form(search->heard, kept);
