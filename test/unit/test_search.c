@@ -110,6 +110,8 @@ typedef struct Store
 	float		query_y;
 	const OmenAllowSet *allow;
 	uint32		wanted;			/* stop there */
+	int			lost;			/* links to numbers that are multiples of it lead
+								 * nowhere, or 0 */
 	int			ahead;			/* nodes to name before a visit */
 	int			nvisited[NODES];
 	bool		named[NODES];
@@ -176,11 +178,19 @@ make_store(void)
 }
 
 static bool
+is_lost(const Store *store, uint32 node)
+{
+	return store->lost > 0 && node % store->lost == 0;
+}
+
+static bool
 visit(void *arg, OmenLink link, OmenVisit *visit)
 {
 	Store	   *store = arg;
 	uint32		node = omen_link_number(link);
 
+	if (is_lost(store, node))
+		return false;
 	store->nvisited[node]++;
 	store->nforeseen += store->named[node];
 	visit->own.estimate = visit->own.lower = visit->own.upper =
@@ -381,6 +391,52 @@ test_resume(Store *store, int measured, const char *name)
 	}
 	ok(grows && search->nfound == set.cardinality &&
 	   search->nvisits == NODES && isinf(omen_search_horizon(search)), name);
+}
+
+static int
+count_reached(const Store *store, uint32 from)
+{
+	bool	   *reached = calloc(NODES, sizeof(bool));
+	uint32	   *queue = calloc(NODES, sizeof(uint32));
+	int			n = 1;
+
+	queue[0] = from;
+	reached[from] = true;
+	for (int at = 0; at < n; at++)
+	{
+		for (int i = 0; i < LINKS; i++)
+		{
+			uint32		node = omen_link_number(store->links[queue[at]][i]);
+
+			if (reached[node] || is_lost(store, node))
+				continue;
+			reached[node] = true;
+			queue[n++] = node;
+		}
+	}
+	free(reached);
+	free(queue);
+	return n;
+}
+
+/* Links that lead nowhere are given up, however often the rest is fetched */
+static void
+test_lost(Store *store, int every, const char *name)
+{
+	OmenAllowSet set;
+	OmenSearchFilter filter = {.breadth = NODES,.max_visits = 50 * NODES};
+	OmenSearch *search;
+
+	store->lost = every;
+	allow_some(store, &set, 1, 0);
+	store->allow = &set;
+	search = begin(store, &filter, 16);
+	omen_search_seed(search, omen_link_form(1, 0), 10);
+	omen_search_run(search);
+	ok(search->nfound == count_reached(store, 1) &&
+	   search->nvisits < filter.max_visits &&
+	   isinf(omen_search_horizon(search)), name);
+	store->lost = 0;
 }
 
 /* What is measured in the end makes up for visits */
@@ -598,6 +654,8 @@ main(void)
 	test_sweep(store, 0.05, "a twentieth");
 	test_resume(store, 0, "resumed to the end, all are found");
 	test_resume(store, 12, "and those that were measured, once");
+	test_lost(store, 7, "a seventh leads nowhere, all others are found");
+	test_lost(store, 2, "half leads nowhere, all that can be reached are found");
 	test_measured(store);
 	test_limit(store);
 	test_stop(store, 40, "narrow");
