@@ -133,11 +133,15 @@ omen_own_factors(const uint8 *own)
 	return factors;
 }
 
-/* Inner product: |x|^2 of the vector as it was before it was centred */
+/*
+ * Inner product: |x|^2 of the vector as it was before it was centred.  Of one that
+ * is short beside the mean, nothing remains but rounding, of any sign.
+ */
 static inline float
 omen_own_norm2(const OmenQuantizer *quant, const OmenOwnFactors *factors)
 {
-	return factors->norm2 + 2 * factors->mean_dot + quant->mean_norm2;
+	return Max(factors->norm2 + 2 * factors->mean_dot + quant->mean_norm2,
+			   0.0f);
 }
 
 static inline const int8 *

@@ -844,6 +844,39 @@ test_pairs(void)
 	}
 }
 
+/* Of a vector that is nothing beside the mean, rounding leaves no less than that */
+static void
+test_short(int dims)
+{
+	float	   *mean = malloc(dims * sizeof(float));
+	float	   *x = malloc(dims * sizeof(float));
+	bool		good = true;
+	char		name[100];
+
+	for (int round = 0; round < 200; round++)
+	{
+		OmenQuantizer *quant;
+		uint8	   *pair;
+		float		norm2;
+
+		fill_normal(dims, x);
+		fill_normal(dims, mean);
+		for (int i = 0; i < dims; i++)
+			mean[i] = mean[i] * 3 + 10000;
+		quant = make_quantizer(OMEN_ELEMENT_F32, OMEN_METRIC_IP, dims,
+							   OMEN_QUANTIZER_AUTO, mean);
+		pair = make_pair(quant, x);
+		norm2 = omen_quant_pair_norm2(quant, pair);
+		good = good && norm2 >= 0 && norm2 < 1e-3f * quant->mean_norm2;
+		free(pair);
+		free(quant);
+	}
+	snprintf(name, sizeof(name), "squared lengths of short vectors: %d dims", dims);
+	ok(good, name);
+	free(x);
+	free(mean);
+}
+
 /* --- what is stored --- */
 
 /* Values at both ends of what floats hold, and of what grids fit */
@@ -1864,6 +1897,8 @@ main(void)
 		omen_simd_assign(levels[i]);
 		test_bounds();
 		test_pairs();
+	test_short(2);
+	test_short(128);
 	}
 	test_links();
 	test_ranking();
