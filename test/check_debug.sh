@@ -119,6 +119,8 @@ E2
 		chmod 755 "$reports.under" "$reports.postgres"
 		export OMEN_UNDER=$reports.under OMEN_POSTGRES=$reports.postgres
 		export CHECK=${CHECK:-unit regress}
+		# random queries that SQL answers as well: a part of them
+		export OMEN_CONF=${OMEN_CONF:-check.part = 10}
 		;;
 	*) die "no such check: $1" ;;
 esac
