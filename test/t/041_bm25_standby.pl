@@ -137,6 +137,11 @@ SQL
 	cmp_ok($tries, '>', 0, "$name: some were read");
 }
 $session->kill_kill;
+
+# their backends end the statements they are at
+$primary->poll_query_until('postgres',
+	"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"
+) or die 'writers go on';
 compare('churn');
 
 $standby->promote;
