@@ -16,10 +16,10 @@ $$;
 CREATE FUNCTION sql_bm25(lexemes text[], k1 float8, b float8)
 RETURNS TABLE (id int, score float8) LANGUAGE sql STABLE AS $$
 WITH d AS MATERIALIZED (
-	SELECT docs.id, ctid, body, (SELECT coalesce(sum(cardinality(positions)), 0) FROM unnest(body)) AS len
+	SELECT docs.id, ctid, body, (SELECT coalesce(sum(coalesce(cardinality(positions), 1)), 0) FROM unnest(body)) AS len
 	FROM docs WHERE body IS NOT NULL),
 n AS (SELECT count(*)::float8 AS n, avg(len)::float8 AS avgdl FROM d),
-tf AS (SELECT d.id, ctid, len, lexeme, cardinality(positions)::float8 AS tf
+tf AS (SELECT d.id, ctid, len, lexeme, coalesce(cardinality(positions), 1)::float8 AS tf
 	FROM d, unnest(body) WHERE lexeme = ANY (lexemes)),
 df AS (SELECT lexeme, count(*)::float8 AS df FROM tf GROUP BY lexeme)
 SELECT tf.id, sum(ln(1 + (n - df + 0.5) / (df + 0.5)) * (k1 + 1) * tf
