@@ -1897,8 +1897,6 @@ main(void)
 		omen_simd_assign(levels[i]);
 		test_bounds();
 		test_pairs();
-	test_short(2);
-	test_short(128);
 	}
 	test_links();
 	test_ranking();
@@ -1910,6 +1908,9 @@ main(void)
 	test_product_codes();
 	test_raw();
 	test_bit_links();
+	test_short(2);
+	test_short(128);
+
 	printf("1..%d\n", ntests);
 	return nfailed != 0;
 }
