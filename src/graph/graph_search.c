@@ -764,8 +764,10 @@ fetch_rest(OmenSearch *search)
 		search->rest_links[kept++] = search->rest_links[i];
 	}
 	search->nrest = kept;
+	if (kept == 0)
+		return false;
 	fill_heap(search);
-	return kept > 0;
+	return true;
 }
 
 /* What was heard of into the heap; only what was visited stays in the pool */
