@@ -450,18 +450,14 @@ static void
 prefetch_heard(OmenSearch *search)
 {
 	const OmenHeard *heard = search->heard;
-	int			second = 1;
+	int			second;
 	int			third;
 
 	if (search->nheard > 0 && heard[0].link != search->under_way)
 		prefetch_node(search, heard[0].link);
-	if (search->nheard < 7)
+	if (search->nheard < OMEN_POOL_HEAP_THREE)
 		return;
-	second += heard[2].estimate < heard[1].estimate;
-	third = 2 * second + 1;
-	third += heard[third + 1].estimate < heard[third].estimate;
-	if (heard[3 - second].estimate < heard[third].estimate)
-		third = 3 - second;
+	omen_pool_heap_next(heard, &second, &third);
 	prefetch_node(search, heard[second].link);
 	prefetch_node(search, heard[third].link);
 	search->under_way = heard[second].link;

@@ -57,4 +57,21 @@ omen_pool_heap_pop(OmenHeard *heap, Size *n)
 	return nearest;
 }
 
+/* So many entries have all places that the third nearest can be at */
+#define OMEN_POOL_HEAP_THREE	7
+
+/* The places of the second and the third nearest, of that many at least */
+static inline void
+omen_pool_heap_next(const OmenHeard *heap, int *second, int *third)
+{
+	int			child;
+
+	*second = 1 + (heap[2].estimate < heap[1].estimate);
+	child = 2 * *second + 1;
+	child += heap[child + 1].estimate < heap[child].estimate;
+	*third = 3 - *second;
+	if (heap[child].estimate <= heap[*third].estimate)
+		*third = child;
+}
+
 #endif							/* OMEN_POOL_HEAP_H */

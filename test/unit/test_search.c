@@ -610,6 +610,21 @@ test_allow_set(void)
 	ok(finds, "finds the next number of a set");
 }
 
+/* Does the heap tell which entries come second and third? */
+static bool
+tells_next(const OmenHeard *heap, Size n)
+{
+	OmenHeard	copy[200];
+	int			second;
+	int			third;
+
+	omen_pool_heap_next(heap, &second, &third);
+	memcpy(copy, heap, n * sizeof(OmenHeard));
+	omen_pool_heap_pop(copy, &n);
+	return omen_pool_heap_pop(copy, &n).estimate == heap[second].estimate &&
+		omen_pool_heap_pop(copy, &n).estimate == heap[third].estimate;
+}
+
 static void
 test_heap(void)
 {
@@ -617,9 +632,10 @@ test_heap(void)
 	Size		n = lengthof(heap);
 	float		last = -1;
 	bool		good = true;
+	bool		told = true;
 
 	for (Size i = 0; i < n; i++)
-		heap[i].estimate = random_bits() % 50;
+		heap[i].estimate = random_bits() % 1000;
 	omen_pool_heap_form(heap, n);
 	while (n > 100)
 	{
@@ -636,12 +652,15 @@ test_heap(void)
 	}
 	for (last = -1; n > 0;)
 	{
-		OmenHeard	entry = omen_pool_heap_pop(heap, &n);
+		OmenHeard	entry;
 
+		told = told && (n < OMEN_POOL_HEAP_THREE || tells_next(heap, n));
+		entry = omen_pool_heap_pop(heap, &n);
 		good = good && entry.estimate >= last;
 		last = entry.estimate;
 	}
 	ok(good, "a heap gives its entries in order");
+	ok(told, "and tells which come second and third");
 }
 
 int
