@@ -76,10 +76,13 @@ endif
 include $(PGXS)
 
 src/distance/%.o src/quant/%.o src/graph/graph_build_thin.o src/text/text_kernels%.o: override CFLAGS += -O3
+built_with = $(CC) $(VERSION) $(COPT) $(PROFILE)
 $(OBJS): Makefile .flags
 .flags: FORCE
-	@echo '$(CC) $(COPT) $(PROFILE)' | cmp -s - $@ || echo '$(CC) $(COPT) $(PROFILE)' >$@
-FORCE:
+	@echo '$(built_with)' | cmp -s - $@ || echo '$(built_with)' >$@
+# PGXS makes every target secondary, and a secondary one that is not there is
+# nobody's reason to do anything
+.PHONY: FORCE
 -include $(OBJS:.o=.d)
 include $(srcdir)/src/gpu/helper/helper.mk
 endif
