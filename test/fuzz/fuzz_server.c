@@ -18,6 +18,8 @@
  *			a temporary index; the second is its table.  Both functions return;
  *			the first only reads, and makes neither relation longer.  Now and
  *			then without a change: they answer what they did at first.
+ *	gpu		messages (fuzz_frames.h) of a helper for a GPU build.  The function
+ *			builds an index with it, and the index is as it should be.
  *
  * An error is an answer, unless it is an internal one (XX000).  So are none of
  * a crash, a failed assertion, undefined behaviour and time without end.
@@ -46,7 +48,9 @@
 #include "utils/resowner.h"
 
 #include "base/compat.h"
+#include "base/guc.h"
 #include "fuzz.h"
+#include "fuzz_frames.h"
 
 #define MAX_ARGUMENTS	32
 #define MAX_STACK		16
@@ -317,6 +321,40 @@ check_pages(const uint8 *data, Size size)
 	}
 }
 
+/* What the helper of fuzz_helper.c is to say, and if it hears all first */
+static void
+write_answers(const FuzzFrames *answers, bool patient)
+{
+	char	   *name = psprintf("%s.answers", omen_guc_gpu_helper_path());
+	FILE	   *file = fopen(name, "wb");
+
+	REQUIRE(file != NULL);
+	fputc(patient, file);
+	fwrite(answers->bytes, 1, answers->length, file);
+	REQUIRE(fclose(file) == 0);
+}
+
+/*
+ * The first byte tells if the helper is in a hurry.  It is if it does not say
+ * hello, or the server and it would wait for each other.
+ */
+static void
+fuzz_gpu(const uint8 *data, Size size)
+{
+	FuzzFrames	answers = {.bytes = palloc(FUZZ_FRAMES_SIZE)};
+	char	   *answer;
+
+	if (size == 0)
+		return;
+	fuzz_put_frames(&answers, data + 1, size - 1);
+	write_answers(&answers, data[0] % 4 != 0 && size > 1 &&
+				  data[1] == OMEN_GPU_HELLO);
+	answer = TextDatumGetCString(OidFunctionCall0(functions[0]));
+	if (strcmp(answer, "0 of 40") != 0)
+		fprintf(stderr, "findings and rows of an index: %s\n", answer);
+	REQUIRE(strcmp(answer, "0 of 40") == 0);
+}
+
 /*
  * Is an error none of ours?  The server's own code calls some of what a user
  * can write an internal error: text queries, in files like tsquery.c, and a
@@ -331,15 +369,16 @@ is_answer(const ErrorData *error)
 }
 
 /*
- * One input.  What it leaves open ends with a subtransaction; those of pages
- * and queries only need one, it costs time.
+ * One input.  What it leaves open ends with a subtransaction; types do not need
+ * one, and it costs time.
  */
 static void
 run_nested(Target what, const uint8 *data, Size size)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	MemoryContext caller = MemoryContextSwitchTo(work);
-	bool		nested = target == fuzz_pages || target == fuzz_tsquery;
+	bool		nested = target == fuzz_pages || target == fuzz_tsquery ||
+		target == fuzz_gpu;
 
 	if (target == fuzz_pages)
 		set_pages(data, size);
@@ -390,7 +429,7 @@ find_target(const char *name)
 		Target		target;
 	}			targets[] = {
 		{"input", fuzz_input}, {"recv", fuzz_recv},
-		{"tsquery", fuzz_tsquery}, {"pages", fuzz_pages}
+		{"tsquery", fuzz_tsquery}, {"pages", fuzz_pages}, {"gpu", fuzz_gpu}
 	};
 
 	for (int i = 0; i < lengthof(targets); i++)

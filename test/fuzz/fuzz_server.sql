@@ -94,3 +94,11 @@ SELECT try('INSERT INTO texts VALUES (0, ''w1 w2 w7'') RETURNING id',
 	'SELECT segments || '' of '' || documents FROM bm25_stats(''texts_body'')',
 	'SELECT count(*) FROM texts WHERE body @@ ''w1 & !w3''')
 $$;
+
+-- a build with a helper of GPU builds; with what is wrong, and rows by the index
+CREATE FUNCTION build_gpu() RETURNS text LANGUAGE plpgsql SET enable_seqscan = off SET enable_sort = off AS $$
+BEGIN
+	CREATE INDEX built_v ON built USING omenhnsw (v vector_l2_ops) WITH (m = 4);
+	RETURN (SELECT count(*) FROM omen_verify_index('built_v', true)) || ' of ' ||
+		(SELECT count(DISTINCT id) FROM (SELECT id FROM built ORDER BY v <-> '[1,2,3,4]' LIMIT 100) x);
+END $$;

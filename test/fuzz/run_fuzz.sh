@@ -6,9 +6,9 @@
 # into it.
 #
 #   make fuzz                          each target for OMEN_FUZZ_SECONDS (60)
-#   make fuzz TARGETS="posting quant"  these: posting quant (without a server),
-#                                      input recv tsquery pages_hnsw pages_keys
-#                                      pages_bm25
+#   make fuzz TARGETS="posting quant"  these: posting quant gpu_helper (without a
+#                                      server), input recv tsquery pages_hnsw
+#                                      pages_keys pages_bm25 gpu_server
 #
 # Undefined behaviour and failed assertions end a target, as does what the
 # sanitizer of addresses sees in those without a server. The input is kept.
@@ -38,7 +38,7 @@ options()
 		-rss_limit_mb=4096 "-artifact_prefix=$WORK/found/$1/" \
 		-print_final_stats=1 -verbosity=1
 	# too few inputs a second for lengths that grow with their number
-	[[ $1 != pages_* ]] || printf '%s\n' -len_control=0
+	[[ $1 != pages_* && $1 != gpu_* ]] || printf '%s\n' -len_control=0
 }
 
 # report TARGET STATUS: the last lines of its log, and what it found. Each of the
@@ -99,7 +99,12 @@ build_server()
 			-c -o "$WORK/fuzz_server.o" "$TOP/test/fuzz/fuzz_server.c" &&
 			make -C "$TOP" -j"$(nproc)" CC=clang COPT="$(echo $flags)" \
 				SHLIB_LINK="-lm $WORK/fuzz_server.o $runtime -lstdc++" \
-				PG_CONFIG="$PG_CONFIG" install
+				PG_CONFIG="$PG_CONFIG" install &&
+			clang -std=gnu99 -O1 -w -D_GNU_SOURCE -I"$TOP/src" -I"$TOP/test/fuzz" \
+				-I"$("$PG_CONFIG" --includedir-server)" -o "$WORK/fuzz_helper" \
+				"$TOP/test/fuzz/fuzz_helper.c" "$TOP/src/gpu/gpu_protocol.c" \
+				-L"$("$PG_CONFIG" --pkglibdir)" -L"$("$SYSTEM_PG_CONFIG" --libdir)" \
+				-lpgcommon -lpgport -lm
 	} >"$WORK/build.log" 2>&1 || {
 		tail -20 "$WORK/build.log"
 		die "build failed"
@@ -147,6 +152,13 @@ statements()
 				"CREATE INDEX texts_body ON texts USING omenbm25 (body);" \
 				"INSERT INTO texts SELECT id, body FROM docs WHERE id > 250;"
 			functions="{use_bm25,change_bm25}" relations="{texts_body,texts}"
+			;;
+		gpu_server)
+			printf '%s\n\n' "CREATE TEMP TABLE built (id int, v vector(4));" \
+				"INSERT INTO built SELECT i, ARRAY[i % 19, i % 7, i % 11, 1]::vector FROM generate_series(1, 40) i;" \
+				"SET omendb.gpu_helper_path = '$WORK/fuzz_helper';" \
+				"SET omendb.gpu_build = on;" "SET omendb.gpu_timeout = 5;"
+			functions="{build_gpu}"
 			;;
 	esac
 	arguments=$(printf "'%s'," "$@")
@@ -202,8 +214,8 @@ merge()
 omen_prepare
 copy_postgres
 mkdir -p "$WORK/log" "$WORK/seeds"
-for name in ${TARGETS:-posting quant input recv tsquery pages_hnsw pages_keys \
-	pages_bm25}; do
+for name in ${TARGETS:-posting quant gpu_helper input recv tsquery pages_hnsw \
+	pages_keys pages_bm25 gpu_server}; do
 	corpus "$name"
 	if is_alone "$name"; then
 		build_alone "$name"

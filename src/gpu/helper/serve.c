@@ -385,14 +385,32 @@ allocate_rows(Server *server)
 		server->rows && server->nodes;
 }
 
+/* A request and what comes of it.  Returns the exit status. */
+static int
+serve_request(Server *server, const Place *place)
+{
+	const char *fault = receive_request(server);
+	BackendShape shape;
+	char		why[200] = "";
+
+	if (fault != NULL)
+		return send_error(server, OMEN_GPU_FAILED, fault);
+	make_shape(&server->request, &shape);
+	if (!allocate_rows(server))
+		strlcpy(why, "out of memory", sizeof(why));
+	else
+		server->backend = place->ops->create(&shape, why, sizeof(why));
+	if (server->backend == NULL)
+		return send_error(server, OMEN_GPU_NO_MEMORY, why);
+	fault = build_graph(server);
+	return fault == NULL ? 0 : send_error(server, OMEN_GPU_FAILED, fault);
+}
+
 int
 omen_gpu_serve(const Place *place, int in, int out)
 {
 	Server		server = {.in = in, .out = out};
-	BackendShape shape;
-	char		why[200] = "";
-	const char *fault;
-	int			status = 0;
+	int			status;
 
 	if (place->ops == NULL)
 		return send_error(&server, OMEN_GPU_NO_DEVICE, place->fault);
@@ -401,21 +419,9 @@ omen_gpu_serve(const Place *place, int in, int out)
 		return send_error(&server, OMEN_GPU_NO_MEMORY, "out of memory");
 
 	say_hello(&server, place);
-	fault = receive_request(&server);
-	if (fault != NULL)
-		return send_error(&server, OMEN_GPU_FAILED, fault);
-	make_shape(&server.request, &shape);
-	if (!allocate_rows(&server))
-		strlcpy(why, "out of memory", sizeof(why));
-	else
-		server.backend = place->ops->create(&shape, why, sizeof(why));
-	if (server.backend == NULL)
-		return send_error(&server, OMEN_GPU_NO_MEMORY, why);
-
-	fault = build_graph(&server);
-	if (fault != NULL)
-		status = send_error(&server, OMEN_GPU_FAILED, fault);
-	place->ops->destroy(server.backend);
+	status = serve_request(&server, place);
+	if (server.backend != NULL)
+		place->ops->destroy(server.backend);
 	free(server.levels);
 	free(server.sample);
 	free(server.clusters);
