@@ -6,8 +6,9 @@
 #   make check-all                     17 (trixie) and 18 (sid): make the
 #                                      folders, run every test in each
 #   make check-all SUITES=bookworm     15; bookworm-i386: 15 with pointers of
-#                                      32 bits. CHECK and TESTS choose as they
-#                                      do for make check
+#                                      32 bits; pypi: 16, of which no release
+#                                      of Debian has one. CHECK and TESTS choose
+#                                      as they do for make check
 #   test/check_versions.sh FOLDER      compile in a folder that has PostgreSQL,
 #                                      with gcc and, if it is there, clang
 #   test/check_versions.sh FOLDER check    and run the tests
@@ -18,7 +19,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/debian.sh"
 
-declare -A major=([bookworm]=15 [bookworm-i386]=15 [trixie]=17 [sid]=18)
+declare -A major=([bookworm]=15 [bookworm-i386]=15 [pypi]=16 [trixie]=17 [sid]=18)
 
 # in_tree FOLDER COMMAND...
 in_tree()
@@ -60,20 +61,62 @@ check()
 	in_tree "$1" PG_CONFIG="$2" CHECK="$CHECK" TESTS="$TESTS" make -s check
 }
 
+# make_wheel FOLDER: the PostgreSQL in PyPI's package pgserver. Programs that are
+# linked with its libraries cannot be position-independent; the Perl modules for
+# tests, which it lacks, are those of the PostgreSQL that is installed.
+make_wheel()
+{
+	local folder=$1 new=$1.new perl program want
+
+	[ ! -d "$folder" ] || return 0
+	mapfile -t want < <(missing_packages python/pip=python3-pip)
+	[ ${#want[@]} = 0 ] || install_packages "${want[@]}"
+	perl=$("$(find_pg_config)" --pgxs)
+	perl=${perl%/makefiles/*}/test/perl
+	[ -d "$perl" ] || die "no Perl modules for tests: $perl"
+	say "making a folder of PyPI's pgserver, $folder"
+	rm -rf "$new"
+	mkdir -p "$new"
+	logged "$folder.pip.log" python3 -m pip download --no-deps \
+		--only-binary=:all: -d "$new" pgserver==0.1.4
+	logged "$folder.unpack.log" python3 -m zipfile -e "$new"/*.whl "$new"
+	cp -r "$perl" "$new/pgserver/pginstall/lib/postgresql/pgxs/src/test/"
+	for program in gcc g++; do
+		printf '#!/bin/sh\nexec %s -no-pie "$@"\n' "$program" >"$new/$program"
+	done
+	chmod -R a+rX "$new"
+	find "$new/gcc" "$new/g++" "$new"/pgserver/pginstall/{bin,lib/postgresql/pgxs} \
+		-type f -exec chmod a+x {} +
+	mv "$new" "$folder"
+}
+
+# check_wheel FOLDER: as check, here
+check_wheel()
+{
+	env -C "$1/tmp/omendb-check" -u OMEN_WORK CC="$1/gcc" CXX="$1/g++" \
+		LD_LIBRARY_PATH="$1/pgserver.libs" \
+		PG_CONFIG="$1/pgserver/pginstall/bin/pg_config" make -s check
+}
+
 # check_suite SUITE: its folder, the tests in it, and the summary in RESULTS
 check_suite()
 {
 	local folder=$WORK/$1 version=${major[$1]} log=$WORK/$1.check.log
 	local config=/usr/lib/postgresql/$version/bin/pg_config status
-	local architecture=
+	local architecture= run=check
 
 	[[ $1 != *-* ]] || architecture=${1#*-}
 
 	[ -n "$version" ] || die "unknown suite: $1"
-	make_postgres "$folder" "$1" "$version"
+	if [ "$1" = pypi ]; then
+		make_wheel "$folder"
+		run=check_wheel
+	else
+		make_postgres "$folder" "$1" "$version"
+	fi
 	copy_tree "$folder"
 	say "PostgreSQL $version in $folder"
-	check "$folder" "$config" 2>&1 | tee "$log"
+	"$run" "$folder" "$config" 2>&1 | tee "$log"
 	status=${PIPESTATUS[0]}
 	results+=("PG $version${architecture:+ $architecture}: $(grep -E '^[0-9]+ passed, ' "$log" | tail -1)")
 	return "$status"

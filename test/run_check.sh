@@ -163,8 +163,8 @@ run_kernel_tests()
 		count unit/test_gpu_kernels 0 0 1 0
 		return
 	fi
-	if ! make -C "$TOP" --no-print-directory ${CC:+CC="$CC"} GPU=emulated \
-		PG_CONFIG="$SYSTEM_PG_CONFIG" build/gpu-emulated/test_gpu \
+	if ! make -C "$TOP" --no-print-directory ${CC:+CC="$CC"} ${CXX:+CXX="$CXX"} \
+		GPU=emulated PG_CONFIG="$SYSTEM_PG_CONFIG" build/gpu-emulated/test_gpu \
 		>"$WORK/log/test_gpu_kernels.build" 2>&1; then
 		count unit/test_gpu_kernels 0 1 0 0
 		tail -20 "$WORK/log/test_gpu_kernels.build"

@@ -1,6 +1,6 @@
 # pgvector's library in the same server, even the same backend: each keeps its
 # own functions, settings and access methods, and one database refuses to hold
-# both. Skipped where pgvector is not installed.
+# both. Skipped where pgvector is not installed, or older than halfvec.
 
 use strict;
 use warnings FATAL => 'all';
@@ -12,10 +12,13 @@ use Test::More;
 
 my $node = new_node('both');
 
-if (query($node, "SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'") eq '0')
+if (query($node,
+		q{SELECT count(*) FROM pg_available_extensions
+		WHERE name = 'vector' AND string_to_array(default_version, '.')::int[] >= '{0,7}'}
+	) eq '0')
 {
 	$node->stop;
-	plan skip_all => 'pgvector is not installed';
+	plan skip_all => 'pgvector 0.7.0 or later is not installed';
 }
 
 query($node, 'CREATE DATABASE theirs');
