@@ -74,6 +74,7 @@ static Target target;
 static Oid	functions[2];
 static Oid	relations[2];
 static MemoryContext work;
+static ResourceOwner work_owner;
 
 /* the index and the length of its table, as they were, and what is answered */
 static char *saved_pages;
@@ -369,6 +370,18 @@ is_answer(const ErrorData *error)
 }
 
 /*
+ * What an error has left open.  The input function of a row does: of its type's
+ * description, and the server searches those that it has open one by one.
+ */
+static void
+release_resources(void)
+{
+	ResourceOwnerRelease(work_owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
+	ResourceOwnerRelease(work_owner, RESOURCE_RELEASE_LOCKS, false, false);
+	ResourceOwnerRelease(work_owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
+}
+
+/*
  * One input.  What it leaves open ends with a subtransaction; types do not need
  * one, and it costs time.
  */
@@ -384,6 +397,8 @@ run_nested(Target what, const uint8 *data, Size size)
 		set_pages(data, size);
 	if (nested)
 		BeginInternalSubTransaction(NULL);
+	else
+		CurrentResourceOwner = work_owner;
 	MemoryContextSwitchTo(work);
 	PG_TRY();
 	{
@@ -400,6 +415,8 @@ run_nested(Target what, const uint8 *data, Size size)
 			fprintf(stderr, "%s:%d: %s\n", error->filename, error->lineno,
 					error->message);
 		REQUIRE(is_answer(error));
+		if (!nested)
+			release_resources();
 	}
 	PG_END_TRY();
 	if (nested)
@@ -472,6 +489,7 @@ omen_fuzz(PG_FUNCTION_ARGS)
 		argv[argc++] = TextDatumGetCString(arguments[i]);
 	work = AllocSetContextCreate(TopMemoryContext, "fuzzed",
 								 ALLOCSET_DEFAULT_SIZES);
+	work_owner = ResourceOwnerCreate(CurrentResourceOwner, "fuzzed");
 	if (target == fuzz_pages)
 		save_pages();
 	exit(LLVMFuzzerRunDriver(&argc, &argv, run_one));
