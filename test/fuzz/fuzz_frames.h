@@ -38,9 +38,10 @@ enum
 
 #define FUZZ_FRAMES_SIZE	(8 * OMEN_GPU_PARSER_SIZE)
 
-/* Numbers of rows are bytes, or times 7: then with few dimensions and rounds */
+/* Numbers of rows are bytes, or times 7: then with little else, as that takes time */
 #define FUZZ_FEW_ROWS		254
 #define FUZZ_TIMES			7
+#define FUZZ_MAX_ROUNDS		64	/* those of a request that is accepted */
 #define FUZZ_MAX_ROWS		(FUZZ_FEW_ROWS * FUZZ_TIMES)
 
 typedef struct FuzzFrames
@@ -122,17 +123,19 @@ fuzz_put_request(FuzzFrames *frames, FuzzStep *step)
 
 	memset(request, 0, sizeof(*request));
 	request->nnodes = fuzz_number(step);
-	many = fuzz_byte(step) % 2 == 1;
+	many = fuzz_byte(step) == 1;
 	if (many)
 		request->nnodes *= FUZZ_TIMES;
 	request->element = fuzz_byte(step);
 	request->metric = fuzz_byte(step);
-	request->dims = fuzz_byte(step) % (many ? 4 : 256) + 1;
+	request->dims = fuzz_byte(step) % (many ? 4 : 64) + 1;
 	request->stride = (fuzz_code_size(request) + 3) / 4 * 4 + fuzz_byte(step);
 	request->max_links = fuzz_byte(step);
 	request->scale_links = fuzz_byte(step);
-	request->list_size = 2 * fuzz_byte(step);
-	request->rounds = fuzz_byte(step) % (many ? 2 : 256);
+	request->list_size = 2 * (fuzz_byte(step) % (many ? 32 : 256));
+	request->rounds = fuzz_byte(step);
+	if (request->rounds <= FUZZ_MAX_ROUNDS)
+		request->rounds %= many ? 2 : 4;
 	request->seed = fuzz_byte(step);
 	request->max_norm2 = fuzz_float(step);
 	request->mean_norm2 = fuzz_float(step);

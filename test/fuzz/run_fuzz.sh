@@ -73,6 +73,7 @@ build_alone()
 	# shellcheck disable=SC2046,SC2086
 	(cd "$TOP" && clang -std=gnu99 -O1 -g -w -D_GNU_SOURCE \
 		-DUSE_ASSERT_CHECKING -fsanitize=fuzzer,address $undefined \
+		-fsanitize-coverage-ignorelist=test/fuzz/not_counted \
 		-fno-sanitize-recover=all -Isrc -Itest/fuzz \
 		-I"$("$PG_CONFIG" --includedir-server)" -o "$WORK/fuzz_$1" \
 		"$source" test/unit/assert.c $(eval "ls $link") \
