@@ -65,7 +65,6 @@ typedef struct Helper
 	const BackendOps *ops;
 	Backend    *backend;
 	uint32	   *rows;			/* of nodes */
-	uint32	   *nodes;			/* of rows */
 	uint8	   *levels;			/* of rows */
 
 	/* seconds */
@@ -553,18 +552,14 @@ find_clusters(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
 		exit(1);
 	}
 	helper->rows = allocate(task.n * sizeof(uint32));
-	helper->nodes = allocate(task.n * sizeof(uint32));
 	helper->levels = allocate(task.n);
 	sample = load_rows(helper, build, &task);
 	helper->load = since(&start);
 
 	check(helper, omen_gpu_number(helper->backend, task.seed, sample, clusters,
 								  helper->rows));
-	for (uint32 node = 0; node < task.n; node++)
-	{
-		helper->nodes[helper->rows[node]] = node;
-		nclusters = Max(nclusters, clusters[node] + 1);
-	}
+	for (uint32 row = 0; row < task.n; row++)
+		nclusters = Max(nclusters, clusters[row] + 1);
 	free(sample);
 	helper->divide = since(&start);
 	return nclusters;
@@ -584,16 +579,11 @@ fetch_links(Helper *helper, OmenBuild *build, uint32 first, uint32 count,
 	uint8		nlinks[1024];
 	uint8		nscale[1024];
 
-	check(helper, helper->ops->fetch(helper->backend, helper->rows + first,
-									 count, links, nlinks, nscale));
+	check(helper, helper->ops->fetch(helper->backend, first, count, links,
+									 nlinks, nscale));
 	for (uint32 i = 0; i < count; i++)
-	{
-		uint32	   *mine = links + (Size) i * max_links;
-
-		for (int j = 0; j < nlinks[i]; j++)
-			mine[j] = helper->nodes[mine[j]];
-		omen_build_set_links(build, first + i, mine, nlinks[i], nscale[i]);
-	}
+		omen_build_set_links(build, first + i, links + (Size) i * max_links,
+							 nlinks[i], nscale[i]);
 }
 
 static bool

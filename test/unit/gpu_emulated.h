@@ -297,7 +297,8 @@ struct int4
 
 enum deviceError_t
 {
-	emulatedSuccess, emulatedErrorNotReady, emulatedErrorMemory
+	emulatedSuccess, emulatedErrorNotReady, emulatedErrorMemory,
+	emulatedErrorInvalidValue
 };
 enum emulatedDirection
 {
@@ -305,6 +306,11 @@ enum emulatedDirection
 	emulatedMemcpyDeviceToDevice
 };
 typedef void *deviceStream_t;
+typedef void *deviceMemPool_t;
+enum emulatedAttribute
+{
+	deviceHasMemoryPools, emulatedMemPoolAttrReleaseThreshold
+};
 struct deviceProperties
 {
 	char		name[64];
@@ -325,6 +331,39 @@ static inline deviceError_t
 emulatedFree(void *at)
 {
 	free(at);
+	return emulatedSuccess;
+}
+
+/* What is given back is gone at once, so that its use is an error */
+static inline deviceError_t
+emulatedMallocAsync(void **to, size_t size, deviceStream_t)
+{
+	return emulatedMalloc(to, size);
+}
+
+static inline deviceError_t
+emulatedFreeAsync(void *at, deviceStream_t)
+{
+	return emulatedFree(at);
+}
+
+static inline deviceError_t
+emulatedDeviceGetAttribute(int *value, emulatedAttribute, int)
+{
+	*value = 1;
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedDeviceGetDefaultMemPool(deviceMemPool_t *pool, int)
+{
+	*pool = nullptr;
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedMemPoolSetAttribute(deviceMemPool_t, emulatedAttribute, void *)
+{
 	return emulatedSuccess;
 }
 
@@ -401,6 +440,13 @@ static inline deviceError_t
 emulatedGetDeviceCount(int *count)
 {
 	*count = 1;
+	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedGetDevice(int *current)
+{
+	*current = 0;
 	return emulatedSuccess;
 }
 

@@ -283,7 +283,7 @@ make_set(int element, int metric, uint32 n, uint32 dims)
 		float		norm2 = 0;
 		uint32		bits = random_bits();
 
-		set->order[node] = node;
+		set->order[node] = n - 1 - node;
 		for (set->levels[node] = 0; (bits & 3) == 0 && bits; bits >>= 2)
 			set->levels[node]++;
 		for (uint32 i = 0; i < dims; i++)
@@ -380,52 +380,139 @@ compare_doubles(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Leaders chosen are as near as the nearest, in order */
-static void
-test_assign(const BackendOps *ops, const Set *set, const char *name)
+/* A division of 900 items, in four parts, one of which stays together */
+enum {NITEMS = 900, NPARTS = 4, NCELLS = 71, FANOUT = 3, TARGET = 60};
+static const uint32 part_starts[] = {0, 0, 300, 400, NITEMS};
+static const uint32 part_leaders[] = {4, 5, 0, 61};
+static const uint32 part_cells[] = {0, 4, 9, 10, NCELLS};
+
+typedef struct Dealt
 {
-	enum {NITEMS = 900, NLEADERS = 70, FANOUT = 3};
-	uint32		starts[] = {0, 0, 300, NITEMS};
-	uint32		leader_starts[] = {0, 4, 9, NLEADERS};
-	uint32		items[NITEMS];
-	uint32		leaders[NLEADERS];
-	uint32		nearest[NITEMS * FANOUT];
-	BackendGroups groups = {3, starts, items, leader_starts, leaders};
+	uint32		before[NITEMS];
+	uint32		leaders[NCELLS];
+	uint32		counts[NCELLS];
+	uint32		nearest[NITEMS];
+	uint32		after[NITEMS * FANOUT];
+	bool		cut[NPARTS];
+} Dealt;
+
+/* Leaders are as they are drawn, or others that are said */
+static void
+choose_leaders(const Set *set, BackendDivision *division, Dealt *dealt)
+{
+	for (int p = 0; p < NPARTS; p++)
+	{
+		uint32		size = part_starts[p + 1] - part_starts[p];
+
+		for (uint32 i = 0; size > 0 && i < part_leaders[p]; i++)
+			dealt->leaders[part_cells[p] + i] =
+				dealt->before[part_starts[p] +
+							  rule_stratum(rule_mix(division->purpose, p), i,
+										   size, part_leaders[p])];
+	}
+	if (division->leaders != NULL)
+	{
+		for (int i = 0; i < NCELLS; i++)
+			dealt->leaders[i] = (i * 31 + 5) % set->shape.nnodes;
+	}
+}
+
+static bool
+deal(const BackendOps *ops, Backend *backend, BackendDivision *division,
+	 Dealt *dealt)
+{
+	if (!ops->enter(backend, dealt->before, NITEMS) ||
+		!ops->assign(backend, division, dealt->counts, dealt->nearest))
+		return false;
+	for (uint32 i = part_cells[3]; dealt->cut[3] && i < NCELLS; i++)
+	{
+		uint32		done = (i - part_cells[3]) * TARGET;
+
+		dealt->counts[i] = done < 500 ? Min(TARGET, 500 - done) : 0;
+	}
+	return ops->deal(backend, division, dealt->cut, dealt->counts) &&
+		ops->items(backend, dealt->after);
+}
+
+/* How many of the leaders are nearer to an item than that of a cell */
+static int
+nearer_leaders(const Set *set, const Dealt *dealt, int part, uint32 item,
+			   uint32 cell)
+{
+	double		distance = distance_of(set, item, dealt->leaders[cell]);
+	int			nnearer = 0;
+
+	for (uint32 i = 0; i < part_leaders[part]; i++)
+	{
+		double		other = distance_of(set, item, dealt->leaders
+										[part_cells[part] + i]);
+
+		nnearer += other < distance && !near_enough(other, distance);
+	}
+	return nnearer;
+}
+
+/* The items of a cell, from *at on, belong there and are in their old order */
+static bool
+is_cell_right(const Set *set, const Dealt *dealt, int part, uint32 cell,
+			  uint32 *at)
+{
+	uint32		place = part_starts[part];
+
+	for (uint32 i = 0; i < dealt->counts[cell]; i++)
+	{
+		uint32		item = dealt->after[(*at)++];
+
+		while (place < part_starts[part + 1] && dealt->before[place] != item)
+			place++;
+		if (place == part_starts[part + 1])
+			return false;
+		if (!dealt->cut[part] && part_leaders[part] > 0 &&
+			nearer_leaders(set, dealt, part, item, cell) >= FANOUT)
+			return false;
+		if (dealt->cut[part] &&
+			(place - part_starts[part]) / TARGET != cell - part_cells[part])
+			return false;
+		place++;
+	}
+	return true;
+}
+
+/* Items follow the nearest leaders, and get to them */
+static void
+test_division(const BackendOps *ops, const Set *set, bool drawn, bool cut,
+			  const char *name)
+{
+	Dealt	   *dealt = calloc(1, sizeof(Dealt));
+	BackendDivision division = {
+		.nparts = NPARTS, .starts = part_starts, .nleaders = part_leaders,
+		.cells = part_cells, .leaders = drawn ? NULL : dealt->leaders,
+		.purpose = 42, .fanout = FANOUT, .target = TARGET
+	};
 	Backend    *backend = load_set(ops, set);
-	bool		good = true;
+	uint32		at = 0;
+	bool		good;
 
 	for (int i = 0; i < NITEMS; i++)
-		items[i] = random_bits() % set->shape.nnodes;
-	for (int i = 0; i < NLEADERS; i++)
-		leaders[i] = (i * 31 + 5) % set->shape.nnodes;
-	good = ops->assign(backend, &groups, FANOUT, nearest);
-	for (int g = 1; g < 3; g++)
+		dealt->before[i] = (i * 7 + 3) % set->shape.nnodes;
+	dealt->cut[3] = cut;
+	choose_leaders(set, &division, dealt);
+	good = deal(ops, backend, &division, dealt);
+	for (int p = 0; p < NPARTS; p++)
 	{
-		uint32		first = leader_starts[g];
-		uint32		k = leader_starts[g + 1] - first;
-
-		for (uint32 i = starts[g]; i < starts[g + 1]; i++)
-		{
-			double		all[NLEADERS];
-
-			for (uint32 j = 0; j < k; j++)
-				all[j] = distance_of(set, items[i], leaders[first + j]);
-			qsort(all, k, sizeof(double), compare_doubles);
-			for (int j = 0; j < FANOUT; j++)
-			{
-				uint32		chosen = nearest[i * FANOUT + j];
-
-				if (chosen >= k ||
-					!near_enough(distance_of(set, items[i],
-											 leaders[first + chosen]), all[j]))
-					good = false;
-				for (int other = 0; other < j; other++)
-					good = good && nearest[i * FANOUT + other] != chosen;
-			}
-		}
+		for (uint32 i = part_starts[p]; i < part_starts[p + 1]; i++)
+			good = good && dealt->nearest[i] >= part_cells[p] &&
+				dealt->nearest[i] < part_cells[p + 1] &&
+				(part_leaders[p] == 0 ||
+				 nearer_leaders(set, dealt, p, dealt->before[i],
+								dealt->nearest[i]) == 0);
+		for (uint32 cell = part_cells[p]; cell < part_cells[p + 1]; cell++)
+			good = good && is_cell_right(set, dealt, p, cell, &at);
 	}
 	ops->destroy(backend);
-	ok(good, ops->name, name);
+	free(dealt);
+	ok(good && at == (cut ? 300 * FANOUT + 600 : 800 * FANOUT + 100),
+	   ops->name, name);
 }
 
 /* The nearest of one node among all, as an exact search has it */
@@ -604,6 +691,38 @@ typedef struct Graph
 	uint8	   *nscale;
 } Graph;
 
+/* Fetch links, in pieces, and turn the numbers of nodes back */
+static bool
+fetch_graph(const BackendOps *ops, Backend *backend, const Set *set,
+			Graph *graph)
+{
+	uint32		n = set->shape.nnodes;
+	int			max_links = set->shape.max_links;
+	uint32	   *links = malloc((size_t) 777 * max_links * sizeof(uint32));
+	uint8		nlinks[777];
+	uint8		nscale[777];
+	bool		good = true;
+
+	for (uint32 done = 0; good && done < n; done += 777)
+	{
+		uint32		count = Min(777, n - done);
+
+		good = ops->fetch(backend, done, count, links, nlinks, nscale);
+		for (uint32 i = 0; good && i < count; i++)
+		{
+			uint32		node = set->order[done + i];
+
+			graph->nlinks[node] = nlinks[i];
+			graph->nscale[node] = nscale[i];
+			for (int j = 0; j < nlinks[i]; j++)
+				graph->links[(size_t) node * max_links + j] =
+					set->order[links[(size_t) i * max_links + j]];
+		}
+	}
+	free(links);
+	return good;
+}
+
 static Graph
 build_graph(const BackendOps *ops, const Set *set, uint32 batch_rows,
 			bool *good)
@@ -622,13 +741,7 @@ build_graph(const BackendOps *ops, const Set *set, uint32 batch_rows,
 	graph.nlinks = calloc(n, 1);
 	graph.nscale = calloc(n, 1);
 	*good = omen_gpu_build(backend, &params) && last != UINT64_MAX &&
-		backend->pairs > 0;
-	for (uint32 done = 0; done < n; done += 777)
-		*good = *good && ops->fetch(backend, set->order + done,
-									Min(777, n - done),
-									graph.links +
-									(size_t) done * set->shape.max_links,
-									graph.nlinks + done, graph.nscale + done);
+		backend->pairs > 0 && fetch_graph(ops, backend, set, &graph);
 	ops->destroy(backend);
 	return graph;
 }
@@ -843,7 +956,10 @@ test_backend(const BackendOps *ops)
 								   i % 2 ? 33 : 48);
 
 		snprintf(text, sizeof(text), "%s: nearest leaders", kinds[i].name);
-		test_assign(ops, set, text);
+		test_division(ops, set, false, false, text);
+		snprintf(text, sizeof(text), "%s: leaders drawn, a part cut up",
+				 kinds[i].name);
+		test_division(ops, set, true, true, text);
 		if (kinds[i].metric != OMEN_GPU_LIFTED)
 		{
 			snprintf(text, sizeof(text), "%s: exact search", kinds[i].name);

@@ -11,6 +11,11 @@
  *	  codes		of all nodes
  *	  lists		of each node, up to list_size keys of candidates, sorted
  *	  links		of each node, with their number and that of those at scale
+ *	  members	the nodes that the steps are about at the time
+ *	  items		members, once or several times, by part
+ *
+ * What there is one of for each node stays with the backend; the other side knows
+ * how many items each part has, and decides by that.
  *
  * All arguments are in the memory of the process.  Functions return false when
  * they have failed, and leave the reason in the backend's "fault".
@@ -52,35 +57,28 @@ typedef struct BackendShape
 	int			list_size;
 } BackendShape;
 
-/*
- * Some nodes in groups, each with leaders of its own: those of group g are
- * items[starts[g]] to items[starts[g + 1]], its leaders in the same way.
- */
-typedef struct BackendGroups
-{
-	uint32_t	ngroups;
-	const uint32_t *starts;
-	const uint32_t *items;
-	const uint32_t *leader_starts;
-	const uint32_t *leaders;
-} BackendGroups;
+/* Most leaders of a part */
+#define LEADERS_MAX		2048
 
 /*
- * Leaves: the items of leaf l are those from starts[l] on, at most LEAF_MAX.  A
- * node may be in several; rows are places in items[], and those of the o-th of
- * all nodes are rows[row_starts[o]] to rows[row_starts[o + 1]].
+ * A division of all parts: the items of part p, from starts[p] on, each follow
+ * the "fanout" nearest of its leaders, or stay together if nleaders[p] is 0.
+ *
+ * Cells are what may become a part: those of part p are cells[p] to cells[p + 1],
+ * one for each leader, or a single one; and there must be as many as there are
+ * pieces of "target" items in a part that has leaders.
  */
-typedef struct BackendLeaves
+typedef struct BackendDivision
 {
-	uint32_t	nleaves;
-	const uint32_t *starts;
-	const uint32_t *items;
-	uint32_t	nowners;
-	const uint32_t *owners;
-	const uint32_t *row_starts;
-	const uint32_t *rows;
-	int			keep;			/* nearest that a row passes on */
-} BackendLeaves;
+	uint32_t	nparts;
+	const uint32_t *starts;		/* one more than parts */
+	const uint32_t *nleaders;
+	const uint32_t *cells;		/* one more than parts */
+	const uint32_t *leaders;	/* by cell; if NULL they are drawn: */
+	uint64_t	purpose;		/* rule_stratum() of rule_mix(purpose, p) */
+	int			fanout;
+	uint32_t	target;
+} BackendDivision;
 
 typedef struct Backend Backend;
 
@@ -100,32 +98,56 @@ typedef struct BackendOps
 	bool		(*load) (Backend *backend, uint32_t first, uint32_t count,
 						 const uint8_t *levels, const void *codes);
 
-	/* Empty the lists of some nodes, or of all if nodes is NULL */
-	bool		(*clear) (Backend *backend, const uint32_t *nodes,
+	/* These nodes are the members, and one part */
+	bool		(*enter) (Backend *backend, const uint32_t *nodes,
 						  uint32_t count);
 
+	/* Empty the lists of the members */
+	bool		(*clear) (Backend *backend);
+
 	/*
-	 * For each item the "fanout" nearest leaders of its group, nearest first,
-	 * as indexes in the group.  Each group has as many leaders.
+	 * Find which leaders the items follow: how many are in each cell, and in
+	 * cells[], unless it is NULL, the nearest cell of each item.  At equal
+	 * distance the first leader is nearer.
 	 */
-	bool		(*assign) (Backend *backend, const BackendGroups *groups,
-						   int fanout, uint32_t *nearest);
-
-	/* Compare all pairs of each leaf; merge the nearest into the lists */
-	bool		(*leaves) (Backend *backend, const BackendLeaves *leaves);
+	bool		(*assign) (Backend *backend, const BackendDivision *division,
+						   uint32_t *counts, uint32_t *cells);
 
 	/*
-	 * Links at a scale, from the lists of its members: choose, offer each
+	 * Move the items to their cells, without changing their order in each;
+	 * counts[] of them go to each.  A part that is "cut" is cut up into pieces
+	 * instead, a cell for each, in which every item is once.
+	 */
+	bool		(*deal) (Backend *backend, const BackendDivision *division,
+						 const bool *cut, const uint32_t *counts);
+
+	/* The items as they lie */
+	bool		(*items) (Backend *backend, uint32_t *nodes);
+
+	/*
+	 * Compare all pairs of each of some parts, of which none has more than
+	 * LEAF_MAX items; merge the "keep" nearest of each into its node's list.
+	 * starts[] has one more than nparts.
+	 */
+	bool		(*compare) (Backend *backend, uint32_t nparts,
+							const uint32_t *starts, int keep);
+
+	/*
+	 * Links at a scale, from the lists of the members: choose, offer each
 	 * chosen link to its target, choose again.  Nodes whose level is the scale,
 	 * or all if it is 0, keep them.
 	 */
-	bool		(*connect) (Backend *backend, const uint32_t *members,
-							uint32_t count, int scale);
+	bool		(*connect) (Backend *backend, int scale);
 
-	/* Links of some nodes, max_links apart */
-	bool		(*fetch) (Backend *backend, const uint32_t *nodes,
-						  uint32_t count, uint32_t *links, uint8_t *nlinks,
-						  uint8_t *nscale);
+	/*
+	 * Numbers by which fetch() knows nodes, here and in links: the one with
+	 * number i is order[i]
+	 */
+	bool		(*number) (Backend *backend, const uint32_t *order);
+
+	/* Links of the nodes from number "first" on, max_links apart */
+	bool		(*fetch) (Backend *backend, uint32_t first, uint32_t count,
+						  uint32_t *links, uint8_t *nlinks, uint8_t *nscale);
 
 	/*
 	 * Exact search: for each of some vectors, laid out as nodes are, the k

@@ -41,8 +41,19 @@ typedef struct CpuBackend
 	uint8_t    *nlinks;
 	uint8_t    *nscale;
 
+	uint32_t   *members;		/* room for all nodes */
+	uint32_t	nmembers;
+	uint32_t   *items;
+	uint32_t	nitems;
+	uint32_t   *cells;			/* of items, "fanout" each */
+	uint32_t   *order;			/* nodes by number */
+	uint32_t   *numbers;		/* of nodes */
+
 	uint64_t	since_tick;
 } CpuBackend;
+
+/* A cell that is none */
+#define NO_CELL			UINT32_MAX
 
 /* Candidates of one node while they are chosen among */
 typedef struct Choice
@@ -90,9 +101,13 @@ cpu_create(const BackendShape *shape, char *fault, size_t fault_size)
 		cpu->links = calloc(n * shape->max_links, sizeof(uint32_t));
 		cpu->nlinks = calloc(n, 1);
 		cpu->nscale = calloc(n, 1);
+		cpu->members = malloc(n * sizeof(uint32_t));
+		cpu->order = malloc(n * sizeof(uint32_t));
+		cpu->numbers = malloc(n * sizeof(uint32_t));
 		if (cpu->codes && cpu->norm2 && cpu->scale && cpu->lift &&
 			cpu->levels && cpu->lists && cpu->nlist && cpu->nkept &&
-			cpu->links && cpu->nlinks && cpu->nscale)
+			cpu->links && cpu->nlinks && cpu->nscale && cpu->members &&
+			cpu->order && cpu->numbers)
 			return &cpu->base;
 		cpu_destroy(&cpu->base);
 	}
@@ -117,6 +132,11 @@ cpu_destroy(Backend *base)
 	free(cpu->links);
 	free(cpu->nlinks);
 	free(cpu->nscale);
+	free(cpu->members);
+	free(cpu->items);
+	free(cpu->cells);
+	free(cpu->order);
+	free(cpu->numbers);
 	free(cpu);
 }
 
@@ -177,12 +197,27 @@ load_vector(CpuBackend *cpu, uint32_t node, const uint8_t *code)
 }
 
 static bool
-cpu_clear(Backend *base, const uint32_t *nodes, uint32_t count)
+cpu_enter(Backend *base, const uint32_t *nodes, uint32_t count)
 {
 	CpuBackend *cpu = (CpuBackend *) base;
 
-	for (uint32_t i = 0; i < count; i++)
-		cpu->nlist[nodes ? nodes[i] : i] = 0;
+	free(cpu->items);
+	cpu->items = malloc(((size_t) count + 1) * sizeof(uint32_t));
+	if (cpu->items == NULL)
+		return out_of_memory(cpu);
+	memcpy(cpu->items, nodes, count * sizeof(uint32_t));
+	memcpy(cpu->members, nodes, count * sizeof(uint32_t));
+	cpu->nitems = cpu->nmembers = count;
+	return true;
+}
+
+static bool
+cpu_clear(Backend *base)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+
+	for (uint32_t i = 0; i < cpu->nmembers; i++)
+		cpu->nlist[cpu->members[i]] = 0;
 	return true;
 }
 
@@ -257,36 +292,135 @@ pair_distance(CpuBackend *cpu, uint32_t a, uint32_t b)
 
 /* --- partition --- */
 
-static bool
-cpu_assign(Backend *base, const BackendGroups *groups, int fanout,
-		   uint32_t *nearest)
+/* The leaders of part p, which has any */
+static void
+find_leaders(const CpuBackend *cpu, const BackendDivision *division,
+			 uint32_t p, uint32_t *leaders)
 {
-	CpuBackend *cpu = (CpuBackend *) base;
+	const uint32_t *items = cpu->items + division->starts[p];
+	uint32_t	size = division->starts[p + 1] - division->starts[p];
+	uint32_t	k = division->nleaders[p];
+
+	for (uint32_t i = 0; i < k; i++)
+		leaders[i] = division->leaders ?
+			division->leaders[division->cells[p] + i] :
+			items[rule_stratum(rule_mix(division->purpose, p), i, size, k)];
+}
+
+static void
+assign_part(CpuBackend *cpu, const BackendDivision *division, uint32_t p)
+{
+	uint32_t	leaders[LEADERS_MAX];
+	int			fanout = division->fanout;
 	float		best[16];
 
-	Assert(fanout <= 16);
-
-	for (uint32_t g = 0; g < groups->ngroups; g++)
+	find_leaders(cpu, division, p, leaders);
+	for (uint32_t i = division->starts[p]; i < division->starts[p + 1]; i++)
 	{
-		const uint32_t *leaders = groups->leaders + groups->leader_starts[g];
-		uint32_t	nleaders = groups->leader_starts[g + 1] -
-			groups->leader_starts[g];
+		uint32_t   *mine = cpu->cells + (size_t) i * fanout;
+		int			nbest = 0;
 
-		for (uint32_t i = groups->starts[g]; i < groups->starts[g + 1]; i++)
-		{
-			uint32_t   *mine = nearest + (size_t) i * fanout;
-			int			nbest = 0;
-
-			for (uint32_t leader = 0; leader < nleaders; leader++)
-			{
-				float		distance = pair_distance(cpu, groups->items[i],
-													 leaders[leader]);
-
-				nbest = rule_add_nearest(best, mine, nbest, fanout, distance,
-										 leader);
-			}
-		}
+		for (uint32_t leader = 0; leader < division->nleaders[p]; leader++)
+			nbest = rule_add_nearest(best, mine, nbest, fanout,
+									 pair_distance(cpu, cpu->items[i],
+												   leaders[leader]),
+									 division->cells[p] + leader);
 	}
+}
+
+/* The items of a part to one cell, or cut up into several, each once */
+static void
+keep_part(CpuBackend *cpu, const BackendDivision *division, uint32_t p,
+		  uint32_t target)
+{
+	uint32_t	first = division->starts[p];
+
+	for (uint32_t i = first; i < division->starts[p + 1]; i++)
+	{
+		uint32_t   *mine = cpu->cells + (size_t) i * division->fanout;
+
+		mine[0] = division->cells[p] + (i - first) / target;
+		for (int j = 1; j < division->fanout; j++)
+			mine[j] = NO_CELL;
+	}
+}
+
+static bool
+cpu_assign(Backend *base, const BackendDivision *division, uint32_t *counts,
+		   uint32_t *cells)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+	size_t		ncells = (size_t) cpu->nitems * division->fanout;
+
+	Assert(division->fanout <= 16);
+
+	free(cpu->cells);
+	cpu->cells = malloc((ncells + 1) * sizeof(uint32_t));
+	if (cpu->cells == NULL)
+		return out_of_memory(cpu);
+	for (uint32_t p = 0; p < division->nparts; p++)
+	{
+		if (division->nleaders[p] > 0)
+			assign_part(cpu, division, p);
+		else
+			keep_part(cpu, division, p, UINT32_MAX);
+	}
+	memset(counts, 0, division->cells[division->nparts] * sizeof(uint32_t));
+	for (size_t i = 0; i < ncells; i++)
+	{
+		if (cpu->cells[i] != NO_CELL)
+			counts[cpu->cells[i]]++;
+	}
+	for (uint32_t i = 0; cells && i < cpu->nitems; i++)
+		cells[i] = cpu->cells[(size_t) i * division->fanout];
+	return true;
+}
+
+static bool
+cpu_deal(Backend *base, const BackendDivision *division, const bool *cut,
+		 const uint32_t *counts)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+	uint32_t	ncells = division->cells[division->nparts];
+	uint32_t   *at = malloc(((size_t) ncells + 1) * sizeof(uint32_t));
+	uint32_t	nitems = 0;
+	uint32_t   *items = NULL;
+
+	for (uint32_t p = 0; cut && p < division->nparts; p++)
+	{
+		if (cut[p])
+			keep_part(cpu, division, p, division->target);
+	}
+	for (uint32_t c = 0; at && c < ncells; c++)
+	{
+		at[c] = nitems;
+		nitems += counts[c];
+	}
+	if (at)
+		items = malloc(((size_t) nitems + 1) * sizeof(uint32_t));
+	if (items == NULL)
+	{
+		free(at);
+		return out_of_memory(cpu);
+	}
+	for (size_t i = 0; i < (size_t) cpu->nitems * division->fanout; i++)
+	{
+		if (cpu->cells[i] != NO_CELL)
+			items[at[cpu->cells[i]]++] = cpu->items[i / division->fanout];
+	}
+	free(at);
+	free(cpu->items);
+	cpu->items = items;
+	cpu->nitems = nitems;
+	return true;
+}
+
+static bool
+cpu_items(Backend *base, uint32_t *nodes)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+
+	memcpy(nodes, cpu->items, cpu->nitems * sizeof(uint32_t));
 	return true;
 }
 
@@ -366,34 +500,25 @@ merge_keys(uint64_t *list, int n, int room, const uint64_t *keys, int nkeys)
 }
 
 static bool
-cpu_leaves(Backend *base, const BackendLeaves *leaves)
+cpu_compare(Backend *base, uint32_t nparts, const uint32_t *starts, int keep)
 {
 	CpuBackend *cpu = (CpuBackend *) base;
-	int			keep = leaves->keep;
 	int			room = base->shape.list_size;
-	uint64_t   *results = malloc((size_t) leaves->starts[leaves->nleaves] *
-								 keep * sizeof(uint64_t) + 1);
+	uint64_t   *results = malloc((size_t) LEAF_MAX * keep * sizeof(uint64_t));
 
 	if (results == NULL)
 		return out_of_memory(cpu);
-	for (uint32_t leaf = 0; leaf < leaves->nleaves; leaf++)
+	for (uint32_t p = 0; p < nparts; p++)
 	{
-		uint32_t	first = leaves->starts[leaf];
+		const uint32_t *items = cpu->items + starts[p];
+		uint32_t	n = starts[p + 1] - starts[p];
 
-		compare_leaf(cpu, leaves->items + first,
-					 leaves->starts[leaf + 1] - first, keep,
-					 results + (size_t) first * keep);
-	}
-	for (uint32_t i = 0; i < leaves->nowners; i++)
-	{
-		uint32_t	node = leaves->owners[i];
-
-		for (uint32_t j = leaves->row_starts[i]; j < leaves->row_starts[i + 1];
-			 j++)
-			cpu->nlist[node] =
-				merge_keys(cpu->lists + (size_t) node * room, cpu->nlist[node],
-						   room, results + (size_t) leaves->rows[j] * keep,
-						   keep);
+		compare_leaf(cpu, items, n, keep, results);
+		for (uint32_t i = 0; i < n; i++)
+			cpu->nlist[items[i]] =
+				merge_keys(cpu->lists + (size_t) items[i] * room,
+						   cpu->nlist[items[i]], room,
+						   results + (size_t) i * keep, keep);
 	}
 	free(results);
 	return true;
@@ -504,8 +629,7 @@ has_key(const uint64_t *keys, int n, uint64_t key)
  * room, fill in.  starts[] has a place for each node and one more.
  */
 static uint64_t *
-make_offers(CpuBackend *cpu, const uint32_t *members, uint32_t count,
-			uint32_t *starts)
+make_offers(CpuBackend *cpu, uint32_t *starts)
 {
 	int			room = cpu->base.shape.list_size;
 	uint32_t	n = cpu->base.shape.nnodes;
@@ -514,9 +638,9 @@ make_offers(CpuBackend *cpu, const uint32_t *members, uint32_t count,
 	memset(starts, 0, ((size_t) n + 2) * sizeof(uint32_t));
 	for (int pass = 0; pass < 2; pass++)
 	{
-		for (uint32_t i = 0; i < count; i++)
+		for (uint32_t i = 0; i < cpu->nmembers; i++)
 		{
-			uint32_t	node = members[i];
+			uint32_t	node = cpu->members[i];
 			uint32_t	salt = rule_salt(node);
 			const uint64_t *list = cpu->lists + (size_t) node * room;
 
@@ -623,7 +747,7 @@ choose_final(CpuBackend *cpu, Choice *choice, uint32_t node, int scale,
 }
 
 static bool
-cpu_connect(Backend *base, const uint32_t *members, uint32_t count, int scale)
+cpu_connect(Backend *base, int scale)
 {
 	CpuBackend *cpu = (CpuBackend *) base;
 	const BackendShape *shape = &base->shape;
@@ -635,16 +759,19 @@ cpu_connect(Backend *base, const uint32_t *members, uint32_t count, int scale)
 
 	if (choice && scratch && starts)
 	{
-		for (uint32_t i = 0; i < count; i++)
-			choose_forward(cpu, choice, members[i],
+		for (uint32_t i = 0; i < cpu->nmembers; i++)
+		{
+			uint32_t	node = cpu->members[i];
+
+			choose_forward(cpu, choice, node,
 						   rule_wanted(shape->max_links, shape->scale_links,
-									   cpu->levels[members[i]], scale),
-						   scratch);
-		offers = make_offers(cpu, members, count, starts);
+									   cpu->levels[node], scale), scratch);
+		}
+		offers = make_offers(cpu, starts);
 	}
-	for (uint32_t i = 0; offers && i < count; i++)
+	for (uint32_t i = 0; offers && i < cpu->nmembers; i++)
 	{
-		uint32_t	node = members[i];
+		uint32_t	node = cpu->members[i];
 
 		choose_final(cpu, choice, node, scale, offers + starts[node],
 					 starts[node + 1] - starts[node], scratch);
@@ -659,18 +786,34 @@ cpu_connect(Backend *base, const uint32_t *members, uint32_t count, int scale)
 }
 
 static bool
-cpu_fetch(Backend *base, const uint32_t *nodes, uint32_t count,
-		  uint32_t *links, uint8_t *nlinks, uint8_t *nscale)
+cpu_number(Backend *base, const uint32_t *order)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+
+	for (uint32_t i = 0; i < base->shape.nnodes; i++)
+	{
+		cpu->order[i] = order[i];
+		cpu->numbers[order[i]] = i;
+	}
+	return true;
+}
+
+static bool
+cpu_fetch(Backend *base, uint32_t first, uint32_t count, uint32_t *links,
+		  uint8_t *nlinks, uint8_t *nscale)
 {
 	CpuBackend *cpu = (CpuBackend *) base;
 	size_t		max_links = base->shape.max_links;
 
 	for (uint32_t i = 0; i < count; i++)
 	{
-		memcpy(links + i * max_links, cpu->links + nodes[i] * max_links,
-			   max_links * sizeof(uint32_t));
-		nlinks[i] = cpu->nlinks[nodes[i]];
-		nscale[i] = cpu->nscale[nodes[i]];
+		uint32_t	node = cpu->order[first + i];
+
+		nlinks[i] = cpu->nlinks[node];
+		nscale[i] = cpu->nscale[node];
+		for (int j = 0; j < nlinks[i]; j++)
+			links[i * max_links + j] =
+				cpu->numbers[cpu->links[node * max_links + j]];
 	}
 	return true;
 }
@@ -716,10 +859,14 @@ const BackendOps omen_backend_cpu = {
 	.create = cpu_create,
 	.destroy = cpu_destroy,
 	.load = cpu_load,
+	.enter = cpu_enter,
 	.clear = cpu_clear,
 	.assign = cpu_assign,
-	.leaves = cpu_leaves,
+	.deal = cpu_deal,
+	.items = cpu_items,
+	.compare = cpu_compare,
 	.connect = cpu_connect,
+	.number = cpu_number,
 	.fetch = cpu_fetch,
 	.search = cpu_search,
 };

@@ -273,10 +273,13 @@ add_scale_links(const ChoiceMemory &c, const LinkStore &store, uint32_t node,
 	store.nscale[node] = nlinks - nlocal;
 }
 
-/* A warp for each of some nodes: its links to where they are fetched from */
+/*
+ * A warp for each of some nodes, from order[0] on: its links, by the numbers of
+ * nodes, to where they are fetched from
+ */
 static __global__ void
-gather_kernel(uint32_t count, const uint32_t *nodes, LinkStore from,
-			  LinkStore to)
+gather_kernel(uint32_t count, const uint32_t *order, const uint32_t *numbers,
+			  LinkStore from, LinkStore to)
 {
 	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
 	int			lane = threadIdx.x % 32;
@@ -284,10 +287,10 @@ gather_kernel(uint32_t count, const uint32_t *nodes, LinkStore from,
 
 	if (which >= count)
 		return;
-	node = nodes[which];
-	for (int i = lane; i < from.max_links; i += 32)
+	node = order[which];
+	for (int i = lane; i < from.nlinks[node]; i += 32)
 		to.links[(size_t) which * to.max_links + i] =
-			from.links[(size_t) node * from.max_links + i];
+			numbers[from.links[(size_t) node * from.max_links + i]];
 	if (lane == 0)
 	{
 		to.nlinks[which] = from.nlinks[node];
@@ -299,7 +302,7 @@ template<int R> static __global__ void
 final_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 			 int wanted_local, int wanted_high, const uint8_t *levels,
 			 int room, const uint64_t *lists, const int *nlist,
-			 const uint32_t *offer_starts, const uint64_t *offers,
+			 const uint32_t *offer_ends, const uint64_t *offers,
 			 LinkStore store)
 {
 	__shared__ ChoiceMemory memory[NODE_WARPS];
@@ -320,7 +323,7 @@ final_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 
 	/* the nearest offers that are news, in the room that is left */
 	list_load<R>(keys, nullptr, 0);
-	for (uint32_t i = offer_starts[node]; i < offer_starts[node + 1]; i++)
+	for (uint32_t i = begin_of(offer_ends, node); i < offer_ends[node]; i++)
 	{
 		uint64_t	offer = offers[i];
 		bool		known = false;

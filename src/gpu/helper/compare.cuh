@@ -345,10 +345,14 @@ list_count(const uint64_t *keys)
 
 /* --- partition --- */
 
-/* Items of a group and its leaders; out is the place of the first item */
+/*
+ * Which leaders items follow, nearest first, and how many each has.  Columns are
+ * leaders, whose numbers are those of their cells.
+ */
 static __global__ void
 assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
-			  const uint32_t *leaders, int fanout, uint32_t *nearest)
+			  const uint32_t *leaders, int fanout, uint32_t *cells,
+			  uint32_t *counts)
 {
 	__shared__ TileMemory m;
 	TileJob		job = jobs[blockIdx.x];
@@ -367,11 +371,14 @@ assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
 		tile_distances(m, nodes);
 		for (uint32_t i = 0; threadIdx.x < job.nrows && i < count; i++)
 			nbest = rule_add_nearest(best, chosen, nbest, fanout,
-									 m.distances[threadIdx.x][i], first + i);
+									 m.distances[threadIdx.x][i],
+									 job.col + first + i);
 	}
-	for (int i = 0; threadIdx.x < job.nrows && i < fanout; i++)
-		nearest[(size_t) (job.out + threadIdx.x) * fanout + i] =
-			i < nbest ? chosen[i] : 0;
+	for (int i = 0; threadIdx.x < job.nrows && i < nbest; i++)
+	{
+		cells[(size_t) (job.row + threadIdx.x) * fanout + i] = chosen[i];
+		atomicAdd(&counts[chosen[i]], 1);
+	}
 }
 
 /* --- nearest of rows --- */
@@ -434,31 +441,42 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 
 /* --- lists --- */
 
+/* Where the entries of one of many begin, if it is known where they end */
+static __device__ uint32_t
+begin_of(const uint32_t *ends, uint32_t which)
+{
+	return which > 0 ? ends[which - 1] : 0;
+}
+
 /*
- * Merge rows of results into the lists of their owners.  Without owners, the
- * o-th list is that of the o-th, and begins empty.
+ * Merge rows of results into the lists of nodes: those of a node are rows[] up
+ * to ends[node].  Without nodes, the o-th list is that of the o-th, and begins
+ * empty.
  */
 template<int R> static __global__ void
-merge_kernel(uint32_t nowners, const uint32_t *owners,
-			 const uint32_t *row_starts, const uint32_t *rows, int keep,
-			 const uint64_t *results, int room, uint64_t *lists, int *nlist)
+merge_kernel(uint32_t count, const uint32_t *nodes, const uint32_t *ends,
+			 const uint32_t *rows, int keep, const uint64_t *results, int room,
+			 uint64_t *lists, int *nlist)
 {
 	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
 	int			lane = threadIdx.x % 32;
 	uint32_t	node;
+	uint32_t	first;
 	uint64_t	keys[R];
 	uint64_t	worst;
 
-	if (which >= nowners)
+	if (which >= count)
 		return;
-	node = owners != nullptr ? owners[which] : which;
+	node = nodes != nullptr ? nodes[which] : which;
+	first = begin_of(ends, node);
+	if (nodes != nullptr && first == ends[node])
+		return;
 	list_load<R>(keys, lists + (size_t) node * room,
-				 owners != nullptr ? nlist[node] : 0);
+				 nodes != nullptr ? nlist[node] : 0);
 	worst = list_worst<R>(keys, room);
-	for (uint32_t i = row_starts[which]; i < row_starts[which + 1]; i++)
+	for (uint32_t i = first; i < ends[node]; i++)
 	{
-		const uint64_t *row = results +
-			(size_t) (rows != nullptr ? rows[i] : i) * keep;
+		const uint64_t *row = results + (size_t) rows[i] * keep;
 
 		/* rows are sorted: nothing behind one that is too far gets in */
 		for (int part = 0; part < keep; part += 32)
@@ -481,8 +499,6 @@ merge_kernel(uint32_t nowners, const uint32_t *owners,
 		}
 	}
 	list_store<R>(keys, lists + (size_t) node * room, room);
-	if (lane == 0 && nlist != nullptr)
-		nlist[node] = 0;
 	room = list_count<R>(keys);
 	if (lane == 0 && nlist != nullptr)
 		nlist[node] = room;
@@ -494,7 +510,7 @@ clear_kernel(uint32_t count, const uint32_t *nodes, int *nlist)
 	uint32_t	i = blockIdx.x * blockDim.x + threadIdx.x;
 
 	if (i < count)
-		nlist[nodes != nullptr ? nodes[i] : i] = 0;
+		nlist[nodes[i]] = 0;
 }
 
 #endif							/* OMEN_GPU_COMPARE_CUH */

@@ -5,8 +5,9 @@
  *
  * The steps and their results are those of backend_cpu.c; with codes of 8 bits
  * they are the same to the last bit, for which no multiplication may be fused
- * with an addition (helper.mk).  Kernels are in compare.cuh and choose.cuh; here
- * is what they are called by: memory, transfers, the plan of each step.
+ * with an addition (helper.mk).  Kernels are in parts.cuh, compare.cuh and
+ * choose.cuh; here is what they are called by: memory, transfers, the plan of each
+ * step.
  *
  * NOTES
  *	  What of this has been run, and what only compiled: see src/gpu/README.md.
@@ -19,12 +20,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
 #include <vector>
 
 #include "gpu/helper/backend.h"
 #include "gpu/helper/choose.cuh"
 #include "gpu/helper/compare.cuh"
 #include "gpu/helper/device.h"
+#include "gpu/helper/parts.cuh"
 #include "gpu/helper/rules.h"
 
 /* As in gpu_protocol.h, which is for C */
@@ -42,8 +45,17 @@ static const int CODE_HEAD = 16;	/* bytes: norm2, scale, -, mean_dot */
 static const int SEARCH_QUERIES = 1024;
 static const uint32_t SEARCH_NODES = 65536;
 
-/* Items sent at a time */
-static const uint32_t ASSIGN_ITEMS = 8 * 1024 * 1024;
+/* Nodes whose links are fetched at a time */
+static const uint32_t FETCH_NODES = 65536;
+
+/*
+ * Bytes of a division for each node: two items before it; six with cells after
+ * it, twice, and the cells that they are sorted by; counts of digits
+ */
+static const size_t DIVISION_BYTES = 2 * 4 + 6 * (2 * 8 + 4) + 4;
+
+/* How often it is asked whether a step is done before the process sleeps */
+static const int IMPATIENCE = 2000;
 
 /* Vectors on their way */
 static const size_t STAGING = 2 * 1024 * 1024;
@@ -136,9 +148,21 @@ load_kernel(LoadTarget t, uint32_t first, uint32_t count,
 
 /* --- the backend --- */
 
+struct Device;
+
+/* Memory on the device for as long as a step, or until it is taken over */
+template<typename T> struct Scratch
+{
+	const Device *device = nullptr;
+	T		   *at = nullptr;
+
+	~Scratch();
+};
+
 struct Device
 {
 	Backend		base;
+	bool		has_pool;		/* to take scratch from */
 	LoadTarget	target;
 	uint8_t    *levels;
 	uint64_t   *lists;
@@ -147,24 +171,36 @@ struct Device
 	uint32_t   *cursors;		/* one more than nodes */
 	LinkStore	store;
 
+	uint32_t   *members;
+	uint32_t	nmembers;
+	Scratch<uint32_t> items;
+	uint32_t	nitems;
+	Scratch<uint32_t> cells;	/* of items, "fanout" each */
+
 	/* two pieces on their way at a time */
 	uint8_t    *host_staging[2];
 	uint8_t    *device_staging[2];
 	deviceStream_t streams[2];
 	int			turn;
+
+	/* links of the nodes with some successive numbers */
+	uint32_t   *order;
+	uint32_t   *numbers;
+	uint32_t	window;			/* the first of them */
+	uint32_t	window_size;
+	LinkStore	device_window;
+	LinkStore	host_window;
 };
 
-/* Memory on the device for as long as a step */
-template<typename T> struct Scratch
+template<typename T> Scratch<T>::~Scratch()
 {
-	T		   *at = nullptr;
-
-	~Scratch()
-	{
-		if (at != nullptr)
-			(void) DEVICE(Free) (at);
-	}
-};
+	if (at == nullptr)
+		return;
+	if (device->has_pool)
+		(void) DEVICE(FreeAsync) (at, 0);
+	else
+		(void) DEVICE(Free) (at);
+}
 
 static bool
 check(Device *device, deviceError_t error, const char *what)
@@ -184,9 +220,39 @@ allocate(Device *device, T **to, size_t count)
 }
 
 template<typename T> static bool
+allocate_host(Device *device, T **to, size_t count)
+{
+	return check(device, deviceMallocHost((void **) to, (count + 1) * sizeof(T)),
+				 "memory beside the device");
+}
+
+/* The pool keeps what is given back, so that this costs little */
+template<typename T> static bool
+borrow(Device *device, Scratch<T> &to, size_t count)
+{
+	size_t		size = (count + 1) * sizeof(T);
+
+	if (to.at != nullptr)
+		to.~Scratch();
+	to.at = nullptr;
+	to.device = device;
+	return check(device, device->has_pool ?
+				 DEVICE(MallocAsync) ((void **) &to.at, size, 0) :
+				 DEVICE(Malloc) ((void **) &to.at, size),
+				 "memory of the device");
+}
+
+template<typename T> static void
+exchange(Scratch<T> &a, Scratch<T> &b)
+{
+	std::swap(a.device, b.device);
+	std::swap(a.at, b.at);
+}
+
+template<typename T> static bool
 upload(Device *device, Scratch<T> &to, const T *from, size_t count)
 {
-	return allocate(device, &to.at, count) &&
+	return borrow(device, to, count) &&
 		check(device, DEVICE(Memcpy) (to.at, from, count * sizeof(T),
 									  DEVICE(MemcpyHostToDevice)), "upload");
 }
@@ -199,13 +265,16 @@ download(Device *device, T *to, const T *from, size_t count)
 				 "download");
 }
 
-/* Wait for what was started, and tell meanwhile that we are there */
+/*
+ * Wait for what was started, and tell meanwhile that we are there.  Most steps
+ * take less than it takes to wake up.
+ */
 static bool
 finish(Device *device, const char *what)
 {
 	if (!check(device, DEVICE(GetLastError) (), what))
 		return false;
-	for (;;)
+	for (int i = 0;; i++)
 	{
 		deviceError_t error = DEVICE(StreamQuery) (0);
 
@@ -213,7 +282,8 @@ finish(Device *device, const char *what)
 			return check(device, error, what);
 		if (device->base.tick != nullptr)
 			device->base.tick(device->base.tick_arg);
-		usleep(200);
+		if (i > IMPATIENCE)
+			usleep(100);
 	}
 }
 
@@ -231,6 +301,12 @@ static uint32_t
 blocks_of(uint64_t count)
 {
 	return (uint32_t) ((count + NODE_WARPS - 1) / NODE_WARPS);
+}
+
+static uint32_t
+part_blocks(uint64_t count)
+{
+	return (uint32_t) ((count + PART_THREADS - 1) / PART_THREADS);
 }
 
 /* Registers that a list of so many keys takes of each lane */
@@ -265,25 +341,36 @@ device_destroy(Backend *base)
 	void	   *all[] = {t.codes, t.vectors, t.norm2, t.scale, t.lift,
 		device->levels, device->lists, device->nlist, device->nkept,
 		device->cursors, device->store.links, device->store.nlinks,
-		device->store.nscale, device->device_staging[0],
-		device->device_staging[1]};
+		device->store.nscale, device->members, device->order,
+		device->numbers, device->device_window.links,
+		device->device_window.nlinks, device->device_window.nscale,
+		device->device_staging[0], device->device_staging[1]};
+	void	   *all_of_host[] = {device->host_staging[0],
+		device->host_staging[1], device->host_window.links,
+		device->host_window.nlinks, device->host_window.nscale};
 
 	for (void *one : all)
 	{
 		if (one != nullptr)
 			(void) DEVICE(Free) (one);
 	}
-	for (int i = 0; i < 2; i++)
+	for (void *one : all_of_host)
 	{
-		if (device->host_staging[i] != nullptr)
-			(void) deviceFreeHost(device->host_staging[i]);
-		if (device->streams[i] != nullptr)
-			(void) DEVICE(StreamDestroy) (device->streams[i]);
+		if (one != nullptr)
+			(void) deviceFreeHost(one);
 	}
-	free(device);
+	for (deviceStream_t stream : device->streams)
+	{
+		if (stream != nullptr)
+			(void) DEVICE(StreamDestroy) (stream);
+	}
+	delete device;
 }
 
-/* Bytes of the device that a node takes, with the offers it makes in the end */
+/*
+ * Bytes of the device that a node takes, with a division or the offers that it
+ * makes
+ */
 static size_t
 node_bytes(const Device *device)
 {
@@ -292,8 +379,25 @@ node_bytes(const Device *device)
 		shape.dims * sizeof(float);
 
 	return code + 3 * sizeof(float) + 1 + shape.list_size * sizeof(uint64_t) +
-		4 * sizeof(int) +
-		shape.max_links * (sizeof(uint32_t) + sizeof(uint64_t)) + 2;
+		6 * sizeof(int) + shape.max_links * sizeof(uint32_t) + 2 +
+		std::max(shape.max_links * sizeof(uint64_t), DIVISION_BYTES);
+}
+
+/* Links of so many nodes, on the device and beside it */
+static bool
+allocate_window(Device *device, size_t count)
+{
+	LinkStore  &there = device->device_window;
+	LinkStore  &here = device->host_window;
+	size_t		nlinks = count * device->base.shape.max_links;
+
+	there.max_links = here.max_links = device->base.shape.max_links;
+	return allocate(device, &there.links, nlinks) &&
+		allocate(device, &there.nlinks, count) &&
+		allocate(device, &there.nscale, count) &&
+		allocate_host(device, &here.links, nlinks) &&
+		allocate_host(device, &here.nlinks, count) &&
+		allocate_host(device, &here.nscale, count);
 }
 
 static bool
@@ -318,18 +422,39 @@ allocate_all(Device *device)
 		allocate(device, &device->cursors, n + 1) &&
 		allocate(device, &device->store.links, n * shape.max_links) &&
 		allocate(device, &device->store.nlinks, n) &&
-		allocate(device, &device->store.nscale, n);
+		allocate(device, &device->store.nscale, n) &&
+		allocate(device, &device->members, n) &&
+		allocate(device, &device->order, n) &&
+		allocate(device, &device->numbers, n) &&
+		allocate_window(device, std::min(n, (size_t) FETCH_NODES));
 	for (int i = 0; good && i < 2; i++)
-		good = check(device, deviceMallocHost((void **) &device->host_staging[i], STAGING), "staging") &&
+		good = allocate_host(device, &device->host_staging[i], STAGING) &&
 			allocate(device, &device->device_staging[i], STAGING) &&
 			check(device, DEVICE(StreamCreate) (&device->streams[i]), "stream");
 	return good;
 }
 
+/* Have the driver's pool of memory keep what it is given back, if it has one */
+static bool
+open_pool(void)
+{
+	int			current = 0;
+	int			has_pool = 0;
+	deviceMemPool_t pool;
+	uint64_t	keep = UINT64_MAX;
+
+	return DEVICE(GetDevice) (&current) == DEVICE(Success) &&
+		DEVICE(DeviceGetAttribute) (&has_pool, deviceHasMemoryPools, current) ==
+		DEVICE(Success) && has_pool &&
+		DEVICE(DeviceGetDefaultMemPool) (&pool, current) == DEVICE(Success) &&
+		DEVICE(MemPoolSetAttribute) (pool, DEVICE(MemPoolAttrReleaseThreshold),
+									 &keep) == DEVICE(Success);
+}
+
 static Backend *
 device_create(const BackendShape *shape, char *fault, size_t fault_size)
 {
-	Device	   *device = (Device *) calloc(1, sizeof(Device));
+	Device	   *device = new (std::nothrow) Device();
 	size_t		bytes_free = 0;
 	size_t		bytes_total = 0;
 
@@ -348,6 +473,7 @@ device_create(const BackendShape *shape, char *fault, size_t fault_size)
 	device->target.max_norm2 = shape->max_norm2;
 	device->target.mean_norm2 = shape->mean_norm2;
 	device->store.max_links = shape->max_links;
+	device->has_pool = open_pool();
 	if (!check(device, DEVICE(MemGetInfo) (&bytes_free, &bytes_total), "device"))
 		snprintf(fault, fault_size, "%s", device->base.fault);
 	else if (node_bytes(device) * shape->nnodes > bytes_free)
@@ -417,228 +543,405 @@ device_load(Backend *base, uint32_t first, uint32_t count,
 }
 
 static bool
-device_clear(Backend *base, const uint32_t *nodes, uint32_t count)
+device_enter(Backend *base, const uint32_t *nodes, uint32_t count)
 {
 	Device	   *device = (Device *) base;
-	Scratch<uint32_t> there;
 
-	if (nodes != nullptr && !upload(device, there, nodes, count))
-		return false;
-	LAUNCH(0, clear_kernel, (count + 255) / 256, 256, count, there.at,
-		   device->nlist);
-	return finish(device, "clear");
-}
-
-/* Jobs for the items from "first" on that are compared with their leaders */
-static uint32_t
-plan_assign(const BackendGroups *groups, uint32_t *group, uint32_t first,
-			std::vector<TileJob> &jobs, uint64_t *pairs)
-{
-	uint32_t	end = groups->starts[groups->ngroups];
-	uint32_t	at = first;
-
-	while (at < end && at - first < ASSIGN_ITEMS)
-	{
-		uint32_t	g = *group;
-		uint32_t	left = groups->starts[g + 1] - at;
-		TileJob		job;
-
-		if (left == 0)
-		{
-			(*group)++;
-			continue;
-		}
-		job.row = at - first;
-		job.nrows = left < (uint32_t) TILE ? left : (uint32_t) TILE;
-		job.col = groups->leader_starts[g];
-		job.ncols = groups->leader_starts[g + 1] - job.col;
-		job.out = job.row;
-		jobs.push_back(job);
-		*pairs += (uint64_t) job.nrows * job.ncols;
-		at += job.nrows;
-	}
-	return at;
+	device->nmembers = device->nitems = count;
+	return upload(device, device->items, nodes, count) &&
+		check(device, DEVICE(Memcpy) (device->members, device->items.at,
+									  count * sizeof(uint32_t),
+									  DEVICE(MemcpyDeviceToDevice)), "enter");
 }
 
 static bool
-device_assign(Backend *base, const BackendGroups *groups, int fanout,
-			  uint32_t *nearest)
+device_clear(Backend *base)
 {
 	Device	   *device = (Device *) base;
+
+	LAUNCH(0, clear_kernel, part_blocks(device->nmembers), PART_THREADS,
+		   device->nmembers, device->members, device->nlist);
+	return finish(device, "clear");
+}
+
+/* --- parts --- */
+
+static PartJob
+part_job(const BackendDivision *division, uint32_t p)
+{
+	return PartJob {p, division->starts[p],
+		division->starts[p + 1] - division->starts[p], division->cells[p],
+		division->nleaders[p]};
+}
+
+/* Tiles of the items of a part and its leaders */
+static void
+add_tiles(std::vector<TileJob> &tiles, const PartJob &part, uint64_t *pairs)
+{
+	for (uint32_t done = 0; done < part.size; done += TILE)
+		tiles.push_back(TileJob {part.first + done,
+								 std::min(part.size - done, (uint32_t) TILE),
+								 part.cell, part.nleaders, 0});
+	*pairs += (uint64_t) part.size * part.nleaders;
+}
+
+/* Cells of parts that stay together, or are cut up into pieces */
+static bool
+keep_parts(Device *device, const std::vector<PartJob> &parts, int fanout,
+		   uint32_t target)
+{
+	Scratch<PartJob> there;
+
+	if (parts.empty())
+		return true;
+	if (!upload(device, there, parts.data(), parts.size()))
+		return false;
+	LAUNCH(0, keep_kernel, (uint32_t) parts.size(), PART_THREADS, there.at,
+		   fanout, target, device->cells.at);
+	return true;
+}
+
+/* Leaders by cell, said or drawn */
+static bool
+find_leaders(Device *device, const BackendDivision *division,
+			 const std::vector<PartJob> &divided, Scratch<uint32_t> &leaders)
+{
+	uint32_t	ncells = division->cells[division->nparts];
+	Scratch<PartJob> there;
+
+	if (division->leaders != nullptr)
+		return upload(device, leaders, division->leaders, ncells);
+	if (!borrow(device, leaders, ncells) ||
+		!upload(device, there, divided.data(), divided.size()))
+		return false;
+	LAUNCH(0, draw_kernel, (uint32_t) divided.size(), PART_THREADS, there.at,
+		   division->purpose, device->items.at, leaders.at);
+	return true;
+}
+
+/* The nearest cells of the items of parts that have leaders, and their counts */
+static bool
+follow_leaders(Device *device, const BackendDivision *division,
+			   const std::vector<PartJob> &divided, uint32_t *counts)
+{
+	uint32_t	ncells = division->cells[division->nparts];
+	std::vector<TileJob> tiles;
+	Scratch<TileJob> there;
 	Scratch<uint32_t> leaders;
-	uint32_t	nitems = groups->starts[groups->ngroups];
-	uint32_t	group = 0;
+	Scratch<uint32_t> their_counts;
 
-	if (fanout > MAX_FANOUT)
+	for (const PartJob &part : divided)
+		add_tiles(tiles, part, &device->base.pairs);
+	if (!upload(device, there, tiles.data(), tiles.size()) ||
+		!find_leaders(device, division, divided, leaders) ||
+		!borrow(device, their_counts, ncells) ||
+		!check(device, DEVICE(Memset) (their_counts.at, 0,
+									   ncells * sizeof(uint32_t)), "assign"))
 		return false;
-	if (!upload(device, leaders, groups->leaders,
-				groups->leader_starts[groups->ngroups]))
-		return false;
-	for (uint32_t first = 0; first < nitems;)
-	{
-		std::vector<TileJob> jobs;
-		Scratch<TileJob> there;
-		Scratch<uint32_t> items;
-		Scratch<uint32_t> found;
-		uint32_t	end = plan_assign(groups, &group, first, jobs, &base->pairs);
+	LAUNCH(0, assign_kernel, (uint32_t) tiles.size(), TILE_THREADS,
+		   nodes_of(device), there.at, device->items.at, leaders.at,
+		   division->fanout, device->cells.at, their_counts.at);
+	return finish(device, "assign") &&
+		download(device, counts, their_counts.at, ncells);
+}
 
-		if (!upload(device, there, jobs.data(), jobs.size()) ||
-			!upload(device, items, groups->items + first, end - first) ||
-			!allocate(device, &found.at, (size_t) (end - first) * fanout))
-			return false;
-		LAUNCH(0, assign_kernel, (uint32_t) jobs.size(), TILE_THREADS,
-			   nodes_of(device), there.at, items.at, leaders.at, fanout,
-			   found.at);
-		if (!finish(device, "assign") ||
-			!download(device, nearest + (size_t) first * fanout, found.at,
-					  (size_t) (end - first) * fanout))
-			return false;
-		first = end;
-	}
+/* The first of the cells of each item, of which there are "fanout" */
+static bool
+download_cells(Device *device, int fanout, uint32_t *cells)
+{
+	std::vector<uint32_t> all((size_t) device->nitems * fanout);
+
+	if (!download(device, all.data(), device->cells.at, all.size()))
+		return false;
+	for (uint32_t i = 0; i < device->nitems; i++)
+		cells[i] = all[(size_t) i * fanout];
 	return true;
 }
 
 static bool
-device_leaves(Backend *base, const BackendLeaves *leaves)
+device_assign(Backend *base, const BackendDivision *division, uint32_t *counts,
+			  uint32_t *cells)
 {
 	Device	   *device = (Device *) base;
-	int			keep = leaves->keep;
+	std::vector<PartJob> divided;
+	std::vector<PartJob> kept;
+
+	if (division->fanout > MAX_FANOUT)
+		return check(device, DEVICE(ErrorInvalidValue), "assign");
+	for (uint32_t p = 0; p < division->nparts; p++)
+	{
+		PartJob		part = part_job(division, p);
+
+		if (part.size > 0)
+			(part.nleaders > 0 ? divided : kept).push_back(part);
+	}
+	std::fill(counts, counts + division->cells[division->nparts], 0);
+	if (!borrow(device, device->cells,
+				(size_t) device->nitems * division->fanout) ||
+		!keep_parts(device, kept, division->fanout, UINT32_MAX) ||
+		(!divided.empty() &&
+		 !follow_leaders(device, division, divided, counts)))
+		return false;
+	for (const PartJob &part : kept)
+		counts[part.cell] = part.size;
+	return finish(device, "assign") &&
+		(cells == nullptr || download_cells(device, division->fanout, cells));
+}
+
+/* Each value becomes the sum of those before it */
+static bool
+scan(Device *device, uint32_t *values, uint32_t count)
+{
+	uint32_t	nblocks = (count + SCAN_VALUES - 1) / SCAN_VALUES;
+	Scratch<uint32_t> sums;
+
+	if (!borrow(device, sums, nblocks))
+		return false;
+	LAUNCH(0, scan_kernel, nblocks, PART_THREADS, count, values, sums.at);
+	if (nblocks == 1)
+		return true;
+	if (!scan(device, sums.at, nblocks))
+		return false;
+	LAUNCH(0, add_kernel, part_blocks(count), PART_THREADS, count, values,
+		   sums.at);
+	return true;
+}
+
+/*
+ * Sort the items by their cells, of which each has "fanout" or fewer; there are
+ * "nsorted" then.
+ */
+static bool
+sort_items(Device *device, int fanout, uint32_t ncells, uint32_t nsorted)
+{
+	Scratch<uint32_t> cells[2];
+	Scratch<uint32_t> items[2];
+	Scratch<uint32_t> places;
+	const uint32_t *from_cells = device->cells.at;
+	const uint32_t *from_items = device->items.at;
+	uint32_t	n = device->nitems * fanout;
+	int			turn = 0;
+
+	for (int shift = 0; shift == 0 || (uint64_t) (ncells - 1) >> shift > 0;
+		 shift += DIGIT_BITS)
+	{
+		uint32_t	nblocks = (n + DEAL_ENTRIES - 1) / DEAL_ENTRIES;
+
+		if (!borrow(device, cells[turn], nsorted) ||
+			!borrow(device, items[turn], nsorted) ||
+			!borrow(device, places, (size_t) nblocks * DIGITS))
+			return false;
+		LAUNCH(0, digit_kernel, nblocks, PART_THREADS, n, from_cells, shift,
+			   nblocks, places.at);
+		if (!scan(device, places.at, nblocks * DIGITS))
+			return false;
+		LAUNCH(0, deal_kernel, nblocks, PART_THREADS, n, from_cells,
+			   from_items, (uint32_t) fanout, shift, nblocks, places.at,
+			   cells[turn].at, items[turn].at);
+		from_cells = cells[turn].at;
+		from_items = items[turn].at;
+		n = nsorted;
+		fanout = 1;
+		turn = !turn;
+	}
+	exchange(device->items, items[!turn]);
+	device->nitems = nsorted;
+	return finish(device, "deal");
+}
+
+static bool
+device_deal(Backend *base, const BackendDivision *division, const bool *cut,
+			const uint32_t *counts)
+{
+	Device	   *device = (Device *) base;
+	uint32_t	ncells = division->cells[division->nparts];
+	std::vector<PartJob> parts;
+	uint32_t	nsorted = 0;
+
+	for (uint32_t p = 0; cut != nullptr && p < division->nparts; p++)
+	{
+		if (cut[p])
+			parts.push_back(part_job(division, p));
+	}
+	for (uint32_t c = 0; c < ncells; c++)
+		nsorted += counts[c];
+	return keep_parts(device, parts, division->fanout, division->target) &&
+		sort_items(device, division->fanout, ncells, nsorted);
+}
+
+static bool
+device_items(Backend *base, uint32_t *nodes)
+{
+	Device	   *device = (Device *) base;
+
+	return download(device, nodes, device->items.at, device->nitems);
+}
+
+/* --- leaves and links --- */
+
+/* Rows of some items by node, which end at the node's cursor */
+static bool
+list_rows(Device *device, const uint32_t *items, uint32_t nrows,
+		  Scratch<uint32_t> &rows)
+{
+	uint32_t	n = device->base.shape.nnodes;
+
+	if (!borrow(device, rows, nrows) ||
+		!check(device, DEVICE(Memset) (device->cursors, 0,
+									   ((size_t) n + 1) * sizeof(uint32_t)),
+			   "rows"))
+		return false;
+	LAUNCH(0, rows_kernel, part_blocks(nrows), PART_THREADS, nrows, items,
+		   device->cursors, (uint32_t *) nullptr);
+	if (!scan(device, device->cursors, n + 1))
+		return false;
+	LAUNCH(0, rows_kernel, part_blocks(nrows), PART_THREADS, nrows, items,
+		   device->cursors, rows.at);
+	return true;
+}
+
+static bool
+device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
+			   int keep)
+{
+	Device	   *device = (Device *) base;
+	const uint32_t *items = device->items.at + starts[0];
+	uint32_t	nrows = starts[nparts] - starts[0];
 	int			room = base->shape.list_size;
-	uint32_t	nrows = leaves->starts[leaves->nleaves];
-	std::vector<TileJob> jobs;
+	std::vector<TileJob> tiles;
 	Scratch<TileJob> there;
-	Scratch<uint32_t> items;
-	Scratch<uint32_t> owners;
-	Scratch<uint32_t> row_starts;
 	Scratch<uint32_t> rows;
 	Scratch<uint64_t> results;
 
-	for (uint32_t leaf = 0; leaf < leaves->nleaves; leaf++)
+	for (uint32_t p = 0; p < nparts; p++)
 	{
-		uint32_t	first = leaves->starts[leaf];
-		uint32_t	size = leaves->starts[leaf + 1] - first;
+		uint32_t	first = starts[p] - starts[0];
+		uint32_t	size = starts[p + 1] - starts[p];
 
 		for (uint32_t row = 0; row < size; row += TILE)
-		{
-			uint32_t	count = size - row < (uint32_t) TILE ? size - row :
-				(uint32_t) TILE;
-
-			jobs.push_back(TileJob {first + row, count, first, size,
-									first + row});
-		}
+			tiles.push_back(TileJob {first + row,
+									 std::min(size - row, (uint32_t) TILE),
+									 first, size, first + row});
 		base->pairs += (uint64_t) size * size;
 	}
-	if (jobs.empty())
+	if (tiles.empty())
 		return true;
-	if (!upload(device, there, jobs.data(), jobs.size()) ||
-		!upload(device, items, leaves->items, nrows) ||
-		!upload(device, owners, leaves->owners, leaves->nowners) ||
-		!upload(device, row_starts, leaves->row_starts, leaves->nowners + 1) ||
-		!upload(device, rows, leaves->rows, nrows) ||
-		!allocate(device, &results.at, (size_t) nrows * keep))
+	if (!upload(device, there, tiles.data(), tiles.size()) ||
+		!borrow(device, results, (size_t) nrows * keep) ||
+		!list_rows(device, items, nrows, rows))
 		return false;
-	LAUNCH_FOR(nearest_kernel, registers_of(keep), (uint32_t) jobs.size(),
-		   TILE_THREADS, nodes_of(device), there.at, items.at, false, keep,
+	LAUNCH_FOR(nearest_kernel, registers_of(keep), (uint32_t) tiles.size(),
+		   TILE_THREADS, nodes_of(device), there.at, items, false, keep,
 		   results.at);
-	LAUNCH_FOR(merge_kernel, registers_of(room), blocks_of(leaves->nowners),
-		   NODE_THREADS, leaves->nowners, owners.at, row_starts.at, rows.at,
-		   keep, results.at, room, device->lists, device->nlist);
+	LAUNCH_FOR(merge_kernel, registers_of(room), blocks_of(device->nmembers),
+		   NODE_THREADS, device->nmembers, device->members, device->cursors,
+		   rows.at, keep, results.at, room, device->lists, device->nlist);
 	return finish(device, "leaves");
 }
 
-/* From how many each target gets to where they begin; the sum is returned */
 static bool
-start_offers(Device *device, uint32_t *total)
-{
-	uint32_t	n = device->base.shape.nnodes;
-	std::vector<uint32_t> counts(n + 1);
-	uint32_t	sum = 0;
-
-	if (!download(device, counts.data(), device->cursors, n))
-		return false;
-	for (uint32_t i = 0; i <= n; i++)
-	{
-		uint32_t	count = i < n ? counts[i] : 0;
-
-		counts[i] = sum;
-		sum += count;
-	}
-	*total = sum;
-	return check(device, DEVICE(Memcpy) (device->cursors, counts.data(),
-										 (n + 1) * sizeof(uint32_t),
-										 DEVICE(MemcpyHostToDevice)),
-				 "upload");
-}
-
-static bool
-device_connect(Backend *base, const uint32_t *members, uint32_t count,
-			   int scale)
+device_connect(Backend *base, int scale)
 {
 	Device	   *device = (Device *) base;
 	const BackendShape &shape = base->shape;
 	int			room = shape.list_size;
 	int			local = rule_wanted(shape.max_links, shape.scale_links, 0, scale);
 	int			high = rule_wanted(shape.max_links, shape.scale_links, 1, scale);
+	uint32_t	count = device->nmembers;
 	Nodes		nodes = nodes_of(device);
-	Scratch<uint32_t> there;
-	Scratch<uint32_t> starts;
 	Scratch<uint64_t> offers;
-	uint32_t	noffers;
 
-	if (!upload(device, there, members, count) ||
-		!allocate(device, &starts.at, (size_t) shape.nnodes + 1))
-		return false;
-	LAUNCH_FOR(forward_kernel, registers_of(room), blocks_of(count), NODE_THREADS,
-		   nodes, count, there.at, local, high, device->levels, room,
-		   device->lists, device->nlist, device->nkept);
-	if (!check(device, DEVICE(Memset) (device->cursors, 0,
-									   (shape.nnodes + 1) * sizeof(uint32_t)),
+	if (!borrow(device, offers, (size_t) count * std::max(local, high)) ||
+		!check(device, DEVICE(Memset) (device->cursors, 0,
+									   ((size_t) shape.nnodes + 1) * sizeof(uint32_t)),
 			   "offers"))
 		return false;
-	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count, there.at,
-		   room, device->lists, device->nkept, device->cursors,
-		   (uint64_t *) nullptr);
-	if (!finish(device, "forward links") || !start_offers(device, &noffers) ||
-		!allocate(device, &offers.at, noffers) ||
-		!check(device, DEVICE(Memcpy) (starts.at, device->cursors,
-									   ((size_t) shape.nnodes + 1) * sizeof(uint32_t),
-									   DEVICE(MemcpyDeviceToDevice)), "offers"))
+	LAUNCH_FOR(forward_kernel, registers_of(room), blocks_of(count), NODE_THREADS,
+		   nodes, count, device->members, local, high, device->levels, room,
+		   device->lists, device->nlist, device->nkept);
+	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count,
+		   device->members, room, device->lists, device->nkept,
+		   device->cursors, (uint64_t *) nullptr);
+	if (!finish(device, "forward links") ||
+		!scan(device, device->cursors, shape.nnodes + 1))
 		return false;
-	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count, there.at,
-		   room, device->lists, device->nkept, device->cursors, offers.at);
+	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count,
+		   device->members, room, device->lists, device->nkept,
+		   device->cursors, offers.at);
 	LAUNCH_FOR(final_kernel, registers_of(room), blocks_of(count), NODE_THREADS,
-		   nodes, count, there.at, scale, local, high, device->levels, room,
-		   device->lists, device->nlist, starts.at, offers.at, device->store);
+		   nodes, count, device->members, scale, local, high, device->levels,
+		   room, device->lists, device->nlist, device->cursors, offers.at,
+		   device->store);
 	return finish(device, "final links");
 }
 
 static bool
-device_fetch(Backend *base, const uint32_t *nodes, uint32_t count,
-			 uint32_t *links, uint8_t *nlinks, uint8_t *nscale)
+device_number(Backend *base, const uint32_t *order)
 {
 	Device	   *device = (Device *) base;
-	size_t		max_links = base->shape.max_links;
-	Scratch<uint32_t> there;
-	Scratch<uint32_t> their_links;
-	Scratch<uint8_t> their_nlinks;
-	Scratch<uint8_t> their_nscale;
-	LinkStore	to = {nullptr, nullptr, nullptr, base->shape.max_links};
+	uint32_t	n = base->shape.nnodes;
 
-	if (!upload(device, there, nodes, count) ||
-		!allocate(device, &their_links.at, count * max_links) ||
-		!allocate(device, &their_nlinks.at, count) ||
-		!allocate(device, &their_nscale.at, count))
+	device->window_size = 0;
+	if (!check(device, DEVICE(Memcpy) (device->order, order,
+									   n * sizeof(uint32_t),
+									   DEVICE(MemcpyHostToDevice)), "numbers"))
 		return false;
-	to.links = their_links.at;
-	to.nlinks = their_nlinks.at;
-	to.nscale = their_nscale.at;
-	LAUNCH(0, gather_kernel, blocks_of(count), NODE_THREADS, count, there.at,
-		   device->store, to);
-	return finish(device, "fetch") &&
-		download(device, links, to.links, count * max_links) &&
-		download(device, nlinks, to.nlinks, count) &&
-		download(device, nscale, to.nscale, count);
+	LAUNCH(0, number_kernel, part_blocks(n), PART_THREADS, n, device->order,
+		   device->numbers);
+	return finish(device, "numbers");
 }
+
+/* Links of the nodes from number "first" on to beside the device */
+static bool
+fetch_window(Device *device, uint32_t first)
+{
+	uint32_t	count = std::min(device->base.shape.nnodes - first,
+								 FETCH_NODES);
+	const LinkStore &there = device->device_window;
+	const LinkStore &here = device->host_window;
+
+	device->window_size = 0;
+	LAUNCH(0, gather_kernel, blocks_of(count), NODE_THREADS, count,
+		   device->order + first, device->numbers, device->store, there);
+	if (!finish(device, "fetch") ||
+		!download(device, here.links, there.links,
+				  (size_t) count * there.max_links) ||
+		!download(device, here.nlinks, there.nlinks, count) ||
+		!download(device, here.nscale, there.nscale, count))
+		return false;
+	device->window = first;
+	device->window_size = count;
+	return true;
+}
+
+static bool
+device_fetch(Backend *base, uint32_t first, uint32_t count, uint32_t *links,
+			 uint8_t *nlinks, uint8_t *nscale)
+{
+	Device	   *device = (Device *) base;
+	const LinkStore &window = device->host_window;
+	size_t		max_links = base->shape.max_links;
+
+	for (uint32_t done = 0, piece; done < count; done += piece)
+	{
+		uint32_t	at = first + done - device->window;
+
+		if (at >= device->window_size)
+		{
+			if (!fetch_window(device, first + done))
+				return false;
+			at = 0;
+		}
+		piece = std::min(count - done, device->window_size - at);
+		memcpy(links + done * max_links, window.links + at * max_links,
+			   piece * max_links * sizeof(uint32_t));
+		memcpy(nlinks + done, window.nlinks + at, piece);
+		memcpy(nscale + done, window.nscale + at, piece);
+	}
+	return true;
+}
+
+/* --- exact search --- */
 
 /* Up to SEARCH_QUERIES of them; they are the nodes behind the last one */
 static bool
@@ -648,12 +951,12 @@ search_some(Device *device, const uint8_t *queries, uint32_t count, int k,
 	uint32_t	n = device->base.shape.nnodes;
 	std::vector<TileJob> jobs;
 	std::vector<uint32_t> ids(count);
-	std::vector<uint32_t> starts(count + 1);
+	std::vector<uint32_t> ends(count);
 	std::vector<uint32_t> rows;
 	uint32_t	nparts = (n + SEARCH_NODES - 1) / SEARCH_NODES;
 	Scratch<TileJob> there;
 	Scratch<uint32_t> device_ids;
-	Scratch<uint32_t> device_starts;
+	Scratch<uint32_t> device_ends;
 	Scratch<uint32_t> device_rows;
 	Scratch<uint64_t> results;
 	Scratch<uint64_t> lists;
@@ -672,26 +975,25 @@ search_some(Device *device, const uint8_t *queries, uint32_t count, int k,
 	}
 	for (uint32_t q = 0; q < count; q++)
 	{
-		starts[q] = (uint32_t) rows.size();
 		for (uint32_t part = 0; part < nparts; part++)
 			rows.push_back(part * count + q);
+		ends[q] = (uint32_t) rows.size();
 	}
-	starts[count] = (uint32_t) rows.size();
 	device->base.pairs += (uint64_t) n * count;
 
 	if (!load_vectors(device, n, count, queries, true) ||
 		!upload(device, there, jobs.data(), jobs.size()) ||
 		!upload(device, device_ids, ids.data(), ids.size()) ||
-		!upload(device, device_starts, starts.data(), starts.size()) ||
+		!upload(device, device_ends, ends.data(), ends.size()) ||
 		!upload(device, device_rows, rows.data(), rows.size()) ||
-		!allocate(device, &results.at, rows.size() * k) ||
-		!allocate(device, &lists.at, (size_t) count * k))
+		!borrow(device, results, rows.size() * k) ||
+		!borrow(device, lists, (size_t) count * k))
 		return false;
 	LAUNCH_FOR(nearest_kernel, registers_of(k), (uint32_t) jobs.size(),
 		   TILE_THREADS, nodes_of(device), there.at, device_ids.at, true, k,
 		   results.at);
 	LAUNCH_FOR(merge_kernel, registers_of(k), blocks_of(count), NODE_THREADS, count,
-		   (const uint32_t *) nullptr, device_starts.at, device_rows.at, k,
+		   (const uint32_t *) nullptr, device_ends.at, device_rows.at, k,
 		   results.at, k, lists.at, (int *) nullptr);
 	return finish(device, "search") &&
 		download(device, keys, lists.at, (size_t) count * k);
@@ -735,10 +1037,14 @@ omen_device_ops(void)
 		device_create,
 		device_destroy,
 		device_load,
+		device_enter,
 		device_clear,
 		device_assign,
-		device_leaves,
+		device_deal,
+		device_items,
+		device_compare,
 		device_connect,
+		device_number,
 		device_fetch,
 		device_search,
 	};

@@ -30,8 +30,9 @@
 #define DEVICE(name)		hip##name
 #define deviceError_t		hipError_t
 #define deviceStream_t		hipStream_t
-#define deviceEvent_t		hipEvent_t
 #define deviceProperties	hipDeviceProp_t
+#define deviceMemPool_t		hipMemPool_t
+#define deviceHasMemoryPools	hipDeviceAttributeMemoryPoolsSupported
 #define deviceMallocHost(to, size)	hipHostMalloc(to, size, 0)
 #define deviceFreeHost		hipHostFree
 
@@ -87,8 +88,9 @@ dot_4(int32_t a, int32_t b, int32_t sum)
 #define DEVICE(name)		cuda##name
 #define deviceError_t		cudaError_t
 #define deviceStream_t		cudaStream_t
-#define deviceEvent_t		cudaEvent_t
 #define deviceProperties	cudaDeviceProp
+#define deviceMemPool_t		cudaMemPool_t
+#define deviceHasMemoryPools	cudaDevAttrMemoryPoolsSupported
 #define deviceMallocHost(to, size)	cudaMallocHost(to, size)
 #define deviceFreeHost		cudaFreeHost
 

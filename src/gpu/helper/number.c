@@ -29,7 +29,6 @@
 /* As in src/graph, where the numbers are explained */
 #define TOP_SIZE		4000
 #define COARSE_SIZE		1000
-#define MAX_LEADERS		2048
 #define LEADER_SAMPLE	64
 #define LEADER_ROUNDS	2
 
@@ -37,8 +36,9 @@
 #define CODE_MAX		127
 
 /*
- * A division of parts, in each of which are leaders[starts of leaders] and so
- * on.  The sample's rows are listed by part as well.
+ * A division of parts.  Those of part p are rows[starts[p]] and on, and its leaders
+ * numbers leader_starts[p] and on.  The sample is listed by part as well; a part
+ * that is not divided has one leader, which nobody asks for.
  */
 typedef struct Numbering
 {
@@ -47,7 +47,6 @@ typedef struct Numbering
 	const uint8_t *sample;		/* codes */
 	uint32_t	nsample;
 	uint32_t	nparts;
-	uint32_t   *parts;			/* of each row */
 	uint32_t   *rows;			/* by part */
 	uint32_t   *starts;
 
@@ -55,9 +54,12 @@ typedef struct Numbering
 	uint32_t   *members;
 	uint32_t   *member_rows;
 	uint32_t   *member_starts;
+	uint32_t   *of_members;		/* the part that each will be of */
+	uint32_t   *follows;		/* whom they follow, in the order of member_rows */
 
 	/* leaders by part */
 	uint32_t	nleaders;
+	uint32_t   *leader_counts;	/* of each part, 0 if it is not divided */
 	uint32_t   *leader_starts;
 	uint32_t   *leaders;		/* their places */
 	uint8_t    *codes;
@@ -65,14 +67,13 @@ typedef struct Numbering
 	float	   *mean_dots;
 	uint32_t   *counts;
 	uint32_t   *ranks;			/* numbers of the parts that they make */
-	uint32_t   *nearest;		/* by row in rows[] */
 } Numbering;
 
 /* n items, if about "target" follow each leader */
 static uint32_t
 count_leaders(uint32_t n, uint32_t target)
 {
-	return Max(1, Min((n + target / 2) / target, MAX_LEADERS));
+	return Max(1, Min((n + target / 2) / target, LEADERS_MAX));
 }
 
 uint32_t
@@ -90,7 +91,7 @@ omen_gpu_sample_row(uint64_t seed, uint32_t n, uint32_t i)
 uint32_t
 omen_gpu_number_spare(uint32_t n)
 {
-	return n / COARSE_SIZE + MAX_LEADERS;
+	return n / COARSE_SIZE + LEADERS_MAX;
 }
 
 /* --- codes --- */
@@ -215,23 +216,21 @@ static void
 count_all_leaders(Numbering *numbering, uint32_t target)
 {
 	numbering->nleaders = 0;
-	numbering->leader_starts[0] = 0;
 	for (uint32_t p = 0; p < numbering->nparts; p++)
 	{
 		uint32_t	size = numbering->starts[p + 1] - numbering->starts[p];
 		uint32_t	nmembers = numbering->member_starts[p + 1] -
 			numbering->member_starts[p];
+		uint32_t	k = Max(1, Min(count_leaders(size, target), nmembers));
 
-		numbering->nleaders += Max(1, Min(count_leaders(size, target),
-										  nmembers));
-		numbering->leader_starts[p + 1] = numbering->nleaders;
+		numbering->leader_counts[p] = k > 1 ? k : 0;
+		numbering->leader_starts[p] = numbering->nleaders;
+		numbering->nleaders += k;
 	}
+	numbering->leader_starts[numbering->nparts] = numbering->nleaders;
 }
 
-/*
- * Leaders are members of the sample at first.  A part without any has one of its
- * rows, if it has that.
- */
+/* Leaders are members of the sample at first */
 static void
 draw_leaders(Numbering *numbering)
 {
@@ -240,28 +239,22 @@ draw_leaders(Numbering *numbering)
 	for (uint32_t p = 0; p < numbering->nparts; p++)
 	{
 		uint32_t	first = numbering->leader_starts[p];
-		uint32_t	k = numbering->leader_starts[p + 1] - first;
+		uint32_t	k = numbering->leader_counts[p];
 		uint32_t	start = numbering->member_starts[p];
 		uint32_t	nmembers = numbering->member_starts[p + 1] - start;
 
 		for (uint32_t i = 0; i < k; i++)
 		{
-			uint32_t	member;
-
-			if (nmembers == 0)
-			{
-				numbering->leaders[first] = numbering->rows[
-					Min(numbering->starts[p], n - 1)];
-				break;
-			}
-			member = numbering->members[start +
+			uint32_t	member = numbering->members[start +
 				rule_stratum(rule_mix(numbering->seed, p), i, nmembers, k)];
-			numbering->leaders[first + i] = n + first + i;
+
 			memcpy(leader_code(numbering, first + i),
 				   member_code(numbering, member),
 				   numbering->backend->shape.stride);
 		}
 	}
+	for (uint32_t i = 0; i < numbering->nleaders; i++)
+		numbering->leaders[i] = n + i;
 }
 
 /* Load the leaders, and decode them */
@@ -281,6 +274,34 @@ load_leaders(Numbering *numbering)
 							  numbering->nleaders, NULL, numbering->codes);
 }
 
+/* How the parts of the rows, or of the sample, are divided by the leaders */
+static BackendDivision
+make_division(const Numbering *numbering, const uint32_t *starts)
+{
+	BackendDivision division = {
+		.nparts = numbering->nparts,
+		.starts = starts,
+		.nleaders = numbering->leader_counts,
+		.cells = numbering->leader_starts,
+		.leaders = numbering->leaders,
+		.fanout = 1,
+	};
+
+	return division;
+}
+
+/* Find whom the members of the sample follow; they have been entered */
+static bool
+follow_leaders(Numbering *numbering)
+{
+	Backend    *backend = numbering->backend;
+	BackendDivision division = make_division(numbering,
+											 numbering->member_starts);
+
+	return backend->ops->assign(backend, &division, numbering->counts,
+								numbering->follows);
+}
+
 /* Move leaders to the middle of the members that are nearest to them */
 static bool
 centre_leaders(Numbering *numbering)
@@ -288,33 +309,19 @@ centre_leaders(Numbering *numbering)
 	Backend    *backend = numbering->backend;
 	uint32_t	dims = backend->shape.dims;
 	uint32_t	nleaders = numbering->nleaders;
-	BackendGroups groups = {
-		.ngroups = numbering->nparts,
-		.starts = numbering->member_starts,
-		.items = numbering->member_rows,
-		.leader_starts = numbering->leader_starts,
-		.leaders = numbering->leaders,
-	};
 
-	if (!backend->ops->assign(backend, &groups, 1, numbering->nearest))
+	if (!follow_leaders(numbering))
 		return false;
 	memset(numbering->x, 0, (size_t) nleaders * dims * sizeof(float));
 	memset(numbering->mean_dots, 0, nleaders * sizeof(float));
-	memset(numbering->counts, 0, nleaders * sizeof(uint32_t));
-	for (uint32_t p = 0; p < numbering->nparts; p++)
+	for (uint32_t i = 0; i < numbering->nsample; i++)
 	{
-		for (uint32_t i = numbering->member_starts[p];
-			 i < numbering->member_starts[p + 1]; i++)
-		{
-			uint32_t	leader = numbering->leader_starts[p] +
-				numbering->nearest[i];
+		uint32_t	leader = numbering->follows[i];
 
-			add_code(&backend->shape,
-					 member_code(numbering, numbering->members[i]),
-					 numbering->x + (size_t) leader * dims,
-					 &numbering->mean_dots[leader]);
-			numbering->counts[leader]++;
-		}
+		add_code(&backend->shape,
+				 member_code(numbering, numbering->members[i]),
+				 numbering->x + (size_t) leader * dims,
+				 &numbering->mean_dots[leader]);
 	}
 	for (uint32_t leader = 0; leader < nleaders; leader++)
 	{
@@ -352,7 +359,7 @@ leader_distance(const Numbering *numbering, const float *lifts, uint32_t a,
 }
 
 /*
- * Number the leaders of each part along a chain, on which each is followed by
+ * Order the leaders of each part along a chain, on which each is followed by
  * the nearest one left, so that neighbouring numbers are neighbours.
  */
 static bool
@@ -398,6 +405,8 @@ chain_leaders(Numbering *numbering)
 		}
 	}
 	free(lifts);
+	for (uint32_t i = 0; i < numbering->nleaders; i++)
+		numbering->leaders[numbering->ranks[i]] = backend->shape.nnodes + i;
 	return true;
 }
 
@@ -424,24 +433,40 @@ list_by_part(const uint32_t *parts, uint32_t n, uint32_t nparts,
 	starts[0] = 0;
 }
 
-/* List rows and sample by part */
+/* List the sample by the part that each member is of */
 static void
-list_parts(Numbering *numbering, uint32_t nparts)
+list_sample(Numbering *numbering)
 {
 	uint32_t	n = numbering->backend->shape.nnodes;
-	uint32_t   *of_members = numbering->nearest;	/* not in use */
 
-	numbering->nparts = nparts;
-	list_by_part(numbering->parts, n, nparts, numbering->starts,
-				 numbering->rows);
-	for (uint32_t i = 0; i < numbering->nsample; i++)
-		of_members[i] = numbering->parts[omen_gpu_sample_row(numbering->seed,
-															 n, i)];
-	list_by_part(of_members, numbering->nsample, nparts,
+	list_by_part(numbering->of_members, numbering->nsample, numbering->nparts,
 				 numbering->member_starts, numbering->members);
 	for (uint32_t i = 0; i < numbering->nsample; i++)
 		numbering->member_rows[i] =
 			omen_gpu_sample_row(numbering->seed, n, numbering->members[i]);
+}
+
+/* Leaders for all parts, in their last order; the sample's new parts */
+static bool
+find_leaders(Numbering *numbering)
+{
+	Backend    *backend = numbering->backend;
+
+	draw_leaders(numbering);
+	if (!load_leaders(numbering) ||
+		!backend->ops->enter(backend, numbering->member_rows,
+							 numbering->nsample))
+		return false;
+	for (int round = 0; round < LEADER_ROUNDS; round++)
+	{
+		if (!centre_leaders(numbering))
+			return false;
+	}
+	if (!chain_leaders(numbering) || !follow_leaders(numbering))
+		return false;
+	for (uint32_t i = 0; i < numbering->nsample; i++)
+		numbering->of_members[numbering->members[i]] = numbering->follows[i];
+	return true;
 }
 
 /* Divide each part so that about "target" rows follow each leader */
@@ -449,38 +474,28 @@ static bool
 divide_parts(Numbering *numbering, uint32_t target)
 {
 	Backend    *backend = numbering->backend;
-	BackendGroups groups = {
-		.ngroups = numbering->nparts,
-		.starts = numbering->starts,
-		.items = numbering->rows,
-		.leader_starts = numbering->leader_starts,
-		.leaders = numbering->leaders,
-	};
+	uint32_t	n = backend->shape.nnodes;
+	BackendDivision division = make_division(numbering, numbering->starts);
+	uint32_t	at = 0;
 
 	count_all_leaders(numbering, target);
 	if (numbering->nleaders == numbering->nparts)
 		return true;
-	draw_leaders(numbering);
-	if (!load_leaders(numbering))
-		return false;
-	for (int round = 0; round < LEADER_ROUNDS; round++)
-	{
-		if (!centre_leaders(numbering))
-			return false;
-	}
-	if (!chain_leaders(numbering) ||
-		!backend->ops->assign(backend, &groups, 1, numbering->nearest))
+	if (!find_leaders(numbering) ||
+		!backend->ops->enter(backend, numbering->rows, n) ||
+		!backend->ops->assign(backend, &division, numbering->counts, NULL) ||
+		!backend->ops->deal(backend, &division, NULL, numbering->counts) ||
+		!backend->ops->items(backend, numbering->rows))
 		return false;
 
+	numbering->nparts = numbering->nleaders;
 	for (uint32_t p = 0; p < numbering->nparts; p++)
 	{
-		for (uint32_t i = numbering->starts[p]; i < numbering->starts[p + 1];
-			 i++)
-			numbering->parts[numbering->rows[i]] =
-				numbering->ranks[numbering->leader_starts[p] +
-								 numbering->nearest[i]];
+		numbering->starts[p] = at;
+		at += numbering->counts[p];
 	}
-	list_parts(numbering, numbering->nleaders);
+	numbering->starts[numbering->nparts] = at;
+	list_sample(numbering);
 	return true;
 }
 
@@ -495,6 +510,9 @@ allocate_all(Numbering *numbering)
 	numbering->members = malloc(nsample * sizeof(uint32_t));
 	numbering->member_rows = malloc(nsample * sizeof(uint32_t));
 	numbering->member_starts = malloc(room * sizeof(uint32_t));
+	numbering->of_members = calloc(nsample, sizeof(uint32_t));
+	numbering->follows = malloc(nsample * sizeof(uint32_t));
+	numbering->leader_counts = malloc(room * sizeof(uint32_t));
 	numbering->leader_starts = malloc(room * sizeof(uint32_t));
 	numbering->leaders = malloc(room * sizeof(uint32_t));
 	numbering->codes = calloc(room, shape->stride);
@@ -502,12 +520,12 @@ allocate_all(Numbering *numbering)
 	numbering->mean_dots = malloc(room * sizeof(float));
 	numbering->counts = malloc(room * sizeof(uint32_t));
 	numbering->ranks = malloc(room * sizeof(uint32_t));
-	numbering->nearest = calloc(shape->nnodes, sizeof(uint32_t));
 	return numbering->starts && numbering->members && numbering->member_rows &&
-		numbering->member_starts && numbering->leader_starts &&
-		numbering->leaders && numbering->codes && numbering->x &&
-		numbering->mean_dots && numbering->counts && numbering->ranks &&
-		numbering->nearest;
+		numbering->member_starts && numbering->of_members &&
+		numbering->follows && numbering->leader_counts &&
+		numbering->leader_starts && numbering->leaders && numbering->codes &&
+		numbering->x && numbering->mean_dots && numbering->counts &&
+		numbering->ranks;
 }
 
 static void
@@ -517,6 +535,9 @@ free_all(Numbering *numbering)
 	free(numbering->members);
 	free(numbering->member_rows);
 	free(numbering->member_starts);
+	free(numbering->of_members);
+	free(numbering->follows);
+	free(numbering->leader_counts);
 	free(numbering->leader_starts);
 	free(numbering->leaders);
 	free(numbering->codes);
@@ -524,7 +545,20 @@ free_all(Numbering *numbering)
 	free(numbering->mean_dots);
 	free(numbering->counts);
 	free(numbering->ranks);
-	free(numbering->nearest);
+}
+
+/* All rows are one part */
+static void
+start(Numbering *numbering)
+{
+	uint32_t	n = numbering->backend->shape.nnodes;
+
+	for (uint32_t row = 0; row < n; row++)
+		numbering->rows[row] = row;
+	numbering->nparts = 1;
+	numbering->starts[0] = 0;
+	numbering->starts[1] = n;
+	list_sample(numbering);
 }
 
 bool
@@ -536,7 +570,6 @@ omen_gpu_number(Backend *backend, uint64_t seed, const uint8_t *sample,
 		.seed = seed,
 		.sample = sample,
 		.nsample = omen_gpu_sample_size(backend->shape.nnodes),
-		.parts = clusters,
 		.rows = rows,
 	};
 	bool		good = allocate_all(&numbering);
@@ -544,10 +577,14 @@ omen_gpu_number(Backend *backend, uint64_t seed, const uint8_t *sample,
 	backend->fault[0] = '\0';
 	if (good)
 	{
-		memset(clusters, 0, backend->shape.nnodes * sizeof(uint32_t));
-		list_parts(&numbering, 1);
+		start(&numbering);
 		good = divide_parts(&numbering, TOP_SIZE) &&
 			divide_parts(&numbering, COARSE_SIZE);
+	}
+	for (uint32_t p = 0; good && p < numbering.nparts; p++)
+	{
+		for (uint32_t i = numbering.starts[p]; i < numbering.starts[p + 1]; i++)
+			clusters[rows[i]] = p;
 	}
 	if (!good && backend->fault[0] == '\0')
 		snprintf(backend->fault, sizeof(backend->fault),

@@ -37,7 +37,6 @@ typedef struct Server
 	uint8	   *sample;			/* codes of some rows, that leaders are made of */
 	uint32	   *clusters;		/* of rows */
 	uint32	   *rows;			/* of nodes */
-	uint32	   *nodes;			/* of rows */
 	Backend    *backend;
 
 	OmenGpuProgress progress;
@@ -269,8 +268,6 @@ send_clusters(Server *server)
 	if (!omen_gpu_number(server->backend, server->request.seed, server->sample,
 						 server->clusters, server->rows))
 		return server->backend->fault;
-	for (uint32 node = 0; node < n; node++)
-		server->nodes[server->rows[node]] = node;
 	for (uint32 next = 0; next < n;)
 	{
 		OmenGpuRange range = {.first = next, .count = Min(most, n - next)};
@@ -304,23 +301,20 @@ send_links(Server *server)
 		OmenGpuRange range = {.first = next, .count = Min(most, n - next)};
 		char	   *at = list;
 
-		if (!server->backend->ops->fetch(server->backend, server->rows + next,
-										 range.count, links, nlinks, nscale))
+		if (!server->backend->ops->fetch(server->backend, next, range.count,
+										 links, nlinks, nscale))
 		{
 			fault = server->backend->fault;
 			break;
 		}
 		for (uint32 i = 0; i < range.count; i++)
 		{
-			const uint32 *rows = links + (size_t) i * max_links;
+			size_t		length = nlinks[i] * sizeof(uint32);
 
 			*at++ = nlinks[i];
 			*at++ = nscale[i];
-			for (int j = 0; j < nlinks[i]; j++)
-			{
-				memcpy(at, &server->nodes[rows[j]], sizeof(uint32));
-				at += sizeof(uint32);
-			}
+			memcpy(at, links + (size_t) i * max_links, length);
+			at += length;
 		}
 		send_message(server, OMEN_GPU_LINKS, &range, sizeof(range), list,
 					 at - list);
@@ -380,9 +374,8 @@ allocate_rows(Server *server)
 							server->request.stride);
 	server->clusters = malloc(n * sizeof(uint32));
 	server->rows = malloc(n * sizeof(uint32));
-	server->nodes = malloc(n * sizeof(uint32));
 	return server->levels && server->sample && server->clusters &&
-		server->rows && server->nodes;
+		server->rows;
 }
 
 /* A request and what comes of it.  Returns the exit status. */
@@ -426,7 +419,6 @@ omen_gpu_serve(const Place *place, int in, int out)
 	free(server.sample);
 	free(server.clusters);
 	free(server.rows);
-	free(server.nodes);
 	free(server.parser.buffer);
 	return status;
 }
