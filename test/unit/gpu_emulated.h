@@ -25,6 +25,7 @@
 
 #define __global__
 #define __device__
+#define __host__
 #define __shared__			static
 #define DEVICE(name)		emulated##name
 

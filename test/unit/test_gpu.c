@@ -29,11 +29,15 @@
 #define MOST_NODES	300
 #define LINKS		8
 #define GRAPHS		1
+#define FEW_NODES	132
+#define MOST_LINKS	60
 #else
 #define NODES		3000
 #define MOST_NODES	12000
 #define LINKS		32
 #define GRAPHS		8
+#define FEW_NODES	420
+#define MOST_LINKS	200
 #endif
 
 static int	ntests = 0;
@@ -257,6 +261,14 @@ set_code(Set *set, uint32 node)
 		memcpy(code, &head, sizeof(head));
 }
 
+static void
+set_links(BackendShape *shape, int links)
+{
+	shape->max_links = links;
+	shape->scale_links = links / 4;
+	shape->list_size = 2 * links + 11;
+}
+
 static Set *
 make_set(int element, int metric, uint32 n, uint32 dims)
 {
@@ -271,9 +283,7 @@ make_set(int element, int metric, uint32 n, uint32 dims)
 	shape->stride = (element == OMEN_GPU_CODE8 ? 16 + dims :
 					 element == OMEN_GPU_F32 ? 4 * dims : 2 * dims);
 	shape->stride = TYPEALIGN(16, shape->stride);
-	shape->max_links = LINKS;
-	shape->scale_links = LINKS / 4;
-	shape->list_size = 2 * LINKS + 11;
+	set_links(shape, LINKS);
 	set->levels = malloc(n);
 	set->order = malloc(n * sizeof(uint32));
 	set->codes = calloc(n, shape->stride);
@@ -930,6 +940,40 @@ test_equal(const BackendOps *ops)
 	free_set(set);
 }
 
+/* Lists of all lengths, for which a device has kernels of their own */
+static void
+test_lengths(const BackendOps *ops)
+{
+	static const int links[] = {2, 10, 20, 36, 52, MOST_LINKS};
+
+	for (size_t i = 0; i < 2 * lengthof(links); i++)
+	{
+		bool		is_code = i % 2 == 0;
+		Set		   *set = make_set(is_code ? OMEN_GPU_CODE8 : OMEN_GPU_F32,
+								   OMEN_GPU_L2, FEW_NODES, is_code ? 200 : 20);
+		bool		good;
+		Graph		graph;
+		char		text[200];
+
+		set_links(&set->shape, links[i / 2]);
+		graph = build_graph(ops, set, BUILD_BATCH_ROWS, &good);
+		good = good && is_well_formed(set, &graph);
+		if (ops != &omen_backend_cpu && is_code)
+		{
+			Graph		other = build_graph(&omen_backend_cpu, set,
+											BUILD_BATCH_ROWS, &good);
+
+			good = good && same_graph(set, &graph, &other);
+			free_graph(&other);
+		}
+		snprintf(text, sizeof(text), "%s: graph with %d links",
+				 is_code ? "codes" : "float32", links[i / 2]);
+		ok(good, ops->name, text);
+		free_graph(&graph);
+		free_set(set);
+	}
+}
+
 static void
 test_backend(const BackendOps *ops)
 {
@@ -982,6 +1026,7 @@ test_backend(const BackendOps *ops)
 		free_graph(&graph);
 		free_set(set);
 	}
+	test_lengths(ops);
 	test_equal(ops);
 	test_few_numbers(ops);
 }

@@ -4,7 +4,8 @@
  *	  Kernels that choose links: a warp for each node.
  *
  * Forward choice among candidates, offers to those chosen, and the final choice
- * among both; what is kept is stored as links.
+ * among both; what is kept is stored as links.  All pairs of up to 128 candidates
+ * are computed at once, in shared memory; of more, those that are asked for.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,14 +16,14 @@
 
 #include "gpu/helper/compare.cuh"
 
-/* Most candidates of a node */
-static const int MAX_LIST = 512;
+/* --- distances of two nodes --- */
 
-/* The distance of two nodes, by a warp; the same in all lanes */
+/* By a warp; the same in all lanes */
 static __device__ float
 warp_distance(const Nodes &nodes, uint32_t a, uint32_t b)
 {
 	int			lane = threadIdx.x % 32;
+	float		lift = nodes.lift[a] - nodes.lift[b];
 
 	if (nodes.codes != nullptr)
 	{
@@ -32,7 +33,9 @@ warp_distance(const Nodes &nodes, uint32_t a, uint32_t b)
 
 		for (uint32_t i = lane; i < nodes.pad / 4; i += 32)
 			dot = dot_4(x[i], y[i], dot);
-		return code_distance(nodes, a, b, warp_sum(dot));
+		return lifted_distance(code_distance(nodes.norm2[a], nodes.norm2[b],
+											 nodes.scale[a], nodes.scale[b],
+											 warp_sum(dot)), lift);
 	}
 	else
 	{
@@ -46,16 +49,276 @@ warp_distance(const Nodes &nodes, uint32_t a, uint32_t b)
 
 			sum += nodes.is_l1 ? fabsf(d) : d * d;
 		}
-		return finish_distance(nodes, a, b, warp_sum(sum));
+		return lifted_distance(warp_sum(sum), lift);
 	}
 }
 
-/* What one warp chooses among */
-struct ChoiceMemory
+/* --- distances of all pairs of some nodes --- */
+
+/* Candidates of so many registers a lane have all their pairs computed at once */
+static const int PAIRS_REGISTERS = 4;
+
+/*
+ * Up to 32 * R nodes; 64 bytes of each at a time; and of each two, i >= j, a
+ * product or a sum of differences at [i * (i + 1) / 2 + j].
+ */
+template<int R> struct alignas(16) PairMemory
 {
-	uint64_t	keys[MAX_LIST];
-	bool		kept[MAX_LIST];
+	union
+	{
+		int8_t		codes[CODE_CHUNK / 16][R * 32][16];
+		float		values[FLOAT_CHUNK][R * 32];
+	};
+	union
+	{
+		int32_t		dots[R * 32 * (R * 32 + 1) / 2];
+		float		differences[R * 32 * (R * 32 + 1) / 2];
+	};
+	float		norm2[R * 32];
+	float		scale[R * 32];
+	float		lift[R * 32];
+	uint32_t	ids[R * 32];
 };
+
+static __device__ int
+pair_place(int i, int j)
+{
+	return i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i;
+}
+
+/* What is added up for 16 pairs: of 4 nodes, "stride" apart, with 4 others */
+template<typename T> struct PairSums
+{
+	T			at[4][4] = {};
+};
+
+template<int R> static __device__ void
+add_codes(const PairMemory<R> &p, int row, int col, int stride,
+		  PairSums<int32_t> &sums)
+{
+	for (int slice = 0; slice < CODE_CHUNK / 16; slice++)
+	{
+		int4		x[4];
+		int4		y[4];
+
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+		{
+			x[i] = *(const int4 *) p.codes[slice][row + i * stride];
+			y[i] = *(const int4 *) p.codes[slice][col + i * stride];
+		}
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+		{
+#pragma unroll
+			for (int j = 0; j < 4; j++)
+			{
+				int32_t		sum = sums.at[i][j];
+
+				sum = dot_4(x[i].x, y[j].x, sum);
+				sum = dot_4(x[i].y, y[j].y, sum);
+				sum = dot_4(x[i].z, y[j].z, sum);
+				sums.at[i][j] = dot_4(x[i].w, y[j].w, sum);
+			}
+		}
+	}
+}
+
+template<int R> static __device__ void
+add_values(const PairMemory<R> &p, bool is_l1, int row, int col, int stride,
+		   PairSums<float> &sums)
+{
+	for (int k = 0; k < FLOAT_CHUNK; k++)
+	{
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+		{
+#pragma unroll
+			for (int j = 0; j < 4; j++)
+			{
+				float		d = p.values[k][row + i * stride] -
+					p.values[k][col + j * stride];
+
+				sums.at[i][j] += is_l1 ? fabsf(d) : d * d;
+			}
+		}
+	}
+}
+
+/* Each pair has one place, those of a node with its own quadruple as well */
+template<typename T> static __device__ void
+keep_sums(const PairSums<T> &sums, int row, int col, int stride, int n,
+		  bool is_first, T *to)
+{
+#pragma unroll
+	for (int a = 0; a < 4; a++)
+	{
+#pragma unroll
+		for (int b = 0; b < 4; b++)
+		{
+			int			i = row + a * stride;
+			int			j = col + b * stride;
+
+			if (i < n && j < n && (row != col || a > b))
+				to[pair_place(i, j)] = sums.at[a][b] +
+					(is_first ? 0 : to[pair_place(i, j)]);
+		}
+	}
+}
+
+/* 64 bytes of each node, from byte or dimension "chunk" on; rest is 0 */
+template<int R> static __device__ void
+load_chunk(PairMemory<R> &p, const Nodes &nodes, int count, uint32_t chunk)
+{
+	int			lane = threadIdx.x % 32;
+
+	if (nodes.codes != nullptr)
+	{
+		for (int i = lane; i < count * 4; i += 32)
+			*(int4 *) p.codes[i % 4][i / 4] = *(const int4 *)
+				(nodes.codes + (size_t) p.ids[i / 4] * nodes.pad + chunk +
+				 i % 4 * 16);
+		return;
+	}
+	for (int i = lane; i < count * FLOAT_CHUNK; i += 32)
+	{
+		uint32_t	dim = chunk + i % FLOAT_CHUNK;
+
+		p.values[i % FLOAT_CHUNK][i / FLOAT_CHUNK] = dim < nodes.dims ?
+			nodes.vectors[(size_t) p.ids[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
+	}
+}
+
+/*
+ * All pairs of n nodes, by a warp.  A lane computes 16 at a time: nodes row,
+ * row + stride, ... with col, col + stride, ..., for each col <= row < stride, so
+ * that lanes read successive places.
+ */
+template<int R> static __device__ void
+compute_pairs(PairMemory<R> &p, const Nodes &nodes, const uint64_t *keys,
+			  int n, uint32_t salt)
+{
+	int			lane = threadIdx.x % 32;
+	int			stride = (n + 3) / 4;
+	uint32_t	length = nodes.codes != nullptr ? nodes.pad : nodes.dims;
+	uint32_t	step = nodes.codes != nullptr ? CODE_CHUNK : FLOAT_CHUNK;
+
+	for (int i = lane; i < stride * 4; i += 32)
+	{
+		uint32_t	node = rule_key_node(keys[min(i, n - 1)], salt);
+
+		p.ids[i] = node;
+		p.norm2[i] = nodes.norm2[node];
+		p.scale[i] = nodes.scale[node];
+		p.lift[i] = nodes.lift[node];
+	}
+	for (uint32_t chunk = 0; chunk < length; chunk += step)
+	{
+		int			row = 0;
+		int			col = lane;
+
+		warp_sync();
+		load_chunk(p, nodes, stride * 4, chunk);
+		warp_sync();
+		for (;; col += 32)
+		{
+			while (col > row)
+				col -= ++row;
+			if (row >= stride)
+				break;
+			if (nodes.codes != nullptr)
+			{
+				PairSums<int32_t> sums;
+
+				add_codes(p, row, col, stride, sums);
+				keep_sums(sums, row, col, stride, n, chunk == 0, p.dots);
+			}
+			else
+			{
+				PairSums<float> sums;
+
+				add_values(p, nodes.is_l1, row, col, stride, sums);
+				keep_sums(sums, row, col, stride, n, chunk == 0,
+						  p.differences);
+			}
+		}
+	}
+	warp_sync();
+}
+
+template<int R> static __device__ float
+pair_distance(const PairMemory<R> &p, const Nodes &nodes, int a, int b)
+{
+	int			place = pair_place(a, b);
+	float		distance = nodes.codes != nullptr ?
+		code_distance(p.norm2[a], p.norm2[b], p.scale[a], p.scale[b],
+					  p.dots[place]) : p.differences[place];
+
+	return lifted_distance(distance, p.lift[a] - p.lift[b]);
+}
+
+/* --- choice --- */
+
+/* What one warp chooses among */
+template<int R, bool HAS_PAIRS = (R <= PAIRS_REGISTERS)> struct ChoiceMemory
+{
+	uint64_t	keys[R * 32];
+	bool		kept[R * 32];
+	PairMemory<R> pairs;
+};
+
+template<int R> struct ChoiceMemory<R, false>
+{
+	uint64_t	keys[R * 32];
+	bool		kept[R * 32];
+};
+
+/* Warps of a block, as many as have room */
+static __host__ __device__ constexpr int
+choice_warps(int r)
+{
+	return r <= PAIRS_REGISTERS ? 1 : NODE_WARPS;
+}
+
+/* Candidate "kept" is kept now: how far are the others from it? */
+template<int R> static __device__ void
+approach(const Nodes &nodes, const ChoiceMemory<R> &c, uint32_t salt, int n,
+		 int next, const bool *kept, float *nearest)
+{
+	int			lane = threadIdx.x % 32;
+
+	if constexpr (R <= PAIRS_REGISTERS)
+	{
+#pragma unroll
+		for (int r = 0; r < R; r++)
+		{
+			if (!kept[r])
+				nearest[r] = fminf(nearest[r],
+								   pair_distance(c.pairs, nodes, next,
+												 r * 32 + lane));
+		}
+	}
+	else
+	{
+		uint32_t	other = rule_key_node(c.keys[next], salt);
+
+#pragma unroll
+		for (int r = 0; r < R; r++)
+		{
+			uint32_t	left = warp_ballot(!kept[r]);
+
+			for (; left != 0; left &= left - 1)
+			{
+				int			which = __ffs(left) - 1;
+				float		distance = warp_distance(nodes, other,
+													 rule_key_node(c.keys[r * 32 + which], salt));
+
+				if (lane == which)
+					nearest[r] = fminf(nearest[r], distance);
+			}
+		}
+	}
+}
 
 /*
  * The heuristic over n keys, which are in c.keys: sets c.kept, returns how many
@@ -63,7 +326,8 @@ struct ChoiceMemory
  * that may be, as kept ones change what others may be.
  */
 template<int R> static __device__ int
-choose(const Nodes &nodes, ChoiceMemory &c, uint32_t node, int n, int wanted)
+choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
+	   int wanted)
 {
 	int			lane = threadIdx.x % 32;
 	uint32_t	salt = rule_salt(node);
@@ -71,6 +335,11 @@ choose(const Nodes &nodes, ChoiceMemory &c, uint32_t node, int n, int wanted)
 	bool		kept[R];
 	int			nkept = 0;
 
+	if constexpr (R <= PAIRS_REGISTERS)
+	{
+		if (n > 0)
+			compute_pairs(c.pairs, nodes, c.keys, n, salt);
+	}
 #pragma unroll
 	for (int r = 0; r < R; r++)
 	{
@@ -85,7 +354,6 @@ choose(const Nodes &nodes, ChoiceMemory &c, uint32_t node, int n, int wanted)
 		while (nkept < wanted)
 		{
 			int			next = INT_MAX;
-			uint32_t	other;
 
 #pragma unroll
 			for (int r = R - 1; r >= 0; r--)
@@ -100,7 +368,6 @@ choose(const Nodes &nodes, ChoiceMemory &c, uint32_t node, int n, int wanted)
 			}
 			if (next == INT_MAX)
 				break;
-			other = rule_key_node(c.keys[next], salt);
 			nkept++;
 			last = next;
 #pragma unroll
@@ -109,23 +376,8 @@ choose(const Nodes &nodes, ChoiceMemory &c, uint32_t node, int n, int wanted)
 				if (r * 32 + lane == next)
 					kept[r] = true;
 			}
-			if (nkept == wanted)
-				break;
-#pragma unroll
-			for (int r = 0; r < R; r++)
-			{
-				uint32_t	left = warp_ballot(!kept[r]);
-
-				for (; left != 0; left &= left - 1)
-				{
-					int			which = __ffs(left) - 1;
-					float		distance = warp_distance(nodes, other,
-														 rule_key_node(c.keys[r * 32 + which], salt));
-
-					if (lane == which && distance < nearest[r])
-						nearest[r] = distance;
-				}
-			}
+			if (nkept < wanted)
+				approach<R>(nodes, c, salt, n, next, kept, nearest);
 		}
 	}
 #pragma unroll
@@ -139,8 +391,8 @@ choose(const Nodes &nodes, ChoiceMemory &c, uint32_t node, int n, int wanted)
 }
 
 /* The list of a node, to c.keys; returns its length */
-static __device__ int
-load_list(ChoiceMemory &c, uint32_t node, int room, const uint64_t *lists,
+template<int R> static __device__ int
+load_list(ChoiceMemory<R> &c, uint32_t node, int room, const uint64_t *lists,
 		  const int *nlist)
 {
 	const uint64_t *list = lists + (size_t) node * room;
@@ -157,9 +409,9 @@ forward_kernel(Nodes nodes, uint32_t count, const uint32_t *members,
 			   int wanted_local, int wanted_high, const uint8_t *levels,
 			   int room, uint64_t *lists, int *nlist, int *nkept)
 {
-	__shared__ ChoiceMemory memory[NODE_WARPS];
-	ChoiceMemory &c = memory[threadIdx.x / 32];
-	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
+	__shared__ ChoiceMemory<R> memory[choice_warps(R)];
+	ChoiceMemory<R> &c = memory[threadIdx.x / 32];
+	uint32_t	which = blockIdx.x * choice_warps(R) + threadIdx.x / 32;
 	int			lane = threadIdx.x % 32;
 	uint32_t	node;
 	int			n;
@@ -226,8 +478,8 @@ struct LinkStore
 	int			max_links;
 };
 
-static __device__ void
-store_links(const ChoiceMemory &c, const LinkStore &store, uint32_t node,
+template<int R> static __device__ void
+store_links(const ChoiceMemory<R> &c, const LinkStore &store, uint32_t node,
 			int n, int nkept, int wanted)
 {
 	uint32_t   *links = store.links + (size_t) node * store.max_links;
@@ -245,8 +497,8 @@ store_links(const ChoiceMemory &c, const LinkStore &store, uint32_t node,
 	store.nscale[node] = 0;
 }
 
-static __device__ void
-add_scale_links(const ChoiceMemory &c, const LinkStore &store, uint32_t node,
+template<int R> static __device__ void
+add_scale_links(const ChoiceMemory<R> &c, const LinkStore &store, uint32_t node,
 				int n, int wanted)
 {
 	uint32_t   *links = store.links + (size_t) node * store.max_links;
@@ -305,9 +557,9 @@ final_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 			 const uint32_t *offer_ends, const uint64_t *offers,
 			 LinkStore store)
 {
-	__shared__ ChoiceMemory memory[NODE_WARPS];
-	ChoiceMemory &c = memory[threadIdx.x / 32];
-	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
+	__shared__ ChoiceMemory<R> memory[choice_warps(R)];
+	ChoiceMemory<R> &c = memory[threadIdx.x / 32];
+	uint32_t	which = blockIdx.x * choice_warps(R) + threadIdx.x / 32;
 	int			lane = threadIdx.x % 32;
 	uint64_t	keys[R];
 	uint32_t	node;

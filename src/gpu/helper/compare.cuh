@@ -6,8 +6,8 @@
  *
  * A block compares 64 rows with columns, 64 at a time: a tile of dot products on
  * tensor cores (codes of 8 bits) or of sums of differences, from which each warp
- * takes its rows' nearest.  Lists are sorted, and spread over the registers of a
- * warp's lanes.
+ * takes its rows' nearest.  Lists are sorted; while something is put into one, it is
+ * spread over the registers of a warp's lanes.
  *
  *-------------------------------------------------------------------------
  */
@@ -61,6 +61,15 @@ struct TileJob
 
 /* --- tiles --- */
 
+/* Rows or columns of a tile, with what distances are made of besides products */
+struct TileSide
+{
+	uint32_t	ids[TILE];
+	float		norm2[TILE];
+	float		scale[TILE];
+	float		lift[TILE];
+};
+
 /* Aligned for loads of 16 bytes and for fragments */
 struct alignas(128) TileMemory
 {
@@ -80,10 +89,10 @@ struct alignas(128) TileMemory
 	union
 	{
 		int32_t		dots[TILE][TILE + 4];
-		float		distances[TILE][TILE + 4];
+		float		differences[TILE][TILE + 4];
 	};
-	uint32_t	rows[TILE];
-	uint32_t	cols[TILE];
+	TileSide	rows;
+	TileSide	cols;
 };
 
 /* Dot products of codes, to m.dots */
@@ -92,9 +101,9 @@ tile_dots(TileMemory &m, const Nodes &nodes)
 {
 	int			mine = threadIdx.x / 4;
 	int			slice = threadIdx.x % 4;
-	const int8_t *a = nodes.codes + (size_t) m.rows[mine] * nodes.pad +
+	const int8_t *a = nodes.codes + (size_t) m.rows.ids[mine] * nodes.pad +
 		slice * 16;
-	const int8_t *b = nodes.codes + (size_t) m.cols[mine] * nodes.pad +
+	const int8_t *b = nodes.codes + (size_t) m.cols.ids[mine] * nodes.pad +
 		slice * 16;
 #ifdef TENSOR_CORES
 	using namespace nvcuda;
@@ -160,7 +169,7 @@ tile_dots(TileMemory &m, const Nodes &nodes)
 	__syncthreads();
 }
 
-/* Sums of squared or absolute differences, to m.distances */
+/* Sums of squared or absolute differences, to m.differences */
 static __device__ void
 tile_differences(TileMemory &m, const Nodes &nodes)
 {
@@ -177,9 +186,9 @@ tile_differences(TileMemory &m, const Nodes &nodes)
 			bool		inside = dim < nodes.dims;
 
 			m.floats.a[i / FLOAT_CHUNK][i % FLOAT_CHUNK] = inside ?
-				nodes.vectors[(size_t) m.rows[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
+				nodes.vectors[(size_t) m.rows.ids[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
 			m.floats.b[i / FLOAT_CHUNK][i % FLOAT_CHUNK] = inside ?
-				nodes.vectors[(size_t) m.cols[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
+				nodes.vectors[(size_t) m.cols.ids[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
 		}
 		__syncthreads();
 		for (int k = 0; k < FLOAT_CHUNK; k++)
@@ -198,61 +207,62 @@ tile_differences(TileMemory &m, const Nodes &nodes)
 	for (int i = 0; i < 4; i++)
 	{
 		for (int j = 0; j < 4; j++)
-			m.distances[row + i][col + j] = sums[i][j];
+			m.differences[row + i][col + j] = sums[i][j];
 	}
 	__syncthreads();
 }
 
+/* What is added for inner products */
 static __device__ float
-finish_distance(const Nodes &nodes, uint32_t a, uint32_t b, float distance)
+lifted_distance(float distance, float lift)
 {
-	float		lift = nodes.lift[a] - nodes.lift[b];
-
 	return rule_distance(rule_distance(distance) + lift * lift);
 }
 
 static __device__ float
-code_distance(const Nodes &nodes, uint32_t a, uint32_t b, int32_t dot)
+code_distance(float norm2, float other_norm2, float scale, float other_scale,
+			  int32_t dot)
 {
-	return finish_distance(nodes, a, b, nodes.norm2[a] + nodes.norm2[b] -
-						   2 * nodes.scale[a] * nodes.scale[b] * (float) dot);
+	return norm2 + other_norm2 - 2 * scale * other_scale * (float) dot;
 }
 
-/* Graph distances of m.rows to m.cols, to m.distances; by the whole block */
+/* What a tile is made of for distances of m.rows and m.cols; by the whole block */
 static __device__ void
-tile_distances(TileMemory &m, const Nodes &nodes)
+tile_compute(TileMemory &m, const Nodes &nodes)
 {
 	if (nodes.codes != nullptr)
 		tile_dots(m, nodes);
 	else
 		tile_differences(m, nodes);
-	for (int i = threadIdx.x; i < TILE * TILE; i += TILE_THREADS)
-	{
-		int			row = i / TILE;
-		int			col = i % TILE;
+}
 
-		if (nodes.codes != nullptr)
-			m.distances[row][col] = code_distance(nodes, m.rows[row],
-												  m.cols[col],
-												  m.dots[row][col]);
-		else
-			m.distances[row][col] = finish_distance(nodes, m.rows[row],
-													m.cols[col],
-													m.distances[row][col]);
-	}
-	__syncthreads();
+/* A graph distance, from that */
+static __device__ float
+tile_distance(const TileMemory &m, const Nodes &nodes, uint32_t row,
+			  uint32_t col)
+{
+	float		distance = nodes.codes != nullptr ?
+		code_distance(m.rows.norm2[row], m.cols.norm2[col], m.rows.scale[row],
+					  m.cols.scale[col], m.dots[row][col]) :
+		m.differences[row][col];
+
+	return lifted_distance(distance, m.rows.lift[row] - m.cols.lift[col]);
 }
 
 /* Rows or columns of a tile; places behind the last one repeat it */
 static __device__ void
-tile_load_ids(uint32_t *to, const uint32_t *ids, uint32_t first,
-			  uint32_t count)
+tile_load_side(TileSide &side, const Nodes &nodes, const uint32_t *ids,
+			   uint32_t first, uint32_t count)
 {
 	if (threadIdx.x < TILE)
 	{
 		uint32_t	i = threadIdx.x < count ? threadIdx.x : count - 1;
+		uint32_t	node = ids != nullptr ? ids[first + i] : first + i;
 
-		to[threadIdx.x] = ids != nullptr ? ids[first + i] : first + i;
+		side.ids[threadIdx.x] = node;
+		side.norm2[threadIdx.x] = nodes.norm2[node];
+		side.scale[threadIdx.x] = nodes.scale[node];
+		side.lift[threadIdx.x] = nodes.lift[node];
 	}
 }
 
@@ -332,6 +342,59 @@ list_insert(uint64_t *keys, int room, uint64_t key)
 	}
 }
 
+/* Insert what the lanes have, where it is near enough and not there */
+template<int R> static __device__ void
+list_take(uint64_t *keys, int room, uint64_t key)
+{
+	uint64_t	worst = list_worst<R>(keys, room);
+	uint32_t	better = warp_ballot(key < worst);
+
+	for (; better != 0; better &= better - 1)
+	{
+		uint64_t	next = warp_from(key, __ffs(better) - 1);
+
+		if (next < worst)
+		{
+			list_insert<R>(keys, room, next);
+			worst = list_worst<R>(keys, room);
+		}
+	}
+}
+
+/* The smaller of two lanes' keys to one of them, the larger to the other */
+static __device__ uint64_t
+exchange_keys(uint64_t key, int distance, bool ascending)
+{
+	int			lane = threadIdx.x % 32;
+	uint64_t	other = warp_from(key, lane ^ distance);
+	bool		takes_smaller = ((lane & distance) == 0) == ascending;
+
+	return (other < key) == takes_smaller ? other : key;
+}
+
+/*
+ * As list_take() for a list of one register, with keys that are not in it: the
+ * lanes' keys are sorted (Batcher's bitonic sort), and merged with the list.
+ */
+static __device__ void
+list_merge(uint64_t *keys, int room, uint64_t key)
+{
+	int			lane = threadIdx.x % 32;
+
+	for (int size = 2; size <= 32; size *= 2)
+	{
+		for (int distance = size / 2; distance > 0; distance /= 2)
+			key = exchange_keys(key, distance, (lane & size) == 0);
+	}
+	key = warp_from(key, 31 - lane);
+	if (key < keys[0])
+		keys[0] = key;
+	for (int distance = 16; distance > 0; distance /= 2)
+		keys[0] = exchange_keys(keys[0], distance, true);
+	if (lane >= room)
+		keys[0] = NO_KEY;
+}
+
 template<int R> static __device__ int
 list_count(const uint64_t *keys)
 {
@@ -360,18 +423,18 @@ assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
 	uint32_t	chosen[MAX_FANOUT];
 	int			nbest = 0;
 
-	tile_load_ids(m.rows, items, job.row, job.nrows);
+	tile_load_side(m.rows, nodes, items, job.row, job.nrows);
 	for (uint32_t first = 0; first < job.ncols; first += TILE)
 	{
 		uint32_t	count = min((uint32_t) TILE, job.ncols - first);
 
 		__syncthreads();
-		tile_load_ids(m.cols, leaders, job.col + first, count);
+		tile_load_side(m.cols, nodes, leaders, job.col + first, count);
 		__syncthreads();
-		tile_distances(m, nodes);
+		tile_compute(m, nodes);
 		for (uint32_t i = 0; threadIdx.x < job.nrows && i < count; i++)
 			nbest = rule_add_nearest(best, chosen, nbest, fanout,
-									 m.distances[threadIdx.x][i],
+									 tile_distance(m, nodes, threadIdx.x, i),
 									 job.col + first + i);
 	}
 	for (int i = 0; threadIdx.x < job.nrows && i < nbest; i++)
@@ -383,6 +446,47 @@ assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
 
 /* --- nearest of rows --- */
 
+/* More keys than this are faster sorted and merged than inserted one by one */
+static const int FEW_KEYS = 4;
+
+/* What of a tile is among the nearest of its row so far, into that one's list */
+template<int R> static __device__ void
+tile_take_nearest(const TileMemory &m, const Nodes &nodes, uint32_t row,
+				  uint32_t count, uint32_t salt, uint64_t *list, int keep)
+{
+	int			lane = threadIdx.x % 32;
+	uint64_t	worst = list[keep - 1];
+	uint64_t	found[TILE / 32];
+	uint32_t	better[TILE / 32];
+	uint32_t	any = 0;
+	uint64_t	keys[R];
+
+#pragma unroll
+	for (int part = 0; part < TILE / 32; part++)
+	{
+		uint32_t	col = part * 32 + lane;
+
+		found[part] = NO_KEY;
+		if (col < count && m.cols.ids[col] != m.rows.ids[row])
+			found[part] = rule_key(tile_distance(m, nodes, row, col),
+								   m.cols.ids[col], salt);
+		better[part] = warp_ballot(found[part] < worst);
+		any |= better[part];
+	}
+	if (any == 0)
+		return;
+	list_load<R>(keys, list, keep);
+#pragma unroll
+	for (int part = 0; part < TILE / 32; part++)
+	{
+		if (R == 1 && __popc(better[part]) > FEW_KEYS)
+			list_merge(keys, keep, found[part]);
+		else
+			list_take<R>(keys, keep, found[part]);
+	}
+	list_store<R>(keys, list, keep);
+}
+
 /*
  * The "keep" nearest columns of each row, sorted, to results.  With is_range
  * columns are nodes by number, and keys without salt.
@@ -392,51 +496,34 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 			   bool is_range, int keep, uint64_t *results)
 {
 	__shared__ TileMemory m;
+	__shared__ uint64_t short_lists[R == 1 ? TILE : 1][32];
 	TileJob		job = jobs[blockIdx.x];
-	int			warp = threadIdx.x / 32;
-	int			lane = threadIdx.x % 32;
+	uint64_t   *lists = R == 1 ? short_lists[0] :
+		results + (size_t) job.out * keep;
+	uint32_t	pitch = R == 1 ? 32 : keep;
 
-	tile_load_ids(m.rows, ids, job.row, job.nrows);
+	for (uint32_t i = threadIdx.x; i < job.nrows * pitch; i += TILE_THREADS)
+		lists[i] = NO_KEY;
+	tile_load_side(m.rows, nodes, ids, job.row, job.nrows);
 	for (uint32_t first = 0; first < job.ncols; first += TILE)
 	{
 		uint32_t	count = min((uint32_t) TILE, job.ncols - first);
 
 		__syncthreads();
-		tile_load_ids(m.cols, is_range ? nullptr : ids, job.col + first, count);
+		tile_load_side(m.cols, nodes, is_range ? nullptr : ids,
+					   job.col + first, count);
 		__syncthreads();
-		tile_distances(m, nodes);
-		for (uint32_t row = warp; row < job.nrows; row += TILE_THREADS / 32)
-		{
-			uint64_t   *mine = results + (size_t) (job.out + row) * keep;
-			uint32_t	salt = is_range ? 0 : rule_salt(m.rows[row]);
-			uint64_t	keys[R];
-			uint64_t	worst;
-
-			list_load<R>(keys, mine, first == 0 ? 0 : keep);
-			worst = list_worst<R>(keys, keep);
-			for (int part = 0; part < TILE; part += 32)
-			{
-				uint32_t	col = part + lane;
-				uint64_t	key = NO_KEY;
-				uint32_t	better;
-
-				if (col < count && m.cols[col] != m.rows[row])
-					key = rule_key(m.distances[row][col], m.cols[col], salt);
-				better = warp_ballot(key < worst);
-				while (better != 0)
-				{
-					uint64_t	next = warp_from(key, __ffs(better) - 1);
-
-					better &= better - 1;
-					if (next >= worst)
-						continue;
-					list_insert<R>(keys, keep, next);
-					worst = list_worst<R>(keys, keep);
-				}
-			}
-			list_store<R>(keys, mine, keep);
-		}
+		tile_compute(m, nodes);
+		for (uint32_t row = threadIdx.x / 32; row < job.nrows;
+			 row += TILE_THREADS / 32)
+			tile_take_nearest<R>(m, nodes, row, count, is_range ? 0 :
+								 rule_salt(m.rows.ids[row]),
+								 lists + row * pitch, keep);
 	}
+	__syncthreads();
+	for (uint32_t i = threadIdx.x; R == 1 && i < job.nrows * keep;
+		 i += TILE_THREADS)
+		results[(size_t) job.out * keep + i] = short_lists[i / keep][i % keep];
 }
 
 /* --- lists --- */
@@ -463,7 +550,6 @@ merge_kernel(uint32_t count, const uint32_t *nodes, const uint32_t *ends,
 	uint32_t	node;
 	uint32_t	first;
 	uint64_t	keys[R];
-	uint64_t	worst;
 
 	if (which >= count)
 		return;
@@ -473,30 +559,13 @@ merge_kernel(uint32_t count, const uint32_t *nodes, const uint32_t *ends,
 		return;
 	list_load<R>(keys, lists + (size_t) node * room,
 				 nodes != nullptr ? nlist[node] : 0);
-	worst = list_worst<R>(keys, room);
 	for (uint32_t i = first; i < ends[node]; i++)
 	{
 		const uint64_t *row = results + (size_t) rows[i] * keep;
 
-		/* rows are sorted: nothing behind one that is too far gets in */
 		for (int part = 0; part < keep; part += 32)
-		{
-			uint64_t	key = part + lane < keep ? row[part + lane] : NO_KEY;
-			uint32_t	better = warp_ballot(key < worst);
-
-			if (better == 0)
-				break;
-			for (; better != 0; better &= better - 1)
-			{
-				uint64_t	next = warp_from(key, __ffs(better) - 1);
-
-				if (next < worst)
-				{
-					list_insert<R>(keys, room, next);
-					worst = list_worst<R>(keys, room);
-				}
-			}
-		}
+			list_take<R>(keys, room, part + lane < keep ? row[part + lane] :
+						 NO_KEY);
 	}
 	list_store<R>(keys, lists + (size_t) node * room, room);
 	room = list_count<R>(keys);

@@ -313,20 +313,19 @@ part_blocks(uint64_t count)
 static int
 registers_of(int room)
 {
-	int			r = 1;
+	int			r = (room + 31) / 32;
 
-	while (r * 32 < room)
-		r *= 2;
-	return r;
+	return r <= 4 ? r : r <= 8 ? 8 : 16;
 }
 
-/* Start a kernel that is compiled for 1, 2, 4, 8 and 16 registers */
+/* Start a kernel that is compiled for 1 to 4, 8 and 16 registers */
 #define LAUNCH_FOR(kernel, r, blocks, threads, ...) \
 	do { \
 		switch (r) \
 		{ \
 			case 1: LAUNCH(0, kernel<1>, blocks, threads, __VA_ARGS__); break; \
 			case 2: LAUNCH(0, kernel<2>, blocks, threads, __VA_ARGS__); break; \
+			case 3: LAUNCH(0, kernel<3>, blocks, threads, __VA_ARGS__); break; \
 			case 4: LAUNCH(0, kernel<4>, blocks, threads, __VA_ARGS__); break; \
 			case 8: LAUNCH(0, kernel<8>, blocks, threads, __VA_ARGS__); break; \
 			default: LAUNCH(0, kernel<16>, blocks, threads, __VA_ARGS__); break; \
@@ -848,6 +847,9 @@ device_connect(Backend *base, int scale)
 	int			local = rule_wanted(shape.max_links, shape.scale_links, 0, scale);
 	int			high = rule_wanted(shape.max_links, shape.scale_links, 1, scale);
 	uint32_t	count = device->nmembers;
+	int			registers = registers_of(room);
+	int			warps = choice_warps(registers);
+	uint32_t	choice_blocks = (count + warps - 1) / warps;
 	Nodes		nodes = nodes_of(device);
 	Scratch<uint64_t> offers;
 
@@ -856,8 +858,8 @@ device_connect(Backend *base, int scale)
 									   ((size_t) shape.nnodes + 1) * sizeof(uint32_t)),
 			   "offers"))
 		return false;
-	LAUNCH_FOR(forward_kernel, registers_of(room), blocks_of(count), NODE_THREADS,
-		   nodes, count, device->members, local, high, device->levels, room,
+	LAUNCH_FOR(forward_kernel, registers, choice_blocks, 32 * warps, nodes,
+		   count, device->members, local, high, device->levels, room,
 		   device->lists, device->nlist, device->nkept);
 	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count,
 		   device->members, room, device->lists, device->nkept,
@@ -868,8 +870,8 @@ device_connect(Backend *base, int scale)
 	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count,
 		   device->members, room, device->lists, device->nkept,
 		   device->cursors, offers.at);
-	LAUNCH_FOR(final_kernel, registers_of(room), blocks_of(count), NODE_THREADS,
-		   nodes, count, device->members, scale, local, high, device->levels,
+	LAUNCH_FOR(final_kernel, registers, choice_blocks, 32 * warps, nodes,
+		   count, device->members, scale, local, high, device->levels,
 		   room, device->lists, device->nlist, device->cursors, offers.at,
 		   device->store);
 	return finish(device, "final links");
