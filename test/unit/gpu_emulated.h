@@ -72,12 +72,19 @@ static EmulatedGroup emulated_block;
 static const std::function<void()> *emulated_kernel;
 static ucontext_t emulated_main;
 
-/* Go on with the next fiber that can; with the launch, if all are done */
+/*
+ * Go on with a fiber that can; with the launch, if all are done.  Which one is
+ * drawn, so that kernels which lack a barrier do not always get away with it.
+ */
 static void
 emulated_switch(void)
 {
+	static uint32_t random = 1;
 	uint32_t	n = (uint32_t) emulated_fibers.size();
-	uint32_t	next = threadIdx.x;
+	uint32_t	next;
+
+	random = random * 1664525 + 1013904223;
+	next = (uint32_t) ((uint64_t) random * n >> 32);
 
 	for (uint32_t i = 0; i < n; i++)
 	{

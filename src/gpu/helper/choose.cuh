@@ -145,7 +145,10 @@ add_values(const PairMemory<R> &p, bool is_l1, int row, int col, int stride,
 	}
 }
 
-/* Each pair has one place, those of a node with its own quadruple as well */
+/*
+ * Each pair has one place, those of a quadruple with itself as well.  Which of the
+ * two nodes is the larger depends on a and b only, as col <= row < stride.
+ */
 template<typename T> static __device__ void
 keep_sums(const PairSums<T> &sums, int row, int col, int stride, int n,
 		  bool is_first, T *to)
@@ -159,9 +162,11 @@ keep_sums(const PairSums<T> &sums, int row, int col, int stride, int n,
 			int			i = row + a * stride;
 			int			j = col + b * stride;
 
+			int			place = a >= b ? i * (i + 1) / 2 + j :
+				j * (j + 1) / 2 + i;
+
 			if (i < n && j < n && (row != col || a > b))
-				to[pair_place(i, j)] = sums.at[a][b] +
-					(is_first ? 0 : to[pair_place(i, j)]);
+				to[place] = sums.at[a][b] + (is_first ? 0 : to[place]);
 		}
 	}
 }

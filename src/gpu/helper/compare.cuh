@@ -497,6 +497,7 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 {
 	__shared__ TileMemory m;
 	__shared__ uint64_t short_lists[R == 1 ? TILE : 1][32];
+	__shared__ uint32_t salts[TILE];
 	TileJob		job = jobs[blockIdx.x];
 	uint64_t   *lists = R == 1 ? short_lists[0] :
 		results + (size_t) job.out * keep;
@@ -505,6 +506,9 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 	for (uint32_t i = threadIdx.x; i < job.nrows * pitch; i += TILE_THREADS)
 		lists[i] = NO_KEY;
 	tile_load_side(m.rows, nodes, ids, job.row, job.nrows);
+	if (threadIdx.x < TILE)
+		salts[threadIdx.x] = is_range ? 0 :
+			rule_salt(m.rows.ids[threadIdx.x]);
 	for (uint32_t first = 0; first < job.ncols; first += TILE)
 	{
 		uint32_t	count = min((uint32_t) TILE, job.ncols - first);
@@ -516,8 +520,7 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 		tile_compute(m, nodes);
 		for (uint32_t row = threadIdx.x / 32; row < job.nrows;
 			 row += TILE_THREADS / 32)
-			tile_take_nearest<R>(m, nodes, row, count, is_range ? 0 :
-								 rule_salt(m.rows.ids[row]),
+			tile_take_nearest<R>(m, nodes, row, count, salts[row],
 								 lists + row * pitch, keep);
 	}
 	__syncthreads();
