@@ -62,7 +62,7 @@ TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 PROVE_FLAGS = -I test/perl
 EXTRA_CLEAN = $(OBJS:.o=.d) .flags build/gpu-none build/gpu-emulated \
-	build/gpu-nvcc build/gpu-hipcc
+	build/gpu-emulated-tensor build/gpu-nvcc build/gpu-hipcc
 
 # Distances are called through a table, never inlined by the JIT: its bitcode
 # would be built and installed for nothing.

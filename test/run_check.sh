@@ -154,24 +154,33 @@ run_unit_tests()
 	done
 }
 
-# The kernels of GPU builds on a device that is emulated: the same tests, for
-# which C++ is needed, and no sanitizer, as threads are fibers
+# The kernels of GPU builds on a device that is emulated, without and with tensor
+# cores: the same tests, for which C++ is needed, and no sanitizer, as threads are
+# fibers
 run_kernel_tests()
 {
-	wanted_test test_gpu_kernels || return 0
+	kernel_test test_gpu_kernels emulated
+	kernel_test test_gpu_tensor emulated-tensor
+}
+
+kernel_test()
+{
+	local name=$1 program=build/gpu-$2/test_gpu
+
+	wanted_test "$name" || return 0
 	if ! command -v "${CXX:-c++}" >/dev/null || [[ $COPT == *-fsanitize* ]]; then
-		count unit/test_gpu_kernels 0 0 1 0
+		count "unit/$name" 0 0 1 0
 		return
 	fi
 	if ! make -C "$TOP" --no-print-directory ${CC:+CC="$CC"} ${CXX:+CXX="$CXX"} \
-		GPU=emulated PG_CONFIG="$SYSTEM_PG_CONFIG" build/gpu-emulated/test_gpu \
-		>"$WORK/log/test_gpu_kernels.build" 2>&1; then
-		count unit/test_gpu_kernels 0 1 0 0
-		tail -20 "$WORK/log/test_gpu_kernels.build"
+		GPU="$2" PG_CONFIG="$SYSTEM_PG_CONFIG" "$program" \
+		>"$WORK/log/$name.build" 2>&1; then
+		count "unit/$name" 0 1 0 0
+		tail -20 "$WORK/log/$name.build"
 		return
 	fi
-	cp "$TOP/build/gpu-emulated/test_gpu" "$WORK/unit/test_gpu_kernels"
-	tap unit/test_gpu_kernels as_user "$WORK/unit/test_gpu_kernels"
+	cp "$TOP/$program" "$WORK/unit/$name"
+	tap "unit/$name" as_user "$WORK/unit/$name"
 }
 
 # regress NAME PROGRAM INPUTDIR TEST...: run a pg_regress-like program and

@@ -6,7 +6,7 @@
  * What src/gpu/helper/device.h takes from CUDA or HIP.  The threads of a block
  * are fibers, which go on one after the other; at a barrier of the block or an
  * exchange among the lanes of a warp they wait for each other.  So the kernels'
- * own text is what is tested, but for tensor cores.
+ * own text is what is tested; with TENSOR_CORES, that which uses nvcuda::wmma.
  *
  *-------------------------------------------------------------------------
  */
@@ -300,6 +300,103 @@ struct int4
 {
 	int32_t		x, y, z, w;
 };
+
+#ifdef TENSOR_CORES
+
+/*
+ * Of nvcuda::wmma, what kernels use: 16 x 16 x 16, whole matrices in each lane, of
+ * which it computes and stores eight elements of row lane / 2
+ */
+namespace nvcuda
+{
+namespace wmma
+{
+struct matrix_a;
+struct matrix_b;
+struct accumulator;
+struct row_major;
+struct col_major;
+enum layout_t
+{
+	mem_row_major
+};
+
+template<typename Use, int M, int N, int K, typename T, typename Layout = void>
+struct fragment
+{
+	static_assert(M == 16 && N == 16 && K == 16, "other sizes are not emulated");
+	T			x[16][16];
+};
+
+/* As a device wants them: 32 bytes for matrices, 16 for what is between rows */
+template<typename T> static void
+emulated_check_matrix(const T *at, unsigned stride)
+{
+	if ((uintptr_t) at % 32 != 0 || stride * sizeof(T) % 16 != 0)
+		abort();
+	warp_sync();
+}
+
+template<typename T> static void
+load_matrix_sync(fragment<matrix_a, 16, 16, 16, T, row_major> &to,
+				 const T *from, unsigned stride)
+{
+	emulated_check_matrix(from, stride);
+	for (int i = 0; i < 16; i++)
+		memcpy(to.x[i], from + i * stride, 16 * sizeof(T));
+}
+
+template<typename T> static void
+load_matrix_sync(fragment<matrix_b, 16, 16, 16, T, col_major> &to,
+				 const T *from, unsigned stride)
+{
+	emulated_check_matrix(from, stride);
+	for (int k = 0; k < 16; k++)
+	{
+		for (int j = 0; j < 16; j++)
+			to.x[k][j] = from[j * stride + k];
+	}
+}
+
+template<typename T> static void
+fill_fragment(fragment<accumulator, 16, 16, 16, T> &to, T value)
+{
+	std::fill(&to.x[0][0], &to.x[0][0] + 256, value);
+}
+
+template<typename T, typename U> static void
+mma_sync(fragment<accumulator, 16, 16, 16, T> &to,
+		 const fragment<matrix_a, 16, 16, 16, U, row_major> &a,
+		 const fragment<matrix_b, 16, 16, 16, U, col_major> &b,
+		 const fragment<accumulator, 16, 16, 16, T> &c)
+{
+	int			i = threadIdx.x % 32 / 2;
+	int			first = threadIdx.x % 2 * 8;
+
+	for (int j = first; j < first + 8; j++)
+	{
+		T			sum = c.x[i][j];
+
+		for (int k = 0; k < 16; k++)
+			sum += (T) a.x[i][k] * (T) b.x[k][j];
+		to.x[i][j] = sum;
+	}
+}
+
+template<typename T> static void
+store_matrix_sync(T *to, const fragment<accumulator, 16, 16, 16, T> &from,
+				  unsigned stride, layout_t)
+{
+	int			i = threadIdx.x % 32 / 2;
+	int			first = threadIdx.x % 2 * 8;
+
+	emulated_check_matrix(to, stride);
+	memcpy(to + i * stride + first, &from.x[i][first], 8 * sizeof(T));
+}
+}
+}
+
+#endif							/* TENSOR_CORES */
 
 /* --- the runtime --- */
 

@@ -5,9 +5,9 @@
 #   make check-gpu     the unit tests of the helper, on the device if there is one
 #   make graph-bench   bench/graph_bench.c, below build/
 #
-# GPU=nvcc, hipcc, none or emulated says what to build with. The last two are for
-# tests: with none there is no device, and with emulated its kernels run on the
-# processor, very slowly.
+# GPU=nvcc, hipcc, none, emulated or emulated-tensor says what to build with. The
+# last three are for tests: with none there is no device, and with the others its
+# kernels run on the processor, very slowly, without or with tensor cores.
 
 NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 HIPCC ?= $(shell command -v hipcc)
@@ -21,8 +21,10 @@ helper_dir = build/gpu-$(GPU)
 helper = $(helper_dir)/omendb-gpu-build
 helper_objs = $(patsubst src/gpu/%.c,$(helper_dir)/%.o,src/gpu/gpu_protocol.c \
 	$(sort $(wildcard src/gpu/helper/*.c)))
+emulated_flags = $(if $(filter emulated%,$(GPU)),-DOMEN_GPU_EMULATED) \
+	$(if $(filter emulated-tensor,$(GPU)),-DTENSOR_CORES)
 helper_flags = -DFRONTEND -O3 $(if $(filter none,$(GPU)),,-DOMEN_GPU_DEVICE) \
-	$(if $(filter emulated,$(GPU)),-DOMEN_GPU_EMULATED)
+	$(emulated_flags)
 helper_libs = -L$(pkglibdir) -L$(libdir) -lpgcommon -lpgport -lm
 
 ifeq ($(GPU),)
@@ -49,16 +51,16 @@ build/gpu-nvcc/device.o build/gpu-hipcc/device.o: src/gpu/helper/device.cu
 		-Isrc -MMD -c -o $@ $<,$(HIPCC) $(HIP_ARCH) -x hip -O3 -std=c++17 -ffp-contract=off \
 		-Wall -Wextra -Wno-unused-parameter -Werror -Isrc -MMD -c -o $@ $<)
 
-build/gpu-emulated/device.o: src/gpu/helper/device.cu
+build/gpu-emulated/device.o build/gpu-emulated-tensor/device.o: src/gpu/helper/device.cu
 	@$(MKDIR_P) $(@D)
 	$(CXX) -x c++ -std=c++17 -O2 -g -ffp-contract=off -U_FORTIFY_SOURCE \
-		-Wall -Wextra -Wno-unused-parameter -Wno-unknown-pragmas -Werror -DOMEN_GPU_EMULATED \
+		-Wall -Wextra -Wno-unused-parameter -Wno-unknown-pragmas -Werror $(emulated_flags) \
 		-Isrc -Itest/unit -MMD -c -o $@ $<
 
 helper_device = $(if $(filter none,$(GPU)),,$(helper_dir)/device.o)
 helper_link = $(if $(filter nvcc,$(GPU)),$(NVCC) -cudart static,\
 	$(if $(filter hipcc,$(GPU)),$(HIPCC) $(HIP_ARCH),\
-	$(if $(filter emulated,$(GPU)),$(CXX),$(CC)) $(COPT)))
+	$(if $(filter emulated%,$(GPU)),$(CXX),$(CC)) $(COPT)))
 
 $(helper): $(helper_objs) $(helper_device)
 	$(helper_link) -o $@ $^ $(helper_libs)
