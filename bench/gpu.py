@@ -26,6 +26,7 @@ import workload
 ROWS = int(os.environ.get("ROWS") or 1 << 62)
 QUERIES = int(os.environ.get("QUERIES") or 200)
 THREADS = int(os.environ.get("THREADS") or os.cpu_count())
+VERIFY_ROWS = os.environ.get("VERIFY") != "index"
 KNOBS = (20, 40, 100)
 TRUE_NEIGHBOURS = 100
 EXACT_VALUES = 1e9
@@ -181,8 +182,8 @@ def load(db, data):
              f"ALTER TABLE items SET (parallel_workers = {THREADS - 1})")
     bounds = numpy.linspace(0, data.rows, THREADS + 1).astype(int)
     workers = [multiprocessing.get_context("fork").Process(
-        target=copy_part, args=("items", data.base_array, *map(int, bounds[i:i + 2])))
-        for i in range(THREADS)]
+        target=copy_part, args=("items", data.base_array, first, end))
+        for first, end in zip(bounds.tolist(), bounds[1:].tolist())]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -271,7 +272,7 @@ def same(one, other):
 
 
 def index(name):
-    """Both builds, one after the other: two indexes may be too much to keep."""
+    """Both builds, in turn: there may not be room for two indexes."""
     data = Set(name)
     shape = f"{name}, {data.rows} x {data.dim}"
     db = pg.Connection()
@@ -290,12 +291,14 @@ def index(name):
         build.search(db, data)
     compare(shape, cpu, gpu)
     start = time.perf_counter()
-    found = db.query("SELECT * FROM omen_verify_index('items_index', true)")
-    say(f"omen_verify_index: {len(found)} findings in "
+    found = db.query("SELECT * FROM omen_verify_index('items_index', "
+                     f"{VERIFY_ROWS})")
+    say(f"omen_verify_index(..., {VERIFY_ROWS}): {len(found)} findings in "
         f"{time.perf_counter() - start:.1f} s")
     for row in found[:5]:
         say(f"  {row}")
-    summarize(shape, "omen_verify_index", f"{len(found)} findings")
+    summarize(shape, f"omen_verify_index(..., {VERIFY_ROWS})",
+              f"{len(found)} findings")
     db.query("DROP TABLE items")
     db.close()
     if found:

@@ -141,7 +141,7 @@ step_graph()
 	for set in $SETS; do
 		set_of "$set" || continue
 		# shellcheck disable=SC2046
-		part "graph of $set" "$PROGRAMS/graph_bench" $(graph_options) \
+		part "graph of $set" stdbuf -oL "$PROGRAMS/graph_bench" $(graph_options) \
 			"$FOLDER"/base.* "$FOLDER"/query.*
 	done
 }
@@ -194,7 +194,7 @@ step_index()
 if [ -n "$OMEN_BUNDLE" ]; then use_bundle; else build_all; fi
 HELPER=$("$PG_CONFIG" --pkglibdir)/omendb-gpu-build
 export OMEN_SETS=${OMEN_SETS:-$WORK/sets} OMEN_SUMMARY=$WORK/summary THREADS \
-	ROWS QUERIES PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
+	ROWS QUERIES VERIFY PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
 if [ "$BACKEND" = cpu ]; then
 	# for tests of this script where there is no device
 	OMEN_GPU_HELPER=$WORK/helper

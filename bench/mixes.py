@@ -1,20 +1,19 @@
 """Sets as large as one likes, mixed from a small real one.
 
 SET_mix_ROWSm, as sift_photos_1m_mix_10m: so many million rows. Each mixes a
-real vector, one of the first SOURCE_ROWS of the set, with two of its NEIGHBOURS
-nearest neighbours, by random weights of which none is favoured, and adds noise
-of NOISE times its length in a random direction. Rows of a set of bytes are
-bytes, others float16; under cosine distance they have unit length. Queries are
-the set's own, so no row was made from one.
+real vector, one of the first SOURCE_ROWS of the set, with two of its
+NEIGHBOURS nearest neighbours, by random weights of which none is favoured, and
+adds noise of NOISE times its length in a random direction. Rows of a set of
+bytes are bytes, others float16; under cosine distance they have unit length.
+Queries are the set's own, so no row was made from one.
 
 With a hundred rows to a real vector, those made by the weights of bge_mix_768
 would lie in clumps; these see some 20 (bytes) or 10 (bge_base_768) independent
 directions around them.
 
 Neighbours are looked for among the vectors nearest to the same one of some
-pivots, CELL on average: nearly all are found, and a set takes seconds. It needs
-numpy alone, and uses all processors. The same set each time, whatever their
-number.
+pivots, CELL on average, and a set takes seconds. It needs numpy alone, and uses
+all processors. The same set each time, whatever their number.
 """
 import multiprocessing
 import os
