@@ -7,7 +7,7 @@ SHLIB_LINK = -lm
 # These run a script of their own: they must work before PostgreSQL's headers
 # are installed, so PGXS is not included for them.
 scripts = check check-all check-upgrade check-asan check-debug \
-	check-valgrind fuzz torture demo bench
+	check-valgrind fuzz torture demo bench gpu-bench
 
 ifneq ($(filter $(scripts),$(MAKECMDGOALS)),)
 .PHONY: $(scripts)
@@ -31,6 +31,8 @@ demo:
 	@bash bench/demo.sh
 bench:
 	@bash bench/run.sh
+gpu-bench:
+	@bash bench/gpu.sh
 else
 
 # What is not meant for SQL stays invisible to other libraries in the server;

@@ -14,6 +14,8 @@ set: a first neighbour at cosine distance 0.32, and a local intrinsic dimension
 SET_x10, for any set of bytes: its rows, and nine copies of them with a whole
 number from -SPREAD to SPREAD added to each element. The queries are the set's.
 
+SET_mix_ROWSm, for any set: mixes.py.
+
 SET_ip, for any set: the same vectors by inner product.
 
 normal_64: vectors of 64 independent normal numbers, by inner product. Nothing
@@ -21,9 +23,11 @@ in them helps a search: no direction is more likely than another, and answers
 are far from each other.
 """
 import os
+import re
 
 import numpy
 
+import mixes
 import sets
 
 SOURCE = "bge_base_768"
@@ -36,6 +40,7 @@ TIMES = "_x10"
 COPIES = 10
 SPREAD = 8
 BY_IP = "_ip"
+MIXED = re.compile(r"(.+)_mix_(\d+)m")
 NORMAL = "normal_64"
 NORMAL_SHAPES = {"base": (100_000, 64), "query": (10_000, 64)}
 
@@ -61,6 +66,8 @@ def maker(name):
         return make_normal
     if name.endswith(TIMES):
         return lambda folder: make_copies(name[:-len(TIMES)], folder)
+    if mixed := MIXED.fullmatch(name):
+        return lambda folder: make_mixes(mixed[1], int(mixed[2]), folder)
     if name.endswith(BY_IP):
         return lambda folder: make_ip(name[:-len(BY_IP)], folder)
     return None
@@ -100,6 +107,12 @@ def make_mix(folder, count):
     numpy.save(os.path.join(folder, "base.npy"), base)
     numpy.save(os.path.join(folder, "query.npy"), queries)
     write_metric(folder, "cosine")
+
+
+def make_mixes(source, millions, folder):
+    data = sets.open_set(source)
+    mixes.make(data, millions * 1_000_000, folder)
+    write_metric(folder, data.metric)
 
 
 def make_copies(source, folder):

@@ -11,6 +11,7 @@ import sys
 
 _lib = ctypes.CDLL(ctypes.util.find_library("pq") or "libpq.so.5")
 _void, _text, _int = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+_receiver = ctypes.CFUNCTYPE(None, _void, _text)
 for _name, _result, _arguments in (
         ("PQconnectdb", _void, [_text]),
         ("PQstatus", _int, [_void]),
@@ -30,7 +31,8 @@ for _name, _result, _arguments in (
         ("PQclear", None, [_void]),
         ("PQputCopyData", _int, [_void, _text, _int]),
         ("PQputCopyEnd", _int, [_void, _text]),
-        ("PQgetResult", _void, [_void])):
+        ("PQgetResult", _void, [_void]),
+        ("PQsetNoticeProcessor", _void, [_void, _receiver, _void])):
     _function = getattr(_lib, _name)
     _function.restype, _function.argtypes = _result, _arguments
 
@@ -103,35 +105,56 @@ class Connection:
 
     def copy_binary(self, table, rows):
         """COPY rows, each a list of values already in binary form or None."""
+        count = 0
+
+        def blocks():
+            nonlocal count
+            parts, size = [], 0
+            for row in rows:
+                count += 1
+                parts.append(struct.pack("!h", len(row)))
+                for value in row:
+                    if value is None:
+                        parts.append(b"\xff\xff\xff\xff")
+                    else:
+                        parts.append(struct.pack("!i", len(value)))
+                        parts.append(value)
+                        size += len(value)
+                if size > 1 << 20:
+                    yield b"".join(parts)
+                    parts, size = [], 0
+            yield b"".join(parts)
+
+        self.copy_blocks(table, blocks())
+        return count
+
+    def copy_blocks(self, table, blocks):
+        """COPY rows in binary form, as many as there are in each block."""
         self.query(f"COPY {table} FROM STDIN (FORMAT binary)")
-        parts, size, count = [b"PGCOPY\n\xff\r\n\0" + bytes(8)], 0, 0
-        for row in rows:
-            count += 1
-            parts.append(struct.pack("!h", len(row)))
-            for value in row:
-                if value is None:
-                    parts.append(b"\xff\xff\xff\xff")
-                else:
-                    parts.append(struct.pack("!i", len(value)))
-                    parts.append(value)
-                    size += len(value)
-            if size > 1 << 20:
-                self._put(parts)
-                parts, size = [], 0
-        self._put(parts + [b"\xff\xff"])
+        self._put(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+        for block in blocks:
+            self._put(block)
+        self._put(b"\xff\xff")
         if _lib.PQputCopyEnd(self._conn, None) != 1:
             raise Error(self._message())
         self._rows(_lib.PQgetResult(self._conn), bytes.decode)
         while True:
             result = _lib.PQgetResult(self._conn)
             if not result:
-                return count
+                return
             _lib.PQclear(result)
 
-    def _put(self, parts):
-        data = b"".join(parts)
+    def _put(self, data):
         if _lib.PQputCopyData(self._conn, data, len(data)) != 1:
             raise Error(self._message())
+
+    def collect_notices(self):
+        """A list that gets what the server says beside results, from now on."""
+        notices = []
+        self._receiver = _receiver(
+            lambda _, text: notices.append(text.decode().strip()))
+        _lib.PQsetNoticeProcessor(self._conn, self._receiver, None)
+        return notices
 
     def cpu_ns(self):
         """CPU time of the backend so far; on the same machine only."""

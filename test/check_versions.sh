@@ -61,33 +61,17 @@ check()
 	in_tree "$1" PG_CONFIG="$2" CHECK="$CHECK" TESTS="$TESTS" make -s check
 }
 
-# make_wheel FOLDER: the PostgreSQL in PyPI's package pgserver. Programs that are
-# linked with its libraries cannot be position-independent; the Perl modules for
-# tests, which it lacks, are those of the PostgreSQL that is installed.
-make_wheel()
+# make_tested_wheel FOLDER: with Perl modules for tests, which it lacks, of the
+# PostgreSQL that is installed
+make_tested_wheel()
 {
-	local folder=$1 new=$1.new perl program want
+	local perl
 
-	[ ! -d "$folder" ] || return 0
-	mapfile -t want < <(missing_packages python/pip=python3-pip)
-	[ ${#want[@]} = 0 ] || install_packages "${want[@]}"
+	make_wheel "$1"
 	perl=$("$(find_pg_config)" --pgxs)
 	perl=${perl%/makefiles/*}/test/perl
 	[ -d "$perl" ] || die "no Perl modules for tests: $perl"
-	say "making a folder of PyPI's pgserver, $folder"
-	rm -rf "$new"
-	mkdir -p "$new"
-	logged "$folder.pip.log" python3 -m pip download --no-deps \
-		--only-binary=:all: -d "$new" pgserver==0.1.4
-	logged "$folder.unpack.log" python3 -m zipfile -e "$new"/*.whl "$new"
-	cp -r "$perl" "$new/pgserver/pginstall/lib/postgresql/pgxs/src/test/"
-	for program in gcc g++; do
-		printf '#!/bin/sh\nexec %s -no-pie "$@"\n' "$program" >"$new/$program"
-	done
-	chmod -R a+rX "$new"
-	find "$new/gcc" "$new/g++" "$new"/pgserver/pginstall/{bin,lib/postgresql/pgxs} \
-		-type f -exec chmod a+x {} +
-	mv "$new" "$folder"
+	cp -r "$perl" "$1/pgserver/pginstall/lib/postgresql/pgxs/src/test/"
 }
 
 # check_wheel FOLDER: as check, here
@@ -109,7 +93,7 @@ check_suite()
 
 	[ -n "$version" ] || die "unknown suite: $1"
 	if [ "$1" = pypi ]; then
-		make_wheel "$folder"
+		make_tested_wheel "$folder"
 		run=check_wheel
 	else
 		make_postgres "$folder" "$1" "$version"

@@ -97,6 +97,30 @@ add_headers()
 		rm "$0"_*.deb' "postgresql-server-dev-$2"
 }
 
+# make_wheel FOLDER: the PostgreSQL in PyPI's package pgserver. Programs that are
+# linked with its libraries cannot be position-independent.
+make_wheel()
+{
+	local folder=$1 new=$1.new program want
+
+	[ ! -d "$folder" ] || return 0
+	mapfile -t want < <(missing_packages python/pip=python3-pip)
+	[ ${#want[@]} = 0 ] || install_packages "${want[@]}"
+	say "making a folder of PyPI's pgserver, $folder"
+	rm -rf "$new"
+	mkdir -p "$new"
+	logged "$folder.pip.log" python3 -m pip download --no-deps \
+		--only-binary=:all: -d "$new" pgserver==0.1.4
+	logged "$folder.unpack.log" python3 -m zipfile -e "$new"/*.whl "$new"
+	for program in gcc g++; do
+		printf '#!/bin/sh\nexec %s -no-pie "$@"\n' "$program" >"$new/$program"
+	done
+	chmod -R a+rX "$new"
+	find "$new/gcc" "$new/g++" "$new"/pgserver/pginstall/{bin,lib/postgresql/pgxs} \
+		-type f -exec chmod a+x {} +
+	mv "$new" "$folder"
+}
+
 # versions_folder: as WORK, the folder of the Debian folders, for one run at a
 # time
 versions_folder()

@@ -154,7 +154,13 @@ omen_prepare()
 	[ ${#want[@]} = 0 ] || install_packages "${want[@]}"
 	SYSTEM_PG_CONFIG=$(find_pg_config)
 	[ -n "$SYSTEM_PG_CONFIG" ] || die "no usable pg_config found"
+	choose_user
+	cd "$WORK" || die "cannot enter $WORK"
+}
 
+# who is to be the test user, and have the work folder
+choose_user()
+{
 	TEST_USER=$(id -un)
 	if [ "$(id -u)" = 0 ]; then
 		TEST_USER=nobody
@@ -162,7 +168,6 @@ omen_prepare()
 		TEST_GROUP=$(id -gn "$TEST_USER")
 		chown "$TEST_USER:$TEST_GROUP" "$WORK"
 	fi
-	cd "$WORK" || die "cannot enter $WORK"
 }
 
 # Copy the PostgreSQL installation below WORK, with the same path inside: its

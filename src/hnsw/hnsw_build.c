@@ -94,6 +94,7 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 		elog(ERROR, "index \"%s\" already contains data",
 			 RelationGetRelationName(index));
 
+	omen_hnsw_start_times(&state);
 	omen_lock_toast(heap, info);
 	state.heap = heap;
 	state.index = index;
@@ -109,7 +110,9 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 								  &meta->shape, mean, meta->max_norm2);
 	omen_hnsw_build_prepare(&state);
 	state.shared->has_codebook = omen_hnsw_train(&state);
+	omen_hnsw_end_stage(&state, OMEN_STAGE_PREPARE);
 	omen_hnsw_gpu_start(&state);
+	omen_hnsw_end_stage(&state, OMEN_STAGE_GPU_START);
 
 	nworkers = Min(omen_compat_build_workers(heap, index, info),
 				   OMEN_BUILD_MAX_PARTICIPANTS - 1);
@@ -119,6 +122,7 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 		state.shared->nparticipants = 1;
 
 	announce(&state);
+	omen_hnsw_end_stage(&state, OMEN_STAGE_PREPARE);
 	omen_hnsw_build_participate(&state);
 	omen_hnsw_write_rest(&state);
 	omen_hnsw_build_cleanup(&state);
@@ -130,6 +134,8 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 		info->ii_BrokenHotChain = true;
 	if (workers)
 		omen_hnsw_end_workers(workers);
+	omen_hnsw_end_stage(&state, OMEN_STAGE_END);
+	omen_hnsw_report_times(&state, result->index_tuples);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -190,6 +196,7 @@ omen_hnsw_build_participate(OmenHnswBuildState *state)
 {
 	load_rows(state);
 	omen_hnsw_build_barrier(state);
+	omen_hnsw_end_stage(state, OMEN_STAGE_READ);
 
 	map_rows(state);
 	omen_arena_start_budget(&state->budget, memory_share(state) / 4);
@@ -201,19 +208,23 @@ omen_hnsw_build_participate(OmenHnswBuildState *state)
 	omen_hnsw_build_barrier(state);
 	if (state->participant > 0)
 		omen_hnsw_attach_fold(state);
+	omen_hnsw_end_stage(state, OMEN_STAGE_FOLD);
 
 	if (state->shared->nnodes > 0)
 	{
 		set_phase(state, PHASE_GRAPH);
 		construct(state);
 	}
+	omen_hnsw_end_stage(state, OMEN_STAGE_GRAPH);
 	if (state->participant == 0)
 		omen_hnsw_plan_pages(state);
 	omen_hnsw_build_barrier(state);
+	omen_hnsw_end_stage(state, OMEN_STAGE_PLAN);
 
 	set_phase(state, PHASE_WRITE);
 	omen_hnsw_write_nodes(state);
 	omen_hnsw_build_barrier(state);
+	omen_hnsw_end_stage(state, OMEN_STAGE_WRITE);
 }
 
 /* Give the temporary files back */

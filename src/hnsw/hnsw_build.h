@@ -28,6 +28,7 @@
 #include "hnsw/hnsw_graph_files.h"
 #include "hnsw/hnsw_tidmap.h"
 #include "port/atomics.h"
+#include "portability/instr_time.h"
 #include "storage/arena.h"
 #include "storage/barrier.h"
 #include "storage/condition_variable.h"
@@ -109,6 +110,36 @@ typedef struct OmenTidMapBuild
 	uint32		roots[OMEN_TIDMAP_ROOTS];
 } OmenTidMapBuild;
 
+/*
+ * What the time of a build is divided into.  GRAPH is all of the construction
+ * that is not said to be of a helper (GPU_*); WRITE is without WAL.
+ */
+typedef enum OmenBuildStage
+{
+	OMEN_STAGE_PREPARE,			/* sample, codebook, workers */
+	OMEN_STAGE_GPU_START,		/* a helper looks for its device */
+	OMEN_STAGE_READ,			/* scan of the table, encoding */
+	OMEN_STAGE_FOLD,
+	OMEN_STAGE_GPU_SEND,		/* vectors, through a pipe */
+	OMEN_STAGE_GPU_CLUSTERS,	/* wait for them */
+	OMEN_STAGE_GPU_LINKS,		/* likewise; checks of form are part of it */
+	OMEN_STAGE_GPU_CHECK,		/* searches; the helper is ended */
+	OMEN_STAGE_GRAPH,
+	OMEN_STAGE_PLAN,			/* blocks, TID map, extension of the file */
+	OMEN_STAGE_WRITE,			/* codes of links, pages */
+	OMEN_STAGE_WAL,
+	OMEN_STAGE_SYNC,
+	OMEN_STAGE_END				/* temporary files removed, workers ended */
+} OmenBuildStage;
+
+#define OMEN_BUILD_STAGES	(OMEN_STAGE_END + 1)
+
+typedef struct OmenBuildTimes
+{
+	instr_time	mark;			/* the stage at work began */
+	double		seconds[OMEN_BUILD_STAGES];
+} OmenBuildTimes;
+
 /* One participant's view */
 typedef struct OmenHnswBuildState
 {
@@ -131,6 +162,7 @@ typedef struct OmenHnswBuildState
 	double		share[OMEN_BUILD_STEPS + 1];	/* done before each step */
 	int64		progress;		/* rows' worth of work reported so far */
 	BlockNumber nblocks;		/* of the index, once they are planned */
+	OmenBuildTimes times;
 
 	/* load */
 	struct TableScanDescData *scan; /* NULL: an ordinary one */
@@ -182,6 +214,15 @@ extern void omen_hnsw_build_progress(OmenHnswBuildState *state,
 extern const OmenBuildRowData *omen_hnsw_build_row(OmenHnswBuildState *state,
 												   uint32 row);
 extern void omen_hnsw_build_prepare(OmenHnswBuildState *state);
+
+/* hnsw_build_times.c */
+extern void omen_hnsw_start_times(OmenHnswBuildState *state);
+extern void omen_hnsw_end_stage(OmenHnswBuildState *state,
+								OmenBuildStage stage);
+extern void omen_hnsw_move_time(OmenHnswBuildState *state, double seconds,
+								OmenBuildStage from, OmenBuildStage to);
+extern void omen_hnsw_report_times(const OmenHnswBuildState *state,
+								   double rows);
 
 /*
  * hnsw_sample.c: what to know before the first row is encoded.  Fills in the

@@ -238,15 +238,21 @@ omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state, OmenBuild *build,
 	uint32		nclusters = 0;
 
 	omen_build_task(build, &task);
+	omen_hnsw_end_stage(state, OMEN_STAGE_GRAPH);
 	if (task.n > task.max_links + 1)
 	{
-		if (send_request(state, &task) && send_vectors(state, build, &task))
+		bool		sent = send_request(state, &task) &&
+			send_vectors(state, build, &task);
+
+		omen_hnsw_end_stage(state, OMEN_STAGE_GPU_SEND);
+		if (sent)
 			nclusters = receive_clusters(state, task.n, clusters, most);
 		if (nclusters == 0)
 			report_failure(state);
 	}
 	if (nclusters == 0)
 		stop(state);
+	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_CLUSTERS);
 	return nclusters;
 }
 
@@ -263,7 +269,9 @@ omen_hnsw_gpu_find_links(OmenHnswBuildState *state, OmenBuild *build)
 	if (state->gpu == NULL)
 		return false;
 	omen_build_task(build, &task);
+	omen_hnsw_end_stage(state, OMEN_STAGE_GRAPH);
 	good = receive_links(state, build, &task);
+	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_LINKS);
 	if (good)
 	{
 		const char *fault = omen_hnsw_check_links(state, build, &task);
@@ -277,6 +285,7 @@ omen_hnsw_gpu_find_links(OmenHnswBuildState *state, OmenBuild *build)
 				(errmsg_internal("links of index \"%s\" were found by a helper",
 								 RelationGetRelationName(state->index))));
 	stop(state);
+	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_CHECK);
 	return good;
 }
 

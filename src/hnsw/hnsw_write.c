@@ -21,6 +21,7 @@
 /* NODE pages that a participant takes at a time */
 #define PAGES_AT_A_TIME	32
 
+static void finish_writer(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static Size chain_pages(OmenHnswBuildState *state, uint32 own_bytes);
 static BlockNumber node_pages(OmenHnswBuildState *state);
 static void write_node_page(OmenHnswBuildState *state, OmenBulkWriter *writer,
@@ -137,7 +138,7 @@ omen_hnsw_write_nodes(OmenHnswBuildState *state)
 								 state->shared->node_start + end,
 								 state->nblocks);
 	}
-	omen_bulk_finish(writer);
+	finish_writer(state, writer);
 }
 
 /* The leader's part when all NODE pages are written; the metapage last */
@@ -172,8 +173,17 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 	omen_column_build_meta(state, (OmenHnswKeyDirsData *)
 						   (omen_page_content(page) +
 							sizeof(OmenHnswMetaPageData)));
-	omen_bulk_finish(writer);
+	finish_writer(state, writer);
+	omen_hnsw_end_stage(state, OMEN_STAGE_WRITE);
 	omen_bulk_sync(state->index, MAIN_FORKNUM);
+	omen_hnsw_end_stage(state, OMEN_STAGE_SYNC);
+}
+
+static void
+finish_writer(OmenHnswBuildState *state, OmenBulkWriter *writer)
+{
+	omen_hnsw_move_time(state, omen_bulk_finish(writer), OMEN_STAGE_WRITE,
+						OMEN_STAGE_WAL);
 }
 
 static Size

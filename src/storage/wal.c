@@ -20,6 +20,7 @@
 #include "access/xlog.h"
 #include "access/xloginsert.h"
 #include "miscadmin.h"
+#include "portability/instr_time.h"
 #include "storage/smgr.h"
 
 #include "base/compat.h"
@@ -37,6 +38,7 @@ struct OmenBulkWriter
 	BlockNumber blocks[BULK_PAGES];
 	Page		pages[BULK_PAGES];
 	char	   *memory;
+	instr_time	wal_time;		/* spent on logging */
 };
 
 /* What a fragment has in front of its bytes: offset and length */
@@ -67,6 +69,7 @@ static int	find_difference(const char *a, const char *b, int at, int end);
 static void add_fragment(EditedPage *page, int offset, int end);
 static void apply_changes(const EditedPage *page, Page target);
 static void write_pages(OmenBulkWriter *writer);
+static void log_new_pages(OmenBulkWriter *writer);
 
 void
 omen_edit_begin(OmenPageEdit *edit, Relation index)
@@ -305,12 +308,16 @@ omen_bulk_page(OmenBulkWriter *writer, BlockNumber block)
 	return page;
 }
 
-void
+double
 omen_bulk_finish(OmenBulkWriter *writer)
 {
+	double		seconds;
+
 	write_pages(writer);
+	seconds = INSTR_TIME_GET_DOUBLE(writer->wal_time);
 	pfree(writer->memory);
 	pfree(writer);
+	return seconds;
 }
 
 void
@@ -333,8 +340,7 @@ write_pages(OmenBulkWriter *writer)
 	if (writer->npages == 0)
 		return;
 	if (writer->logged)
-		log_newpages(omen_compat_locator_ptr(writer->index), writer->fork,
-					 writer->npages, writer->blocks, writer->pages, false);
+		log_new_pages(writer);
 
 	for (int i = 0; i < writer->npages; i++)
 	{
@@ -343,4 +349,17 @@ write_pages(OmenBulkWriter *writer)
 				  writer->blocks[i], (char *) writer->pages[i], true);
 	}
 	writer->npages = 0;
+}
+
+static void
+log_new_pages(OmenBulkWriter *writer)
+{
+	instr_time	start;
+	instr_time	end;
+
+	INSTR_TIME_SET_CURRENT(start);
+	log_newpages(omen_compat_locator_ptr(writer->index), writer->fork,
+				 writer->npages, writer->blocks, writer->pages, false);
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_ACCUM_DIFF(writer->wal_time, end, start);
 }

@@ -56,7 +56,9 @@ extern OmenBulkWriter *omen_bulk_begin(Relation index, ForkNumber fork);
 
 /* A zeroed page to fill, which is to become the block given */
 extern Page omen_bulk_page(OmenBulkWriter *writer, BlockNumber block);
-extern void omen_bulk_finish(OmenBulkWriter *writer);
+
+/* Write what is left, and end; returns the seconds that went into WAL */
+extern double omen_bulk_finish(OmenBulkWriter *writer);
 
 /* Make the fork durable; by one process when all have finished */
 extern void omen_bulk_sync(Relation index, ForkNumber fork);

@@ -158,6 +158,29 @@ SQL
 }
 load_rows($node, 'items', %data, rows => 2000);
 
+# where the time went: all stages, of which the total is the sum
+my @stages = ('prepare', 'gpu start', 'read', 'fold', 'gpu send', 'gpu clusters', 'gpu links',
+	'gpu check', 'graph', 'plan', 'write', 'wal', 'sync', 'end');
+foreach my $workers (0, 2)
+{
+	my $err;
+
+	$node->psql('postgres',
+		"SET max_parallel_maintenance_workers = $workers; SET client_min_messages = debug1;"
+		  . ' DROP INDEX IF EXISTS idx; CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)',
+		stderr => \$err);
+	my ($rows, $total, $split) =
+	  $err =~ /DEBUG: +index "idx" of (\d+) rows was built in (\d+\.\d{3}) s: (.*)$/m;
+	my @parts = split /, /, $split // '';
+	is($rows, '2000', "$workers workers: the build tells of its rows");
+	is(join(', ', map { /^(.*) \d+\.\d{3}$/ ? $1 : $_ } @parts), join(', ', @stages),
+		'and of its stages');
+	$total -= (split / /)[-1] foreach @parts;
+	cmp_ok(abs($total), '<', 0.01, 'which are the whole time');
+	like($split, qr/gpu start 0\.000, .*gpu send 0\.000, gpu clusters 0\.000, gpu links 0\.000, gpu check 0\.000/,
+		'and none is of a GPU');
+}
+
 # concurrent updates beside a build that waits
 query($node, 'DROP INDEX IF EXISTS idx');
 psql_many($node, 4, 30,

@@ -199,6 +199,13 @@ like($err, qr/\Q$builds\E/, 'CREATE INDEX CONCURRENTLY with the helper');
 is(all_through_index($node, 'items', 'v <-> (SELECT v FROM queries WHERE id = 1)'),
 	'6000 6000', 'and every row once');
 
+# the helper's part of the time is told apart
+load_rows($node, 'items', %data, rows => 6000);
+($out, $err) = run_sql($cpu, 'SET client_min_messages = debug1',
+	'CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)');
+like($err, qr/index "idx" of 6000 rows was built in .*, gpu links (?!0\.000)\d/,
+	'a build with the helper tells of its time');
+
 # --- 4. no helper, no device, nothing to do for one ---
 
 my $create = 'DROP INDEX IF EXISTS idx; CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)';

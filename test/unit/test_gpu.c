@@ -23,8 +23,8 @@
 #include "gpu/helper/rules.h"
 #include "random.h"
 
-/* Of a device that is emulated, not as much can be asked */
-#ifdef OMEN_GPU_EMULATED
+/* Of a device that is emulated or watched by a tool, not as much can be asked */
+#if defined(OMEN_GPU_EMULATED) || defined(OMEN_GPU_SMALL)
 #define NODES		1100
 #define MOST_NODES	300
 #define LINKS		8

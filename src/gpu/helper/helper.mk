@@ -4,6 +4,7 @@
 #   make install-gpu   beside the library, where the server looks for it
 #   make check-gpu     the unit tests of the helper, on the device if there is one
 #   make graph-bench   bench/graph_bench.c, below build/
+#   make gpu-programs  all of these, and a small test_gpu for compute-sanitizer
 #
 # GPU=nvcc, hipcc, none, emulated or emulated-tensor says what to build with. The
 # last three are for tests: with none there is no device, and with the others its
@@ -28,13 +29,15 @@ helper_flags = -DFRONTEND -O3 $(if $(filter none,$(GPU)),,-DOMEN_GPU_DEVICE) \
 helper_libs = -L$(pkglibdir) -L$(libdir) -lpgcommon -lpgport -lm
 
 ifeq ($(GPU),)
-gpu install-gpu check-gpu graph-bench:
+gpu install-gpu check-gpu graph-bench gpu-programs:
 	$(error neither nvcc nor hipcc is there: it takes one of them to build for a GPU)
 else
 gpu: $(helper)
 check-gpu: $(helper_dir)/test_gpu
 	$<
 graph-bench: $(helper_dir)/graph_bench
+gpu-programs: $(addprefix $(helper_dir)/,omendb-gpu-build test_gpu test_gpu_small graph_bench)
+	@echo programs are in $(helper_dir)
 install-gpu: $(helper)
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
 	$(INSTALL_PROGRAM) $< '$(DESTDIR)$(pkglibdir)/omendb-gpu-build'
@@ -64,10 +67,11 @@ helper_link = $(if $(filter nvcc,$(GPU)),$(NVCC) -cudart static,\
 
 $(helper): $(helper_objs) $(helper_device)
 	$(helper_link) -o $@ $^ $(helper_libs)
-$(helper_dir)/test_gpu.o: test/unit/test_gpu.c
+$(helper_dir)/test_gpu.o $(helper_dir)/test_gpu_small.o: test/unit/test_gpu.c
 	@$(MKDIR_P) $(@D)
-	$(CC) $(CFLAGS) $(helper_flags) $(CPPFLAGS) -Itest/unit -c -o $@ $<
-$(helper_dir)/test_gpu: $(helper_dir)/test_gpu.o $(helper_device) \
+	$(CC) $(CFLAGS) $(helper_flags) $(if $(findstring small,$@),-DOMEN_GPU_SMALL) \
+		$(CPPFLAGS) -Itest/unit -c -o $@ $<
+$(helper_dir)/test_gpu $(helper_dir)/test_gpu_small: %: %.o $(helper_device) \
 	$(filter-out %/main.o %/serve.o %/exact.o,$(helper_objs))
 	$(helper_link) -o $@ $^ $(helper_libs)
 
@@ -81,8 +85,8 @@ $(helper_dir)/graph_bench: $(helper_dir)/graph_bench.o $(helper_device) \
 	$(filter-out %/main.o %/serve.o %/exact.o,$(helper_objs)) $(bench_objs)
 	$(helper_link) -o $@ $^ $(helper_libs)
 
-$(helper_objs) $(helper_dir)/test_gpu.o $(helper_dir)/graph_bench.o: .flags
+$(helper_objs) $(addprefix $(helper_dir)/,test_gpu.o test_gpu_small.o graph_bench.o): .flags
 
 comma = ,
-.PHONY: gpu install-gpu check-gpu graph-bench
+.PHONY: gpu install-gpu check-gpu graph-bench gpu-programs
 -include $(helper_objs:.o=.d) $(helper_dir)/device.d
