@@ -15,6 +15,7 @@ STEPS=${STEPS:-device check sanitize graph index}
 SETS=${SETS:-mnist_10k_mix_1m}
 LIMIT=${LIMIT:-3600}
 THREADS=${THREADS:-$(nproc)}
+PYTHON=python3
 
 finish()
 {
@@ -41,6 +42,8 @@ use_bundle()
 build_all()
 {
 	omen_prepare python3=python3 python/numpy=python3-numpy
+	# another python3 that comes first does not see the system's packages
+	python3 -c "import numpy" 2>/dev/null || PYTHON=/usr/bin/python3
 	omen_build
 	say "building programs for the device"
 	make -C "$TOP" --no-print-directory -j"$(nproc)" ${GPU:+GPU="$GPU"} \
@@ -88,7 +91,7 @@ tap_part()
 
 gpu_py()
 {
-	python3 "$TOP/bench/gpu.py" "$@"
+	"$PYTHON" "$TOP/bench/gpu.py" "$@"
 }
 
 step_device()
@@ -99,7 +102,7 @@ step_device()
 	echo "$(nproc) processors, $(awk '/^MemTotal/ { print int($2 / 1048576) }' \
 		/proc/meminfo) GB of memory"
 	"$HELPER" --probe
-	part "rates of the device" python3 "$TOP/bench/gpu.py" rates
+	part "rates of the device" "$PYTHON" "$TOP/bench/gpu.py" rates
 }
 
 step_check()
@@ -186,7 +189,7 @@ step_index()
 
 	for set in $SETS; do
 		start_server
-		part "indexes of $set" python3 "$TOP/bench/gpu.py" index "$set"
+		part "indexes of $set" "$PYTHON" "$TOP/bench/gpu.py" index "$set"
 	done
 	omen_stop
 }

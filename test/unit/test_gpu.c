@@ -394,9 +394,9 @@ compare_doubles(const void *a, const void *b)
 }
 
 /* A division of 900 items, in four parts, one of which stays together */
-enum {NITEMS = 900, NPARTS = 4, NCELLS = 71, FANOUT = 3, TARGET = 60};
+enum {NITEMS = 900, NPARTS = 4, NCELLS = 160, FANOUT = 3, TARGET = 60};
 static const uint32 part_starts[] = {0, 0, 300, 400, NITEMS};
-static const uint32 part_leaders[] = {4, 5, 0, 61};
+static const uint32 part_leaders[] = {4, 5, 0, 150};
 static const uint32 part_cells[] = {0, 4, 9, 10, NCELLS};
 
 typedef struct Dealt
