@@ -72,34 +72,43 @@ static EmulatedGroup emulated_block;
 static const std::function<void()> *emulated_kernel;
 static ucontext_t emulated_main;
 
+static void
+emulated_go_on(uint32_t next)
+{
+	EmulatedFiber &fiber = emulated_fibers[next];
+
+	if (fiber.done || (fiber.waits_for != nullptr &&
+					   fiber.waits_for->turn == fiber.turn))
+		return;
+	threadIdx.x = next;
+	if (fiber.started)
+		_longjmp(fiber.place, 1);
+	fiber.started = true;
+	setcontext(&fiber.start);
+}
+
 /*
- * Go on with a fiber that can; with the launch, if all are done.  Which one is
- * drawn, so that kernels which lack a barrier do not always get away with it.
+ * Go on with a fiber that can, of this warp if there is one; with the launch, if
+ * all are done.  Which one is drawn, and one warp gets as far ahead of the others
+ * as it can, so that kernels which lack a barrier do not get away with it.
  */
 static void
 emulated_switch(void)
 {
 	static uint32_t random = 1;
 	uint32_t	n = (uint32_t) emulated_fibers.size();
-	uint32_t	next;
+	uint32_t	warp = threadIdx.x / 32 * 32;
 
 	random = random * 1664525 + 1013904223;
-	next = (uint32_t) ((uint64_t) random * n >> 32);
-
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < 32; i++)
 	{
-		next = next + 1 < n ? next + 1 : 0;
-		EmulatedFiber &fiber = emulated_fibers[next];
+		uint32_t	next = warp + (random / 65536 + i) % 32;
 
-		if (fiber.done || (fiber.waits_for != nullptr &&
-						   fiber.waits_for->turn == fiber.turn))
-			continue;
-		threadIdx.x = next;
-		if (fiber.started)
-			_longjmp(fiber.place, 1);
-		fiber.started = true;
-		setcontext(&fiber.start);
+		if (next < n)
+			emulated_go_on(next);
 	}
+	for (uint32_t i = 0; i < n; i++)
+		emulated_go_on((random / 65536 + i) % n);
 	setcontext(&emulated_main);
 }
 
