@@ -350,15 +350,16 @@ build_scale(OmenBuild *build)
 	omen_build_prune(build);
 }
 
-/* Start a scale: list the nodes of that level or above */
+/* Start a scale: list the nodes of that level or above, of those before */
 static void
 collect_scale(OmenBuild *build)
 {
 	uint32		nsubset = 0;
-	uint32		node;
 
-	for (node = 0; node < build->n; node++)
+	for (uint32 i = 0; i < build->nmembers; i++)
 	{
+		uint32		node = build->scale == 1 ? i : build->subset[i];
+
 		if (build->levels[node] < build->scale)
 			continue;
 		build->subset[nsubset++] = node;

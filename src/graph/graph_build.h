@@ -115,6 +115,15 @@ typedef struct OmenListSize
 	uint16		reverse;		/* links from others, behind these */
 } OmenListSize;
 
+/* A walk over links, level by level; nodes are in the order of a queue */
+typedef struct OmenBuildWalk
+{
+	uint32		first;			/* of the level at work */
+	uint32		end;
+	uint32		depth;			/* of what its nodes lead to */
+	pg_atomic_uint32 nreached;	/* nodes in the queue */
+} OmenBuildWalk;
+
 typedef struct OmenBuildArena
 {
 	OmenBuildParams params;
@@ -146,6 +155,7 @@ typedef struct OmenBuildArena
 	uint32		nclusters;		/* of the stage at work; in the end: coarse */
 	uint32		nsubset;		/* nodes of the scale at work */
 	bool		linked;			/* links were found in another way */
+	OmenBuildWalk walk;
 
 	uint64		total_work;
 	pg_atomic_uint64 done_work;

@@ -260,7 +260,10 @@ is_reached(const ConnectState *state, OmenLink link)
 		(state->numbers[number] & VERSION_BITS) == omen_link_version(link);
 }
 
-/* As omen_build_connect() does */
+/*
+ * As omen_build_connect() does: by neighbours, over and over, as long as that
+ * reaches anybody; only then in another way
+ */
 static void
 connect_lost(ConnectState *state)
 {

@@ -18,7 +18,7 @@
 #include "quant/pair_matrix_kernels.h"
 #include "random.h"
 
-#define MAX_THREADS 2
+#define MAX_THREADS 5
 
 static int	ntests = 0;
 static int	nfailed = 0;
@@ -287,16 +287,27 @@ read_mail(void *arg, Size offset, void *data, Size len)
 		abort();
 }
 
-static void *
-participate(void *arg)
+static void
+participate(Set *set, const OmenBuildTeam *team)
 {
-	Set		   *set = (Set *) arg;
 	OmenBuildInput input = {set, get_code, set->level};
 	OmenBuild  *graph;
 
-	graph = omen_build_graph(set->arena, set->quant, &input, &set->team);
+	graph = omen_build_graph(set->arena, set->quant, &input, team);
 	if (wait_for_team(set))
 		set->graph = graph;
+}
+
+/* One that has no other way to find clusters or links */
+static void *
+assist(void *arg)
+{
+	Set		   *set = (Set *) arg;
+	OmenBuildTeam team = set->team;
+
+	team.find_clusters = NULL;
+	team.find_links = NULL;
+	participate(set, &team);
 	return NULL;
 }
 
@@ -320,8 +331,8 @@ build_set(Set *set, int nthreads)
 	set->mail = tmpfile();
 	pthread_barrier_init(&set->barrier, NULL, nthreads);
 	for (int i = 1; i < nthreads; i++)
-		pthread_create(&threads[i], NULL, participate, set);
-	participate(set);
+		pthread_create(&threads[i], NULL, assist, set);
+	participate(set, &set->team);
 	for (int i = 1; i < nthreads; i++)
 		pthread_join(threads[i], NULL);
 	fclose(set->mail);
@@ -935,6 +946,48 @@ is_reachable(const Set *set)
 	return good;
 }
 
+/*
+ * Links of a graph that is ill in every way and wide in none, so that a walk
+ * takes many steps: most nodes, and that with the start, have links only to
+ * some near them by number; the rest are in islands of INLAND / 8, among them
+ * some in which all link to the same few.  One node in 40 has no link to it.
+ */
+enum {INLAND = 24000, ISLAND = INLAND / 8, ILL = INLAND + 2 * ISLAND};
+
+static bool
+link_badly(void *arg, OmenBuild *build)
+{
+	OmenBuildTask task;
+	uint32		start = omen_build_start_node(build);
+
+	omen_build_task(build, &task);
+	for (uint32 node = 0; node < task.n; node++)
+	{
+		/* from 0: inland, with the start in the middle, then islands */
+		uint32		place = (node + task.n - start + INLAND / 2) % task.n;
+		uint32		first = place < INLAND ? Max(place, 1000) - 1000 :
+			place - place % ISLAND;
+		uint32		end = place < INLAND ? Min(place + 1000, INLAND) :
+			first + (place < INLAND + ISLAND ? 50 : ISLAND);
+		uint32		links[OMEN_MAX_LINKS];
+		int			nlinks = 0;
+
+		while (nlinks < task.max_links)
+		{
+			uint32		to = first + random_bits() % (end - first);
+			uint32		link = (to + start + task.n - INLAND / 2) % task.n;
+			bool		unfit = to % 40 == 0 || link == node;
+
+			for (int i = 0; i < nlinks; i++)
+				unfit = unfit || links[i] == link;
+			if (!unfit)
+				links[nlinks++] = link;
+		}
+		omen_build_set_links(build, node, links, nlinks, 0);
+	}
+	return true;
+}
+
 /* Coarse clusters by a row's number, in a very uneven way */
 static uint32
 cluster_rows(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
@@ -1023,6 +1076,87 @@ test_other_links(void)
 	ok(is_reachable(sets[2]), "links from elsewhere are made to reach everything");
 	for (int i = 0; i < 3; i++)
 		free_set(sets[i]);
+}
+
+/* Islands in which half of the rows are equal, and outliers */
+static Set *
+make_islands(void)
+{
+	Set		   *set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 12000, 8);
+
+	for (uint32 row = 0; row < set->n; row++)
+	{
+		float	   *x = get_row(set, row);
+
+		for (uint32 i = 0; i < set->dims; i++)
+		{
+			if (row % 97 == 0)
+				x[i] *= 1e4;
+			else
+				x[i] = (row % 2 == 0 ? 0 : x[i]) + 1e3f * (row % 5) * (i + 1);
+		}
+	}
+	return set;
+}
+
+static Set *
+make_ill(void)
+{
+	Set		   *set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, ILL, 4);
+
+	set->team.find_links = link_badly;
+	return set;
+}
+
+static bool
+all_linked_to(const Set *set)
+{
+	uint8	   *linked = allocate(set->n);
+	bool		good;
+
+	for (uint32 node = 0; node < set->n; node++)
+	{
+		int			nlinks;
+		int			nscale;
+		const uint32 *links = omen_build_links(set->graph, node, &nlinks,
+											   &nscale);
+
+		for (int i = 0; i < nlinks; i++)
+			linked[links[i]] = 1;
+	}
+	good = memchr(linked, 0, set->n) == NULL;
+	free(linked);
+	return good;
+}
+
+/* What cannot be reached at first is, in a way that depends on nothing else */
+static void
+test_lost(void)
+{
+	Set		   *(*const makers[]) (void) = {make_islands, make_ill};
+	static const char *const names[] = {"islands", "ill"};
+	const int	nthreads[] = {1, 2, 3, MAX_THREADS};
+	Set		   *sets[lengthof(nthreads)];
+	char		text[100];
+
+	for (int kind = 0; kind < lengthof(makers); kind++)
+	{
+		for (int i = 0; i < lengthof(nthreads); i++)
+		{
+			random_state = 3;
+			sets[i] = makers[kind]();
+			build_set(sets[i], nthreads[i]);
+			snprintf(text, sizeof(text),
+					 "%s: %d participants build the same graph as one",
+					 names[kind], nthreads[i]);
+			ok(same_links(sets[0], sets[i]), text);
+		}
+		snprintf(text, sizeof(text), "%s: made to reach everything",
+				 names[kind]);
+		ok(is_reachable(sets[0]) && all_linked_to(sets[0]), text);
+		for (int i = 0; i < lengthof(nthreads); i++)
+			free_set(sets[i]);
+	}
 }
 
 static int
@@ -1420,6 +1554,7 @@ main(void)
 	test_determinism();
 	test_other_clusters();
 	test_other_links();
+	test_lost();
 	test_given_levels();
 	test_long();
 	test_parameters();
