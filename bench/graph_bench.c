@@ -74,6 +74,17 @@ typedef struct Helper
 	double		fetch;
 } Helper;
 
+/* The steps of the backend, which are timed one by one */
+static const BackendOps *steps;
+static struct
+{
+	double		enter;
+	double		assign;
+	double		deal;
+	double		compare;
+	double		connect;
+}			spent;
+
 typedef struct Encoded
 {
 	Size		size;
@@ -551,6 +562,7 @@ find_clusters(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
 		fprintf(stderr, "%s: %s\n", helper->ops->name, why);
 		exit(1);
 	}
+	helper->backend->ops = helper->ops;
 	helper->rows = allocate(task.n * sizeof(uint32));
 	helper->levels = allocate(task.n);
 	sample = load_rows(helper, build, &task);
@@ -612,6 +624,45 @@ find_links(void *arg, OmenBuild *build)
 	return true;
 }
 
+#define TIMED(step, parameters, arguments) \
+static bool \
+timed_##step parameters \
+{ \
+	double		start = wall_seconds(); \
+	bool		good = steps->step arguments; \
+\
+	spent.step += wall_seconds() - start; \
+	return good; \
+}
+
+TIMED(enter, (Backend *backend, const uint32_t *nodes, uint32_t count),
+	  (backend, nodes, count))
+TIMED(assign, (Backend *backend, const BackendDivision *division,
+			   uint32_t *counts, uint32_t *cells),
+	  (backend, division, counts, cells))
+TIMED(deal, (Backend *backend, const BackendDivision *division,
+			 const bool *cut, const uint32_t *counts),
+	  (backend, division, cut, counts))
+TIMED(compare, (Backend *backend, uint32_t nparts, const uint32_t *starts,
+				int keep),
+	  (backend, nparts, starts, keep))
+TIMED(connect, (Backend *backend, int scale), (backend, scale))
+
+static const BackendOps *
+timed_steps(const BackendOps *ops)
+{
+	static BackendOps timed;
+
+	steps = ops;
+	timed = *ops;
+	timed.enter = timed_enter;
+	timed.assign = timed_assign;
+	timed.deal = timed_deal;
+	timed.compare = timed_compare;
+	timed.connect = timed_connect;
+	return &timed;
+}
+
 /* Which backend: the device that there is, or the processor */
 static const BackendOps *
 choose_backend(void)
@@ -636,7 +687,7 @@ static void
 build_by_helper(Team *team, const OmenBuildParams *params,
 				const Encoded *encoded, int nthreads, double seconds)
 {
-	Helper		helper = {.ops = choose_backend()};
+	Helper		helper = {.ops = timed_steps(choose_backend())};
 	double		wall;
 	double		rest;
 
@@ -649,6 +700,9 @@ build_by_helper(Team *team, const OmenBuildParams *params,
 		   "the rest by %d threads %.2f\n", helper.ops->name, wall,
 		   helper.load, helper.divide, helper.link, helper.fetch, nthreads,
 		   rest);
+	printf("of clusters and links: enter %.3f, assign %.3f, deal %.3f, compare %.3f, "
+		   "connect %.3f\n", spent.enter, spent.assign, spent.deal,
+		   spent.compare, spent.connect);
 	printf("%.3g distances, %.1f Tops/s of products in clusters and links\n",
 		   (double) helper.backend->pairs,
 		   2e-12 * helper.backend->pairs * helper.backend->shape.dims /

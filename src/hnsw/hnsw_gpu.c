@@ -31,6 +31,13 @@
  */
 #define WORTH_A_DEVICE		1e7
 
+/* Slots of a hash table of a node's links, by the highest bits of the hash */
+#define LINKS_SEEN			1024
+#define LINKS_SEEN_SHIFT	22
+
+StaticAssertDecl(LINKS_SEEN > 2 * OMEN_MAX_LINKS,
+				 "a table of links seen must have room");
+
 /* The helper installed beside the library */
 #define HELPER_NAME			"omendb-gpu-build"
 
@@ -69,7 +76,8 @@ static bool take_links(OmenHnswBuildState *state, OmenBuild *build,
 					   const OmenBuildTask *task, uint32 next,
 					   const OmenGpuReceived *received, uint32 *count);
 static const char *find_fault(const OmenBuildTask *task, uint32 node,
-							  const uint32 *links, int nlinks, int nscale);
+							  const uint32 *links, int nlinks, int nscale,
+							  uint64 *seen);
 
 /*
  * The leader, before the table is read: start a helper if one is to be used.
@@ -468,6 +476,7 @@ take_links(OmenHnswBuildState *state, OmenBuild *build,
 	const char *end = received->payload + received->length;
 	OmenGpuRange range;
 	const char *fault = omen_gpu_read_range(received, next, task->n, &range);
+	uint64		seen[LINKS_SEEN] = {0};
 
 	for (uint32 i = 0; fault == NULL && i < range.count; i++)
 	{
@@ -491,7 +500,7 @@ take_links(OmenHnswBuildState *state, OmenBuild *build,
 		{
 			memcpy(links, at, nlinks * sizeof(uint32));
 			at += nlinks * sizeof(uint32);
-			fault = find_fault(task, next + i, links, nlinks, nscale);
+			fault = find_fault(task, next + i, links, nlinks, nscale, seen);
 		}
 		if (fault == NULL)
 			omen_build_set_links(build, next + i, links, nlinks, nscale);
@@ -504,22 +513,23 @@ take_links(OmenHnswBuildState *state, OmenBuild *build,
 	return true;
 }
 
-/* What a node may not have: see G1 and G4 in src/graph/README.md */
+/*
+ * What a node may not have: see G1 and G4 in src/graph/README.md.  seen[]: by a
+ * hash of the link, the node, plus one, and a link of its, so that those of other
+ * nodes need not be cleared.
+ */
 static const char *
 find_fault(const OmenBuildTask *task, uint32 node, const uint32 *links,
-		   int nlinks, int nscale)
+		   int nlinks, int nscale, uint64 *seen)
 {
 	int			level = task->levels[node];
-	uint32		seen[1024];		/* by a hash of the link, the link + 1 */
+	uint64		mine = (uint64) (node + 1) << 32;
 
-	StaticAssertStmt(lengthof(seen) > 2 * OMEN_MAX_LINKS,
-					 "a table of links seen must have room");
 	if (nscale > nlinks || nscale > (level > 0 ? task->scale_links : 0))
 		return "a node has too many links at its scale";
-	memset(seen, 0, sizeof(seen));
 	for (int i = 0; i < nlinks; i++)
 	{
-		uint32		slot = links[i] * UINT32_C(0x9E3779B1) >> 22;
+		uint32		slot = links[i] * UINT32_C(0x9E3779B1) >> LINKS_SEEN_SHIFT;
 
 		if (links[i] >= task->n)
 			return "a link leads to a node that does not exist";
@@ -527,11 +537,11 @@ find_fault(const OmenBuildTask *task, uint32 node, const uint32 *links,
 			return "a node is linked to itself";
 		if (i >= nlinks - nscale && task->levels[links[i]] < level)
 			return "a link at scale leads to a node of a lower level";
-		while (seen[slot] != 0 && seen[slot] != links[i] + 1)
-			slot = (slot + 1) % lengthof(seen);
-		if (seen[slot] != 0)
+		while (seen[slot] >> 32 == node + 1 && seen[slot] != (mine | links[i]))
+			slot = (slot + 1) % LINKS_SEEN;
+		if (seen[slot] == (mine | links[i]))
 			return "a node is linked twice to another";
-		seen[slot] = links[i] + 1;
+		seen[slot] = mine | links[i];
 	}
 	return NULL;
 }
