@@ -162,6 +162,9 @@ emulated_launch(uint32_t blocks, uint32_t threads,
 {
 	static std::vector<char *> stacks;
 
+	/* on a device, that is an error */
+	if (blocks == 0)
+		abort();
 	while (stacks.size() < threads)
 		stacks.push_back((char *) malloc(FIBER_STACK));
 	emulated_kernel = &kernel;

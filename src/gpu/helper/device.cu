@@ -149,6 +149,8 @@ load_kernel(LoadTarget t, uint32_t first, uint32_t count,
 /* --- the backend --- */
 
 struct Device;
+template<typename T> struct Scratch;
+template<typename T> static void give_back(Scratch<T> &scratch);
 
 /* Memory on the device for as long as a step, or until it is taken over */
 template<typename T> struct Scratch
@@ -156,7 +158,10 @@ template<typename T> struct Scratch
 	const Device *device = nullptr;
 	T		   *at = nullptr;
 
-	~Scratch();
+	~Scratch()
+	{
+		give_back(*this);
+	}
 };
 
 struct Device
@@ -192,14 +197,16 @@ struct Device
 	LinkStore	host_window;
 };
 
-template<typename T> Scratch<T>::~Scratch()
+template<typename T> static void
+give_back(Scratch<T> &scratch)
 {
-	if (at == nullptr)
+	if (scratch.at == nullptr)
 		return;
-	if (device->has_pool)
-		(void) DEVICE(FreeAsync) (at, 0);
+	if (scratch.device->has_pool)
+		(void) DEVICE(FreeAsync) (scratch.at, 0);
 	else
-		(void) DEVICE(Free) (at);
+		(void) DEVICE(Free) (scratch.at);
+	scratch.at = nullptr;
 }
 
 static bool
@@ -232,9 +239,7 @@ borrow(Device *device, Scratch<T> &to, size_t count)
 {
 	size_t		size = (count + 1) * sizeof(T);
 
-	if (to.at != nullptr)
-		to.~Scratch();
-	to.at = nullptr;
+	give_back(to);
 	to.device = device;
 	return check(device, device->has_pool ?
 				 DEVICE(MallocAsync) ((void **) &to.at, size, 0) :
@@ -348,6 +353,8 @@ device_destroy(Backend *base)
 		device->host_staging[1], device->host_window.links,
 		device->host_window.nlinks, device->host_window.nscale};
 
+	give_back(device->items);
+	give_back(device->cells);
 	for (void *one : all)
 	{
 		if (one != nullptr)
