@@ -25,7 +25,7 @@
 /* As in src/graph/graph_build.h, where the numbers are explained */
 #define TOP_FANOUT			2
 #define LEAF_FANOUT			3
-#define TOP_SIZE			4000
+#define TOP_SIZE			4000	/* if each node followed one leader */
 #define LEAF_SIZE			512
 #define LARGE_SET			300000
 #define LEAF_SIZE_LARGE		300
@@ -190,7 +190,7 @@ find_candidates(Build *build, int round)
 	build->nparts = 1;
 	build->starts[1] = n;
 	if (count_leaders(n, 1, TOP_SIZE) > 1 &&
-		!divide(build, TOP_SIZE, TOP_FANOUT, purpose))
+		!divide(build, TOP_SIZE * TOP_FANOUT, TOP_FANOUT, purpose))
 		return false;
 	for (int depth = 1; depth < 64 && largest_part(build) > LEAF_MAX; depth++)
 	{
