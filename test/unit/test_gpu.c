@@ -943,6 +943,49 @@ test_equal(const BackendOps *ops)
 	free_set(set);
 }
 
+/* The first division of a build, as it is asked for */
+static const BackendOps *asked_ops;
+static uint32 asked_leaders;
+
+static bool
+note_division(Backend *backend, const BackendDivision *division,
+			  uint32 *counts, uint32 *cells)
+{
+	if (asked_leaders == 0)
+		asked_leaders = division->nleaders[0];
+	return asked_ops->assign(backend, division, counts, cells);
+}
+
+/*
+ * The server draws a leader for 4000 nodes, however many each follows; with
+ * more, there are fewer near nodes in the same cluster.
+ */
+static void
+test_leaders(const BackendOps *ops)
+{
+	enum {N = 15000};
+	Set		   *set = make_set(OMEN_GPU_CODE8, OMEN_GPU_L2, N, 8);
+	Backend    *backend = load_set(ops, set);
+	uint64		last = 0;
+	BuildParams params = {
+		.levels = set->levels, .order = set->order, .rounds = 1, .seed = 42,
+		.batch_rows = BUILD_BATCH_ROWS, .progress = no_progress,
+		.progress_arg = &last
+	};
+	BackendOps	noting = *ops;
+	bool		good;
+
+	asked_ops = ops;
+	asked_leaders = 0;
+	noting.assign = note_division;
+	backend->ops = &noting;
+	good = omen_gpu_build(backend, &params);
+	ops->destroy(backend);
+	free_set(set);
+	ok(good && asked_leaders == (N + 2000) / 4000, ops->name,
+	   "as many clusters as the server makes");
+}
+
 /* Lists of all lengths, for which a device has kernels of their own */
 static void
 test_lengths(const BackendOps *ops)
@@ -1048,6 +1091,7 @@ main(void)
 	test_requests();
 #ifndef OMEN_GPU_EMULATED
 	test_backend(&omen_backend_cpu);
+	test_leaders(&omen_backend_cpu);
 #endif
 #ifdef OMEN_GPU_DEVICE
 	{
