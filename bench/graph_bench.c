@@ -644,8 +644,8 @@ TIMED(deal, (Backend *backend, const BackendDivision *division,
 			 const bool *cut, const uint32_t *counts),
 	  (backend, division, cut, counts))
 TIMED(compare, (Backend *backend, uint32_t nparts, const uint32_t *starts,
-				int keep),
-	  (backend, nparts, starts, keep))
+				int keep, bool thin),
+	  (backend, nparts, starts, keep, thin))
 TIMED(connect, (Backend *backend, int scale), (backend, scale))
 
 static const BackendOps *

@@ -127,10 +127,11 @@ typedef struct BackendOps
 	/*
 	 * Compare all pairs of each of some parts, of which none has more than
 	 * LEAF_MAX items; merge the "keep" nearest of each into its node's list.
-	 * starts[] has one more than nparts.
+	 * starts[] has one more than nparts.  With "thin", parts most of whose
+	 * items have near copies are thinned.
 	 */
 	bool		(*compare) (Backend *backend, uint32_t nparts,
-							const uint32_t *starts, int keep);
+							const uint32_t *starts, int keep, bool thin);
 
 	/*
 	 * Links at a scale, from the lists of the members: choose, offer each

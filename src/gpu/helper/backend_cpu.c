@@ -499,21 +499,111 @@ merge_keys(uint64_t *list, int n, int room, const uint64_t *keys, int nkeys)
 	return nmerged;
 }
 
+/* A leaf that is thinned: distances of its rows, and from where each is seen */
+typedef struct Thinning
+{
+	uint32_t	n;
+	const uint32_t *items;
+	float		distances[LEAF_MAX][LEAF_MAX];
+	float		limits[RANKINGS][LEAF_MAX];
+} Thinning;
+
 static bool
-cpu_compare(Backend *base, uint32_t nparts, const uint32_t *starts, int keep)
+most_have_copies(const uint64_t *results, uint32_t n, int keep)
+{
+	uint32_t	ncopied = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		ncopied += rule_has_copies(results[(size_t) i * keep],
+								   results[(size_t) i * keep + keep - 1]);
+	return ncopied > n / 2;
+}
+
+/* From where a node is seen: a multiple of how far the next better one is */
+static void
+find_limits(Thinning *thinning, uint32_t i)
+{
+	for (int r = 0; r < RANKINGS; r++)
+	{
+		uint32_t	rank = rule_rank(thinning->items[i], r);
+		float		reach = INFINITY;
+
+		for (uint32_t j = 0; j < thinning->n; j++)
+		{
+			if (rule_rank(thinning->items[j], r) < rank &&
+				thinning->distances[i][j] < reach)
+				reach = thinning->distances[i][j];
+		}
+		thinning->limits[r][i] = THIN_FACTOR * reach;
+	}
+}
+
+/* The nearest of those that a row sees; if they are too few, it sees all */
+static void
+thin_row(const Thinning *thinning, uint32_t i, int keep, uint64_t *result)
+{
+	const float *limits = thinning->limits[rule_ranking(thinning->items[i])];
+	uint32_t	salt = rule_salt(thinning->items[i]);
+	uint64_t	keys[SEARCH_MAX];
+	int			nkeys = 0;
+	int			nseen = 0;
+
+	for (uint32_t j = 0; j < thinning->n; j++)
+	{
+		float		distance = thinning->distances[i][j];
+
+		if (j == i || distance > limits[j])
+			continue;
+		nseen++;
+		nkeys = insert_key(keys, nkeys, keep,
+						   rule_key(distance, thinning->items[j], salt));
+	}
+	if (nseen >= keep)
+		memcpy(result, keys, keep * sizeof(uint64_t));
+	rule_pass_on(result, keep);
+}
+
+static void
+thin_leaf(CpuBackend *cpu, Thinning *thinning, const uint32_t *items,
+		  uint32_t n, int keep, uint64_t *results)
+{
+	thinning->n = n;
+	thinning->items = items;
+	for (uint32_t i = 0; i < n; i++)
+	{
+		for (uint32_t j = 0; j <= i; j++)
+			thinning->distances[i][j] = thinning->distances[j][i] =
+				pair_distance(cpu, items[i], items[j]);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		find_limits(thinning, i);
+	for (uint32_t i = 0; i < n; i++)
+		thin_row(thinning, i, keep, results + (size_t) i * keep);
+}
+
+static bool
+cpu_compare(Backend *base, uint32_t nparts, const uint32_t *starts, int keep,
+			bool thin)
 {
 	CpuBackend *cpu = (CpuBackend *) base;
 	int			room = base->shape.list_size;
 	uint64_t   *results = malloc((size_t) LEAF_MAX * keep * sizeof(uint64_t));
+	Thinning   *thinning = thin ? malloc(sizeof(Thinning)) : NULL;
 
-	if (results == NULL)
+	if (results == NULL || (thin && thinning == NULL))
+	{
+		free(results);
+		free(thinning);
 		return out_of_memory(cpu);
+	}
 	for (uint32_t p = 0; p < nparts; p++)
 	{
 		const uint32_t *items = cpu->items + starts[p];
 		uint32_t	n = starts[p + 1] - starts[p];
 
 		compare_leaf(cpu, items, n, keep, results);
+		if (thin && most_have_copies(results, n, keep))
+			thin_leaf(cpu, thinning, items, n, keep, results);
 		for (uint32_t i = 0; i < n; i++)
 			cpu->nlist[items[i]] =
 				merge_keys(cpu->lists + (size_t) items[i] * room,
@@ -521,6 +611,7 @@ cpu_compare(Backend *base, uint32_t nparts, const uint32_t *starts, int keep)
 						   results + (size_t) i * keep, keep);
 	}
 	free(results);
+	free(thinning);
 	return true;
 }
 

@@ -8,8 +8,8 @@
  * random; clusters are divided in the same way into leaves; all pairs of a leaf
  * are compared, and the nearest merged into lists; then lists become links.
  * Where it differs: all parts of a division are divided at once, because a
- * device wants much to do; near copies are not thinned.  What is left to the
- * server is to make everything reachable.
+ * device wants much to do; each leaf is thinned or not by what is found in it.
+ * What is left to the server is to make everything reachable.
  *
  * Who is where is the backend's to know; here it is decided by how many are.
  *
@@ -365,7 +365,8 @@ compare(Build *build, int keep)
 			build->params->batch_rows)
 			continue;
 		if (!backend->ops->compare(backend, end - first,
-								   build->starts + first, keep))
+								   build->starts + first, keep,
+								   build->nmembers > LEAF_MAX))
 			return false;
 		first = end;
 		work_done(build, 0);

@@ -5,7 +5,9 @@
  *
  * Included by C, CUDA and HIP.  The rules are those of src/graph: candidates as
  * numbers that sort by distance, ties broken differently for each node; slack
- * that rises until all links are used (src/graph/README.md, 3 and 5).
+ * that rises until all links are used; leaves full of near copies thinned
+ * (src/graph/README.md, 3, 5 and 6; graph_build_thin.c has the reasons for the
+ * numbers).
  *
  *-------------------------------------------------------------------------
  */
@@ -28,6 +30,11 @@
 /* Slack: factors of squared distances */
 #define SLACK_STEP		1.21f
 #define LARGEST_SLACK	1.8f
+
+/* Near copies; factors of squared distances, too */
+#define RANKINGS		4
+#define THIN_FACTOR		2.5f
+#define COPIES_FACTOR	5.0f
 
 /* splitmix64 */
 RULE uint64_t
@@ -124,6 +131,52 @@ rule_next_slack(float slack)
 		return 0;
 	slack *= SLACK_STEP;
 	return slack < LARGEST_SLACK ? slack : LARGEST_SLACK;
+}
+
+/* Judging by the nearest and the last of what a row of a leaf passes on */
+RULE int
+rule_has_copies(uint64_t nearest, uint64_t last)
+{
+	return last != NO_KEY && rule_key_distance(nearest) * COPIES_FACTOR <
+		rule_key_distance(last);
+}
+
+/* The rank of a node in one of the rankings, and by which it sees others */
+RULE uint32_t
+rule_rank(uint32_t node, int ranking)
+{
+	uint32_t	turn = ranking == 0 ? 0 : ranking == 1 ? 0xFFFFFFFF :
+		ranking == 2 ? 0xAAAAAAAA : 0x55555555;
+
+	return (node * UINT32_C(0x9E3779B1)) ^ turn;
+}
+
+RULE int
+rule_ranking(uint32_t node)
+{
+	return (int) (rule_mix(node, RANKINGS) % RANKINGS);
+}
+
+/*
+ * Of the "keep" nearest of a row, sorted, with NO_KEY behind the last, those that
+ * are passed on if its leaf is thinned: many copies, and a few others
+ */
+RULE void
+rule_pass_on(uint64_t *keys, int keep)
+{
+	int			ncopies = keep * 5 / 8;
+	int			most = ncopies + keep * 3 / 16;
+	int			n = ncopies;
+	float		limit = THIN_FACTOR * rule_key_distance(keys[0]);
+	int			i;
+
+	for (i = ncopies; i < keep && n < most && keys[i] != NO_KEY; i++)
+	{
+		if (rule_key_distance(keys[i]) > limit)
+			keys[n++] = keys[i];
+	}
+	while (n < keep)
+		keys[n++] = NO_KEY;
 }
 
 /*
