@@ -736,6 +736,9 @@ fetch_graph(const BackendOps *ops, Backend *backend, const Set *set,
 	return good;
 }
 
+/* Steps that are called instead of the backend's own, if there are any */
+static const BackendOps *other_ops;
+
 static Graph
 build_graph(const BackendOps *ops, const Set *set, uint32 batch_rows,
 			bool *good)
@@ -750,6 +753,8 @@ build_graph(const BackendOps *ops, const Set *set, uint32 batch_rows,
 	};
 	Graph		graph;
 
+	if (other_ops != NULL)
+		backend->ops = other_ops;
 	graph.links = calloc((size_t) n * set->shape.max_links, sizeof(uint32));
 	graph.nlinks = calloc(n, 1);
 	graph.nscale = calloc(n, 1);
@@ -1020,6 +1025,93 @@ test_lengths(const BackendOps *ops)
 	}
 }
 
+static bool
+compare_plainly(Backend *backend, uint32_t nparts, const uint32_t *starts,
+				int keep, bool thin)
+{
+	return asked_ops->compare(backend, nparts, starts, keep, false);
+}
+
+/* A graph for which no leaf is thinned */
+static Graph
+build_plainly(const BackendOps *ops, const Set *set, bool *good)
+{
+	BackendOps	plain = *ops;
+	Graph		graph;
+
+	asked_ops = ops;
+	plain.compare = compare_plainly;
+	other_ops = &plain;
+	graph = build_graph(ops, set, 2000, good);
+	other_ops = NULL;
+	return graph;
+}
+
+/* Vectors of which each has nine near copies, with numbers that follow its own */
+static Set *
+make_copies(uint32 n, uint32 dims, uint32 copies)
+{
+	Set		   *set = make_set(OMEN_GPU_CODE8, OMEN_GPU_L2, n, dims);
+
+	set_links(&set->shape, 8);
+	for (uint32 node = 0; node < n; node++)
+	{
+		const float *first = set->x + (size_t) (node / copies * copies) * dims;
+
+		for (uint32 i = 0; node % copies > 0 && i < dims; i++)
+			set->x[(size_t) node * dims + i] = first[i] +
+				0.5f * (random_bits() % 3);
+		set_code(set, node);
+	}
+	return set;
+}
+
+/* Links to other vectors than copies, of a node */
+static double
+count_others(const Set *set, const Graph *graph, uint32 copies)
+{
+	uint64		nothers = 0;
+
+	for (uint32 node = 0; node < set->shape.nnodes; node++)
+	{
+		for (int i = 0; i < graph->nlinks[node] - graph->nscale[node]; i++)
+			nothers += graph->links[(size_t) node * set->shape.max_links + i] /
+				copies != node / copies;
+	}
+	return (double) nothers / set->shape.nnodes;
+}
+
+/* In sets of near copies, links lead to others, too, as leaves are thinned */
+static void
+test_copies(const BackendOps *ops)
+{
+	enum {COPIES = 10};
+	Set		   *set = make_copies(NODES, 24, COPIES);
+	bool		good;
+	bool		good_plain;
+	Graph		graph = build_graph(ops, set, 2000, &good);
+	Graph		plain = build_plainly(&omen_backend_cpu, set, &good_plain);
+	Graph		other;
+	double		nothers = count_others(set, &graph, COPIES);
+	double		nplain = count_others(set, &plain, COPIES);
+	char		text[200];
+
+	snprintf(text, sizeof(text), "near copies: %.1f links to others, %.1f if leaves are not thinned",
+			 nothers, nplain);
+	ok(good && good_plain && is_well_formed(set, &graph) &&
+	   nothers > 1.2 * nplain, ops->name, text);
+	if (ops != &omen_backend_cpu)
+	{
+		other = build_graph(&omen_backend_cpu, set, 2000, &good);
+		ok(good && same_graph(set, &graph, &other), ops->name,
+		   "near copies: the same as on the processor");
+		free_graph(&other);
+	}
+	free_graph(&plain);
+	free_graph(&graph);
+	free_set(set);
+}
+
 static void
 test_backend(const BackendOps *ops)
 {
@@ -1078,6 +1170,7 @@ test_backend(const BackendOps *ops)
 		free_set(set);
 	}
 	test_lengths(ops);
+	test_copies(ops);
 	test_equal(ops);
 	test_few_numbers(ops);
 }
@@ -1091,8 +1184,8 @@ main(void)
 	test_requests();
 #ifndef OMEN_GPU_EMULATED
 	test_backend(&omen_backend_cpu);
-	test_leaders(&omen_backend_cpu);
 #endif
+	test_leaders(&omen_backend_cpu);
 #ifdef OMEN_GPU_DEVICE
 	{
 		char		name[64];

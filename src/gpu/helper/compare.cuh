@@ -446,19 +446,35 @@ assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
 
 /* --- nearest of rows --- */
 
+/*
+ * Of a thinned leaf: by place of its rows, as results are, how far each can be
+ * seen from in each ranking, and of how many others it sees.
+ */
+struct Thinning
+{
+	float	   *limits;			/* RANKINGS of each */
+	uint32_t   *nseen;
+};
+
 /* More keys than this are faster sorted and merged than inserted one by one */
 static const int FEW_KEYS = 4;
 
-/* What of a tile is among the nearest of its row so far, into that one's list */
-template<int R> static __device__ void
+/*
+ * What of a tile is among the nearest of its row so far, into that one's list.
+ * With limits, only what the row sees, given those of the column's places; returns
+ * how many that are.
+ */
+template<int R> static __device__ int
 tile_take_nearest(const TileMemory &m, const Nodes &nodes, uint32_t row,
-				  uint32_t count, uint32_t salt, uint64_t *list, int keep)
+				  uint32_t count, uint32_t salt, const float *limits,
+				  uint64_t *list, int keep)
 {
 	int			lane = threadIdx.x % 32;
 	uint64_t	worst = list[keep - 1];
 	uint64_t	found[TILE / 32];
 	uint32_t	better[TILE / 32];
 	uint32_t	any = 0;
+	int			nseen = 0;
 	uint64_t	keys[R];
 
 #pragma unroll
@@ -468,13 +484,19 @@ tile_take_nearest(const TileMemory &m, const Nodes &nodes, uint32_t row,
 
 		found[part] = NO_KEY;
 		if (col < count && m.cols.ids[col] != m.rows.ids[row])
-			found[part] = rule_key(tile_distance(m, nodes, row, col),
-								   m.cols.ids[col], salt);
+		{
+			float		distance = tile_distance(m, nodes, row, col);
+
+			if (limits == nullptr || distance <= limits[col * RANKINGS])
+				found[part] = rule_key(distance, m.cols.ids[col], salt);
+		}
+		if (limits != nullptr)
+			nseen += __popc(warp_ballot(found[part] != NO_KEY));
 		better[part] = warp_ballot(found[part] < worst);
 		any |= better[part];
 	}
 	if (any == 0)
-		return;
+		return nseen;
 	list_load<R>(keys, list, keep);
 #pragma unroll
 	for (int part = 0; part < TILE / 32; part++)
@@ -485,15 +507,17 @@ tile_take_nearest(const TileMemory &m, const Nodes &nodes, uint32_t row,
 			list_take<R>(keys, keep, found[part]);
 	}
 	list_store<R>(keys, list, keep);
+	return nseen;
 }
 
 /*
  * The "keep" nearest columns of each row, sorted, to results.  With is_range
- * columns are nodes by number, and keys without salt.
+ * columns are nodes by number, and keys without salt.  With thinning, whose limits
+ * are known, rows see only some of their leaf.
  */
 template<int R> static __global__ void
 nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
-			   bool is_range, int keep, uint64_t *results)
+			   bool is_range, Thinning thinning, int keep, uint64_t *results)
 {
 	__shared__ TileMemory m;
 	__shared__ uint64_t short_lists[R == 1 ? TILE : 1][32];
@@ -520,13 +544,104 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 		tile_compute(m, nodes);
 		for (uint32_t row = threadIdx.x / 32; row < job.nrows;
 			 row += TILE_THREADS / 32)
-			tile_take_nearest<R>(m, nodes, row, count, salts[row],
-								 lists + row * pitch, keep);
+		{
+			const float *limits = thinning.limits == nullptr ? nullptr :
+				thinning.limits + (size_t) (job.col + first) * RANKINGS +
+				rule_ranking(m.rows.ids[row]);
+			int			nseen = tile_take_nearest<R>(m, nodes, row, count,
+													 salts[row], limits,
+													 lists + row * pitch, keep);
+
+			if (limits != nullptr && threadIdx.x % 32 == 0)
+				thinning.nseen[job.out + row] += nseen;
+		}
 	}
 	__syncthreads();
 	for (uint32_t i = threadIdx.x; R == 1 && i < job.nrows * keep;
 		 i += TILE_THREADS)
 		results[(size_t) job.out * keep + i] = short_lists[i / keep][i % keep];
+}
+
+/* --- thinning --- */
+
+/* A warp for each leaf: how many of its rows have near copies */
+static __global__ void
+copies_kernel(uint32_t nleaves, const uint32_t *starts, int keep,
+			  const uint64_t *results, uint32_t *ncopied)
+{
+	uint32_t	leaf = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
+	uint32_t	count = 0;
+
+	if (leaf >= nleaves)
+		return;
+	for (uint32_t row = starts[leaf] + threadIdx.x % 32;
+		 row < starts[leaf + 1]; row += 32)
+	{
+		const uint64_t *keys = results + (size_t) (row - starts[0]) * keep;
+
+		count += rule_has_copies(keys[0], keys[keep - 1]);
+	}
+	count = warp_sum(count);
+	if (threadIdx.x % 32 == 0)
+		ncopied[leaf] = count;
+}
+
+/* How far rows are from the nearest one of better rank, in each ranking */
+static __global__ void
+reach_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
+			 Thinning thinning)
+{
+	__shared__ TileMemory m;
+	__shared__ float reaches[TILE][RANKINGS];
+	TileJob		job = jobs[blockIdx.x];
+
+	reaches[threadIdx.x / RANKINGS][threadIdx.x % RANKINGS] = INFINITY;
+	tile_load_side(m.rows, nodes, ids, job.row, job.nrows);
+	for (uint32_t first = 0; first < job.ncols; first += TILE)
+	{
+		uint32_t	count = min((uint32_t) TILE, job.ncols - first);
+		uint32_t	row = threadIdx.x / RANKINGS;
+		int			ranking = threadIdx.x % RANKINGS;
+		uint32_t	rank;
+
+		__syncthreads();
+		tile_load_side(m.cols, nodes, ids, job.col + first, count);
+		__syncthreads();
+		tile_compute(m, nodes);
+		rank = rule_rank(m.rows.ids[row], ranking);
+		for (uint32_t col = 0; row < job.nrows && col < count; col++)
+		{
+			if (rule_rank(m.cols.ids[col], ranking) < rank)
+				reaches[row][ranking] = fminf(reaches[row][ranking],
+											  tile_distance(m, nodes, row, col));
+		}
+	}
+	if (threadIdx.x / RANKINGS < job.nrows)
+		thinning.limits[(size_t) job.out * RANKINGS + threadIdx.x] = THIN_FACTOR *
+			reaches[threadIdx.x / RANKINGS][threadIdx.x % RANKINGS];
+}
+static_assert(TILE *RANKINGS == TILE_THREADS, "a thread must have a row's ranking");
+
+/*
+ * What rows of thinned leaves pass on: of what they see, or of all if that is
+ * too little; a block for each job
+ */
+static __global__ void
+pass_on_kernel(const TileJob *jobs, Thinning thinning, int keep,
+			   const uint64_t *thinned, uint64_t *results)
+{
+	TileJob		job = jobs[blockIdx.x];
+	uint64_t   *to = results + (size_t) (job.out + threadIdx.x) * keep;
+	const uint64_t *from = thinned + (size_t) (job.out + threadIdx.x) * keep;
+
+	if (threadIdx.x >= job.nrows)
+		return;
+	if (thinning.nseen[job.out + threadIdx.x] >= (uint32_t) keep)
+	{
+		for (int i = 0; i < keep; i++)
+			to[i] = from[i];
+	}
+	rule_pass_on(to, keep);
 }
 
 /* --- lists --- */

@@ -806,30 +806,89 @@ list_rows(Device *device, const uint32_t *items, uint32_t nrows,
 	return true;
 }
 
+/* Tiles of the rows of some leaves, all if ncopied is NULL, with their columns */
+static std::vector<TileJob>
+leaf_tiles(const uint32_t *starts, uint32_t nleaves, const uint32_t *ncopied,
+		   uint64_t *pairs)
+{
+	std::vector<TileJob> tiles;
+
+	for (uint32_t leaf = 0; leaf < nleaves; leaf++)
+	{
+		uint32_t	first = starts[leaf] - starts[0];
+		uint32_t	size = starts[leaf + 1] - starts[leaf];
+
+		if (ncopied != nullptr && ncopied[leaf] <= size / 2)
+			continue;
+		for (uint32_t row = 0; row < size; row += TILE)
+			tiles.push_back(TileJob {first + row,
+									 std::min(size - row, (uint32_t) TILE),
+									 first, size, first + row});
+		*pairs += (uint64_t) size * size;
+	}
+	return tiles;
+}
+
+/* Leaves most of whose rows have near copies: other results in place of theirs */
+static bool
+thin_leaves(Device *device, uint32_t nleaves, const uint32_t *starts,
+			const uint32_t *items, int keep, Scratch<uint64_t> &results)
+{
+	size_t		nrows = starts[nleaves] - starts[0];
+	std::vector<uint32_t> ncopied(nleaves);
+	std::vector<TileJob> tiles;
+	Scratch<uint32_t> their_starts;
+	Scratch<uint32_t> their_ncopied;
+	Scratch<TileJob> there;
+	Scratch<float> limits;
+	Scratch<uint32_t> nseen;
+	Scratch<uint64_t> thinned;
+
+	if (!upload(device, their_starts, starts, nleaves + 1) ||
+		!borrow(device, their_ncopied, nleaves))
+		return false;
+	LAUNCH(0, copies_kernel, blocks_of(nleaves), NODE_THREADS, nleaves,
+		   their_starts.at, keep, results.at, their_ncopied.at);
+	if (!finish(device, "leaves") ||
+		!download(device, ncopied.data(), their_ncopied.at, nleaves))
+		return false;
+	tiles = leaf_tiles(starts, nleaves, ncopied.data(), &device->base.pairs);
+	if (tiles.empty())
+		return true;
+
+	if (!upload(device, there, tiles.data(), tiles.size()) ||
+		!borrow(device, limits, nrows * RANKINGS) ||
+		!borrow(device, nseen, nrows) ||
+		!borrow(device, thinned, nrows * keep) ||
+		!check(device, DEVICE(Memset) (nseen.at, 0, nrows * sizeof(uint32_t)),
+			   "leaves"))
+		return false;
+	Thinning	thinning = {limits.at, nseen.at};
+
+	LAUNCH(0, reach_kernel, (uint32_t) tiles.size(), TILE_THREADS,
+		   nodes_of(device), there.at, items, thinning);
+	LAUNCH_FOR(nearest_kernel, registers_of(keep), (uint32_t) tiles.size(),
+		   TILE_THREADS, nodes_of(device), there.at, items, false, thinning,
+		   keep, thinned.at);
+	LAUNCH(0, pass_on_kernel, (uint32_t) tiles.size(), TILE, there.at,
+		   thinning, keep, thinned.at, results.at);
+	return finish(device, "thinned leaves");
+}
+
 static bool
 device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
-			   int keep)
+			   int keep, bool thin)
 {
 	Device	   *device = (Device *) base;
 	const uint32_t *items = device->items.at + starts[0];
 	uint32_t	nrows = starts[nparts] - starts[0];
 	int			room = base->shape.list_size;
-	std::vector<TileJob> tiles;
+	std::vector<TileJob> tiles = leaf_tiles(starts, nparts, nullptr,
+											&base->pairs);
 	Scratch<TileJob> there;
 	Scratch<uint32_t> rows;
 	Scratch<uint64_t> results;
 
-	for (uint32_t p = 0; p < nparts; p++)
-	{
-		uint32_t	first = starts[p] - starts[0];
-		uint32_t	size = starts[p + 1] - starts[p];
-
-		for (uint32_t row = 0; row < size; row += TILE)
-			tiles.push_back(TileJob {first + row,
-									 std::min(size - row, (uint32_t) TILE),
-									 first, size, first + row});
-		base->pairs += (uint64_t) size * size;
-	}
 	if (tiles.empty())
 		return true;
 	if (!upload(device, there, tiles.data(), tiles.size()) ||
@@ -837,8 +896,10 @@ device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
 		!list_rows(device, items, nrows, rows))
 		return false;
 	LAUNCH_FOR(nearest_kernel, registers_of(keep), (uint32_t) tiles.size(),
-		   TILE_THREADS, nodes_of(device), there.at, items, false, keep,
-		   results.at);
+		   TILE_THREADS, nodes_of(device), there.at, items, false,
+		   Thinning(), keep, results.at);
+	if (thin && !thin_leaves(device, nparts, starts, items, keep, results))
+		return false;
 	LAUNCH_FOR(merge_kernel, registers_of(room), blocks_of(device->nmembers),
 		   NODE_THREADS, device->nmembers, device->members, device->cursors,
 		   rows.at, keep, results.at, room, device->lists, device->nlist);
@@ -999,8 +1060,8 @@ search_some(Device *device, const uint8_t *queries, uint32_t count, int k,
 		!borrow(device, lists, (size_t) count * k))
 		return false;
 	LAUNCH_FOR(nearest_kernel, registers_of(k), (uint32_t) jobs.size(),
-		   TILE_THREADS, nodes_of(device), there.at, device_ids.at, true, k,
-		   results.at);
+		   TILE_THREADS, nodes_of(device), there.at, device_ids.at, true, Thinning(),
+		   k, results.at);
 	LAUNCH_FOR(merge_kernel, registers_of(k), blocks_of(count), NODE_THREADS, count,
 		   (const uint32_t *) nullptr, device_ends.at, device_rows.at, k,
 		   results.at, k, lists.at, (int *) nullptr);
