@@ -5,9 +5,9 @@
  *
  * The steps and their results are those of backend_cpu.c; with codes of 8 bits
  * they are the same to the last bit, for which no multiplication may be fused
- * with an addition (helper.mk).  Kernels are in parts.cuh, compare.cuh and
- * choose.cuh; here is what they are called by: memory, transfers, the plan of each
- * step.
+ * with an addition (helper.mk).  Kernels are in load.cuh, parts.cuh, compare.cuh
+ * and choose.cuh, what they work on is in memory.cuh; here is what they are called
+ * by, the plan of each step.
  *
  * NOTES
  *	  What of this has been run, and what only compiled: see src/gpu/README.md.
@@ -15,9 +15,7 @@
  *-------------------------------------------------------------------------
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <new>
@@ -27,270 +25,13 @@
 #include "gpu/helper/choose.cuh"
 #include "gpu/helper/compare.cuh"
 #include "gpu/helper/device.h"
+#include "gpu/helper/load.cuh"
+#include "gpu/helper/memory.cuh"
 #include "gpu/helper/parts.cuh"
 #include "gpu/helper/rules.h"
 
-/* As in gpu_protocol.h, which is for C */
-enum
-{
-	ELEMENT_CODE8 = 1, ELEMENT_F32, ELEMENT_F16
-};
-enum
-{
-	METRIC_L2 = 1, METRIC_LIFTED, METRIC_UNIT, METRIC_L1
-};
-static const int CODE_HEAD = 16;	/* bytes: norm2, scale, -, mean_dot */
-
-/* Queries at a time, and nodes that one block compares them with */
-static const int SEARCH_QUERIES = 1024;
+/* Nodes that a block compares queries with */
 static const uint32_t SEARCH_NODES = 65536;
-
-/* Nodes whose links are fetched at a time */
-static const uint32_t FETCH_NODES = 65536;
-
-/*
- * Bytes of a division for each node: two items before it; six with cells after
- * it, twice, and the cells that they are sorted by; counts of digits
- */
-static const size_t DIVISION_BYTES = 2 * 4 + 6 * (2 * 8 + 4) + 4;
-
-/* How often it is asked whether a step is done before the process sleeps */
-static const int IMPATIENCE = 2000;
-
-/* Vectors on their way */
-static const size_t STAGING = 2 * 1024 * 1024;
-
-/* --- loading --- */
-
-static __device__ float
-read_half(const uint8_t *from)
-{
-	uint32_t	half = from[0] | from[1] << 8;
-	uint32_t	sign = (half & 0x8000) << 16;
-	uint32_t	magnitude = half & 0x7FFF;
-
-	if (magnitude < 0x0400)
-		return (sign ? -1 : 1) * (float) magnitude * 5.9604644775390625e-8f;
-	return __uint_as_float(sign | ((magnitude << 13) +
-								   (magnitude >= 0x7C00 ? 0x70000000 : 0x38000000)));
-}
-
-struct LoadTarget
-{
-	int8_t	   *codes;
-	float	   *vectors;
-	float	   *norm2;
-	float	   *scale;
-	float	   *lift;
-	uint32_t	dims;
-	uint32_t	pad;
-	uint32_t	stride;
-	int			element;
-	int			metric;
-	float		max_norm2;
-	float		mean_norm2;
-	bool		is_query;		/* no coordinate is added */
-};
-
-/* A warp for each vector */
-static __global__ void
-load_kernel(LoadTarget t, uint32_t first, uint32_t count,
-			const uint8_t *staged)
-{
-	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
-	int			lane = threadIdx.x % 32;
-	uint32_t	node = first + which;
-	const uint8_t *code = staged + (size_t) which * t.stride;
-	double		norm2 = 0;
-
-	if (which >= count)
-		return;
-	if (t.element == ELEMENT_CODE8)
-	{
-		const float *head = (const float *) code;
-
-		for (uint32_t i = lane; i < t.pad; i += 32)
-			t.codes[(size_t) node * t.pad + i] = i < t.dims ?
-				(int8_t) code[CODE_HEAD + i] : 0;
-		if (lane == 0)
-		{
-			t.norm2[node] = head[0];
-			t.scale[node] = head[1];
-			t.lift[node] = t.metric == METRIC_LIFTED && !t.is_query ?
-				rule_lift(t.max_norm2,
-						  rule_full_norm2(head[0], head[3], t.mean_norm2)) : 0;
-		}
-		return;
-	}
-	for (uint32_t i = lane; i < t.dims; i += 32)
-	{
-		float		x = t.element == ELEMENT_F16 ? read_half(code + 2 * i) :
-			((const float *) code)[i];
-
-		t.vectors[(size_t) node * t.dims + i] = x;
-		norm2 += (double) x * x;
-	}
-	norm2 = warp_sum(norm2);
-	if (t.metric == METRIC_UNIT && norm2 > 0)
-	{
-		for (uint32_t i = lane; i < t.dims; i += 32)
-			t.vectors[(size_t) node * t.dims + i] = (float)
-				(t.vectors[(size_t) node * t.dims + i] / sqrt(norm2));
-	}
-	if (lane == 0)
-	{
-		t.norm2[node] = 0;
-		t.scale[node] = 0;
-		t.lift[node] = t.metric == METRIC_LIFTED && !t.is_query ?
-			rule_lift(t.max_norm2, (float) norm2) : 0;
-	}
-}
-
-/* --- the backend --- */
-
-struct Device;
-template<typename T> struct Scratch;
-template<typename T> static void give_back(Scratch<T> &scratch);
-
-/* Memory on the device for as long as a step, or until it is taken over */
-template<typename T> struct Scratch
-{
-	const Device *device = nullptr;
-	T		   *at = nullptr;
-
-	~Scratch()
-	{
-		give_back(*this);
-	}
-};
-
-struct Device
-{
-	Backend		base;
-	bool		has_pool;		/* to take scratch from */
-	LoadTarget	target;
-	uint8_t    *levels;
-	uint64_t   *lists;
-	int		   *nlist;
-	int		   *nkept;
-	uint32_t   *cursors;		/* one more than nodes */
-	LinkStore	store;
-
-	uint32_t   *members;
-	uint32_t	nmembers;
-	Scratch<uint32_t> items;
-	uint32_t	nitems;
-	Scratch<uint32_t> cells;	/* of items, "fanout" each */
-
-	/* two pieces on their way at a time */
-	uint8_t    *host_staging[2];
-	uint8_t    *device_staging[2];
-	deviceStream_t streams[2];
-	int			turn;
-
-	/* links of the nodes with some successive numbers */
-	uint32_t   *order;
-	uint32_t   *numbers;
-	uint32_t	window;			/* the first of them */
-	uint32_t	window_size;
-	LinkStore	device_window;
-	LinkStore	host_window;
-};
-
-template<typename T> static void
-give_back(Scratch<T> &scratch)
-{
-	if (scratch.at == nullptr)
-		return;
-	if (scratch.device->has_pool)
-		(void) DEVICE(FreeAsync) (scratch.at, 0);
-	else
-		(void) DEVICE(Free) (scratch.at);
-	scratch.at = nullptr;
-}
-
-static bool
-check(Device *device, deviceError_t error, const char *what)
-{
-	if (error == DEVICE(Success))
-		return true;
-	snprintf(device->base.fault, sizeof(device->base.fault), "%s: %s", what,
-			 DEVICE(GetErrorString) (error));
-	return false;
-}
-
-template<typename T> static bool
-allocate(Device *device, T **to, size_t count)
-{
-	return check(device, DEVICE(Malloc) ((void **) to, (count + 1) * sizeof(T)),
-				 "memory of the device");
-}
-
-template<typename T> static bool
-allocate_host(Device *device, T **to, size_t count)
-{
-	return check(device, deviceMallocHost((void **) to, (count + 1) * sizeof(T)),
-				 "memory beside the device");
-}
-
-/* The pool keeps what is given back, so that this costs little */
-template<typename T> static bool
-borrow(Device *device, Scratch<T> &to, size_t count)
-{
-	size_t		size = (count + 1) * sizeof(T);
-
-	give_back(to);
-	to.device = device;
-	return check(device, device->has_pool ?
-				 DEVICE(MallocAsync) ((void **) &to.at, size, 0) :
-				 DEVICE(Malloc) ((void **) &to.at, size),
-				 "memory of the device");
-}
-
-template<typename T> static void
-exchange(Scratch<T> &a, Scratch<T> &b)
-{
-	std::swap(a.device, b.device);
-	std::swap(a.at, b.at);
-}
-
-template<typename T> static bool
-upload(Device *device, Scratch<T> &to, const T *from, size_t count)
-{
-	return borrow(device, to, count) &&
-		check(device, DEVICE(Memcpy) (to.at, from, count * sizeof(T),
-									  DEVICE(MemcpyHostToDevice)), "upload");
-}
-
-template<typename T> static bool
-download(Device *device, T *to, const T *from, size_t count)
-{
-	return check(device, DEVICE(Memcpy) (to, from, count * sizeof(T),
-										 DEVICE(MemcpyDeviceToHost)),
-				 "download");
-}
-
-/*
- * Wait for what was started, and tell meanwhile that we are there.  Most steps
- * take less than it takes to wake up.
- */
-static bool
-finish(Device *device, const char *what)
-{
-	if (!check(device, DEVICE(GetLastError) (), what))
-		return false;
-	for (int i = 0;; i++)
-	{
-		deviceError_t error = DEVICE(StreamQuery) (0);
-
-		if (error != DEVICE(ErrorNotReady))
-			return check(device, error, what);
-		if (device->base.tick != nullptr)
-			device->base.tick(device->base.tick_arg);
-		if (i > IMPATIENCE)
-			usleep(100);
-	}
-}
 
 static Nodes
 nodes_of(const Device *device)
@@ -341,120 +82,9 @@ static void
 device_destroy(Backend *base)
 {
 	Device	   *device = (Device *) base;
-	LoadTarget &t = device->target;
-	void	   *all[] = {t.codes, t.vectors, t.norm2, t.scale, t.lift,
-		device->levels, device->lists, device->nlist, device->nkept,
-		device->cursors, device->store.links, device->store.nlinks,
-		device->store.nscale, device->members, device->order,
-		device->numbers, device->device_window.links,
-		device->device_window.nlinks, device->device_window.nscale,
-		device->device_staging[0], device->device_staging[1]};
-	void	   *all_of_host[] = {device->host_staging[0],
-		device->host_staging[1], device->host_window.links,
-		device->host_window.nlinks, device->host_window.nscale};
 
-	give_back(device->items);
-	give_back(device->cells);
-	for (void *one : all)
-	{
-		if (one != nullptr)
-			(void) DEVICE(Free) (one);
-	}
-	for (void *one : all_of_host)
-	{
-		if (one != nullptr)
-			(void) deviceFreeHost(one);
-	}
-	for (deviceStream_t stream : device->streams)
-	{
-		if (stream != nullptr)
-			(void) DEVICE(StreamDestroy) (stream);
-	}
+	release_all(device);
 	delete device;
-}
-
-/*
- * Bytes of the device that a node takes, with a division or the offers that it
- * makes
- */
-static size_t
-node_bytes(const Device *device)
-{
-	const BackendShape &shape = device->base.shape;
-	size_t		code = shape.element == ELEMENT_CODE8 ? device->target.pad :
-		shape.dims * sizeof(float);
-
-	return code + 3 * sizeof(float) + 1 + shape.list_size * sizeof(uint64_t) +
-		6 * sizeof(int) + shape.max_links * sizeof(uint32_t) + 2 +
-		std::max(shape.max_links * sizeof(uint64_t), DIVISION_BYTES);
-}
-
-/* Links of so many nodes, on the device and beside it */
-static bool
-allocate_window(Device *device, size_t count)
-{
-	LinkStore  &there = device->device_window;
-	LinkStore  &here = device->host_window;
-	size_t		nlinks = count * device->base.shape.max_links;
-
-	there.max_links = here.max_links = device->base.shape.max_links;
-	return allocate(device, &there.links, nlinks) &&
-		allocate(device, &there.nlinks, count) &&
-		allocate(device, &there.nscale, count) &&
-		allocate_host(device, &here.links, nlinks) &&
-		allocate_host(device, &here.nlinks, count) &&
-		allocate_host(device, &here.nscale, count);
-}
-
-static bool
-allocate_all(Device *device)
-{
-	const BackendShape &shape = device->base.shape;
-	LoadTarget &t = device->target;
-	size_t		n = shape.nnodes;
-	size_t		more = n + std::max(shape.spare, (uint32_t) SEARCH_QUERIES);
-	bool		good;
-
-	if (shape.element == ELEMENT_CODE8)
-		good = allocate(device, &t.codes, more * t.pad);
-	else
-		good = allocate(device, &t.vectors, more * t.dims);
-	good = good && allocate(device, &t.norm2, more) &&
-		allocate(device, &t.scale, more) && allocate(device, &t.lift, more) &&
-		allocate(device, &device->levels, n) &&
-		allocate(device, &device->lists, n * shape.list_size) &&
-		allocate(device, &device->nlist, n) &&
-		allocate(device, &device->nkept, n) &&
-		allocate(device, &device->cursors, n + 1) &&
-		allocate(device, &device->store.links, n * shape.max_links) &&
-		allocate(device, &device->store.nlinks, n) &&
-		allocate(device, &device->store.nscale, n) &&
-		allocate(device, &device->members, n) &&
-		allocate(device, &device->order, n) &&
-		allocate(device, &device->numbers, n) &&
-		allocate_window(device, std::min(n, (size_t) FETCH_NODES));
-	for (int i = 0; good && i < 2; i++)
-		good = allocate_host(device, &device->host_staging[i], STAGING) &&
-			allocate(device, &device->device_staging[i], STAGING) &&
-			check(device, DEVICE(StreamCreate) (&device->streams[i]), "stream");
-	return good;
-}
-
-/* Have the driver's pool of memory keep what it is given back, if it has one */
-static bool
-open_pool(void)
-{
-	int			current = 0;
-	int			has_pool = 0;
-	deviceMemPool_t pool;
-	uint64_t	keep = UINT64_MAX;
-
-	return DEVICE(GetDevice) (&current) == DEVICE(Success) &&
-		DEVICE(DeviceGetAttribute) (&has_pool, deviceHasMemoryPools, current) ==
-		DEVICE(Success) && has_pool &&
-		DEVICE(DeviceGetDefaultMemPool) (&pool, current) == DEVICE(Success) &&
-		DEVICE(MemPoolSetAttribute) (pool, DEVICE(MemPoolAttrReleaseThreshold),
-									 &keep) == DEVICE(Success);
 }
 
 static Backend *
@@ -567,7 +197,7 @@ device_clear(Backend *base)
 
 	LAUNCH(0, clear_kernel, part_blocks(device->nmembers), PART_THREADS,
 		   device->nmembers, device->members, device->nlist);
-	return finish(device, "clear");
+	return check(device, DEVICE(GetLastError) (), "clear");
 }
 
 /* --- parts --- */
