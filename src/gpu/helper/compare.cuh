@@ -1,13 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * compare.cuh
- *	  Kernels that compare nodes: with leaders, in leaves, with queries; and
- *	  lists of what they have found.
+ *	  Kernels that compare nodes: with leaders, in leaves, with queries.
  *
  * A block compares 64 rows with columns, 64 at a time: a tile of dot products on
  * tensor cores (codes of 8 bits) or of sums of differences, from which each warp
- * takes its rows' nearest.  Lists are sorted; while something is put into one, it is
- * spread over the registers of a warp's lanes.
+ * takes its rows' nearest.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,6 +13,7 @@
 #define OMEN_GPU_COMPARE_CUH
 
 #include "gpu/helper/device.h"
+#include "gpu/helper/lists.cuh"
 #include "gpu/helper/rules.h"
 
 /* Rows and columns of a tile; threads of a block that computes one */
@@ -24,10 +23,6 @@ static const int TILE_THREADS = 256;
 /* What of the vectors is in shared memory at a time */
 static const int CODE_CHUNK = 64;	/* bytes, in slices of 16 */
 static const int FLOAT_CHUNK = 16;
-
-/* Threads of a block of which each warp has a node */
-static const int NODE_THREADS = 128;
-static const int NODE_WARPS = NODE_THREADS / 32;
 
 /* Most leaders that a node follows */
 static const int MAX_FANOUT = 4;
@@ -266,146 +261,6 @@ tile_load_side(TileSide &side, const Nodes &nodes, const uint32_t *ids,
 	}
 }
 
-/* --- sorted lists in registers: place r * 32 + lane is keys[r] --- */
-
-template<int R> static __device__ void
-list_load(uint64_t *keys, const uint64_t *from, int n)
-{
-	int			lane = threadIdx.x % 32;
-
-#pragma unroll
-	for (int r = 0; r < R; r++)
-		keys[r] = r * 32 + lane < n ? from[r * 32 + lane] : NO_KEY;
-}
-
-template<int R> static __device__ void
-list_store(const uint64_t *keys, uint64_t *to, int n)
-{
-	int			lane = threadIdx.x % 32;
-
-#pragma unroll
-	for (int r = 0; r < R; r++)
-	{
-		if (r * 32 + lane < n)
-			to[r * 32 + lane] = keys[r];
-	}
-}
-
-/* The last of "room" places: what is not below it does not get in */
-template<int R> static __device__ uint64_t
-list_worst(const uint64_t *keys, int room)
-{
-	uint64_t	worst = NO_KEY;
-
-#pragma unroll
-	for (int r = 0; r < R; r++)
-	{
-		uint64_t	key = warp_from(keys[r], (room - 1) % 32);
-
-		if (r == (room - 1) / 32)
-			worst = key;
-	}
-	return worst;
-}
-
-/* Insert a key, the same in all lanes, unless it is there */
-template<int R> static __device__ void
-list_insert(uint64_t *keys, int room, uint64_t key)
-{
-	int			lane = threadIdx.x % 32;
-	int			place = 0;
-	uint32_t	same = 0;
-
-#pragma unroll
-	for (int r = 0; r < R; r++)
-	{
-		place += __popc(warp_ballot(keys[r] < key));
-		same |= warp_ballot(keys[r] == key);
-	}
-	if (same != 0 || place >= room)
-		return;
-#pragma unroll
-	for (int r = R - 1; r >= 0; r--)
-	{
-		uint64_t	before = warp_up(keys[r]);
-		uint64_t	carry = warp_from(keys[r > 0 ? r - 1 : 0], 31);
-		int			at = r * 32 + lane;
-
-		if (lane == 0)
-			before = carry;
-		if (at >= room)
-			keys[r] = NO_KEY;
-		else if (at > place)
-			keys[r] = before;
-		else if (at == place)
-			keys[r] = key;
-	}
-}
-
-/* Insert what the lanes have, where it is near enough and not there */
-template<int R> static __device__ void
-list_take(uint64_t *keys, int room, uint64_t key)
-{
-	uint64_t	worst = list_worst<R>(keys, room);
-	uint32_t	better = warp_ballot(key < worst);
-
-	for (; better != 0; better &= better - 1)
-	{
-		uint64_t	next = warp_from(key, __ffs(better) - 1);
-
-		if (next < worst)
-		{
-			list_insert<R>(keys, room, next);
-			worst = list_worst<R>(keys, room);
-		}
-	}
-}
-
-/* The smaller of two lanes' keys to one of them, the larger to the other */
-static __device__ uint64_t
-exchange_keys(uint64_t key, int distance, bool ascending)
-{
-	int			lane = threadIdx.x % 32;
-	uint64_t	other = warp_from(key, lane ^ distance);
-	bool		takes_smaller = ((lane & distance) == 0) == ascending;
-
-	return (other < key) == takes_smaller ? other : key;
-}
-
-/*
- * As list_take() for a list of one register, with keys that are not in it: the
- * lanes' keys are sorted (Batcher's bitonic sort), and merged with the list.
- */
-static __device__ void
-list_merge(uint64_t *keys, int room, uint64_t key)
-{
-	int			lane = threadIdx.x % 32;
-
-	for (int size = 2; size <= 32; size *= 2)
-	{
-		for (int distance = size / 2; distance > 0; distance /= 2)
-			key = exchange_keys(key, distance, (lane & size) == 0);
-	}
-	key = warp_from(key, 31 - lane);
-	if (key < keys[0])
-		keys[0] = key;
-	for (int distance = 16; distance > 0; distance /= 2)
-		keys[0] = exchange_keys(keys[0], distance, true);
-	if (lane >= room)
-		keys[0] = NO_KEY;
-}
-
-template<int R> static __device__ int
-list_count(const uint64_t *keys)
-{
-	int			count = 0;
-
-#pragma unroll
-	for (int r = 0; r < R; r++)
-		count += __popc(warp_ballot(keys[r] != NO_KEY));
-	return count;
-}
-
 /* --- partition --- */
 
 /*
@@ -642,62 +497,6 @@ pass_on_kernel(const TileJob *jobs, Thinning thinning, int keep,
 			to[i] = from[i];
 	}
 	rule_pass_on(to, keep);
-}
-
-/* --- lists --- */
-
-/* Where the entries of one of many begin, if it is known where they end */
-static __device__ uint32_t
-begin_of(const uint32_t *ends, uint32_t which)
-{
-	return which > 0 ? ends[which - 1] : 0;
-}
-
-/*
- * Merge rows of results into the lists of nodes: those of a node are rows[] up
- * to ends[node].  Without nodes, the o-th list is that of the o-th, and begins
- * empty.
- */
-template<int R> static __global__ void
-merge_kernel(uint32_t count, const uint32_t *nodes, const uint32_t *ends,
-			 const uint32_t *rows, int keep, const uint64_t *results, int room,
-			 uint64_t *lists, int *nlist)
-{
-	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
-	int			lane = threadIdx.x % 32;
-	uint32_t	node;
-	uint32_t	first;
-	uint64_t	keys[R];
-
-	if (which >= count)
-		return;
-	node = nodes != nullptr ? nodes[which] : which;
-	first = begin_of(ends, node);
-	if (nodes != nullptr && first == ends[node])
-		return;
-	list_load<R>(keys, lists + (size_t) node * room,
-				 nodes != nullptr ? nlist[node] : 0);
-	for (uint32_t i = first; i < ends[node]; i++)
-	{
-		const uint64_t *row = results + (size_t) rows[i] * keep;
-
-		for (int part = 0; part < keep; part += 32)
-			list_take<R>(keys, room, part + lane < keep ? row[part + lane] :
-						 NO_KEY);
-	}
-	list_store<R>(keys, lists + (size_t) node * room, room);
-	room = list_count<R>(keys);
-	if (lane == 0 && nlist != nullptr)
-		nlist[node] = room;
-}
-
-static __global__ void
-clear_kernel(uint32_t count, const uint32_t *nodes, int *nlist)
-{
-	uint32_t	i = blockIdx.x * blockDim.x + threadIdx.x;
-
-	if (i < count)
-		nlist[nodes[i]] = 0;
 }
 
 #endif							/* OMEN_GPU_COMPARE_CUH */

@@ -22,9 +22,9 @@
 #include <vector>
 
 #include "gpu/helper/backend.h"
-#include "gpu/helper/choose.cuh"
 #include "gpu/helper/compare.cuh"
 #include "gpu/helper/device.h"
+#include "gpu/helper/links.cuh"
 #include "gpu/helper/load.cuh"
 #include "gpu/helper/memory.cuh"
 #include "gpu/helper/parts.cuh"
@@ -568,10 +568,12 @@ device_connect(Backend *base, int scale)
 	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count,
 		   device->members, room, device->lists, device->nkept,
 		   device->cursors, offers.at);
-	LAUNCH_FOR(final_kernel, registers, choice_blocks, 32 * warps, nodes,
-		   count, device->members, scale, local, high, device->levels,
-		   room, device->lists, device->nlist, device->cursors, offers.at,
-		   device->store);
+	LAUNCH_FOR(take_offers_kernel, registers, blocks_of(count), NODE_THREADS,
+		   count, device->members, room, device->cursors, offers.at,
+		   device->lists, device->nlist);
+	LAUNCH_FOR(link_kernel, registers, choice_blocks, 32 * warps, nodes,
+		   count, device->members, scale, local, high, device->levels, room,
+		   device->lists, device->nlist, device->store);
 	return finish(device, "final links");
 }
 

@@ -18,8 +18,8 @@
 #include <algorithm>
 
 #include "gpu/helper/backend.h"
-#include "gpu/helper/choose.cuh"
 #include "gpu/helper/device.h"
+#include "gpu/helper/links.cuh"
 #include "gpu/helper/load.cuh"
 
 /* Queries of an exact search at a time, which lie behind the nodes */
