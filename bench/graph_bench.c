@@ -505,6 +505,7 @@ make_shape(const Team *team, const OmenBuildTask *task, BackendShape *shape)
 	shape->max_links = task->max_links;
 	shape->scale_links = task->scale_links;
 	shape->list_size = task->list_size;
+	shape->host_memory = UINT64_MAX;
 }
 
 /* All rows to the backend; returns the codes of the sample */
@@ -612,7 +613,7 @@ find_links(void *arg, OmenBuild *build)
 	params.order = helper->rows;
 	params.rounds = task.rounds;
 	params.seed = task.seed;
-	params.batch_rows = BUILD_BATCH_ROWS;
+	params.batch_rows = BATCH_ROWS;
 	check(helper, omen_gpu_build(helper->backend, &params));
 	helper->link = since(&start);
 

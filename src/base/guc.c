@@ -84,6 +84,7 @@ static bool enable_fused_scan;
 static int	filter_strategy;
 static int	gpu_build;
 static char *gpu_helper_path;
+static int	gpu_memory;
 static int	gpu_timeout;
 static bool vacuum_relink;
 
@@ -443,6 +444,14 @@ define_omendb_settings(void)
 							   GUC_SUPERUSER_ONLY,
 							   check_gpu_helper_path, NULL, NULL);
 
+	DefineCustomIntVariable("omendb.gpu_memory",
+							"Sets how much memory of the GPU a build uses at "
+							"most.",
+							"The default is what is free when the build "
+							"begins.",
+							&gpu_memory, 0, 0, MAX_KILOBYTES, PGC_USERSET,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+
 	DefineCustomIntVariable("omendb.gpu_timeout",
 							"Sets how long that program may be silent before "
 							"the server goes on without it.",
@@ -567,6 +576,12 @@ const char *
 omen_guc_gpu_helper_path(void)
 {
 	return gpu_helper_path;
+}
+
+int
+omen_guc_gpu_memory(void)
+{
+	return gpu_memory;
 }
 
 int

@@ -66,6 +66,9 @@ extern const char *omen_guc_gpu_helper_path(void);
 /* Seconds that it may be silent */
 extern int	omen_guc_gpu_timeout(void);
 
+/* Memory of a device that a build may use, in kB; 0 for what is free */
+extern int	omen_guc_gpu_memory(void);
+
 /* The name of a strategy, as the setting has it */
 extern const char *omen_guc_strategy_name(OmenFilterStrategy strategy);
 

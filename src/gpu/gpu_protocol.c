@@ -27,7 +27,7 @@
 StaticAssertDecl(sizeof(OmenGpuFrameData) == 16 &&
 				 sizeof(OmenGpuHello) == 72 &&
 				 sizeof(OmenGpuCodeHead) == 16 &&
-				 sizeof(OmenGpuRequest) == 48 &&
+				 sizeof(OmenGpuRequest) == 64 &&
 				 sizeof(OmenGpuRange) == 16 &&
 				 sizeof(OmenGpuProgress) == 16 &&
 				 sizeof(OmenGpuEnd) == 24 &&

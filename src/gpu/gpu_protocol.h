@@ -23,7 +23,7 @@
 #define OMEN_GPU_PROTOCOL_H
 
 #define OMEN_GPU_MAGIC			UINT32_C(0x42474D4F)	/* "OMGB" */
-#define OMEN_GPU_VERSION		2
+#define OMEN_GPU_VERSION		3
 
 /* Longer frames are not read: a broken length must not make room for itself */
 #define OMEN_GPU_MAX_PAYLOAD	(1024 * 1024)
@@ -104,6 +104,10 @@ typedef struct OmenGpuRequest
 	float		max_norm2;		/* LIFTED; */
 	float		mean_norm2;		/* of CODE8, |x + mean|^2 is norm2 + 2 *
 								 * mean_dot + this */
+	uint64		device_memory;	/* bytes of the device that may be used, 0 for
+								 * what is free */
+	uint64		host_memory;	/* bytes that may be used for what has no room
+								 * there */
 } OmenGpuRequest;
 
 /*
@@ -132,7 +136,7 @@ typedef struct OmenGpuProgress
 typedef struct OmenGpuEnd
 {
 	uint32		nnodes;
-	uint32		unused;
+	uint32		beside;			/* BackendBeside: what was not on the device */
 	uint64		pairs;			/* distances computed */
 	uint64		milliseconds;	/* since the last vector came */
 } OmenGpuEnd;

@@ -72,6 +72,7 @@ static uint32 take_clusters(OmenHnswBuildState *state, uint32 n, uint32 next,
 							uint32 *clusters, uint32 most);
 static bool receive_links(OmenHnswBuildState *state, OmenBuild *build,
 						  const OmenBuildTask *task);
+static void report_end(const OmenGpuReceived *received);
 static bool take_links(OmenHnswBuildState *state, OmenBuild *build,
 					   const OmenBuildTask *task, uint32 next,
 					   const OmenGpuReceived *received, uint32 *count);
@@ -318,6 +319,8 @@ send_request(OmenHnswBuildState *state, const OmenBuildTask *task)
 	request.list_size = task->list_size;
 	request.rounds = task->rounds;
 	request.seed = task->seed;
+	request.device_memory = (uint64) omen_guc_gpu_memory() * 1024;
+	request.host_memory = (uint64) maintenance_work_mem * 1024;
 	fault = omen_gpu_check_request(&request);
 	if (fault != NULL)
 		return omen_gpu_fail(state->gpu, fault);
@@ -458,12 +461,31 @@ receive_links(OmenHnswBuildState *state, OmenBuild *build,
 				return false;
 			next += count;
 		}
-		else if (received.type == OMEN_GPU_END && next == task->n)
+		else if (received.type == OMEN_GPU_END && next == task->n &&
+				 received.length == sizeof(OmenGpuEnd))
+		{
+			report_end(&received);
 			return true;
+		}
 		else
 			return omen_gpu_fail(state->gpu,
 								 "a message has come that was not expected");
 	}
+}
+
+static void
+report_end(const OmenGpuReceived *received)
+{
+	static const char *const besides[] = {
+		"nothing", "lists and links", "lists, links and codes"
+	};
+	OmenGpuEnd	end;
+
+	memcpy(&end, received->payload, sizeof(end));
+	ereport(DEBUG1,
+			(errmsg_internal("helper compared " UINT64_FORMAT " pairs in " UINT64_FORMAT " ms, with %s beside the device",
+							 end.pairs, end.milliseconds,
+							 besides[Min(end.beside, lengthof(besides) - 1)])));
 }
 
 /* A frame of links: each list is checked before it is stored */

@@ -433,8 +433,16 @@ struct deviceProperties
 	char		name[64];
 };
 
+/* Memory of the device; what is allocated tells its size in front of it */
+static const size_t EMULATED_HEAD = 256;
+extern "C"
+{
+size_t		emulated_used;
+size_t		emulated_peak;		/* since whoever asks has set it to 0 */
+}
+
 static inline deviceError_t
-emulatedMalloc(void **to, size_t size)
+emulatedMallocHost(void **to, size_t size)
 {
 	/* what is read before it is written should be seen */
 	*to = aligned_alloc(256, (size + 255) / 256 * 256);
@@ -445,10 +453,36 @@ emulatedMalloc(void **to, size_t size)
 }
 
 static inline deviceError_t
-emulatedFree(void *at)
+emulatedFreeHost(void *at)
 {
 	free(at);
 	return emulatedSuccess;
+}
+
+static inline deviceError_t
+emulatedMalloc(void **to, size_t size)
+{
+	deviceError_t error = emulatedMallocHost(to, size + EMULATED_HEAD);
+
+	if (error == emulatedSuccess)
+	{
+		memcpy(*to, &size, sizeof(size));
+		*to = (char *) *to + EMULATED_HEAD;
+		emulated_used += size;
+		emulated_peak = std::max(emulated_peak, emulated_used);
+	}
+	return error;
+}
+
+static inline deviceError_t
+emulatedFree(void *at)
+{
+	size_t		size;
+
+	at = (char *) at - EMULATED_HEAD;
+	memcpy(&size, at, sizeof(size));
+	emulated_used -= size;
+	return emulatedFreeHost(at);
 }
 
 /* What is given back is gone at once, so that its use is an error */
@@ -484,8 +518,8 @@ emulatedMemPoolSetAttribute(deviceMemPool_t, emulatedAttribute, void *)
 	return emulatedSuccess;
 }
 
-#define deviceMallocHost	emulatedMalloc
-#define deviceFreeHost		emulatedFree
+#define deviceMallocHost	emulatedMallocHost
+#define deviceFreeHost		emulatedFreeHost
 
 static inline deviceError_t
 emulatedMemcpy(void *to, const void *from, size_t size, emulatedDirection)

@@ -286,6 +286,7 @@ make_set(int element, int metric, uint32 n, uint32 dims)
 	shape->stride = (element == OMEN_GPU_CODE8 ? 16 + dims :
 					 element == OMEN_GPU_F32 ? 4 * dims : 2 * dims);
 	shape->stride = TYPEALIGN(16, shape->stride);
+	shape->host_memory = UINT64_MAX;
 	set_links(shape, LINKS);
 	set->levels = malloc(n);
 	set->order = malloc(n * sizeof(uint32));
@@ -899,7 +900,7 @@ static void
 test_graph(const BackendOps *ops, const Set *set, const char *name)
 {
 	bool		good;
-	Graph		graph = build_graph(ops, set, BUILD_BATCH_ROWS, &good);
+	Graph		graph = build_graph(ops, set, BATCH_ROWS, &good);
 	Graph		other;
 	double		recall;
 	char		text[200];
@@ -942,7 +943,7 @@ test_equal(const BackendOps *ops)
 		memcpy(set->x + node * 16, set->x, 16 * sizeof(float));
 		set_code(set, node);
 	}
-	graph = build_graph(ops, set, BUILD_BATCH_ROWS, &good);
+	graph = build_graph(ops, set, BATCH_ROWS, &good);
 	ok(good && is_well_formed(set, &graph), ops->name, "nearly all vectors are equal");
 	free_graph(&graph);
 	free_set(set);
@@ -974,7 +975,7 @@ test_leaders(const BackendOps *ops)
 	uint64		last = 0;
 	BuildParams params = {
 		.levels = set->levels, .order = set->order, .rounds = 1, .seed = 42,
-		.batch_rows = BUILD_BATCH_ROWS, .progress = no_progress,
+		.batch_rows = BATCH_ROWS, .progress = no_progress,
 		.progress_arg = &last
 	};
 	BackendOps	noting = *ops;
@@ -1007,12 +1008,12 @@ test_lengths(const BackendOps *ops)
 		char		text[200];
 
 		set_links(&set->shape, links[i / 2]);
-		graph = build_graph(ops, set, BUILD_BATCH_ROWS, &good);
+		graph = build_graph(ops, set, BATCH_ROWS, &good);
 		good = good && is_well_formed(set, &graph);
 		if (ops != &omen_backend_cpu && is_code)
 		{
 			Graph		other = build_graph(&omen_backend_cpu, set,
-											BUILD_BATCH_ROWS, &good);
+											BATCH_ROWS, &good);
 
 			good = good && same_graph(set, &graph, &other);
 			free_graph(&other);
@@ -1112,6 +1113,86 @@ test_copies(const BackendOps *ops)
 	free_set(set);
 }
 
+#ifdef OMEN_GPU_EMULATED
+extern size_t emulated_peak;
+#endif
+
+/* The least memory that a set can be built with while so much is beside */
+static uint64
+find_memory(const BackendOps *ops, Set *set, BackendBeside beside)
+{
+	for (uint64 memory = 1 << 20; memory < 1 << 30; memory += memory / 128)
+	{
+		char		why[200];
+		Backend    *backend;
+		bool		found;
+
+		set->shape.device_memory = memory;
+		backend = ops->create(&set->shape, why, sizeof(why));
+		found = backend && backend->beside == beside;
+		if (backend)
+			ops->destroy(backend);
+		if (found)
+			return memory;
+	}
+	return 0;
+}
+
+/* A graph built with little memory is that which is built with more */
+static void
+test_memory(const BackendOps *ops, int element, BackendBeside beside,
+			const char *name)
+{
+	Set		   *set = make_set(element, OMEN_GPU_L2, NODES, 40);
+	bool		good;
+	bool		good_other;
+	Graph		graph = build_graph(ops, set, 2000, &good);
+	Graph		other;
+
+	good = good && find_memory(ops, set, beside) > 0;
+#ifdef OMEN_GPU_EMULATED
+	emulated_peak = 0;
+#endif
+	other = build_graph(ops, set, BATCH_ROWS, &good_other);
+#ifdef OMEN_GPU_EMULATED
+	good = good && emulated_peak <= set->shape.device_memory;
+#endif
+	ok(good && good_other && same_graph(set, &graph, &other), ops->name, name);
+	free_graph(&graph);
+	free_graph(&other);
+	free_set(set);
+}
+
+/* Clusters likewise, and a set that does not fit at all */
+static void
+test_little_memory(const BackendOps *ops)
+{
+	Set		   *set = make_set(OMEN_GPU_CODE8, OMEN_GPU_L2, 6500, 24);
+	uint32	   *clusters[2] = {NULL, NULL};
+	uint32	   *rows[2] = {NULL, NULL};
+	char		why[200] = "";
+	bool		good = number_set(ops, set, &clusters[0], &rows[0]) &&
+		find_memory(ops, set, BESIDE_CODES) > 0 &&
+		number_set(ops, set, &clusters[1], &rows[1]);
+
+	ok(good && memcmp(clusters[0], clusters[1], 6500 * sizeof(uint32)) == 0,
+	   ops->name, "codes beside: the same clusters");
+	test_search(ops, set, "codes beside: exact search");
+	set->shape.device_memory = 1 << 20;
+	ok(ops->create(&set->shape, why, sizeof(why)) == NULL &&
+	   strstr(why, "6500 vectors take") != NULL, ops->name,
+	   "a set that does not fit is refused");
+	for (int i = 0; i < 2; i++)
+	{
+		free(clusters[i]);
+		free(rows[i]);
+	}
+	free_set(set);
+	test_memory(ops, OMEN_GPU_CODE8, BESIDE_LISTS, "lists beside: the same graph");
+	test_memory(ops, OMEN_GPU_CODE8, BESIDE_CODES, "codes beside: the same graph");
+	test_memory(ops, OMEN_GPU_F32, BESIDE_CODES, "vectors beside: the same graph");
+}
+
 static void
 test_backend(const BackendOps *ops)
 {
@@ -1162,7 +1243,7 @@ test_backend(const BackendOps *ops)
 	{
 		Set		   *set = make_set(OMEN_GPU_CODE8, OMEN_GPU_L2, n, 24);
 		bool		good;
-		Graph		graph = build_graph(ops, set, BUILD_BATCH_ROWS, &good);
+		Graph		graph = build_graph(ops, set, BATCH_ROWS, &good);
 
 		snprintf(text, sizeof(text), "graph of %u", n);
 		ok(good && (n < 40 || is_well_formed(set, &graph)), ops->name, text);
@@ -1173,6 +1254,8 @@ test_backend(const BackendOps *ops)
 	test_copies(ops);
 	test_equal(ops);
 	test_few_numbers(ops);
+	if (ops != &omen_backend_cpu)
+		test_little_memory(ops);
 }
 
 int

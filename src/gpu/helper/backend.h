@@ -37,8 +37,11 @@ extern "C"
 /* Most members of a leaf; all of its pairs are compared */
 #define LEAF_MAX		1024
 
+/* Rows of leaves that are compared at a time, but for a leaf that has more */
+#define BATCH_ROWS		(4 * 1024 * 1024)
+
 /* Most nodes that an exact search is asked for */
-#define SEARCH_MAX		1024
+#define SEARCH_MAX		512
 
 /* What the codes are, and what links are wanted: as in OmenGpuRequest */
 typedef struct BackendShape
@@ -55,7 +58,22 @@ typedef struct BackendShape
 	int			max_links;
 	int			scale_links;
 	int			list_size;
+	uint64_t	device_memory;	/* bytes of a device that may be used; 0: what is
+								 * free */
+	uint64_t	host_memory;	/* bytes beside it that may be, too */
+
+	/* called now and then from long steps; may not return, may be NULL */
+	void		(*tick) (void *arg);
+	void	   *tick_arg;
 } BackendShape;
+
+/* What of a build is in the memory of the process, as a device has no room */
+typedef enum BackendBeside
+{
+	BESIDE_NOTHING,
+	BESIDE_LISTS,				/* lists, offers and links */
+	BESIDE_CODES				/* and codes, too: a step gets those it needs */
+} BackendBeside;
 
 /* Most leaders of a part */
 #define LEADERS_MAX		2048
@@ -163,11 +181,8 @@ struct Backend
 {
 	const BackendOps *ops;
 	BackendShape shape;
+	BackendBeside beside;
 	char		fault[200];
-
-	/* called now and then from long steps; may not return */
-	void		(*tick) (void *arg);
-	void	   *tick_arg;
 	uint64_t	pairs;			/* distances computed */
 };
 

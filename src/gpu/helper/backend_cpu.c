@@ -264,8 +264,8 @@ tick(CpuBackend *cpu)
 	if (++cpu->since_tick < TICK_PAIRS)
 		return;
 	cpu->since_tick = 0;
-	if (cpu->base.tick)
-		cpu->base.tick(cpu->base.tick_arg);
+	if (cpu->base.shape.tick)
+		cpu->base.shape.tick(cpu->base.shape.tick_arg);
 }
 
 static float

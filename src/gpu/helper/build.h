@@ -29,7 +29,4 @@ typedef struct BuildParams
  */
 extern bool omen_gpu_build(Backend *backend, const BuildParams *params);
 
-/* Rows of a batch of leaves */
-#define BUILD_BATCH_ROWS	(4 * 1024 * 1024)
-
 #endif							/* OMEN_GPU_BUILD_H */

@@ -23,11 +23,13 @@ warp_distance(const Nodes &nodes, uint32_t a, uint32_t b)
 {
 	int			lane = threadIdx.x % 32;
 	float		lift = nodes.lift[a] - nodes.lift[b];
+	size_t		a_slot = slot_of(nodes, a);
+	size_t		b_slot = slot_of(nodes, b);
 
 	if (nodes.codes != nullptr)
 	{
-		const int32_t *x = (const int32_t *) (nodes.codes + (size_t) a * nodes.pad);
-		const int32_t *y = (const int32_t *) (nodes.codes + (size_t) b * nodes.pad);
+		const int32_t *x = (const int32_t *) (nodes.codes + a_slot * nodes.pad);
+		const int32_t *y = (const int32_t *) (nodes.codes + b_slot * nodes.pad);
 		int32_t		dot = 0;
 
 		for (uint32_t i = lane; i < nodes.pad / 4; i += 32)
@@ -38,8 +40,8 @@ warp_distance(const Nodes &nodes, uint32_t a, uint32_t b)
 	}
 	else
 	{
-		const float *x = nodes.vectors + (size_t) a * nodes.dims;
-		const float *y = nodes.vectors + (size_t) b * nodes.dims;
+		const float *x = nodes.vectors + a_slot * nodes.dims;
+		const float *y = nodes.vectors + b_slot * nodes.dims;
 		float		sum = 0;
 
 		for (uint32_t i = lane; i < nodes.dims; i += 32)
@@ -76,7 +78,7 @@ template<int R> struct alignas(16) PairMemory
 	float		norm2[R * 32];
 	float		scale[R * 32];
 	float		lift[R * 32];
-	uint32_t	ids[R * 32];
+	uint32_t	slots[R * 32];
 };
 
 static __device__ int
@@ -180,7 +182,7 @@ load_chunk(PairMemory<R> &p, const Nodes &nodes, int count, uint32_t chunk)
 	{
 		for (int i = lane; i < count * 4; i += 32)
 			*(int4 *) p.codes[i % 4][i / 4] = *(const int4 *)
-				(nodes.codes + (size_t) p.ids[i / 4] * nodes.pad + chunk +
+				(nodes.codes + (size_t) p.slots[i / 4] * nodes.pad + chunk +
 				 i % 4 * 16);
 		return;
 	}
@@ -189,7 +191,7 @@ load_chunk(PairMemory<R> &p, const Nodes &nodes, int count, uint32_t chunk)
 		uint32_t	dim = chunk + i % FLOAT_CHUNK;
 
 		p.values[i % FLOAT_CHUNK][i / FLOAT_CHUNK] = dim < nodes.dims ?
-			nodes.vectors[(size_t) p.ids[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
+			nodes.vectors[(size_t) p.slots[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
 	}
 }
 
@@ -211,7 +213,7 @@ compute_pairs(PairMemory<R> &p, const Nodes &nodes, const uint64_t *keys,
 	{
 		uint32_t	node = rule_key_node(keys[min(i, n - 1)], salt);
 
-		p.ids[i] = node;
+		p.slots[i] = slot_of(nodes, node);
 		p.norm2[i] = nodes.norm2[node];
 		p.scale[i] = nodes.scale[node];
 		p.lift[i] = nodes.lift[node];

@@ -30,6 +30,7 @@ static const int MAX_FANOUT = 4;
 /* What kernels see of the nodes */
 struct Nodes
 {
+	const uint32_t *slots;		/* where codes and vectors are, if not by node */
 	const int8_t *codes;		/* CODE8: pad bytes each */
 	const float *vectors;		/* others: dims floats each */
 	const float *norm2;
@@ -54,12 +55,19 @@ struct TileJob
 	uint32_t	out;
 };
 
+static __device__ uint32_t
+slot_of(const Nodes &nodes, uint32_t node)
+{
+	return nodes.slots != nullptr ? nodes.slots[node] : node;
+}
+
 /* --- tiles --- */
 
 /* Rows or columns of a tile, with what distances are made of besides products */
 struct TileSide
 {
 	uint32_t	ids[TILE];
+	uint32_t	slots[TILE];
 	float		norm2[TILE];
 	float		scale[TILE];
 	float		lift[TILE];
@@ -96,9 +104,9 @@ tile_dots(TileMemory &m, const Nodes &nodes)
 {
 	int			mine = threadIdx.x / 4;
 	int			slice = threadIdx.x % 4;
-	const int8_t *a = nodes.codes + (size_t) m.rows.ids[mine] * nodes.pad +
+	const int8_t *a = nodes.codes + (size_t) m.rows.slots[mine] * nodes.pad +
 		slice * 16;
-	const int8_t *b = nodes.codes + (size_t) m.cols.ids[mine] * nodes.pad +
+	const int8_t *b = nodes.codes + (size_t) m.cols.slots[mine] * nodes.pad +
 		slice * 16;
 #ifdef TENSOR_CORES
 	using namespace nvcuda;
@@ -181,9 +189,9 @@ tile_differences(TileMemory &m, const Nodes &nodes)
 			bool		inside = dim < nodes.dims;
 
 			m.floats.a[i / FLOAT_CHUNK][i % FLOAT_CHUNK] = inside ?
-				nodes.vectors[(size_t) m.rows.ids[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
+				nodes.vectors[(size_t) m.rows.slots[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
 			m.floats.b[i / FLOAT_CHUNK][i % FLOAT_CHUNK] = inside ?
-				nodes.vectors[(size_t) m.cols.ids[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
+				nodes.vectors[(size_t) m.cols.slots[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
 		}
 		__syncthreads();
 		for (int k = 0; k < FLOAT_CHUNK; k++)
@@ -255,6 +263,7 @@ tile_load_side(TileSide &side, const Nodes &nodes, const uint32_t *ids,
 		uint32_t	node = ids != nullptr ? ids[first + i] : first + i;
 
 		side.ids[threadIdx.x] = node;
+		side.slots[threadIdx.x] = slot_of(nodes, node);
 		side.norm2[threadIdx.x] = nodes.norm2[node];
 		side.scale[threadIdx.x] = nodes.scale[node];
 		side.lift[threadIdx.x] = nodes.lift[node];

@@ -29,19 +29,10 @@
 #include "gpu/helper/memory.cuh"
 #include "gpu/helper/parts.cuh"
 #include "gpu/helper/rules.h"
+#include "gpu/helper/window.cuh"
 
 /* Nodes that a block compares queries with */
 static const uint32_t SEARCH_NODES = 65536;
-
-static Nodes
-nodes_of(const Device *device)
-{
-	const LoadTarget &t = device->target;
-	Nodes		nodes = {t.codes, t.vectors, t.norm2, t.scale, t.lift,
-		t.dims, t.pad, t.metric == METRIC_L1};
-
-	return nodes;
-}
 
 static uint32_t
 blocks_of(uint64_t count)
@@ -112,16 +103,12 @@ device_create(const BackendShape *shape, char *fault, size_t fault_size)
 	device->has_pool = open_pool();
 	if (!check(device, DEVICE(MemGetInfo) (&bytes_free, &bytes_total), "device"))
 		snprintf(fault, fault_size, "%s", device->base.fault);
-	else if (node_bytes(device) * shape->nnodes > bytes_free)
-		snprintf(fault, fault_size,
-				 "%u vectors take %zu MB of the device, which has %zu free",
-				 shape->nnodes,
-				 node_bytes(device) * shape->nnodes / (1024 * 1024),
-				 bytes_free / (1024 * 1024));
-	else if (!allocate_all(device))
+	else if (choose_beside(device, bytes_free, fault, fault_size))
+	{
+		if (allocate_all(device))
+			return &device->base;
 		snprintf(fault, fault_size, "%s", device->base.fault);
-	else
-		return &device->base;
+	}
 	device_destroy(&device->base);
 	return nullptr;
 }
@@ -274,10 +261,13 @@ follow_leaders(Device *device, const BackendDivision *division,
 		!check(device, DEVICE(Memset) (their_counts.at, 0,
 									   ncells * sizeof(uint32_t)), "assign"))
 		return false;
-	LAUNCH(0, assign_kernel, (uint32_t) tiles.size(), TILE_THREADS,
-		   nodes_of(device), there.at, device->items.at, leaders.at,
-		   division->fanout, device->cells.at, their_counts.at);
-	return finish(device, "assign") &&
+	return for_tiles(device, tiles, there.at, device->items.at, leaders.at,
+					 [&] (const Nodes &nodes, const TileJob *jobs, uint32_t njobs)
+					 {
+						 LAUNCH(0, assign_kernel, njobs, TILE_THREADS, nodes, jobs,
+								device->items.at, leaders.at, division->fanout,
+								device->cells.at, their_counts.at);
+					 }) && finish(device, "assign") &&
 		download(device, counts, their_counts.at, ncells);
 }
 
@@ -322,25 +312,6 @@ device_assign(Backend *base, const BackendDivision *division, uint32_t *counts,
 		counts[part.cell] = part.size;
 	return finish(device, "assign") &&
 		(cells == nullptr || download_cells(device, division->fanout, cells));
-}
-
-/* Each value becomes the sum of those before it */
-static bool
-scan(Device *device, uint32_t *values, uint32_t count)
-{
-	uint32_t	nblocks = (count + SCAN_VALUES - 1) / SCAN_VALUES;
-	Scratch<uint32_t> sums;
-
-	if (!borrow(device, sums, nblocks))
-		return false;
-	LAUNCH(0, scan_kernel, nblocks, PART_THREADS, count, values, sums.at);
-	if (nblocks == 1)
-		return true;
-	if (!scan(device, sums.at, nblocks))
-		return false;
-	LAUNCH(0, add_kernel, part_blocks(count), PART_THREADS, count, values,
-		   sums.at);
-	return true;
 }
 
 /*
@@ -459,6 +430,20 @@ leaf_tiles(const uint32_t *starts, uint32_t nleaves, const uint32_t *ncopied,
 	return tiles;
 }
 
+static bool
+find_nearest(Device *device, const std::vector<TileJob> &tiles,
+			 const TileJob *there, const uint32_t *items,
+			 const Thinning &thinning, int keep, uint64_t *results)
+{
+	return for_tiles(device, tiles, there, items, items,
+					 [&] (const Nodes &nodes, const TileJob *jobs, uint32_t njobs)
+					 {
+						 LAUNCH_FOR(nearest_kernel, registers_of(keep), njobs,
+									TILE_THREADS, nodes, jobs, items, false,
+									thinning, keep, results);
+					 });
+}
+
 /* Leaves most of whose rows have near copies: other results in place of theirs */
 static bool
 thin_leaves(Device *device, uint32_t nleaves, const uint32_t *starts,
@@ -495,11 +480,15 @@ thin_leaves(Device *device, uint32_t nleaves, const uint32_t *starts,
 		return false;
 	Thinning	thinning = {limits.at, nseen.at};
 
-	LAUNCH(0, reach_kernel, (uint32_t) tiles.size(), TILE_THREADS,
-		   nodes_of(device), there.at, items, thinning);
-	LAUNCH_FOR(nearest_kernel, registers_of(keep), (uint32_t) tiles.size(),
-		   TILE_THREADS, nodes_of(device), there.at, items, false, thinning,
-		   keep, thinned.at);
+	if (!for_tiles(device, tiles, there.at, items, items,
+				   [&] (const Nodes &nodes, const TileJob *jobs, uint32_t njobs)
+				   {
+					   LAUNCH(0, reach_kernel, njobs, TILE_THREADS, nodes, jobs,
+							  items, thinning);
+				   }) ||
+		!find_nearest(device, tiles, there.at, items, thinning, keep,
+					  thinned.at))
+		return false;
 	LAUNCH(0, pass_on_kernel, (uint32_t) tiles.size(), TILE, there.at,
 		   thinning, keep, thinned.at, results.at);
 	return finish(device, "thinned leaves");
@@ -525,15 +514,38 @@ device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
 		!borrow(device, results, (size_t) nrows * keep) ||
 		!list_rows(device, items, nrows, rows))
 		return false;
-	LAUNCH_FOR(nearest_kernel, registers_of(keep), (uint32_t) tiles.size(),
-		   TILE_THREADS, nodes_of(device), there.at, items, false,
-		   Thinning(), keep, results.at);
+	if (!find_nearest(device, tiles, there.at, items, Thinning(), keep,
+					  results.at))
+		return false;
 	if (thin && !thin_leaves(device, nparts, starts, items, keep, results))
 		return false;
 	LAUNCH_FOR(merge_kernel, registers_of(room), blocks_of(device->nmembers),
 		   NODE_THREADS, device->nmembers, device->members, device->cursors,
 		   rows.at, keep, results.at, room, device->lists, device->nlist);
 	return finish(device, "leaves");
+}
+
+/* What members offer to those that they have chosen, by target */
+static bool
+make_offers(Device *device, uint64_t *offers)
+{
+	const BackendShape &shape = device->base.shape;
+	uint32_t	count = device->nmembers;
+
+	if (!check(device, DEVICE(Memset) (device->cursors, 0,
+									   ((size_t) shape.nnodes + 1) * sizeof(uint32_t)),
+			   "offers"))
+		return false;
+	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count,
+		   device->members, shape.list_size, device->lists, device->nkept,
+		   device->cursors, (uint64_t *) nullptr);
+	if (!finish(device, "forward links") ||
+		!scan(device, device->cursors, shape.nnodes + 1))
+		return false;
+	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count,
+		   device->members, shape.list_size, device->lists, device->nkept,
+		   device->cursors, offers);
+	return true;
 }
 
 static bool
@@ -544,37 +556,42 @@ device_connect(Backend *base, int scale)
 	int			room = shape.list_size;
 	int			local = rule_wanted(shape.max_links, shape.scale_links, 0, scale);
 	int			high = rule_wanted(shape.max_links, shape.scale_links, 1, scale);
-	uint32_t	count = device->nmembers;
 	int			registers = registers_of(room);
 	int			warps = choice_warps(registers);
-	uint32_t	choice_blocks = (count + warps - 1) / warps;
-	Nodes		nodes = nodes_of(device);
-	Scratch<uint64_t> offers;
+	Scratch<uint64_t> borrowed;
+	uint64_t   *offers = device->offers;
 
-	if (!borrow(device, offers, (size_t) count * std::max(local, high)) ||
-		!check(device, DEVICE(Memset) (device->cursors, 0,
-									   ((size_t) shape.nnodes + 1) * sizeof(uint32_t)),
-			   "offers"))
+	if (!for_members(device, [&] (const Nodes &nodes, const uint32_t *members,
+								  uint32_t count)
+					 {
+						 LAUNCH_FOR(forward_kernel, registers,
+									(count + warps - 1) / warps, 32 * warps,
+									nodes, count, members, local, high,
+									device->levels, room, device->lists,
+									device->nlist, device->nkept);
+					 }))
 		return false;
-	LAUNCH_FOR(forward_kernel, registers, choice_blocks, 32 * warps, nodes,
-		   count, device->members, local, high, device->levels, room,
-		   device->lists, device->nlist, device->nkept);
-	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count,
-		   device->members, room, device->lists, device->nkept,
-		   device->cursors, (uint64_t *) nullptr);
-	if (!finish(device, "forward links") ||
-		!scan(device, device->cursors, shape.nnodes + 1))
+	if (offers == nullptr)
+	{
+		if (!borrow(device, borrowed,
+					(size_t) device->nmembers * std::max(local, high)))
+			return false;
+		offers = borrowed.at;
+	}
+	if (!make_offers(device, offers))
 		return false;
-	LAUNCH(0, offer_kernel, blocks_of(count), NODE_THREADS, count,
-		   device->members, room, device->lists, device->nkept,
-		   device->cursors, offers.at);
-	LAUNCH_FOR(take_offers_kernel, registers, blocks_of(count), NODE_THREADS,
-		   count, device->members, room, device->cursors, offers.at,
-		   device->lists, device->nlist);
-	LAUNCH_FOR(link_kernel, registers, choice_blocks, 32 * warps, nodes,
-		   count, device->members, scale, local, high, device->levels, room,
-		   device->lists, device->nlist, device->store);
-	return finish(device, "final links");
+	LAUNCH_FOR(take_offers_kernel, registers, blocks_of(device->nmembers),
+			   NODE_THREADS, device->nmembers, device->members, room,
+			   device->cursors, offers, device->lists, device->nlist);
+	return for_members(device, [&] (const Nodes &nodes,
+									const uint32_t *members, uint32_t count)
+					   {
+						   LAUNCH_FOR(link_kernel, registers,
+									  (count + warps - 1) / warps, 32 * warps,
+									  nodes, count, members, scale, local, high,
+									  device->levels, room, device->lists,
+									  device->nlist, device->store);
+					   }) && finish(device, "final links");
 }
 
 static bool

@@ -136,7 +136,8 @@ search_all(Backend *backend, const Matrix *base, const Matrix *queries, int k,
 int
 omen_gpu_exact(const Place *place, int nargs, char **args)
 {
-	BackendShape shape = {.element = OMEN_GPU_F32, .max_links = 2, .list_size = 4};
+	BackendShape shape = {.element = OMEN_GPU_F32, .max_links = 2, .list_size = 4,
+		.host_memory = UINT64_MAX};
 	Matrix		base;
 	Matrix		queries;
 	Backend    *backend;

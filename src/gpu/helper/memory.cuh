@@ -3,9 +3,10 @@
  * memory.cuh
  *	  What the backend keeps on a device and beside it; transfers; waiting.
  *
- * What there is of each node is allocated once.  Memory of a step is borrowed from
- * the driver's pool, and goes back to it, in the order of the default stream, on
- * which all steps run.
+ * What there is of each node is allocated once; if the device has no room for all
+ * of it, beside the device, in pages that it can reach.  Memory of a step is borrowed
+ * from the driver's pool, and goes back to it, in the order of the default stream,
+ * on which all steps run.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "gpu/helper/backend.h"
 #include "gpu/helper/device.h"
@@ -33,6 +35,15 @@ static const uint32_t FETCH_NODES = 65536;
  * it, twice, and the cells that they are sorted by; counts of digits
  */
 static const size_t DIVISION_BYTES = 2 * 4 + 6 * (2 * 8 + 4) + 4;
+
+/*
+ * Places for codes on the device, if they are beside it: what one block compares
+ * must be there
+ */
+static const uint32_t FEWEST_SLOTS = LEADERS_MAX + TILE;
+
+/* Of the device's memory, one of so many parts goes into the gaps */
+static const int SPARE_PART = 32;
 
 /* How often it is asked whether a step is done before the process sleeps */
 static const int IMPATIENCE = 2000;
@@ -67,6 +78,13 @@ struct Device
 	int		   *nkept;
 	uint32_t   *cursors;		/* one more than nodes */
 	LinkStore	store;
+	uint64_t   *offers;			/* of all nodes, if they are beside */
+
+	/* codes that a step needs, if they are beside: see window.cuh */
+	uint32_t   *slots;			/* one more than places of nodes */
+	uint32_t	nslots;
+	int8_t	   *slot_codes;
+	float	   *slot_vectors;
 
 	uint32_t   *members;
 	uint32_t	nmembers;
@@ -87,6 +105,9 @@ struct Device
 	uint32_t	window_size;
 	LinkStore	device_window;
 	LinkStore	host_window;
+
+	std::vector<void *> allocated;
+	std::vector<void *> host_allocated;
 };
 
 template<typename T> static void
@@ -114,15 +135,38 @@ check(Device *device, deviceError_t error, const char *what)
 template<typename T> static bool
 allocate(Device *device, T **to, size_t count)
 {
-	return check(device, DEVICE(Malloc) ((void **) to, (count + 1) * sizeof(T)),
-				 "memory of the device");
+	if (!check(device, DEVICE(Malloc) ((void **) to, (count + 1) * sizeof(T)),
+			   "memory of the device"))
+		return false;
+	device->allocated.push_back(*to);
+	return true;
 }
 
+/* Tell that we are there */
+static void
+tick(const Device *device)
+{
+	if (device->base.shape.tick != nullptr)
+		device->base.shape.tick(device->base.shape.tick_arg);
+}
+
+/* The device reaches it, too, by the same address; takes time if it is much */
 template<typename T> static bool
 allocate_host(Device *device, T **to, size_t count)
 {
-	return check(device, deviceMallocHost((void **) to, (count + 1) * sizeof(T)),
-				 "memory beside the device");
+	tick(device);
+	if (!check(device, deviceMallocHost((void **) to, (count + 1) * sizeof(T)),
+			   "memory beside the device"))
+		return false;
+	device->host_allocated.push_back(*to);
+	return true;
+}
+
+template<typename T> static bool
+allocate_at(Device *device, bool is_beside, T **to, size_t count)
+{
+	return is_beside ? allocate_host(device, to, count) :
+		allocate(device, to, count);
 }
 
 /* The pool keeps what is given back, so that this costs little */
@@ -177,27 +221,127 @@ finish(Device *device, const char *what)
 
 		if (error != DEVICE(ErrorNotReady))
 			return check(device, error, what);
-		if (device->base.tick != nullptr)
-			device->base.tick(device->base.tick_arg);
+		tick(device);
 		if (i > IMPATIENCE)
 			usleep(100);
 	}
 }
 
-/*
- * Bytes of the device that a node takes, with a division or the offers that it
- * makes
- */
+/* --- what is where --- */
+
 static size_t
-node_bytes(const Device *device)
+code_bytes(const Device *device)
+{
+	return device->base.shape.element == ELEMENT_CODE8 ? device->target.pad :
+		device->base.shape.dims * sizeof(float);
+}
+
+/* Places of nodes: theirs, and those behind them */
+static size_t
+count_places(const BackendShape &shape)
+{
+	return (size_t) shape.nnodes +
+		std::max(shape.spare, (uint32_t) SEARCH_QUERIES);
+}
+
+/* Of each node, what there is less of on the device if it is beside it */
+static size_t
+list_bytes(const BackendShape &shape)
+{
+	return shape.list_size * sizeof(uint64_t) +
+		shape.max_links * sizeof(uint32_t);
+}
+
+static size_t
+offer_bytes(const BackendShape &shape)
+{
+	return shape.max_links * sizeof(uint64_t);
+}
+
+/* A batch of leaves: what is found, twice if they are thinned, and by whom */
+static size_t
+batch_bytes(const BackendShape &shape)
+{
+	size_t		keep = std::max(shape.max_links, 16);
+	size_t		rows = std::min((size_t) shape.nnodes * 6, (size_t) BATCH_ROWS);
+
+	return rows * (2 * keep * sizeof(uint64_t) + RANKINGS * sizeof(float) +
+				   2 * sizeof(uint32_t) + sizeof(TileJob));
+}
+
+/* What is on its way to the device and from there */
+static size_t
+transfer_bytes(const BackendShape &shape)
+{
+	return 2 * STAGING + std::min(shape.nnodes, FETCH_NODES) *
+		(shape.max_links * sizeof(uint32_t) + 2);
+}
+
+/* Bytes of the device that it takes; slots come to that */
+static size_t
+device_bytes(const Device *device, BackendBeside beside)
 {
 	const BackendShape &shape = device->base.shape;
-	size_t		code = shape.element == ELEMENT_CODE8 ? device->target.pad :
-		shape.dims * sizeof(float);
+	size_t		a_node = 3 * sizeof(float) + 6 * sizeof(uint32_t) + 3;
+	size_t		a_step = DIVISION_BYTES;
 
-	return code + 3 * sizeof(float) + 1 + shape.list_size * sizeof(uint64_t) +
-		6 * sizeof(int) + shape.max_links * sizeof(uint32_t) + 2 +
-		std::max(shape.max_links * sizeof(uint64_t), DIVISION_BYTES);
+	if (beside < BESIDE_LISTS)
+	{
+		a_node += list_bytes(shape);
+		a_step = std::max(a_step, offer_bytes(shape));
+	}
+	a_node += beside < BESIDE_CODES ? code_bytes(device) : sizeof(uint32_t);
+	return count_places(shape) * a_node + shape.nnodes * a_step +
+		batch_bytes(shape) + transfer_bytes(shape);
+}
+
+/* Bytes beside it */
+static size_t
+host_bytes(const Device *device, BackendBeside beside)
+{
+	const BackendShape &shape = device->base.shape;
+	size_t		bytes = 0;
+
+	if (beside >= BESIDE_LISTS)
+		bytes += shape.nnodes * (list_bytes(shape) + offer_bytes(shape));
+	if (beside >= BESIDE_CODES)
+		bytes += count_places(shape) * code_bytes(device);
+	return bytes;
+}
+
+/* As much on the device as it has room for; false if that is not enough */
+static bool
+choose_beside(Device *device, size_t bytes_free, char *fault, size_t fault_size)
+{
+	const BackendShape &shape = device->base.shape;
+	size_t		usable = bytes_free - bytes_free / SPARE_PART;
+	size_t		memory = shape.device_memory > 0 ?
+		std::min(usable, (size_t) shape.device_memory) : usable;
+	BackendBeside &beside = device->base.beside;
+	size_t		slots = 0;
+
+	for (beside = BESIDE_NOTHING; beside < BESIDE_CODES &&
+		 device_bytes(device, beside) > memory;)
+		beside = (BackendBeside) (beside + 1);
+	if (beside == BESIDE_CODES && device_bytes(device, beside) < memory)
+	{
+		slots = std::min((memory - device_bytes(device, beside)) /
+						 code_bytes(device), count_places(shape));
+		device->nslots = (uint32_t) slots;
+	}
+	if (beside == BESIDE_CODES && slots < FEWEST_SLOTS)
+		snprintf(fault, fault_size,
+				 "%u vectors take %zu MB of the device at least, of which %zu can be used",
+				 shape.nnodes, (device_bytes(device, beside) + FEWEST_SLOTS *
+								code_bytes(device)) >> 20, memory >> 20);
+	else if (host_bytes(device, beside) > shape.host_memory)
+		snprintf(fault, fault_size,
+				 "%u vectors take %zu MB of memory beside %zu of the device, and may take %zu",
+				 shape.nnodes, host_bytes(device, beside) >> 20, memory >> 20,
+				 (size_t) shape.host_memory >> 20);
+	else
+		return true;
+	return false;
 }
 
 /* Links of so many nodes, on the device and beside it */
@@ -217,27 +361,55 @@ allocate_window(Device *device, size_t count)
 		allocate_host(device, &here.nscale, count);
 }
 
+/* Codes, where they are, and places for those that a step needs */
+static bool
+allocate_codes(Device *device)
+{
+	bool		is_beside = device->base.beside >= BESIDE_CODES;
+	size_t		places = count_places(device->base.shape);
+	LoadTarget &t = device->target;
+
+	if (is_beside && !allocate(device, &device->slots, places + 1))
+		return false;
+	if (device->base.shape.element == ELEMENT_CODE8)
+		return allocate_at(device, is_beside, &t.codes, places * t.pad) &&
+			(!is_beside || allocate(device, &device->slot_codes,
+									(size_t) device->nslots * t.pad));
+	return allocate_at(device, is_beside, &t.vectors, places * t.dims) &&
+		(!is_beside || allocate(device, &device->slot_vectors,
+								(size_t) device->nslots * t.dims));
+}
+
+static bool
+allocate_lists(Device *device)
+{
+	const BackendShape &shape = device->base.shape;
+	bool		is_beside = device->base.beside >= BESIDE_LISTS;
+	size_t		n = shape.nnodes;
+
+	return allocate_at(device, is_beside, &device->lists, n * shape.list_size) &&
+		allocate_at(device, is_beside, &device->store.links,
+					n * shape.max_links) &&
+		(!is_beside ||
+		 allocate_host(device, &device->offers, n * shape.max_links));
+}
+
 static bool
 allocate_all(Device *device)
 {
-	const BackendShape &shape = device->base.shape;
 	LoadTarget &t = device->target;
-	size_t		n = shape.nnodes;
-	size_t		more = n + std::max(shape.spare, (uint32_t) SEARCH_QUERIES);
+	size_t		n = device->base.shape.nnodes;
+	size_t		places = count_places(device->base.shape);
 	bool		good;
 
-	if (shape.element == ELEMENT_CODE8)
-		good = allocate(device, &t.codes, more * t.pad);
-	else
-		good = allocate(device, &t.vectors, more * t.dims);
-	good = good && allocate(device, &t.norm2, more) &&
-		allocate(device, &t.scale, more) && allocate(device, &t.lift, more) &&
+	good = allocate_codes(device) && allocate_lists(device) &&
+		allocate(device, &t.norm2, places) &&
+		allocate(device, &t.scale, places) &&
+		allocate(device, &t.lift, places) &&
 		allocate(device, &device->levels, n) &&
-		allocate(device, &device->lists, n * shape.list_size) &&
 		allocate(device, &device->nlist, n) &&
 		allocate(device, &device->nkept, n) &&
 		allocate(device, &device->cursors, n + 1) &&
-		allocate(device, &device->store.links, n * shape.max_links) &&
 		allocate(device, &device->store.nlinks, n) &&
 		allocate(device, &device->store.nscale, n) &&
 		allocate(device, &device->members, n) &&
@@ -271,30 +443,12 @@ open_pool(void)
 static void
 release_all(Device *device)
 {
-	LoadTarget &t = device->target;
-	void	   *all[] = {t.codes, t.vectors, t.norm2, t.scale, t.lift,
-		device->levels, device->lists, device->nlist, device->nkept,
-		device->cursors, device->store.links, device->store.nlinks,
-		device->store.nscale, device->members, device->order,
-		device->numbers, device->device_window.links,
-		device->device_window.nlinks, device->device_window.nscale,
-		device->device_staging[0], device->device_staging[1]};
-	void	   *all_of_host[] = {device->host_staging[0],
-		device->host_staging[1], device->host_window.links,
-		device->host_window.nlinks, device->host_window.nscale};
-
 	give_back(device->items);
 	give_back(device->cells);
-	for (void *one : all)
-	{
-		if (one != nullptr)
-			(void) DEVICE(Free) (one);
-	}
-	for (void *one : all_of_host)
-	{
-		if (one != nullptr)
-			(void) deviceFreeHost(one);
-	}
+	for (void *one : device->allocated)
+		(void) DEVICE(Free) (one);
+	for (void *one : device->host_allocated)
+		(void) deviceFreeHost(one);
 	for (deviceStream_t stream : device->streams)
 	{
 		if (stream != nullptr)

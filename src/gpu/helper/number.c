@@ -400,8 +400,8 @@ chain_leaders(Numbering *numbering)
 				}
 			}
 			last = next;
-			if (backend->tick)
-				backend->tick(backend->tick_arg);
+			if (backend->shape.tick)
+				backend->shape.tick(backend->shape.tick_arg);
 		}
 	}
 	free(lifts);

@@ -184,8 +184,10 @@ receive_request(Server *server)
 }
 
 static void
-make_shape(const OmenGpuRequest *request, BackendShape *shape)
+make_shape(Server *server, BackendShape *shape)
 {
+	const OmenGpuRequest *request = &server->request;
+
 	memset(shape, 0, sizeof(*shape));
 	shape->nnodes = request->nnodes;
 	shape->spare = omen_gpu_number_spare(request->nnodes);
@@ -198,6 +200,10 @@ make_shape(const OmenGpuRequest *request, BackendShape *shape)
 	shape->max_links = request->max_links;
 	shape->scale_links = request->scale_links;
 	shape->list_size = request->list_size;
+	shape->device_memory = request->device_memory;
+	shape->host_memory = request->host_memory;
+	shape->tick = backend_tick;
+	shape->tick_arg = server;
 }
 
 /* Keep the codes of those rows that are in the sample; "kept" were before */
@@ -337,7 +343,7 @@ build_graph(Server *server)
 		.order = server->rows,
 		.rounds = request->rounds,
 		.seed = request->seed,
-		.batch_rows = BUILD_BATCH_ROWS,
+		.batch_rows = BATCH_ROWS,
 		.progress = build_progress,
 		.progress_arg = server,
 	};
@@ -347,8 +353,6 @@ build_graph(Server *server)
 
 	if (fault != NULL)
 		return fault;
-	server->backend->tick = backend_tick;
-	server->backend->tick_arg = server;
 	fault = send_clusters(server);
 	if (fault != NULL)
 		return fault;
@@ -357,6 +361,7 @@ build_graph(Server *server)
 	fault = send_links(server);
 	if (fault != NULL)
 		return fault;
+	end.beside = server->backend->beside;
 	end.pairs = server->backend->pairs;
 	end.milliseconds = now_ms() - start;
 	send_message(server, OMEN_GPU_END, &end, sizeof(end), NULL, 0);
@@ -388,7 +393,7 @@ serve_request(Server *server, const Place *place)
 
 	if (fault != NULL)
 		return send_error(server, OMEN_GPU_FAILED, fault);
-	make_shape(&server->request, &shape);
+	make_shape(server, &shape);
 	if (!allocate_rows(server))
 		strlcpy(why, "out of memory", sizeof(why));
 	else

@@ -1,0 +1,227 @@
+/*-------------------------------------------------------------------------
+ *
+ * window.cuh
+ *	  Codes that a step needs, brought to the device from beside it.
+ *
+ * Steps are cut into batches of which each needs few enough codes.  What a batch
+ * needs is marked, numbered, and copied to a slot each, by the device, which reads
+ * the memory beside it; kernels find codes by slot then (Nodes).  If all codes are
+ * on the device, there is one batch, and nothing is brought.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OMEN_GPU_WINDOW_CUH
+#define OMEN_GPU_WINDOW_CUH
+
+#include "gpu/helper/memory.cuh"
+#include "gpu/helper/parts.cuh"
+
+/* --- kernels --- */
+
+/* A block for each job: rows and columns of tiles */
+static __global__ void
+mark_tiles_kernel(const TileJob *jobs, const uint32_t *row_ids,
+				  const uint32_t *col_ids, uint32_t *slots)
+{
+	TileJob		job = jobs[blockIdx.x];
+
+	for (uint32_t i = threadIdx.x; i < job.nrows; i += PART_THREADS)
+		slots[row_ids[job.row + i]] = 1;
+	for (uint32_t i = threadIdx.x; i < job.ncols; i += PART_THREADS)
+		slots[col_ids[job.col + i]] = 1;
+}
+
+/* A warp for each of some nodes: the candidates in their lists */
+static __global__ void
+mark_lists_kernel(uint32_t count, const uint32_t *members, int room,
+				  const uint64_t *lists, const int *nlist, uint32_t *slots)
+{
+	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
+	uint32_t	node;
+
+	if (which >= count)
+		return;
+	node = members[which];
+	for (int i = threadIdx.x % 32; i < nlist[node]; i += 32)
+		slots[rule_key_node(lists[(size_t) node * room + i],
+							rule_salt(node))] = 1;
+}
+
+/*
+ * A warp for each 32 nodes: codes, of so many words, of those that were marked, to
+ * their slots.  Those have another slot than the next node.
+ */
+static __global__ void
+bring_kernel(uint32_t nplaces, const uint32_t *slots, uint32_t words,
+			 const uint32_t *from, uint32_t *to)
+{
+	uint32_t	first = (blockIdx.x * NODE_WARPS + threadIdx.x / 32) * 32;
+	int			lane = threadIdx.x % 32;
+	uint32_t	mine = slots[min(first + lane, nplaces)];
+	uint32_t	marked = warp_ballot(first + lane < nplaces &&
+									 slots[first + lane + 1] != mine);
+
+	for (; marked != 0; marked &= marked - 1)
+	{
+		int			which = __ffs(marked) - 1;
+		size_t		slot = warp_from(mine, which);
+
+		for (uint32_t i = lane; i < words; i += 32)
+			to[slot * words + i] = from[(size_t) (first + which) * words + i];
+	}
+}
+
+/* --- steps --- */
+
+/* Where all codes are */
+static Nodes
+nodes_of(const Device *device)
+{
+	const LoadTarget &t = device->target;
+	Nodes		nodes = {nullptr, t.codes, t.vectors, t.norm2, t.scale, t.lift,
+		t.dims, t.pad, t.metric == METRIC_L1};
+
+	return nodes;
+}
+
+/* Where those are that were brought last */
+static Nodes
+window_of(const Device *device)
+{
+	Nodes		nodes = nodes_of(device);
+
+	if (device->base.beside >= BESIDE_CODES)
+	{
+		nodes.slots = device->slots;
+		nodes.codes = device->slot_codes;
+		nodes.vectors = device->slot_vectors;
+	}
+	return nodes;
+}
+
+/* Each value becomes the sum of those before it */
+static bool
+scan(Device *device, uint32_t *values, uint32_t count)
+{
+	uint32_t	nblocks = (count + SCAN_VALUES - 1) / SCAN_VALUES;
+	Scratch<uint32_t> sums;
+
+	if (!borrow(device, sums, nblocks))
+		return false;
+	LAUNCH(0, scan_kernel, nblocks, PART_THREADS, count, values, sums.at);
+	if (nblocks == 1)
+		return true;
+	if (!scan(device, sums.at, nblocks))
+		return false;
+	LAUNCH(0, add_kernel, (count + PART_THREADS - 1) / PART_THREADS,
+		   PART_THREADS, count, values, sums.at);
+	return true;
+}
+
+static bool
+clear_marks(Device *device)
+{
+	return check(device, DEVICE(Memset) (device->slots, 0,
+										 (count_places(device->base.shape) + 1) *
+										 sizeof(uint32_t)), "marks");
+}
+
+/* Codes of the nodes that are marked */
+static bool
+bring_marked(Device *device)
+{
+	uint32_t	nplaces = (uint32_t) count_places(device->base.shape);
+	bool		is_code = device->target.codes != nullptr;
+	uint32_t	nwarps = (nplaces + 31) / 32;
+
+	if (!scan(device, device->slots, nplaces + 1))
+		return false;
+	LAUNCH(0, bring_kernel, (nwarps + NODE_WARPS - 1) / NODE_WARPS,
+		   NODE_THREADS, nplaces, device->slots,
+		   (uint32_t) (code_bytes(device) / sizeof(uint32_t)),
+		   is_code ? (const uint32_t *) device->target.codes :
+		   (const uint32_t *) device->target.vectors,
+		   is_code ? (uint32_t *) device->slot_codes :
+		   (uint32_t *) device->slot_vectors);
+	return true;
+}
+
+/* How many of the tiles from "first" on have their codes on the device at once */
+static uint32_t
+count_tiles(const Device *device, const std::vector<TileJob> &tiles,
+			size_t first)
+{
+	uint64_t	ncodes = 0;
+	size_t		end = first;
+
+	if (device->base.beside < BESIDE_CODES)
+		return (uint32_t) tiles.size();
+	for (; end < tiles.size(); end++)
+	{
+		ncodes += tiles[end].nrows;
+		if (end == first || tiles[end].col != tiles[end - 1].col)
+			ncodes += tiles[end].ncols;
+		if (ncodes > device->nslots)
+			break;
+	}
+	return (uint32_t) (end - first);
+}
+
+/* Call work(nodes, tiles, how many) for all tiles, in batches */
+template<typename Work> static bool
+for_tiles(Device *device, const std::vector<TileJob> &tiles,
+		  const TileJob *there, const uint32_t *row_ids,
+		  const uint32_t *col_ids, Work work)
+{
+	uint32_t	count;
+
+	for (size_t done = 0; done < tiles.size(); done += count)
+	{
+		count = count_tiles(device, tiles, done);
+		if (device->base.beside >= BESIDE_CODES)
+		{
+			if (!clear_marks(device))
+				return false;
+			LAUNCH(0, mark_tiles_kernel, count, PART_THREADS, there + done,
+				   row_ids, col_ids, device->slots);
+			if (!bring_marked(device))
+				return false;
+		}
+		work(window_of(device), there + done, count);
+		if (device->base.beside >= BESIDE_CODES && !finish(device, "codes"))
+			return false;
+	}
+	return true;
+}
+
+/* Call work(nodes, members, how many) for all members and their candidates */
+template<typename Work> static bool
+for_members(Device *device, Work work)
+{
+	int			room = device->base.shape.list_size;
+	bool		is_beside = device->base.beside >= BESIDE_CODES;
+	uint32_t	most = is_beside ? device->nslots / room : device->nmembers;
+
+	for (uint32_t done = 0; done < device->nmembers; done += most)
+	{
+		const uint32_t *members = device->members + done;
+		uint32_t	count = std::min(most, device->nmembers - done);
+
+		if (is_beside)
+		{
+			if (!clear_marks(device))
+				return false;
+			LAUNCH(0, mark_lists_kernel, (count + NODE_WARPS - 1) / NODE_WARPS,
+				   NODE_THREADS, count, members, room, device->lists,
+				   device->nlist, device->slots);
+			if (!bring_marked(device))
+				return false;
+		}
+		work(window_of(device), members, count);
+		if (is_beside && !finish(device, "links"))
+			return false;
+	}
+	return true;
+}
+
+#endif							/* OMEN_GPU_WINDOW_CUH */
