@@ -3,7 +3,8 @@
 #
 #	gpu_proxy.pl PIDFILE MODE [HELPER ARGUMENT...]
 #
-# PIDFILE gets the ids of its processes. MODE is "pass", or a deed at a message:
+# PIDFILE gets the ids of its processes, PIDFILE.memory how much of the device's
+# memory and of the machine's the server allows. MODE is "pass", or a deed at a message:
 # "kill@TYPE", "hang@TYPE", "exit@TYPE" when the first message of that type passes
 # (of either side, START being none), or something done to the first CLUSTERS or
 # LINKS.
@@ -41,7 +42,7 @@ sub crc32c
 sub frame
 {
 	my ($type, $payload, %o) = @_;
-	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 2, $type,
+	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 3, $type,
 		$o{length} // length $payload);
 
 	return $head . pack('L', crc32c($head . $payload) ^ ($o{crc} // 0)) . $payload;
@@ -193,11 +194,22 @@ sub from_helper
 	return;
 }
 
+sub take_request
+{
+	my ($request) = @_;
+
+	open my $memory, '>', "$pidfile.memory" or die "$pidfile.memory: $!";
+	print $memory join ' ', unpack 'x48 Q2', $request;
+	close $memory;
+	$nnodes = unpack 'L', $request;
+	return;
+}
+
 sub from_server
 {
 	my ($type, $bytes) = @_;
 
-	($nnodes) = unpack 'L', substr $bytes, 16 if $type == $type{REQUEST};
+	take_request(substr $bytes, 16) if $type == $type{REQUEST};
 	act_at($type);
 	return $bytes;
 }

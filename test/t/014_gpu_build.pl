@@ -243,6 +243,11 @@ like($err, qr/^WARNING:  38000: could not build index "idx" on a GPU\nDETAIL:  H
 like($err, qr/\Q$builds\E/, 'auto uses a helper for much');
 query($node, 'DROP TABLE wide');
 
+run_sql(misbehaving('pass'), "SET omendb.gpu_memory = '3GB'",
+	"SET maintenance_work_mem = '70MB'", $create);
+is(slurp_file("$dir/pids.memory"), '3221225472 73400320',
+	'the helper is told how much memory it may use');
+
 foreach my $type ([ 'bit', 'bit_hamming_ops' ], [ 'sparsevec', 'sparsevec_l2_ops' ])
 {
 	load_rows($node, 'other', %data, type => $type->[0], rows => 100);
