@@ -27,6 +27,7 @@
 #define __device__
 #define __host__
 #define __shared__			static
+#define __launch_bounds__(...)
 #define DEVICE(name)		emulated##name
 
 using std::min;

@@ -73,8 +73,11 @@ struct TileSide
 	float		lift[TILE];
 };
 
-/* Aligned for loads of 16 bytes and for fragments */
-struct alignas(128) TileMemory
+/*
+ * A tile, or W of them side by side, that are computed one after the other.
+ * Aligned for loads of 16 bytes and for fragments.
+ */
+template<int W> struct alignas(128) TileMemory
 {
 	union
 	{
@@ -91,22 +94,22 @@ struct alignas(128) TileMemory
 	};
 	union
 	{
-		int32_t		dots[TILE][TILE + 4];
-		float		differences[TILE][TILE + 4];
+		int32_t		dots[TILE][W * TILE + 4];
+		float		differences[TILE][W * TILE + 4];
 	};
 	TileSide	rows;
-	TileSide	cols;
+	TileSide	cols[W];
 };
 
 /* Dot products of codes, to m.dots */
-static __device__ void
-tile_dots(TileMemory &m, const Nodes &nodes)
+template<int W> static __device__ void
+tile_dots(TileMemory<W> &m, const Nodes &nodes, int which)
 {
 	int			mine = threadIdx.x / 4;
 	int			slice = threadIdx.x % 4;
 	const int8_t *a = nodes.codes + (size_t) m.rows.slots[mine] * nodes.pad +
 		slice * 16;
-	const int8_t *b = nodes.codes + (size_t) m.cols.slots[mine] * nodes.pad +
+	const int8_t *b = nodes.codes + (size_t) m.cols[which].slots[mine] * nodes.pad +
 		slice * 16;
 #ifdef TENSOR_CORES
 	using namespace nvcuda;
@@ -160,21 +163,22 @@ tile_dots(TileMemory &m, const Nodes &nodes)
 	}
 #ifdef TENSOR_CORES
 	for (int half = 0; half < 2; half++)
-		wmma::store_matrix_sync(&m.dots[row][col + half * 16], sums[half],
-								TILE + 4, wmma::mem_row_major);
+		wmma::store_matrix_sync(&m.dots[row][which * TILE + col + half * 16],
+								sums[half], W * TILE + 4,
+								wmma::mem_row_major);
 #else
 	for (int i = 0; i < 4; i++)
 	{
 		for (int j = 0; j < 4; j++)
-			m.dots[row + i][col + j] = sums[i][j];
+			m.dots[row + i][which * TILE + col + j] = sums[i][j];
 	}
 #endif
 	__syncthreads();
 }
 
 /* Sums of squared or absolute differences, to m.differences */
-static __device__ void
-tile_differences(TileMemory &m, const Nodes &nodes)
+template<int W> static __device__ void
+tile_differences(TileMemory<W> &m, const Nodes &nodes, int which)
 {
 	int			row = threadIdx.x / 16 * 4;
 	int			col = threadIdx.x % 16 * 4;
@@ -191,7 +195,7 @@ tile_differences(TileMemory &m, const Nodes &nodes)
 			m.floats.a[i / FLOAT_CHUNK][i % FLOAT_CHUNK] = inside ?
 				nodes.vectors[(size_t) m.rows.slots[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
 			m.floats.b[i / FLOAT_CHUNK][i % FLOAT_CHUNK] = inside ?
-				nodes.vectors[(size_t) m.cols.slots[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
+				nodes.vectors[(size_t) m.cols[which].slots[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
 		}
 		__syncthreads();
 		for (int k = 0; k < FLOAT_CHUNK; k++)
@@ -210,7 +214,7 @@ tile_differences(TileMemory &m, const Nodes &nodes)
 	for (int i = 0; i < 4; i++)
 	{
 		for (int j = 0; j < 4; j++)
-			m.differences[row + i][col + j] = sums[i][j];
+			m.differences[row + i][which * TILE + col + j] = sums[i][j];
 	}
 	__syncthreads();
 }
@@ -227,29 +231,6 @@ code_distance(float norm2, float other_norm2, float scale, float other_scale,
 			  int32_t dot)
 {
 	return norm2 + other_norm2 - 2 * scale * other_scale * (float) dot;
-}
-
-/* What a tile is made of for distances of m.rows and m.cols; by the whole block */
-static __device__ void
-tile_compute(TileMemory &m, const Nodes &nodes)
-{
-	if (nodes.codes != nullptr)
-		tile_dots(m, nodes);
-	else
-		tile_differences(m, nodes);
-}
-
-/* A graph distance, from that */
-static __device__ float
-tile_distance(const TileMemory &m, const Nodes &nodes, uint32_t row,
-			  uint32_t col)
-{
-	float		distance = nodes.codes != nullptr ?
-		code_distance(m.rows.norm2[row], m.cols.norm2[col], m.rows.scale[row],
-					  m.cols.scale[col], m.dots[row][col]) :
-		m.differences[row][col];
-
-	return lifted_distance(distance, m.rows.lift[row] - m.cols.lift[col]);
 }
 
 /* Rows or columns of a tile; places behind the last one repeat it */
@@ -270,6 +251,61 @@ tile_load_side(TileSide &side, const Nodes &nodes, const uint32_t *ids,
 	}
 }
 
+/*
+ * Load columns ids[first] and on, or those nodes, and compute what distances of
+ * m.rows to them are made of; by the whole block
+ */
+template<int W> static __device__ void
+tile_compute(TileMemory<W> &m, const Nodes &nodes, int which,
+			 const uint32_t *ids, uint32_t first, uint32_t count)
+{
+	__syncthreads();
+	tile_load_side(m.cols[which], nodes, ids, first, count);
+	__syncthreads();
+	if (nodes.codes != nullptr)
+		tile_dots(m, nodes, which);
+	else
+		tile_differences(m, nodes, which);
+}
+
+/* Of a row or a column, its place and what distances are made of besides products */
+struct TileLine
+{
+	uint32_t	place;
+	uint32_t	id;
+	float		norm2;
+	float		scale;
+	float		lift;
+};
+
+static __device__ TileLine
+line_of(const TileSide &side, uint32_t place)
+{
+	uint32_t	at = place % TILE;
+
+	return TileLine {place, side.ids[at], side.norm2[at], side.scale[at],
+		side.lift[at]};
+}
+
+template<int W> static __device__ TileLine
+column_of(const TileMemory<W> &m, uint32_t col)
+{
+	return line_of(m.cols[col / TILE], col);
+}
+
+/* A graph distance */
+template<int W> static __device__ float
+tile_distance(const TileMemory<W> &m, const Nodes &nodes, const TileLine &row,
+			  const TileLine &col)
+{
+	float		distance = nodes.codes != nullptr ?
+		code_distance(row.norm2, col.norm2, row.scale, col.scale,
+					  m.dots[row.place][col.place]) :
+		m.differences[row.place][col.place];
+
+	return lifted_distance(distance, row.lift - col.lift);
+}
+
 /* --- partition --- */
 
 /*
@@ -281,7 +317,7 @@ assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
 			  const uint32_t *leaders, int fanout, uint32_t *cells,
 			  uint32_t *counts)
 {
-	__shared__ TileMemory m;
+	__shared__ TileMemory<1> m;
 	TileJob		job = jobs[blockIdx.x];
 	float		best[MAX_FANOUT];
 	uint32_t	chosen[MAX_FANOUT];
@@ -292,13 +328,12 @@ assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
 	{
 		uint32_t	count = min((uint32_t) TILE, job.ncols - first);
 
-		__syncthreads();
-		tile_load_side(m.cols, nodes, leaders, job.col + first, count);
-		__syncthreads();
-		tile_compute(m, nodes);
+		tile_compute(m, nodes, 0, leaders, job.col + first, count);
 		for (uint32_t i = 0; threadIdx.x < job.nrows && i < count; i++)
 			nbest = rule_add_nearest(best, chosen, nbest, fanout,
-									 tile_distance(m, nodes, threadIdx.x, i),
+									 tile_distance(m, nodes,
+												   line_of(m.rows, threadIdx.x),
+												   column_of(m, i)),
 									 job.col + first + i);
 	}
 	for (int i = 0; threadIdx.x < job.nrows && i < nbest; i++)
@@ -320,58 +355,113 @@ struct Thinning
 	uint32_t   *nseen;
 };
 
+/* Tiles whose columns are compared before the nearest are taken from them */
+static const int WIDE = 2;
+
+/* Columns of them that a lane has */
+static const int LANE_COLUMNS = WIDE * TILE / 32;
+
+/* Blocks of a multiprocessor, if lists are of one register: as many as have room */
+static const int SHORT_BLOCKS = 4;
+
 /* More keys than this are faster sorted and merged than inserted one by one */
 static const int FEW_KEYS = 4;
 
 /*
- * What of a tile is among the nearest of its row so far, into that one's list.
- * With limits, only what the row sees, given those of the column's places; returns
- * how many that are.
+ * Keys of a row and a lane's columns, "count" of which there are.  With limits,
+ * only of what the row sees, given those of the columns' places; returns how many
+ * that are, of all lanes.
  */
-template<int R> static __device__ int
-tile_take_nearest(const TileMemory &m, const Nodes &nodes, uint32_t row,
-				  uint32_t count, uint32_t salt, const float *limits,
-				  uint64_t *list, int keep)
+static __device__ int
+row_keys(const TileMemory<WIDE> &m, const Nodes &nodes, const TileLine &row,
+		 const TileLine *columns, uint32_t count, uint32_t salt,
+		 const float *limits, uint64_t *found)
 {
-	int			lane = threadIdx.x % 32;
-	uint64_t	worst = list[keep - 1];
-	uint64_t	found[TILE / 32];
-	uint32_t	better[TILE / 32];
-	uint32_t	any = 0;
 	int			nseen = 0;
+
+#pragma unroll
+	for (int i = 0; i < LANE_COLUMNS; i++)
+	{
+		const TileLine &col = columns[i];
+		float		distance = tile_distance(m, nodes, row, col);
+		bool		is_seen = col.place < count && col.id != row.id;
+
+		if (limits != nullptr)
+		{
+			is_seen = is_seen && distance <= limits[col.place * RANKINGS];
+			nseen += __popc(warp_ballot(is_seen));
+		}
+		found[i] = is_seen ? rule_key(distance, col.id, salt) : NO_KEY;
+	}
+	return nseen;
+}
+
+/*
+ * A key that the "keep" nearest, 32 or fewer, are below: of the lanes, as many
+ * have a distance that is not larger than this
+ */
+static __device__ uint64_t
+bound_keys(const uint64_t *found, int keep)
+{
+	uint32_t	nearest = UINT32_MAX;
+
+#pragma unroll
+	for (int i = 0; i < LANE_COLUMNS; i++)
+		nearest = min(nearest, (uint32_t) (found[i] >> 32));
+	nearest = warp_from(sort_keys(nearest), keep - 1);
+	return nearest == UINT32_MAX ? NO_KEY : (uint64_t) (nearest + 1) << 32;
+}
+
+/* The nearest of what was found into a row's list, which may have none yet */
+template<int R> static __device__ void
+take_nearest(const uint64_t *found, uint64_t *queue, bool is_first,
+			 uint64_t *list, int keep)
+{
 	uint64_t	keys[R];
 
+	list_load<R>(keys, list, is_first ? 0 : keep);
 #pragma unroll
-	for (int part = 0; part < TILE / 32; part++)
-	{
-		uint32_t	col = part * 32 + lane;
-
-		found[part] = NO_KEY;
-		if (col < count && m.cols.ids[col] != m.rows.ids[row])
-		{
-			float		distance = tile_distance(m, nodes, row, col);
-
-			if (limits == nullptr || distance <= limits[col * RANKINGS])
-				found[part] = rule_key(distance, m.cols.ids[col], salt);
-		}
-		if (limits != nullptr)
-			nseen += __popc(warp_ballot(found[part] != NO_KEY));
-		better[part] = warp_ballot(found[part] < worst);
-		any |= better[part];
-	}
-	if (any == 0)
-		return nseen;
-	list_load<R>(keys, list, keep);
-#pragma unroll
-	for (int part = 0; part < TILE / 32; part++)
-	{
-		if (R == 1 && __popc(better[part]) > FEW_KEYS)
-			list_merge(keys, keep, found[part]);
-		else
-			list_take<R>(keys, keep, found[part]);
-	}
+	for (int i = 0; i < LANE_COLUMNS; i++)
+		list_take<R>(keys, keep, found[i]);
 	list_store<R>(keys, list, keep);
-	return nseen;
+}
+
+/* With a list of one register: those that can be among them are merged at once */
+template<> __device__ void
+take_nearest<1>(const uint64_t *found, uint64_t *queue, bool is_first,
+				uint64_t *list, int keep)
+{
+	int			lane = threadIdx.x % 32;
+	uint64_t	key = !is_first && lane < keep ? list[lane] : NO_KEY;
+	uint64_t	bound = warp_from(key, keep - 1);
+	int			count = 0;
+
+	if (bound == NO_KEY)
+		bound = bound_keys(found, keep);
+#pragma unroll
+	for (int i = 0; i < LANE_COLUMNS; i++)
+	{
+		int			at = take_place(found[i] < bound, &count);
+
+		if (found[i] < bound && at < 32)
+			queue[at] = found[i];
+	}
+	if (count == 0 && !is_first)
+		return;
+	warp_sync();
+	if (count > 32)
+	{
+#pragma unroll
+		for (int i = 0; i < LANE_COLUMNS; i++)
+			list_merge(&key, keep, found[i] < bound ? found[i] : NO_KEY);
+	}
+	else if (count > FEW_KEYS)
+		list_merge(&key, keep, lane < count ? queue[lane] : NO_KEY);
+	else
+		list_take<1>(&key, keep, lane < count ? queue[lane] : NO_KEY);
+	if (lane < keep)
+		list[lane] = key;
+	warp_sync();
 }
 
 /*
@@ -379,51 +469,48 @@ tile_take_nearest(const TileMemory &m, const Nodes &nodes, uint32_t row,
  * columns are nodes by number, and keys without salt.  With thinning, whose limits
  * are known, rows see only some of their leaf.
  */
-template<int R> static __global__ void
+template<int R> static __global__ void __launch_bounds__(TILE_THREADS, R == 1 ? SHORT_BLOCKS : 1)
 nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 			   bool is_range, Thinning thinning, int keep, uint64_t *results)
 {
-	__shared__ TileMemory m;
-	__shared__ uint64_t short_lists[R == 1 ? TILE : 1][32];
+	__shared__ TileMemory<WIDE> m;
+	__shared__ uint64_t queues[TILE_THREADS / 32][32];
 	__shared__ uint32_t salts[TILE];
 	TileJob		job = jobs[blockIdx.x];
-	uint64_t   *lists = R == 1 ? short_lists[0] :
-		results + (size_t) job.out * keep;
-	uint32_t	pitch = R == 1 ? 32 : keep;
 
-	for (uint32_t i = threadIdx.x; i < job.nrows * pitch; i += TILE_THREADS)
-		lists[i] = NO_KEY;
 	tile_load_side(m.rows, nodes, ids, job.row, job.nrows);
 	if (threadIdx.x < TILE)
 		salts[threadIdx.x] = is_range ? 0 :
 			rule_salt(m.rows.ids[threadIdx.x]);
-	for (uint32_t first = 0; first < job.ncols; first += TILE)
+	for (uint32_t first = 0; first < job.ncols; first += WIDE * TILE)
 	{
-		uint32_t	count = min((uint32_t) TILE, job.ncols - first);
+		uint32_t	count = min((uint32_t) (WIDE * TILE), job.ncols - first);
+		TileLine	columns[LANE_COLUMNS];
 
-		__syncthreads();
-		tile_load_side(m.cols, nodes, is_range ? nullptr : ids,
-					   job.col + first, count);
-		__syncthreads();
-		tile_compute(m, nodes);
+		for (uint32_t done = 0; done < count; done += TILE)
+			tile_compute(m, nodes, done / TILE, is_range ? nullptr : ids,
+						 job.col + first + done,
+						 min((uint32_t) TILE, count - done));
+#pragma unroll
+		for (int i = 0; i < LANE_COLUMNS; i++)
+			columns[i] = column_of(m, i * 32 + threadIdx.x % 32);
 		for (uint32_t row = threadIdx.x / 32; row < job.nrows;
 			 row += TILE_THREADS / 32)
 		{
 			const float *limits = thinning.limits == nullptr ? nullptr :
 				thinning.limits + (size_t) (job.col + first) * RANKINGS +
 				rule_ranking(m.rows.ids[row]);
-			int			nseen = tile_take_nearest<R>(m, nodes, row, count,
-													 salts[row], limits,
-													 lists + row * pitch, keep);
+			uint64_t	found[LANE_COLUMNS];
+			int			nseen = row_keys(m, nodes, line_of(m.rows, row),
+										 columns, count, salts[row], limits,
+										 found);
 
+			take_nearest<R>(found, queues[threadIdx.x / 32], first == 0,
+							results + (size_t) (job.out + row) * keep, keep);
 			if (limits != nullptr && threadIdx.x % 32 == 0)
 				thinning.nseen[job.out + row] += nseen;
 		}
 	}
-	__syncthreads();
-	for (uint32_t i = threadIdx.x; R == 1 && i < job.nrows * keep;
-		 i += TILE_THREADS)
-		results[(size_t) job.out * keep + i] = short_lists[i / keep][i % keep];
 }
 
 /* --- thinning --- */
@@ -455,7 +542,7 @@ static __global__ void
 reach_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 			 Thinning thinning)
 {
-	__shared__ TileMemory m;
+	__shared__ TileMemory<1> m;
 	__shared__ float reaches[TILE][RANKINGS];
 	TileJob		job = jobs[blockIdx.x];
 
@@ -468,16 +555,17 @@ reach_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 		int			ranking = threadIdx.x % RANKINGS;
 		uint32_t	rank;
 
-		__syncthreads();
-		tile_load_side(m.cols, nodes, ids, job.col + first, count);
-		__syncthreads();
-		tile_compute(m, nodes);
+		tile_compute(m, nodes, 0, ids, job.col + first, count);
 		rank = rule_rank(m.rows.ids[row], ranking);
 		for (uint32_t col = 0; row < job.nrows && col < count; col++)
 		{
-			if (rule_rank(m.cols.ids[col], ranking) < rank)
+			TileLine	column = column_of(m, col);
+
+			if (rule_rank(column.id, ranking) < rank)
 				reaches[row][ranking] = fminf(reaches[row][ranking],
-											  tile_distance(m, nodes, row, col));
+											  tile_distance(m, nodes,
+															line_of(m.rows, row),
+															column));
 		}
 	}
 	if (threadIdx.x / RANKINGS < job.nrows)

@@ -14,20 +14,6 @@
 #include "gpu/helper/choose.cuh"
 #include "gpu/helper/lists.cuh"
 
-/*
- * Of the lanes that are chosen, how many came before this one; *count of them in
- * registers before, with those of this one afterwards
- */
-static __device__ int
-take_place(bool is_chosen, int *count)
-{
-	uint32_t	chosen = warp_ballot(is_chosen);
-	int			place = *count + __popc(chosen & ((1u << threadIdx.x % 32) - 1));
-
-	*count += __popc(chosen);
-	return place;
-}
-
 template<int R> static __global__ void
 forward_kernel(Nodes nodes, uint32_t count, const uint32_t *members,
 			   int wanted_local, int wanted_high, const uint8_t *levels,

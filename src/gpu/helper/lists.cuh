@@ -18,6 +18,20 @@
 static const int NODE_THREADS = 128;
 static const int NODE_WARPS = NODE_THREADS / 32;
 
+/*
+ * Of the lanes that are chosen, how many came before this one; *count of them in
+ * registers before, with those of this one afterwards
+ */
+static __device__ int
+take_place(bool is_chosen, int *count)
+{
+	uint32_t	chosen = warp_ballot(is_chosen);
+	int			place = *count + __popc(chosen & ((1u << threadIdx.x % 32) - 1));
+
+	*count += __popc(chosen);
+	return place;
+}
+
 /* --- sorted lists in registers: place r * 32 + lane is keys[r] --- */
 
 template<int R> static __device__ void
@@ -114,19 +128,19 @@ list_take(uint64_t *keys, int room, uint64_t key)
 }
 
 /* The smaller of two lanes' keys to one of them, the larger to the other */
-static __device__ uint64_t
-exchange_keys(uint64_t key, int distance, bool ascending)
+template<typename T> static __device__ T
+exchange_keys(T key, int distance, bool ascending)
 {
 	int			lane = threadIdx.x % 32;
-	uint64_t	other = warp_from(key, lane ^ distance);
+	T			other = warp_from(key, lane ^ distance);
 	bool		takes_smaller = ((lane & distance) == 0) == ascending;
 
 	return (other < key) == takes_smaller ? other : key;
 }
 
 /* The lanes' keys in their order (Batcher's bitonic sort) */
-static __device__ uint64_t
-sort_keys(uint64_t key)
+template<typename T> static __device__ T
+sort_keys(T key)
 {
 	for (int size = 2; size <= 32; size *= 2)
 	{
