@@ -30,6 +30,7 @@
 #define __launch_bounds__(...)
 #define DEVICE(name)		emulated##name
 
+using std::max;
 using std::min;
 
 /* --- fibers --- */

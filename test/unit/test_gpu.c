@@ -1251,6 +1251,7 @@ test_backend(const BackendOps *ops)
 			test_graph(ops, set, text);
 		free_set(set);
 	}
+	test_lengths(ops);
 	if (KINDS < lengthof(kinds))
 		return;
 	for (uint32 n = 2; n <= MOST_NODES; n = n * 5 + 1)
@@ -1264,7 +1265,6 @@ test_backend(const BackendOps *ops)
 		free_graph(&graph);
 		free_set(set);
 	}
-	test_lengths(ops);
 	test_copies(ops);
 	test_equal(ops);
 	test_few_numbers(ops);

@@ -674,7 +674,8 @@ choose(CpuBackend *cpu, Choice *choice, uint32_t node, const uint64_t *keys,
 		for (int i = 0; i < n && choice->nkept < wanted; i++)
 		{
 			if (!choice->kept[i] &&
-				rule_keeps(choice->distances[i], choice->nearest[i], slack))
+				rule_keeps(rule_limit(choice->distances[i], slack),
+						   choice->nearest[i]))
 				keep_candidate(cpu, choice, i);
 		}
 	}

@@ -59,21 +59,46 @@ warp_distance(const Nodes &nodes, uint32_t a, uint32_t b)
 /* Candidates of so many registers a lane have all their pairs computed at once */
 static const int PAIRS_REGISTERS = 4;
 
+/* Of up to so many, products are computed on tensor cores if there are any */
+#ifdef TENSOR_CORES
+static const int BLOCKS_REGISTERS = 2;
+#else
+static const int BLOCKS_REGISTERS = 0;
+#endif
+
+/* Of 16 by 16 products, what lies between two rows */
+static const int BLOCK_PITCH = 20;
+
+/* Blocks of products of up to 32 * R nodes, i >= j, by row */
+static __host__ __device__ constexpr int
+count_blocks(int r)
+{
+	return r <= BLOCKS_REGISTERS ? r * (2 * r + 1) : 1;
+}
+
 /*
  * Up to 32 * R nodes; 64 bytes of each at a time; and of each two, i >= j, a
- * product or a sum of differences at [i * (i + 1) / 2 + j].
+ * product or a sum of differences at [i * (i + 1) / 2 + j].  Or products in
+ * blocks, which come when codes have gone.
  */
-template<int R> struct alignas(16) PairMemory
+template<int R> struct alignas(128) PairMemory
 {
 	union
 	{
-		int8_t		codes[CODE_CHUNK / 16][R * 32][16];
-		float		values[FLOAT_CHUNK][R * 32];
-	};
-	union
-	{
-		int32_t		dots[R * 32 * (R * 32 + 1) / 2];
-		float		differences[R * 32 * (R * 32 + 1) / 2];
+		struct
+		{
+			union
+			{
+				int8_t		codes[CODE_CHUNK / 16][R * 32][16];
+				float		values[FLOAT_CHUNK][R * 32];
+			};
+			union
+			{
+				int32_t		dots[R * 32 * (R * 32 + 1) / 2];
+				float		differences[R * 32 * (R * 32 + 1) / 2];
+			};
+		};
+		int32_t		blocks[count_blocks(R)][16][BLOCK_PITCH];
 	};
 	float		norm2[R * 32];
 	float		scale[R * 32];
@@ -196,28 +221,18 @@ load_chunk(PairMemory<R> &p, const Nodes &nodes, int count, uint32_t chunk)
 }
 
 /*
- * All pairs of n nodes, by a warp.  A lane computes 16 at a time: nodes row,
- * row + stride, ... with col, col + stride, ..., for each col <= row < stride, so
- * that lanes read successive places.
+ * All pairs of n nodes.  A lane computes 16 at a time: nodes row, row + stride, ...
+ * with col, col + stride, ..., for each col <= row < stride, so that lanes read
+ * successive places.
  */
 template<int R> static __device__ void
-compute_pairs(PairMemory<R> &p, const Nodes &nodes, const uint64_t *keys,
-			  int n, uint32_t salt)
+compute_quadruples(PairMemory<R> &p, const Nodes &nodes, int n)
 {
 	int			lane = threadIdx.x % 32;
 	int			stride = (n + 3) / 4;
 	uint32_t	length = nodes.codes != nullptr ? nodes.pad : nodes.dims;
 	uint32_t	step = nodes.codes != nullptr ? CODE_CHUNK : FLOAT_CHUNK;
 
-	for (int i = lane; i < stride * 4; i += 32)
-	{
-		uint32_t	node = rule_key_node(keys[min(i, n - 1)], salt);
-
-		p.slots[i] = slot_of(nodes, node);
-		p.norm2[i] = nodes.norm2[node];
-		p.scale[i] = nodes.scale[node];
-		p.lift[i] = nodes.lift[node];
-	}
 	for (uint32_t chunk = 0; chunk < length; chunk += step)
 	{
 		int			row = 0;
@@ -249,16 +264,101 @@ compute_pairs(PairMemory<R> &p, const Nodes &nodes, const uint64_t *keys,
 			}
 		}
 	}
+}
+
+#ifdef TENSOR_CORES
+/* All products of n nodes, and of others behind them up to a multiple of 16 */
+template<int R> static __device__ void
+compute_blocks(PairMemory<R> &p, const Nodes &nodes, int n)
+{
+	using namespace nvcuda;
+	wmma::fragment<wmma::accumulator, 16, 16, 16, int> sums[count_blocks(R)];
+
+#pragma unroll
+	for (int b = 0; b < count_blocks(R); b++)
+		wmma::fill_fragment(sums[b], 0);
+	for (uint32_t chunk = 0; chunk < nodes.pad; chunk += CODE_CHUNK)
+	{
+		warp_sync();
+		load_chunk(p, nodes, (n + 15) / 16 * 16, chunk);
+		warp_sync();
+		for (int slice = 0; slice < CODE_CHUNK / 16; slice++)
+		{
+			wmma::fragment<wmma::matrix_a, 16, 16, 16, signed char,
+				wmma::row_major> rows;
+			wmma::fragment<wmma::matrix_b, 16, 16, 16, signed char,
+				wmma::col_major> cols[2 * R];
+
+#pragma unroll
+			for (int i = 0; i < 2 * R; i++)
+			{
+				if (i * 16 >= n)
+					break;
+				wmma::load_matrix_sync(rows, (const signed char *)
+									   p.codes[slice][i * 16], 16);
+				wmma::load_matrix_sync(cols[i], (const signed char *)
+									   p.codes[slice][i * 16], 16);
+#pragma unroll
+				for (int j = 0; j <= i; j++)
+					wmma::mma_sync(sums[i * (i + 1) / 2 + j], rows, cols[j],
+								   sums[i * (i + 1) / 2 + j]);
+			}
+		}
+	}
 	warp_sync();
+#pragma unroll
+	for (int b = 0; b < count_blocks(R); b++)
+		wmma::store_matrix_sync(&p.blocks[b][0][0], sums[b], BLOCK_PITCH,
+								wmma::mem_row_major);
+}
+#endif
+
+/* What all pairs of n nodes are made of, by a warp */
+template<int R> static __device__ void
+compute_pairs(PairMemory<R> &p, const Nodes &nodes, const uint64_t *keys,
+			  int n, uint32_t salt)
+{
+	for (int i = threadIdx.x % 32; i < (n + 15) / 16 * 16; i += 32)
+	{
+		uint32_t	node = rule_key_node(keys[min(i, n - 1)], salt);
+
+		p.slots[i] = slot_of(nodes, node);
+		p.norm2[i] = nodes.norm2[node];
+		p.scale[i] = nodes.scale[node];
+		p.lift[i] = nodes.lift[node];
+	}
+#ifdef TENSOR_CORES
+	if constexpr(R <= BLOCKS_REGISTERS)
+	{
+		if (nodes.codes != nullptr)
+			compute_blocks(p, nodes, n);
+		else
+			compute_quadruples(p, nodes, n);
+	}
+	else
+#endif
+		compute_quadruples(p, nodes, n);
+	warp_sync();
+}
+
+template<int R> static __device__ int32_t
+pair_dot(const PairMemory<R> &p, int a, int b)
+{
+	int			i = max(a, b);
+	int			j = min(a, b);
+	int			row = i / 16;
+
+	if (R > BLOCKS_REGISTERS)
+		return p.dots[pair_place(a, b)];
+	return p.blocks[row * (row + 1) / 2 + j / 16][i % 16][j % 16];
 }
 
 template<int R> static __device__ float
 pair_distance(const PairMemory<R> &p, const Nodes &nodes, int a, int b)
 {
-	int			place = pair_place(a, b);
 	float		distance = nodes.codes != nullptr ?
 		code_distance(p.norm2[a], p.norm2[b], p.scale[a], p.scale[b],
-					  p.dots[place]) : p.differences[place];
+					  pair_dot(p, a, b)) : p.differences[pair_place(a, b)];
 
 	return lifted_distance(distance, p.lift[a] - p.lift[b]);
 }
@@ -337,6 +437,7 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 {
 	int			lane = threadIdx.x % 32;
 	uint32_t	salt = rule_salt(node);
+	float		distance[R];
 	float		nearest[R];
 	bool		kept[R];
 	int			nkept = 0;
@@ -349,14 +450,19 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 #pragma unroll
 	for (int r = 0; r < R; r++)
 	{
-		nearest[r] = INFINITY;
 		kept[r] = r * 32 + lane >= n;
+		distance[r] = kept[r] ? 0 : rule_key_distance(c.keys[r * 32 + lane]);
+		nearest[r] = INFINITY;
 	}
 	for (float slack = 1; slack > 0 && nkept < wanted;
 		 slack = rule_next_slack(slack))
 	{
+		float		limit[R];
 		int			last = -1;
 
+#pragma unroll
+		for (int r = 0; r < R; r++)
+			limit[r] = rule_limit(distance[r], slack);
 		while (nkept < wanted)
 		{
 			int			next = INT_MAX;
@@ -366,8 +472,7 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 			{
 				int			at = r * 32 + lane;
 				uint32_t	may = warp_ballot(at > last && !kept[r] &&
-											  rule_keeps(rule_key_distance(c.keys[at < n ? at : 0]),
-														 nearest[r], slack));
+											  rule_keeps(limit[r], nearest[r]));
 
 				if (may != 0)
 					next = r * 32 + __ffs(may) - 1;

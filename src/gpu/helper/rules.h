@@ -113,14 +113,21 @@ rule_wanted(int max_links, int scale_links, int level, int scale)
 	return scale == 0 ? max_links - nscale : nscale;
 }
 
+/* How near a candidate at that distance may have another that is kept */
+RULE float
+rule_limit(float distance, float slack)
+{
+	return distance / slack;
+}
+
 /*
  * The heuristic: may a candidate be kept whose nearest kept one is this far
  * from it?  At distance 0 it is that one's double.
  */
 RULE int
-rule_keeps(float distance, float nearest_kept, float slack)
+rule_keeps(float limit, float nearest_kept)
 {
-	return nearest_kept > 0 && nearest_kept >= distance / slack;
+	return nearest_kept > 0 && nearest_kept >= limit;
 }
 
 /* The slack of the next walk over the candidates; 0 after the last */
