@@ -332,7 +332,7 @@ struct row_major;
 struct col_major;
 enum layout_t
 {
-	mem_row_major
+	mem_row_major, mem_col_major
 };
 
 template<typename Use, int M, int N, int K, typename T, typename Layout = void>
@@ -399,13 +399,14 @@ mma_sync(fragment<accumulator, 16, 16, 16, T> &to,
 
 template<typename T> static void
 store_matrix_sync(T *to, const fragment<accumulator, 16, 16, 16, T> &from,
-				  unsigned stride, layout_t)
+				  unsigned stride, layout_t layout)
 {
 	int			i = threadIdx.x % 32 / 2;
 	int			first = threadIdx.x % 2 * 8;
 
 	emulated_check_matrix(to, stride);
-	memcpy(to + i * stride + first, &from.x[i][first], 8 * sizeof(T));
+	for (int j = first; j < first + 8; j++)
+		to[layout == mem_row_major ? i * stride + j : j * stride + i] = from.x[i][j];
 }
 }
 }

@@ -61,25 +61,22 @@ static const int PAIRS_REGISTERS = 4;
 
 /* Of up to so many, products are computed on tensor cores if there are any */
 #ifdef TENSOR_CORES
-static const int BLOCKS_REGISTERS = 2;
+static const int SQUARE_REGISTERS = 2;
 #else
-static const int BLOCKS_REGISTERS = 0;
+static const int SQUARE_REGISTERS = 0;
 #endif
 
-/* Of 16 by 16 products, what lies between two rows */
-static const int BLOCK_PITCH = 20;
-
-/* Blocks of products of up to 32 * R nodes, i >= j, by row */
+/* Rows and columns of all products of up to 32 * R nodes; rows are apart by 4 more */
 static __host__ __device__ constexpr int
-count_blocks(int r)
+square_size(int r)
 {
-	return r <= BLOCKS_REGISTERS ? r * (2 * r + 1) : 1;
+	return r <= SQUARE_REGISTERS ? r * 32 : 1;
 }
 
 /*
  * Up to 32 * R nodes; 64 bytes of each at a time; and of each two, i >= j, a
- * product or a sum of differences at [i * (i + 1) / 2 + j].  Or products in
- * blocks, which come when codes have gone.
+ * product or a sum of differences at [i * (i + 1) / 2 + j].  Or all products, by
+ * row, which come when codes have gone.
  */
 template<int R> struct alignas(128) PairMemory
 {
@@ -98,7 +95,7 @@ template<int R> struct alignas(128) PairMemory
 				float		differences[R * 32 * (R * 32 + 1) / 2];
 			};
 		};
-		int32_t		blocks[count_blocks(R)][16][BLOCK_PITCH];
+		int32_t		square[square_size(R)][square_size(R) + 4];
 	};
 	float		norm2[R * 32];
 	float		scale[R * 32];
@@ -267,16 +264,23 @@ compute_quadruples(PairMemory<R> &p, const Nodes &nodes, int n)
 }
 
 #ifdef TENSOR_CORES
-/* All products of n nodes, and of others behind them up to a multiple of 16 */
+/*
+ * All products of n nodes, and of others behind them up to a multiple of 16, in
+ * blocks of 16 by 16; of those above the diagonal, by symmetry
+ */
 template<int R> static __device__ void
-compute_blocks(PairMemory<R> &p, const Nodes &nodes, int n)
+compute_square(PairMemory<R> &p, const Nodes &nodes, int n)
 {
 	using namespace nvcuda;
-	wmma::fragment<wmma::accumulator, 16, 16, 16, int> sums[count_blocks(R)];
+	wmma::fragment<wmma::accumulator, 16, 16, 16, int> sums[2 * R][2 * R];
 
 #pragma unroll
-	for (int b = 0; b < count_blocks(R); b++)
-		wmma::fill_fragment(sums[b], 0);
+	for (int i = 0; i < 2 * R; i++)
+	{
+#pragma unroll
+		for (int j = 0; j <= i; j++)
+			wmma::fill_fragment(sums[i][j], 0);
+	}
 	for (uint32_t chunk = 0; chunk < nodes.pad; chunk += CODE_CHUNK)
 	{
 		warp_sync();
@@ -300,16 +304,25 @@ compute_blocks(PairMemory<R> &p, const Nodes &nodes, int n)
 									   p.codes[slice][i * 16], 16);
 #pragma unroll
 				for (int j = 0; j <= i; j++)
-					wmma::mma_sync(sums[i * (i + 1) / 2 + j], rows, cols[j],
-								   sums[i * (i + 1) / 2 + j]);
+					wmma::mma_sync(sums[i][j], rows, cols[j], sums[i][j]);
 			}
 		}
 	}
 	warp_sync();
 #pragma unroll
-	for (int b = 0; b < count_blocks(R); b++)
-		wmma::store_matrix_sync(&p.blocks[b][0][0], sums[b], BLOCK_PITCH,
-								wmma::mem_row_major);
+	for (int i = 0; i < 2 * R; i++)
+	{
+#pragma unroll
+		for (int j = 0; j <= i; j++)
+		{
+			wmma::store_matrix_sync(&p.square[i * 16][j * 16], sums[i][j],
+									square_size(R) + 4, wmma::mem_row_major);
+			if (j < i)
+				wmma::store_matrix_sync(&p.square[j * 16][i * 16], sums[i][j],
+										square_size(R) + 4,
+										wmma::mem_col_major);
+		}
+	}
 }
 #endif
 
@@ -328,10 +341,10 @@ compute_pairs(PairMemory<R> &p, const Nodes &nodes, const uint64_t *keys,
 		p.lift[i] = nodes.lift[node];
 	}
 #ifdef TENSOR_CORES
-	if constexpr(R <= BLOCKS_REGISTERS)
+	if constexpr(R <= SQUARE_REGISTERS)
 	{
 		if (nodes.codes != nullptr)
-			compute_blocks(p, nodes, n);
+			compute_square(p, nodes, n);
 		else
 			compute_quadruples(p, nodes, n);
 	}
@@ -344,23 +357,36 @@ compute_pairs(PairMemory<R> &p, const Nodes &nodes, const uint64_t *keys,
 template<int R> static __device__ int32_t
 pair_dot(const PairMemory<R> &p, int a, int b)
 {
-	int			i = max(a, b);
-	int			j = min(a, b);
-	int			row = i / 16;
+	if constexpr(R <= SQUARE_REGISTERS)
+		return p.square[a][b];
+	return p.dots[pair_place(a, b)];
+}
 
-	if (R > BLOCKS_REGISTERS)
-		return p.dots[pair_place(a, b)];
-	return p.blocks[row * (row + 1) / 2 + j / 16][i % 16][j % 16];
+/* One of a pair: its place, and what distances are made of besides products */
+struct PairSide
+{
+	int			place;
+	float		norm2;
+	float		scale;
+	float		lift;
+};
+
+template<int R> static __device__ PairSide
+side_of(const PairMemory<R> &p, int place)
+{
+	return PairSide {place, p.norm2[place], p.scale[place], p.lift[place]};
 }
 
 template<int R> static __device__ float
-pair_distance(const PairMemory<R> &p, const Nodes &nodes, int a, int b)
+pair_distance(const PairMemory<R> &p, const Nodes &nodes, const PairSide &a,
+			  const PairSide &b)
 {
 	float		distance = nodes.codes != nullptr ?
-		code_distance(p.norm2[a], p.norm2[b], p.scale[a], p.scale[b],
-					  pair_dot(p, a, b)) : p.differences[pair_place(a, b)];
+		code_distance(a.norm2, b.norm2, a.scale, b.scale,
+					  pair_dot(p, a.place, b.place)) :
+		p.differences[pair_place(a.place, b.place)];
 
-	return lifted_distance(distance, p.lift[a] - p.lift[b]);
+	return lifted_distance(distance, a.lift - b.lift);
 }
 
 /* --- choice --- */
@@ -386,22 +412,23 @@ choice_warps(int r)
 	return r <= PAIRS_REGISTERS ? 1 : NODE_WARPS;
 }
 
-/* Candidate "kept" is kept now: how far are the others from it? */
+/* Candidate "next" is kept now: how far are the others from it? */
 template<int R> static __device__ void
-approach(const Nodes &nodes, const ChoiceMemory<R> &c, uint32_t salt, int n,
-		 int next, const bool *kept, float *nearest)
+approach(const Nodes &nodes, const ChoiceMemory<R> &c, const PairSide *sides,
+		 uint32_t salt, int next, const bool *kept, float *nearest)
 {
 	int			lane = threadIdx.x % 32;
 
 	if constexpr (R <= PAIRS_REGISTERS)
 	{
+		PairSide	side = side_of(c.pairs, next);
+
 #pragma unroll
 		for (int r = 0; r < R; r++)
 		{
 			if (!kept[r])
 				nearest[r] = fminf(nearest[r],
-								   pair_distance(c.pairs, nodes, next,
-												 r * 32 + lane));
+								   pair_distance(c.pairs, nodes, side, sides[r]));
 		}
 	}
 	else
@@ -437,6 +464,7 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 {
 	int			lane = threadIdx.x % 32;
 	uint32_t	salt = rule_salt(node);
+	PairSide	sides[R];
 	float		distance[R];
 	float		nearest[R];
 	bool		kept[R];
@@ -446,6 +474,9 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 	{
 		if (n > 0)
 			compute_pairs(c.pairs, nodes, c.keys, n, salt);
+#pragma unroll
+		for (int r = 0; r < R; r++)
+			sides[r] = side_of(c.pairs, r * 32 + lane);
 	}
 #pragma unroll
 	for (int r = 0; r < R; r++)
@@ -488,7 +519,7 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 					kept[r] = true;
 			}
 			if (nkept < wanted)
-				approach<R>(nodes, c, salt, n, next, kept, nearest);
+				approach<R>(nodes, c, sides, salt, next, kept, nearest);
 		}
 	}
 #pragma unroll
