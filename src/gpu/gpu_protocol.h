@@ -138,7 +138,8 @@ typedef struct OmenGpuEnd
 	uint32		nnodes;
 	uint32		beside;			/* BackendBeside: what was not on the device */
 	uint64		pairs;			/* distances computed */
-	uint64		milliseconds;	/* since the last vector came */
+	uint64		milliseconds;	/* from the last vector that came to the first
+								 * link that could go */
 } OmenGpuEnd;
 
 typedef enum OmenGpuErrorCode

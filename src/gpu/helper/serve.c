@@ -358,12 +358,12 @@ build_graph(Server *server)
 		return fault;
 	if (!omen_gpu_build(server->backend, &params))
 		return server->backend->fault;
+	end.milliseconds = now_ms() - start;
 	fault = send_links(server);
 	if (fault != NULL)
 		return fault;
 	end.beside = server->backend->beside;
 	end.pairs = server->backend->pairs;
-	end.milliseconds = now_ms() - start;
 	send_message(server, OMEN_GPU_END, &end, sizeof(end), NULL, 0);
 	return NULL;
 }
