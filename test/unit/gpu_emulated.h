@@ -348,7 +348,6 @@ emulated_check_matrix(const T *at, unsigned stride)
 {
 	if ((uintptr_t) at % 32 != 0 || stride * sizeof(T) % 16 != 0)
 		abort();
-	warp_sync();
 }
 
 template<typename T> static void
