@@ -15,7 +15,6 @@ STEPS=${STEPS:-device check sanitize graph index}
 SETS=${SETS:-mnist_10k_mix_1m}
 LIMIT=${LIMIT:-3600}
 THREADS=${THREADS:-$(nproc)}
-PYTHON=python3
 
 finish()
 {
@@ -42,8 +41,6 @@ use_bundle()
 build_all()
 {
 	omen_prepare python3=python3 python/numpy=python3-numpy
-	# another python3 that comes first does not see the system's packages
-	python3 -c "import numpy" 2>/dev/null || PYTHON=/usr/bin/python3
 	omen_build
 	say "building programs for the device"
 	make -C "$TOP" --no-print-directory -j"$(nproc)" ${GPU:+GPU="$GPU"} \
@@ -53,6 +50,15 @@ build_all()
 		die "build for the device failed"
 	}
 	PROGRAMS=$TOP/$(sed -n 's/^programs are in //p' "$WORK/gpu.log")
+}
+
+# The first python3 may not be the one that has the packages
+choose_python()
+{
+	for PYTHON in python3 /usr/bin/python3; do
+		! "$PYTHON" -c "import numpy" 2>/dev/null || return 0
+	done
+	die "no python3 here has numpy"
 }
 
 # part NAME COMMAND...: run it within the limit; one line of it in the summary
@@ -195,6 +201,7 @@ step_index()
 }
 
 if [ -n "$OMEN_BUNDLE" ]; then use_bundle; else build_all; fi
+choose_python
 HELPER=$("$PG_CONFIG" --pkglibdir)/omendb-gpu-build
 export OMEN_SETS=${OMEN_SETS:-$WORK/sets} OMEN_SUMMARY=$WORK/summary THREADS \
 	ROWS QUERIES VERIFY PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
