@@ -51,7 +51,7 @@ struct OmenGpuHelper
 	pgsocket	sock;			/* PGINVALID_SOCKET: closed */
 	OmenGpuParser parser;
 	bool		failed;
-	bool		no_device;
+	uint32		error_code;		/* OmenGpuErrorCode, or 0 */
 	char		fault[512];
 	MemoryContextCallback callback;
 };
@@ -382,7 +382,7 @@ take_error(OmenGpuHelper *helper, const OmenGpuReceived *received)
 		return omen_gpu_fail(helper, "a message is of the wrong size");
 	memcpy(&error, received->payload, sizeof(error));
 	error.text[sizeof(error.text) - 1] = '\0';
-	helper->no_device = error.code == OMEN_GPU_NO_DEVICE;
+	helper->error_code = error.code;
 
 	/* whatever it is, it goes to a log */
 	for (char *c = error.text; *c != '\0'; c++)
@@ -408,8 +408,8 @@ omen_gpu_fault(const OmenGpuHelper *helper)
 	return helper->fault;
 }
 
-bool
-omen_gpu_has_no_device(const OmenGpuHelper *helper)
+uint32
+omen_gpu_error_code(const OmenGpuHelper *helper)
 {
-	return helper->no_device;
+	return helper->error_code;
 }

@@ -44,7 +44,7 @@ extern bool omen_gpu_fail(OmenGpuHelper *helper, const char *fault);
 /* Why it has failed, without a full stop */
 extern const char *omen_gpu_fault(const OmenGpuHelper *helper);
 
-/* Has it said that there is no device? */
-extern bool omen_gpu_has_no_device(const OmenGpuHelper *helper);
+/* What it has said was wrong, an OmenGpuErrorCode; 0 if it has said nothing */
+extern uint32 omen_gpu_error_code(const OmenGpuHelper *helper);
 
 #endif							/* OMEN_GPU_PROCESS_H */

@@ -201,7 +201,7 @@ greet(OmenHnswBuildState *state)
 		return;
 	}
 
-	if (omen_gpu_has_no_device(state->gpu) ||
+	if (omen_gpu_error_code(state->gpu) == OMEN_GPU_NO_DEVICE ||
 		omen_guc_gpu_build() == OMEN_GPU_BUILD_ON)
 		report_absence(state, helper_path(), omen_gpu_fault(state->gpu));
 	else
@@ -231,6 +231,8 @@ report_failure(OmenHnswBuildState *state)
 			 errmsg("could not build index \"%s\" on a GPU",
 					RelationGetRelationName(state->index)),
 			 errdetail("Helper program: %s.", omen_gpu_fault(state->gpu)),
+			 omen_gpu_error_code(state->gpu) == OMEN_GPU_NO_MEMORY ?
+			 errhint("The index is being built without. More maintenance_work_mem, or omendb.gpu_memory if that is set, may make room.") :
 			 errhint("The index is being built without. Set omendb.gpu_build to \"off\" if this comes again.")));
 }
 

@@ -133,6 +133,7 @@ sub spoil
 	return frame($type{LINKS}, pack('LL', 0, $nnodes + 1) . substr $payload, 8) if $mode eq 'count';
 	return frame($type{END}, "\0" x 24) if $mode eq 'early-end';
 	return frame($type{ERROR}, pack 'La252', 3, "no\nluck") if $mode eq 'error';
+	return frame($type{ERROR}, pack 'La252', 2, 'no room') if $mode eq 'no-room';
 	return 'this is not what was meant' if $mode eq 'garbage';
 	return substr($frame, 0, length($frame) / 2) if $mode eq 'half';
 	return $frame;

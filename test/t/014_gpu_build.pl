@@ -302,6 +302,7 @@ my %detail = (
 	count => 'nodes come out of order',
 	'early-end' => 'a message has come that was not expected',
 	error => 'no\?luck',
+	'no-room' => 'no room',
 	garbage => 'what came is not of this protocol');
 
 load_rows($node, 'items', %data, rows => 1500);
@@ -314,6 +315,8 @@ foreach my $mode (sort keys %detail)
 	like($err,
 		qr/\AWARNING:  38000: could not build index "idx" on a GPU\nDETAIL:  Helper program: $detail{$mode}\.\nHINT:  The index is being built without\. [^\n]*\nLOCATION:[^\n]*\z/,
 		"$mode: warned of");
+	like($err, qr/HINT: .*maintenance_work_mem/, "$mode: with another hint")
+	  if $mode eq 'no-room';
 	is($out, "0\nchildren: ", "$mode: built all the same, and the helper reaped");
 	is(processes_left(), '', "$mode: nothing of it is left");
 }
