@@ -26,6 +26,7 @@ import workload
 ROWS = int(os.environ.get("ROWS") or 1 << 62)
 QUERIES = int(os.environ.get("QUERIES") or 200)
 THREADS = int(os.environ.get("THREADS") or os.cpu_count())
+MEMORY = os.environ.get("MEMORY") or "0"
 VERIFY_ROWS = os.environ.get("VERIFY") != "index"
 KNOBS = (20, 40, 100)
 TRUE_NEIGHBOURS = 100
@@ -208,7 +209,8 @@ class Build:
     def run(self, db, data, notices):
         wal = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"
         db.query("DROP INDEX IF EXISTS items_index; "
-                 f"SET omendb.gpu_build = {self.mode}")
+                 f"SET omendb.gpu_build = {self.mode}; "
+                 f"SET omendb.gpu_memory = '{MEMORY}'")
         db.query("CHECKPOINT")
         written = int(db.value(wal))
         db.query("SET client_min_messages = debug1")

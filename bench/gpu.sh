@@ -204,7 +204,7 @@ if [ -n "$OMEN_BUNDLE" ]; then use_bundle; else build_all; fi
 choose_python
 HELPER=$("$PG_CONFIG" --pkglibdir)/omendb-gpu-build
 export OMEN_SETS=${OMEN_SETS:-$WORK/sets} OMEN_SUMMARY=$WORK/summary THREADS \
-	ROWS QUERIES VERIFY PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
+	ROWS QUERIES VERIFY MEMORY PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
 if [ "$BACKEND" = cpu ]; then
 	# for tests of this script where there is no device
 	OMEN_GPU_HELPER=$WORK/helper

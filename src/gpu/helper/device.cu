@@ -494,16 +494,16 @@ thin_leaves(Device *device, uint32_t nleaves, const uint32_t *starts,
 	return finish(device, "thinned leaves");
 }
 
+/* All pairs of some leaves, a batch */
 static bool
-device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
-			   int keep, bool thin)
+compare_batch(Device *device, uint32_t nparts, const uint32_t *starts,
+			  int keep, bool thin)
 {
-	Device	   *device = (Device *) base;
 	const uint32_t *items = device->items.at + starts[0];
 	uint32_t	nrows = starts[nparts] - starts[0];
-	int			room = base->shape.list_size;
+	int			room = device->base.shape.list_size;
 	std::vector<TileJob> tiles = leaf_tiles(starts, nparts, nullptr,
-											&base->pairs);
+											&device->base.pairs);
 	Scratch<TileJob> there;
 	Scratch<uint32_t> rows;
 	Scratch<uint64_t> results;
@@ -523,6 +523,25 @@ device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
 		   NODE_THREADS, device->nmembers, device->members, device->cursors,
 		   rows.at, keep, results.at, room, device->lists, device->nlist);
 	return finish(device, "leaves");
+}
+
+static bool
+device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
+			   int keep, bool thin)
+{
+	Device	   *device = (Device *) base;
+	uint32_t	first = 0;
+
+	for (uint32_t end = 1; end <= nparts; end++)
+	{
+		if (end < nparts &&
+			starts[end + 1] - starts[first] <= device->batch_rows)
+			continue;
+		if (!compare_batch(device, end - first, starts + first, keep, thin))
+			return false;
+		first = end;
+	}
+	return true;
 }
 
 /* What members offer to those that they have chosen, by target */

@@ -42,6 +42,10 @@ static const size_t DIVISION_BYTES = 2 * 4 + 6 * (2 * 8 + 4) + 4;
  */
 static const uint32_t FEWEST_SLOTS = LEADERS_MAX + TILE;
 
+/* Of the memory that may be used, what a batch of leaves gets, and its fewest rows */
+static const int BATCH_PART = 8;
+static const uint32_t FEWEST_BATCH_ROWS = 4 * LEAF_MAX;
+
 /* Of the device's memory, one of so many parts goes into the gaps */
 static const int SPARE_PART = 32;
 
@@ -83,6 +87,7 @@ struct Device
 	/* codes that a step needs, if they are beside: see window.cuh */
 	uint32_t   *slots;			/* one more than places of nodes */
 	uint32_t	nslots;
+	uint32_t	batch_rows;		/* of leaves, unless a single one has more */
 	int8_t	   *slot_codes;
 	float	   *slot_vectors;
 
@@ -258,15 +263,25 @@ offer_bytes(const BackendShape &shape)
 	return shape.max_links * sizeof(uint64_t);
 }
 
-/* A batch of leaves: what is found, twice if they are thinned, and by whom */
+/* A row of leaves: what is found, twice if they are thinned, and by whom */
 static size_t
-batch_bytes(const BackendShape &shape)
+row_bytes(const BackendShape &shape)
 {
 	size_t		keep = std::max(shape.max_links, 16);
-	size_t		rows = std::min((size_t) shape.nnodes * 6, (size_t) BATCH_ROWS);
 
-	return rows * (2 * keep * sizeof(uint64_t) + RANKINGS * sizeof(float) +
-				   2 * sizeof(uint32_t) + sizeof(TileJob));
+	return 2 * keep * sizeof(uint64_t) + RANKINGS * sizeof(float) +
+		2 * sizeof(uint32_t) + sizeof(TileJob);
+}
+
+/* Rows of a batch of leaves, of which a node is in six */
+static uint32_t
+choose_batch(const BackendShape &shape, size_t memory)
+{
+	size_t		rows = std::min(memory / BATCH_PART / row_bytes(shape),
+								(size_t) BATCH_ROWS);
+
+	return (uint32_t) std::min(std::max(rows, (size_t) FEWEST_BATCH_ROWS),
+							   (size_t) shape.nnodes * 6);
 }
 
 /* What is on its way to the device and from there */
@@ -292,7 +307,7 @@ device_bytes(const Device *device, BackendBeside beside)
 	}
 	a_node += beside < BESIDE_CODES ? code_bytes(device) : sizeof(uint32_t);
 	return count_places(shape) * a_node + shape.nnodes * a_step +
-		batch_bytes(shape) + transfer_bytes(shape);
+		device->batch_rows * row_bytes(shape) + transfer_bytes(shape);
 }
 
 /* Bytes beside it */
@@ -320,6 +335,7 @@ choose_beside(Device *device, size_t bytes_free, char *fault, size_t fault_size)
 	BackendBeside &beside = device->base.beside;
 	size_t		slots = 0;
 
+	device->batch_rows = choose_batch(shape, memory);
 	for (beside = BESIDE_NOTHING; beside < BESIDE_CODES &&
 		 device_bytes(device, beside) > memory;)
 		beside = (BackendBeside) (beside + 1);
