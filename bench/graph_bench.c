@@ -613,7 +613,6 @@ find_links(void *arg, OmenBuild *build)
 	params.order = helper->rows;
 	params.rounds = task.rounds;
 	params.seed = task.seed;
-	params.batch_rows = BATCH_ROWS;
 	check(helper, omen_gpu_build(helper->backend, &params));
 	helper->link = since(&start);
 

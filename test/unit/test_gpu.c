@@ -749,11 +749,11 @@ build_graph(const BackendOps *ops, const Set *set, uint32 batch_rows,
 	uint64		last = 0;
 	BuildParams params = {
 		.levels = set->levels, .order = set->order, .rounds = 2, .seed = 42,
-		.batch_rows = batch_rows, .progress = no_progress,
-		.progress_arg = &last
+		.progress = no_progress, .progress_arg = &last
 	};
 	Graph		graph;
 
+	backend->batch_rows = Min(backend->batch_rows, batch_rows);
 	if (other_ops != NULL)
 		backend->ops = other_ops;
 	graph.links = calloc((size_t) n * set->shape.max_links, sizeof(uint32));
@@ -983,8 +983,7 @@ test_leaders(const BackendOps *ops)
 	uint64		last = 0;
 	BuildParams params = {
 		.levels = set->levels, .order = set->order, .rounds = 1, .seed = 42,
-		.batch_rows = BATCH_ROWS, .progress = no_progress,
-		.progress_arg = &last
+		.progress = no_progress, .progress_arg = &last
 	};
 	BackendOps	noting = *ops;
 	bool		good;

@@ -37,7 +37,7 @@ extern "C"
 /* Most members of a leaf; all of its pairs are compared */
 #define LEAF_MAX		1024
 
-/* Rows of leaves that are compared at a time, but for a leaf that has more */
+/* Most rows of leaves that are compared at a time, but for a leaf that has more */
 #define BATCH_ROWS		(4 * 1024 * 1024)
 
 /* Most nodes that an exact search is asked for */
@@ -144,7 +144,7 @@ typedef struct BackendOps
 
 	/*
 	 * Compare all pairs of each of some parts, of which none has more than
-	 * LEAF_MAX items; merge the "keep" nearest of each into its node's list.
+	 * LEAF_MAX items, and all no more than batch_rows; merge the "keep" nearest of each into its node's list.
 	 * starts[] has one more than nparts.  With "thin", parts most of whose
 	 * items have near copies are thinned.
 	 */
@@ -182,6 +182,7 @@ struct Backend
 	const BackendOps *ops;
 	BackendShape shape;
 	BackendBeside beside;
+	uint32_t	batch_rows;		/* for how many compare() has room, or a leaf */
 	char		fault[200];
 	uint64_t	pairs;			/* distances computed */
 };

@@ -88,6 +88,7 @@ cpu_create(const BackendShape *shape, char *fault, size_t fault_size)
 	{
 		cpu->base.ops = &omen_backend_cpu;
 		cpu->base.shape = *shape;
+		cpu->base.batch_rows = BATCH_ROWS;
 		cpu->size = shape->dims * (shape->element == OMEN_GPU_CODE8 ?
 								   sizeof(int16_t) : sizeof(float));
 		cpu->codes = malloc(n * cpu->size);

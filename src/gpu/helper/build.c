@@ -362,7 +362,7 @@ compare(Build *build, int keep)
 	{
 		if (end < build->nparts &&
 			build->starts[end + 1] - build->starts[first] <=
-			build->params->batch_rows)
+			backend->batch_rows)
 			continue;
 		if (!backend->ops->compare(backend, end - first,
 								   build->starts + first, keep,

@@ -16,7 +16,6 @@ typedef struct BuildParams
 	const uint32_t *order;		/* all nodes, near ones near to each other */
 	int			rounds;			/* clusterings */
 	uint64_t	seed;
-	uint32_t	batch_rows;		/* of leaves that are compared at a time */
 
 	/* how much of the whole is done; may not return */
 	void		(*progress) (void *arg, uint64_t done, uint64_t total);

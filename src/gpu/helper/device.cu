@@ -5,9 +5,9 @@
  *
  * The steps and their results are those of backend_cpu.c; with codes of 8 bits
  * they are the same to the last bit, for which no multiplication may be fused
- * with an addition (helper.mk).  Kernels are in load.cuh, parts.cuh, compare.cuh
- * and choose.cuh, what they work on is in memory.cuh; here is what they are called
- * by, the plan of each step.
+ * with an addition (helper.mk).  Kernels are in load.cuh, parts.cuh, lists.cuh,
+ * compare.cuh, choose.cuh and links.cuh, what they work on is in memory.cuh and
+ * window.cuh; here is what they are called by, the plan of each step.
  *
  * NOTES
  *	  What of this has been run, and what only compiled: see src/gpu/README.md.
@@ -33,18 +33,6 @@
 
 /* Nodes that a block compares queries with */
 static const uint32_t SEARCH_NODES = 65536;
-
-static uint32_t
-blocks_of(uint64_t count)
-{
-	return (uint32_t) ((count + NODE_WARPS - 1) / NODE_WARPS);
-}
-
-static uint32_t
-part_blocks(uint64_t count)
-{
-	return (uint32_t) ((count + PART_THREADS - 1) / PART_THREADS);
-}
 
 /* Registers that a list of so many keys takes of each lane */
 static int
@@ -494,16 +482,16 @@ thin_leaves(Device *device, uint32_t nleaves, const uint32_t *starts,
 	return finish(device, "thinned leaves");
 }
 
-/* All pairs of some leaves, a batch */
 static bool
-compare_batch(Device *device, uint32_t nparts, const uint32_t *starts,
-			  int keep, bool thin)
+device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
+			   int keep, bool thin)
 {
+	Device	   *device = (Device *) base;
 	const uint32_t *items = device->items.at + starts[0];
 	uint32_t	nrows = starts[nparts] - starts[0];
-	int			room = device->base.shape.list_size;
+	int			room = base->shape.list_size;
 	std::vector<TileJob> tiles = leaf_tiles(starts, nparts, nullptr,
-											&device->base.pairs);
+											&base->pairs);
 	Scratch<TileJob> there;
 	Scratch<uint32_t> rows;
 	Scratch<uint64_t> results;
@@ -512,9 +500,8 @@ compare_batch(Device *device, uint32_t nparts, const uint32_t *starts,
 		return true;
 	if (!upload(device, there, tiles.data(), tiles.size()) ||
 		!borrow(device, results, (size_t) nrows * keep) ||
-		!list_rows(device, items, nrows, rows))
-		return false;
-	if (!find_nearest(device, tiles, there.at, items, Thinning(), keep,
+		!list_rows(device, items, nrows, rows) ||
+		!find_nearest(device, tiles, there.at, items, Thinning(), keep,
 					  results.at))
 		return false;
 	if (thin && !thin_leaves(device, nparts, starts, items, keep, results))
@@ -523,25 +510,6 @@ compare_batch(Device *device, uint32_t nparts, const uint32_t *starts,
 		   NODE_THREADS, device->nmembers, device->members, device->cursors,
 		   rows.at, keep, results.at, room, device->lists, device->nlist);
 	return finish(device, "leaves");
-}
-
-static bool
-device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
-			   int keep, bool thin)
-{
-	Device	   *device = (Device *) base;
-	uint32_t	first = 0;
-
-	for (uint32_t end = 1; end <= nparts; end++)
-	{
-		if (end < nparts &&
-			starts[end + 1] - starts[first] <= device->batch_rows)
-			continue;
-		if (!compare_batch(device, end - first, starts + first, keep, thin))
-			return false;
-		first = end;
-	}
-	return true;
 }
 
 /* What members offer to those that they have chosen, by target */

@@ -5,7 +5,7 @@
  *
  *	  omendb-gpu-build --exact METRIC K BASE QUERIES RESULT
  *
- * METRIC is l2, ip, cosine or l1.  BASE and QUERIES are .fbin files: uint32
+ * METRIC is l2, ip, cosine or l1, K 512 at most.  BASE and QUERIES are .fbin files: uint32
  * rows, uint32 dims, then float32.  RESULT gets uint32 queries, uint32 k, the
  * uint32 rows of all queries, nearest first, then their float32 distances: l2
  * squared, ip up to a constant of the query, cosine as 2 * (1 - cosine).

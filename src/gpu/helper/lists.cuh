@@ -203,11 +203,11 @@ list_merge_sorted(ListMemory<R> &m, int n, int room, uint64_t key)
 	int			below = count_below<R>(m.keys, n, key);
 	bool		is_new = key != NO_KEY && below < room &&
 		(below == n || m.keys[below] != key);
-	uint32_t	news = warp_ballot(is_new);
-	int			rank = __popc(news & ((1u << lane) - 1));
+	int			nnew = 0;
+	int			rank = take_place(is_new, &nnew);
 	uint64_t	mine[R];
 
-	if (news == 0)
+	if (nnew == 0)
 		return n;
 #pragma unroll
 	for (int r = 0; r < R; r++)
@@ -221,14 +221,14 @@ list_merge_sorted(ListMemory<R> &m, int n, int room, uint64_t key)
 		int			at = r * 32 + lane;
 
 		if (at < n)
-			at += count_below<1>(m.batch, __popc(news), mine[r]);
+			at += count_below<1>(m.batch, nnew, mine[r]);
 		if (mine[r] != NO_KEY && at < room)
 			m.keys[at] = mine[r];
 	}
 	if (is_new && below + rank < room)
 		m.keys[below + rank] = key;
 	warp_sync();
-	return min(n + __popc(news), room);
+	return min(n + nnew, room);
 }
 
 /* --- lists of nodes --- */

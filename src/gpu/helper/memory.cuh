@@ -87,7 +87,6 @@ struct Device
 	/* codes that a step needs, if they are beside: see window.cuh */
 	uint32_t   *slots;			/* one more than places of nodes */
 	uint32_t	nslots;
-	uint32_t	batch_rows;		/* of leaves, unless a single one has more */
 	int8_t	   *slot_codes;
 	float	   *slot_vectors;
 
@@ -307,7 +306,7 @@ device_bytes(const Device *device, BackendBeside beside)
 	}
 	a_node += beside < BESIDE_CODES ? code_bytes(device) : sizeof(uint32_t);
 	return count_places(shape) * a_node + shape.nnodes * a_step +
-		device->batch_rows * row_bytes(shape) + transfer_bytes(shape);
+		device->base.batch_rows * row_bytes(shape) + transfer_bytes(shape);
 }
 
 /* Bytes beside it */
@@ -335,7 +334,7 @@ choose_beside(Device *device, size_t bytes_free, char *fault, size_t fault_size)
 	BackendBeside &beside = device->base.beside;
 	size_t		slots = 0;
 
-	device->batch_rows = choose_batch(shape, memory);
+	device->base.batch_rows = choose_batch(shape, memory);
 	for (beside = BESIDE_NOTHING; beside < BESIDE_CODES &&
 		 device_bytes(device, beside) > memory;)
 		beside = (BackendBeside) (beside + 1);

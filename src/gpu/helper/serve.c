@@ -343,7 +343,6 @@ build_graph(Server *server)
 		.order = server->rows,
 		.rounds = request->rounds,
 		.seed = request->seed,
-		.batch_rows = BATCH_ROWS,
 		.progress = build_progress,
 		.progress_arg = server,
 	};

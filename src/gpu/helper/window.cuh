@@ -73,6 +73,18 @@ bring_kernel(uint32_t nplaces, const uint32_t *slots, uint32_t words,
 
 /* --- steps --- */
 
+static uint32_t
+blocks_of(uint64_t count)
+{
+	return (uint32_t) ((count + NODE_WARPS - 1) / NODE_WARPS);
+}
+
+static uint32_t
+part_blocks(uint64_t count)
+{
+	return (uint32_t) ((count + PART_THREADS - 1) / PART_THREADS);
+}
+
 /* Where all codes are */
 static Nodes
 nodes_of(const Device *device)
@@ -113,37 +125,35 @@ scan(Device *device, uint32_t *values, uint32_t count)
 		return true;
 	if (!scan(device, sums.at, nblocks))
 		return false;
-	LAUNCH(0, add_kernel, (count + PART_THREADS - 1) / PART_THREADS,
-		   PART_THREADS, count, values, sums.at);
+	LAUNCH(0, add_kernel, part_blocks(count), PART_THREADS, count, values,
+		   sums.at);
 	return true;
 }
 
-static bool
-clear_marks(Device *device)
-{
-	return check(device, DEVICE(Memset) (device->slots, 0,
-										 (count_places(device->base.shape) + 1) *
-										 sizeof(uint32_t)), "marks");
-}
-
-/* Codes of the nodes that are marked */
-static bool
-bring_marked(Device *device)
+/* If codes are beside: those of the nodes that mark() marks, to slots */
+template<typename Mark> static bool
+bring(Device *device, Mark mark)
 {
 	uint32_t	nplaces = (uint32_t) count_places(device->base.shape);
 	bool		is_code = device->target.codes != nullptr;
-	uint32_t	nwarps = (nplaces + 31) / 32;
 
+	if (device->base.beside < BESIDE_CODES)
+		return true;
+	if (!check(device, DEVICE(Memset) (device->slots, 0,
+									   ((size_t) nplaces + 1) * sizeof(uint32_t)),
+			   "codes"))
+		return false;
+	mark();
 	if (!scan(device, device->slots, nplaces + 1))
 		return false;
-	LAUNCH(0, bring_kernel, (nwarps + NODE_WARPS - 1) / NODE_WARPS,
-		   NODE_THREADS, nplaces, device->slots,
+	LAUNCH(0, bring_kernel, blocks_of((nplaces + 31) / 32), NODE_THREADS,
+		   nplaces, device->slots,
 		   (uint32_t) (code_bytes(device) / sizeof(uint32_t)),
 		   is_code ? (const uint32_t *) device->target.codes :
 		   (const uint32_t *) device->target.vectors,
 		   is_code ? (uint32_t *) device->slot_codes :
 		   (uint32_t *) device->slot_vectors);
-	return true;
+	return finish(device, "codes");
 }
 
 /* How many of the tiles from "first" on have their codes on the device at once */
@@ -177,19 +187,16 @@ for_tiles(Device *device, const std::vector<TileJob> &tiles,
 
 	for (size_t done = 0; done < tiles.size(); done += count)
 	{
+		const TileJob *jobs = there + done;
+
 		count = count_tiles(device, tiles, done);
-		if (device->base.beside >= BESIDE_CODES)
-		{
-			if (!clear_marks(device))
-				return false;
-			LAUNCH(0, mark_tiles_kernel, count, PART_THREADS, there + done,
-				   row_ids, col_ids, device->slots);
-			if (!bring_marked(device))
-				return false;
-		}
-		work(window_of(device), there + done, count);
-		if (device->base.beside >= BESIDE_CODES && !finish(device, "codes"))
+		if (!bring(device, [&] ()
+				   {
+					   LAUNCH(0, mark_tiles_kernel, count, PART_THREADS, jobs,
+							  row_ids, col_ids, device->slots);
+				   }))
 			return false;
+		work(window_of(device), jobs, count);
 	}
 	return true;
 }
@@ -199,27 +206,22 @@ template<typename Work> static bool
 for_members(Device *device, Work work)
 {
 	int			room = device->base.shape.list_size;
-	bool		is_beside = device->base.beside >= BESIDE_CODES;
-	uint32_t	most = is_beside ? device->nslots / room : device->nmembers;
+	uint32_t	most = device->base.beside < BESIDE_CODES ?
+		device->nmembers : device->nslots / room;
 
 	for (uint32_t done = 0; done < device->nmembers; done += most)
 	{
 		const uint32_t *members = device->members + done;
 		uint32_t	count = std::min(most, device->nmembers - done);
 
-		if (is_beside)
-		{
-			if (!clear_marks(device))
-				return false;
-			LAUNCH(0, mark_lists_kernel, (count + NODE_WARPS - 1) / NODE_WARPS,
-				   NODE_THREADS, count, members, room, device->lists,
-				   device->nlist, device->slots);
-			if (!bring_marked(device))
-				return false;
-		}
-		work(window_of(device), members, count);
-		if (is_beside && !finish(device, "links"))
+		if (!bring(device, [&] ()
+				   {
+					   LAUNCH(0, mark_lists_kernel, blocks_of(count),
+							  NODE_THREADS, count, members, room,
+							  device->lists, device->nlist, device->slots);
+				   }))
 			return false;
+		work(window_of(device), members, count);
 	}
 	return true;
 }
