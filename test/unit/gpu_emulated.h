@@ -8,6 +8,9 @@
  * exchange among the lanes of a warp they wait for each other.  So the kernels'
  * own text is what is tested; with TENSOR_CORES, that which uses nvcuda::wmma.
  *
+ * What a stream is given is not done before something waits for it.  So what is
+ * not waited for is missed, and what is written too early is seen.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef OMEN_TEST_GPU_EMULATED_H
@@ -21,6 +24,8 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
+#include <tuple>
 #include <vector>
 
 #define __global__
@@ -37,11 +42,18 @@ using std::min;
 
 static const size_t FIBER_STACK = 128 * 1024;
 
+/* What fibers wait for each other for; all must for the same */
+enum EmulatedMeeting
+{
+	EMULATED_BARRIER, EMULATED_EXCHANGE, EMULATED_BALLOT
+};
+
 struct EmulatedGroup			/* of fibers that wait for each other */
 {
 	int			alive;
 	int			arrived;
 	uint64_t	turn;
+	EmulatedMeeting meeting;	/* of those who have arrived */
 
 	/* exchanged by lanes, in this turn and the next */
 	uint64_t	values[2][32];
@@ -127,11 +139,14 @@ emulated_release(EmulatedGroup &group)
 
 /* Wait until all fibers of the group are here; returns the turn that it was */
 static uint64_t
-emulated_meet(EmulatedGroup &group)
+emulated_meet(EmulatedGroup &group, EmulatedMeeting meeting)
 {
 	EmulatedFiber &fiber = emulated_fibers[threadIdx.x];
 	uint64_t	turn = group.turn;
 
+	if (group.arrived > 0 && group.meeting != meeting)
+		abort();
+	group.meeting = meeting;
 	group.arrived++;
 	emulated_release(group);
 	if (group.turn == turn)
@@ -158,15 +173,13 @@ emulated_run(void)
 	emulated_switch();
 }
 
+/* All blocks, one after the other */
 static void
-emulated_launch(uint32_t blocks, uint32_t threads,
-				const std::function<void()> &kernel)
+emulated_run_blocks(uint32_t blocks, uint32_t threads,
+					const std::function<void()> &kernel)
 {
 	static std::vector<char *> stacks;
 
-	/* on a device, that is an error */
-	if (blocks == 0)
-		abort();
 	while (stacks.size() < threads)
 		stacks.push_back((char *) malloc(FIBER_STACK));
 	emulated_kernel = &kernel;
@@ -174,8 +187,11 @@ emulated_launch(uint32_t blocks, uint32_t threads,
 	for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)
 	{
 		emulated_fibers.assign(threads, EmulatedFiber());
-		emulated_warps.assign((threads + 31) / 32, EmulatedGroup {32, 0, 0, {}, {}});
-		emulated_block = EmulatedGroup {(int) threads, 0, 0, {}, {}};
+		emulated_warps.assign((threads + 31) / 32, EmulatedGroup());
+		for (EmulatedGroup &warp : emulated_warps)
+			warp.alive = 32;
+		emulated_block = EmulatedGroup();
+		emulated_block.alive = (int) threads;
 		for (uint32_t i = 0; i < threads; i++)
 		{
 			ucontext_t &start = emulated_fibers[i].start;
@@ -189,19 +205,95 @@ emulated_launch(uint32_t blocks, uint32_t threads,
 		threadIdx.x = 0;
 		emulated_fibers[0].started = true;
 		swapcontext(&emulated_main, &emulated_fibers[0].start);
+
+		/* some wait for others that will not come: on a device, for ever */
+		if (emulated_block.alive > 0)
+			abort();
 	}
+}
+
+/* --- streams --- */
+
+typedef struct EmulatedStream *deviceStream_t;
+
+/*
+ * The default stream waits for what all others have been given before, and they
+ * for what it has.
+ */
+static const deviceStream_t EMULATED_DEFAULT = nullptr;
+
+struct EmulatedWork
+{
+	deviceStream_t stream;
+	std::function<void()> run;
+};
+
+static std::vector<EmulatedWork> emulated_queue;
+
+/* Do what the last work of a stream waits for, and that, but nothing else */
+static void
+emulated_wait(deviceStream_t stream)
+{
+	std::vector<bool> is_needed(emulated_queue.size());
+	std::vector<EmulatedWork> todo;
+	std::vector<EmulatedWork> later;
+	bool		all = false;
+	bool		any = false;
+
+	for (size_t i = emulated_queue.size(); i-- > 0;)
+	{
+		deviceStream_t its = emulated_queue[i].stream;
+
+		is_needed[i] = all || its == stream || (any && its == EMULATED_DEFAULT);
+		any = any || is_needed[i];
+		all = all || (is_needed[i] && its == EMULATED_DEFAULT);
+	}
+	for (size_t i = 0; i < emulated_queue.size(); i++)
+		(is_needed[i] ? todo : later).push_back(emulated_queue[i]);
+	emulated_queue = later;
+	for (EmulatedWork &work : todo)
+		work.run();
+}
+
+static void
+emulated_wait_for_all(void)
+{
+	std::vector<EmulatedWork> todo;
+
+	todo.swap(emulated_queue);
+	for (EmulatedWork &work : todo)
+		work.run();
+}
+
+/* Arguments are as they are now, whenever it runs */
+template<typename... Parameters, typename... Arguments> static void
+emulated_launch(deviceStream_t stream, uint32_t blocks, uint32_t threads,
+				void (*kernel) (Parameters...), Arguments... arguments)
+{
+	std::tuple<Parameters...> values(arguments...);
+
+	/* on a device, that is an error */
+	if (blocks == 0)
+		abort();
+	emulated_queue.push_back({stream, [=] ()
+							  {
+								  emulated_run_blocks(blocks, threads, [&] ()
+													  {
+														  std::apply(kernel, values);
+													  });
+							  }});
 }
 
 #undef LAUNCH
 #define LAUNCH(stream, kernel, blocks, threads, ...) \
-	((void) (stream), emulated_launch(blocks, threads, [&] () { kernel(__VA_ARGS__); }))
+	emulated_launch(stream, blocks, threads, kernel, __VA_ARGS__)
 
 /* --- what kernels call --- */
 
 static inline void
 __syncthreads(void)
 {
-	emulated_meet(emulated_block);
+	emulated_meet(emulated_block, EMULATED_BARRIER);
 }
 
 /* What all lanes have brought */
@@ -214,7 +306,7 @@ emulated_exchange(T value)
 	static_assert(sizeof(T) <= sizeof(uint64_t), "a value of a lane is a word");
 	*mine = 0;
 	memcpy(mine, &value, sizeof(T));
-	return warp.values[emulated_meet(warp) % 2];
+	return warp.values[emulated_meet(warp, EMULATED_EXCHANGE) % 2];
 }
 
 template<typename T> static T
@@ -232,7 +324,7 @@ warp_ballot(bool predicate)
 	EmulatedGroup &warp = emulated_warps[threadIdx.x / 32];
 
 	warp.ballots[warp.turn % 2] |= (uint32_t) predicate << threadIdx.x % 32;
-	return warp.ballots[emulated_meet(warp) % 2];
+	return warp.ballots[emulated_meet(warp, EMULATED_BALLOT) % 2];
 }
 
 template<typename T> static inline T
@@ -269,7 +361,7 @@ warp_sum(T value)
 static inline void
 warp_sync(void)
 {
-	emulated_meet(emulated_warps[threadIdx.x / 32]);
+	emulated_meet(emulated_warps[threadIdx.x / 32], EMULATED_BARRIER);
 }
 
 static inline int32_t
@@ -424,7 +516,6 @@ enum emulatedDirection
 	emulatedMemcpyHostToDevice, emulatedMemcpyDeviceToHost,
 	emulatedMemcpyDeviceToDevice
 };
-typedef void *deviceStream_t;
 typedef void *deviceMemPool_t;
 enum emulatedAttribute
 {
@@ -443,20 +534,43 @@ size_t		emulated_used;
 size_t		emulated_peak;		/* since whoever asks has set it to 0 */
 }
 
+/* Memory of the process that a device reaches: where each piece ends */
+static std::map<uintptr_t, uintptr_t> emulated_pinned;
+
+static bool
+emulated_is_pinned(const void *at)
+{
+	auto		next = emulated_pinned.upper_bound((uintptr_t) at);
+
+	return next != emulated_pinned.begin() &&
+		(uintptr_t) at < std::prev(next)->second;
+}
+
+/* What is read before it is written should be seen */
+static void *
+emulated_allocate(size_t size)
+{
+	void	   *at = aligned_alloc(256, (size + 255) / 256 * 256);
+
+	if (at != nullptr)
+		memset(at, 0xA5, size);
+	return at;
+}
+
 static inline deviceError_t
 emulatedMallocHost(void **to, size_t size)
 {
-	/* what is read before it is written should be seen */
-	*to = aligned_alloc(256, (size + 255) / 256 * 256);
+	*to = emulated_allocate(size);
 	if (*to == nullptr)
 		return emulatedErrorMemory;
-	memset(*to, 0xA5, size);
+	emulated_pinned[(uintptr_t) *to] = (uintptr_t) *to + size;
 	return emulatedSuccess;
 }
 
 static inline deviceError_t
 emulatedFreeHost(void *at)
 {
+	emulated_pinned.erase((uintptr_t) at);
 	free(at);
 	return emulatedSuccess;
 }
@@ -464,40 +578,51 @@ emulatedFreeHost(void *at)
 static inline deviceError_t
 emulatedMalloc(void **to, size_t size)
 {
-	deviceError_t error = emulatedMallocHost(to, size + EMULATED_HEAD);
+	char	   *at = (char *) emulated_allocate(size + EMULATED_HEAD);
 
-	if (error == emulatedSuccess)
-	{
-		memcpy(*to, &size, sizeof(size));
-		*to = (char *) *to + EMULATED_HEAD;
-		emulated_used += size;
-		emulated_peak = std::max(emulated_peak, emulated_used);
-	}
-	return error;
+	if (at == nullptr)
+		return emulatedErrorMemory;
+	memcpy(at, &size, sizeof(size));
+	*to = at + EMULATED_HEAD;
+	emulated_used += size;
+	emulated_peak = std::max(emulated_peak, emulated_used);
+	return emulatedSuccess;
+}
+
+static inline void
+emulated_count_freed(const void *at)
+{
+	size_t		size;
+
+	memcpy(&size, (const char *) at - EMULATED_HEAD, sizeof(size));
+	emulated_used -= size;
 }
 
 static inline deviceError_t
 emulatedFree(void *at)
 {
-	size_t		size;
-
-	at = (char *) at - EMULATED_HEAD;
-	memcpy(&size, at, sizeof(size));
-	emulated_used -= size;
-	return emulatedFreeHost(at);
+	emulated_wait_for_all();
+	emulated_count_freed(at);
+	free((char *) at - EMULATED_HEAD);
+	return emulatedSuccess;
 }
 
-/* What is given back is gone at once, so that its use is an error */
 static inline deviceError_t
 emulatedMallocAsync(void **to, size_t size, deviceStream_t)
 {
 	return emulatedMalloc(to, size);
 }
 
+/* Others may be given it at once, who use it when it is their turn */
 static inline deviceError_t
-emulatedFreeAsync(void *at, deviceStream_t)
+emulatedFreeAsync(void *at, deviceStream_t stream)
 {
-	return emulatedFree(at);
+	emulated_count_freed(at);
+	emulated_queue.push_back({stream, [=] ()
+							  {
+								  free((char *) at - EMULATED_HEAD);
+							  }});
+	return emulatedSuccess;
 }
 
 static inline deviceError_t
@@ -523,25 +648,50 @@ emulatedMemPoolSetAttribute(deviceMemPool_t, emulatedAttribute, void *)
 #define deviceMallocHost	emulatedMallocHost
 #define deviceFreeHost		emulatedFreeHost
 
+/* From memory that a device cannot reach, it is read at once, or written to */
 static inline deviceError_t
-emulatedMemcpy(void *to, const void *from, size_t size, emulatedDirection)
+emulatedMemcpyAsync(void *to, const void *from, size_t size,
+					emulatedDirection direction, deviceStream_t stream)
 {
-	memcpy(to, from, size);
+	if (direction == emulatedMemcpyHostToDevice && !emulated_is_pinned(from))
+	{
+		std::vector<char> copy((const char *) from, (const char *) from + size);
+
+		emulated_queue.push_back({stream, [=] ()
+								  {
+									  memcpy(to, copy.data(), size);
+								  }});
+		return emulatedSuccess;
+	}
+	emulated_queue.push_back({stream, [=] ()
+							  {
+								  memcpy(to, from, size);
+							  }});
+	if (direction == emulatedMemcpyDeviceToHost && !emulated_is_pinned(to))
+		emulated_wait(stream);
 	return emulatedSuccess;
 }
 
 static inline deviceError_t
-emulatedMemcpyAsync(void *to, const void *from, size_t size, emulatedDirection,
-					deviceStream_t)
+emulatedMemcpy(void *to, const void *from, size_t size,
+			   emulatedDirection direction)
 {
-	memcpy(to, from, size);
+	bool		is_pinned = emulated_is_pinned(from);
+
+	emulatedMemcpyAsync(to, from, size, direction, EMULATED_DEFAULT);
+	if (direction == emulatedMemcpyDeviceToHost ||
+		(direction == emulatedMemcpyHostToDevice && is_pinned))
+		emulated_wait(EMULATED_DEFAULT);
 	return emulatedSuccess;
 }
 
 static inline deviceError_t
 emulatedMemset(void *to, int value, size_t size)
 {
-	memset(to, value, size);
+	emulated_queue.push_back({EMULATED_DEFAULT, [=] ()
+							  {
+								  memset(to, value, size);
+							  }});
 	return emulatedSuccess;
 }
 
@@ -555,7 +705,9 @@ emulatedMemGetInfo(size_t *bytes_free, size_t *bytes_total)
 static inline deviceError_t
 emulatedStreamCreate(deviceStream_t *stream)
 {
-	*stream = nullptr;
+	static uintptr_t last = 0;
+
+	*stream = (deviceStream_t) ++last;
 	return emulatedSuccess;
 }
 
@@ -566,14 +718,25 @@ emulatedStreamDestroy(deviceStream_t)
 }
 
 static inline deviceError_t
-emulatedStreamSynchronize(deviceStream_t)
+emulatedStreamSynchronize(deviceStream_t stream)
 {
+	emulated_wait(stream);
 	return emulatedSuccess;
 }
 
+/* Who asks twice finds it done */
 static inline deviceError_t
-emulatedStreamQuery(deviceStream_t)
+emulatedStreamQuery(deviceStream_t stream)
 {
+	static bool was_asked = false;
+	bool		is_done = true;
+
+	for (const EmulatedWork &work : emulated_queue)
+		is_done = is_done && work.stream != stream;
+	was_asked = !is_done && !was_asked;
+	if (was_asked)
+		return emulatedErrorNotReady;
+	emulated_wait(stream);
 	return emulatedSuccess;
 }
 
