@@ -162,12 +162,10 @@ omen_compat_extend_to(Relation rel, ForkNumber fork, BlockNumber nblocks)
 #else
 	PGAlignedBlock zero;
 
+	/* as mdextend() promises, what is before the last block reads as zeros */
 	memset(&zero, 0, sizeof(zero));
-	for (BlockNumber block = first; block < nblocks; block++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		smgrextend(RelationGetSmgr(rel), fork, block, zero.data, true);
-	}
+	if (nblocks > first)
+		smgrextend(smgr, fork, nblocks - 1, zero.data, true);
 #endif
 }
 
