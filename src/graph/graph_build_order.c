@@ -21,25 +21,33 @@
 /* How far back to look for a link when the window has none left */
 #define LOOK_BACK		200
 
-/* A coarse cluster being ordered */
+/*
+ * A coarse cluster being ordered; arrays are by node - first.  A link is open if
+ * it leads to a node of the cluster that is not placed yet.
+ */
 typedef struct Ordering
 {
 	uint32		first;			/* its range of positions */
-	uint32		end;
-	uint32	   *rank;			/* position of each node, or NOT_PLACED */
-	uint32	   *order;			/* node at each position */
-	uint16	   *score;			/* links from the window, by node - first */
+	uint32		n;
+	uint32	   *order;			/* node - first at each position - first */
+	bool	   *placed;
+	uint16	   *score;			/* links from the window */
+	uint32	   *starts;			/* of its links among all, */
+	uint16	   *nopen;			/* these at most are open */
+	uint32	   *links;			/* to node - first */
 	uint32		unseen;			/* all before it are placed */
 } Ordering;
 
 #define NOT_PLACED		PG_UINT32_MAX
 
 static void order_cluster(OmenBuild *build, uint32 cluster);
-static uint32 choose_next(OmenBuild *build, Ordering *ordering, uint32 at);
-static uint32 best_link(OmenBuild *build, const Ordering *ordering,
-						uint32 node, int *score);
-static void count_links(OmenBuild *build, const Ordering *ordering,
-						uint32 node, int sign);
+static void init_ordering(const OmenBuild *build, uint32 cluster,
+						  Ordering *ordering);
+static void copy_links(const OmenBuild *build, Ordering *ordering);
+static uint32 choose_next(Ordering *ordering, uint32 at);
+static uint32 best_link(Ordering *ordering, uint32 node, int *score);
+static void count_links(Ordering *ordering, uint32 node, int sign);
+static void free_ordering(Ordering *ordering);
 static void rename_links(OmenBuild *build, uint32 first, uint32 end);
 
 /* Bring nodes into their final order; links become positions */
@@ -65,31 +73,74 @@ static void
 order_cluster(OmenBuild *build, uint32 cluster)
 {
 	Ordering	ordering;
-	uint32		n;
-	uint32		at;
 
-	ordering.first = build->clusters[cluster];
-	ordering.end = cluster + 1 < build->arena->nclusters ?
-		build->clusters[cluster + 1] : build->n;
-	ordering.rank = build->pairs;
-	ordering.order = build->order;
-	ordering.unseen = ordering.first;
-	n = ordering.end - ordering.first;
-	ordering.score = (uint16 *) palloc0(n * sizeof(uint16));
-	memset(ordering.rank + ordering.first, 0xFF, n * sizeof(uint32));
-
-	for (at = ordering.first; at < ordering.end; at++)
+	init_ordering(build, cluster, &ordering);
+	for (uint32 at = 0; at < ordering.n; at++)
 	{
-		uint32		node = choose_next(build, &ordering, at);
+		uint32		node = choose_next(&ordering, at);
 
-		ordering.rank[node] = at;
+		ordering.placed[node] = true;
 		ordering.order[at] = node;
-		count_links(build, &ordering, node, 1);
-		if (at - ordering.first >= WINDOW)
-			count_links(build, &ordering, ordering.order[at - WINDOW], -1);
+		build->pairs[ordering.first + node] = ordering.first + at;
+		build->order[ordering.first + at] = ordering.first + node;
+		count_links(&ordering, node, 1);
+		if (at >= WINDOW)
+			count_links(&ordering, ordering.order[at - WINDOW], -1);
 		omen_build_tick(build, WINDOW * build->max_links * sizeof(uint32), 0);
 	}
-	pfree(ordering.score);
+	free_ordering(&ordering);
+}
+
+static void
+init_ordering(const OmenBuild *build, uint32 cluster, Ordering *ordering)
+{
+	uint32		end = cluster + 1 < build->arena->nclusters ?
+		build->clusters[cluster + 1] : build->n;
+	uint32		n = end - build->clusters[cluster];
+
+	ordering->first = build->clusters[cluster];
+	ordering->n = n;
+	ordering->order = palloc_extended(n * sizeof(uint32), MCXT_ALLOC_HUGE);
+	ordering->placed = palloc0(n * sizeof(bool));
+	ordering->score = palloc0(n * sizeof(uint16));
+	ordering->starts = palloc_extended(n * sizeof(uint32), MCXT_ALLOC_HUGE);
+	ordering->nopen = palloc0(n * sizeof(uint16));
+	ordering->links = palloc_extended((Size) n * build->max_links *
+									  sizeof(uint32), MCXT_ALLOC_HUGE);
+	ordering->unseen = 0;
+	copy_links(build, ordering);
+}
+
+/* Those to nodes of the cluster; all of them are open */
+static void
+copy_links(const OmenBuild *build, Ordering *ordering)
+{
+	uint32		nlinks = 0;
+
+	for (uint32 node = 0; node < ordering->n; node++)
+	{
+		const uint32 *links = omen_node_links(build, ordering->first + node);
+		int			n = build->nlinks[ordering->first + node];
+
+		ordering->starts[node] = nlinks;
+		for (int i = 0; i < n; i++)
+		{
+			ordering->links[nlinks] = links[i] - ordering->first;
+			nlinks += links[i] - ordering->first < ordering->n;
+		}
+		ordering->nopen[node] = nlinks - ordering->starts[node];
+	}
+}
+
+static void
+free_ordering(Ordering *ordering)
+{
+	pfree(ordering->order);
+	pfree(ordering->placed);
+	pfree(ordering->score);
+	pfree(ordering->starts);
+	pfree(ordering->nopen);
+	pfree(ordering->links);
 }
 
 /*
@@ -97,20 +148,18 @@ order_cluster(OmenBuild *build, uint32 cluster)
  * node not far before has a link to, else any
  */
 static uint32
-choose_next(OmenBuild *build, Ordering *ordering, uint32 at)
+choose_next(Ordering *ordering, uint32 at)
 {
-	uint32		placed = at - ordering->first;
 	uint32		best = NOT_PLACED;
 	int			score = 0;
-	uint32		back;
 
-	for (back = 1; back <= Min(placed, LOOK_BACK); back++)
+	for (uint32 back = 1; back <= Min(at, LOOK_BACK); back++)
 	{
 		uint32		node;
 
 		if (back > WINDOW && best != NOT_PLACED)
 			break;
-		node = best_link(build, ordering, ordering->order[at - back], &score);
+		node = best_link(ordering, ordering->order[at - back], &score);
 		if (node != NOT_PLACED)
 			best = node;
 		if (back == WINDOW)
@@ -119,48 +168,51 @@ choose_next(OmenBuild *build, Ordering *ordering, uint32 at)
 	if (best != NOT_PLACED)
 		return best;
 
-	while (ordering->rank[ordering->unseen] != NOT_PLACED)
+	while (ordering->placed[ordering->unseen])
 		ordering->unseen++;
 	return ordering->unseen;
 }
 
 /*
- * Among a node's links to nodes not placed yet, the first one of the highest
- * score, if that is above *score
+ * Among a node's open links, the first one of the highest score, if that is above
+ * *score.  Those that are not open any more, which they never will be again, are
+ * left out from here on.
  */
 static uint32
-best_link(OmenBuild *build, const Ordering *ordering, uint32 node, int *score)
+best_link(Ordering *ordering, uint32 node, int *score)
 {
-	const uint32 *links = omen_node_links(build, node);
+	uint32	   *links = ordering->links + ordering->starts[node];
 	uint32		best = NOT_PLACED;
-	int			i;
+	int			nopen = 0;
 
-	for (i = 0; i < build->nlinks[node]; i++)
+	for (int i = 0; i < ordering->nopen[node]; i++)
 	{
 		uint32		other = links[i];
 
-		if (other < ordering->first || other >= ordering->end ||
-			ordering->rank[other] != NOT_PLACED ||
-			(int) ordering->score[other - ordering->first] <= *score)
+		if (ordering->placed[other])
 			continue;
-		*score = ordering->score[other - ordering->first];
-		best = other;
+		links[nopen++] = other;
+		if ((int) ordering->score[other] > *score)
+		{
+			*score = ordering->score[other];
+			best = other;
+		}
 	}
+	ordering->nopen[node] = nopen;
 	return best;
 }
 
-/* A node enters (sign 1) or leaves the window */
+/*
+ * A node enters (sign 1) or leaves the window.  Scores of nodes that are placed
+ * do not matter, so what is counted need not be what was.
+ */
 static void
-count_links(OmenBuild *build, const Ordering *ordering, uint32 node, int sign)
+count_links(Ordering *ordering, uint32 node, int sign)
 {
-	const uint32 *links = omen_node_links(build, node);
-	int			i;
+	const uint32 *links = ordering->links + ordering->starts[node];
 
-	for (i = 0; i < build->nlinks[node]; i++)
-	{
-		if (links[i] >= ordering->first && links[i] < ordering->end)
-			ordering->score[links[i] - ordering->first] += sign;
-	}
+	for (int i = 0; i < ordering->nopen[node]; i++)
+		ordering->score[links[i]] += sign;
 }
 
 static void
