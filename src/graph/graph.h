@@ -124,6 +124,14 @@ typedef struct OmenBuildInput
 
 typedef struct OmenBuild OmenBuild;
 
+/* What links from elsewhere are worth */
+typedef struct OmenLinkCheck
+{
+	const char *fault;			/* in words, or NULL */
+	uint32		nmissed;		/* of the nearest nodes of those searched for, */
+	uint32		nwanted;		/* which are so many */
+} OmenLinkCheck;
+
 typedef struct OmenBuildTeam
 {
 	void	   *arg;
@@ -162,6 +170,21 @@ typedef struct OmenBuildTeam
 	 * false if that has failed.
 	 */
 	bool		(*find_links) (void *arg, OmenBuild *build);
+
+	/*
+	 * Whoever has this as well does not trust them.  They may be any numbers, no
+	 * more than max_links for a node, and are checked by all participants, who
+	 * have probe_link().  Called with the result; with a fault, they are not used.
+	 */
+	void		(*judge_links) (void *arg, const OmenLinkCheck *check);
+
+	/*
+	 * Search for a node by links that have the right form: how many of the
+	 * nearest nodes that are known have been missed, and of how many.  False if
+	 * its own links are not in order.
+	 */
+	bool		(*probe_links) (void *arg, OmenBuild *build, uint32 node,
+								uint32 *nmissed, uint32 *nwanted);
 } OmenBuildTeam;
 
 /*
@@ -196,9 +219,12 @@ extern const uint8 *omen_build_row_code(const OmenBuild *build, uint32 row,
 										Size *size);
 extern int	omen_build_row_level(const OmenBuild *build, uint32 row);
 
-/* Local links first, nearest first, then nscale at the node's own scale */
+/*
+ * Local links first, nearest first, then nscale at the node's own scale; uint32,
+ * wherever they lie
+ */
 extern void omen_build_set_links(OmenBuild *build, uint32 node,
-								 const uint32 *links, int nlinks, int nscale);
+								 const void *links, int nlinks, int nscale);
 
 /* Those that were set last */
 extern const uint32 *omen_build_get_links(const OmenBuild *build, uint32 node,

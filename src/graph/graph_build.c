@@ -26,6 +26,8 @@ static OmenBuild *attach_arena(void *arena, const OmenQuantizer *quant);
 static void allocate_scratch(OmenBuild *build);
 static void allocate_cache(OmenBuild *build);
 static bool take_links(OmenBuild *build);
+static void fill_pages(OmenBuild *build);
+static void clear_links(OmenBuild *build);
 static void build_links(OmenBuild *build);
 static void build_scale(OmenBuild *build);
 static void collect_scale(OmenBuild *build);
@@ -50,7 +52,7 @@ omen_build_arena_init(void *memory, const OmenQuantizer *quant,
 	lay_out(arena, quant, params);
 	arena->nclusters = 0;
 	arena->nsubset = 0;
-	arena->linked = false;
+	arena->other_links = OMEN_LINKS_NOT_TRIED;
 
 	/* scales hold n/4 + n/16 + ... nodes */
 	arena->total_work = n * OMEN_WORK_PLACE + n * OMEN_WORK_CONNECT +
@@ -63,6 +65,9 @@ omen_build_arena_init(void *memory, const OmenQuantizer *quant,
 	pg_atomic_init_u32(&arena->next_chunk, 0);
 	for (i = 0; i < OMEN_MAX_RANGES; i++)
 		pg_atomic_init_u32(&arena->inbox[i], OMEN_NO_CHUNK);
+	pg_atomic_init_u32(&arena->fault, 0);
+	pg_atomic_init_u32(&arena->nmissed, 0);
+	pg_atomic_init_u32(&arena->nwanted, 0);
 }
 
 /*
@@ -158,24 +163,60 @@ omen_build_graph(void *arena, const OmenQuantizer *quant,
 
 /*
  * Let the participant that has another way to find links try it; the others
- * wait.  What it has set before it failed is taken back.
+ * wait.  What is set and then not used is taken back.
  */
 static bool
 take_links(OmenBuild *build)
 {
 	const OmenBuildTeam *team = build->team;
+	OmenBuildArena *arena = build->arena;
 
+	if (arena->other_links == OMEN_LINKS_AWAITED && team->code_cache == 0)
+		fill_pages(build);
 	if (team->find_links != NULL)
 	{
-		build->arena->linked = team->find_links(team->arg, build);
-		if (!build->arena->linked)
-		{
-			memset(build->nlinks, 0, build->n);
-			memset(build->nscale, 0, build->n);
-		}
+		if (!team->find_links(team->arg, build))
+			arena->other_links = OMEN_LINKS_FAILED;
+		else if (team->judge_links != NULL)
+			arena->other_links = OMEN_LINKS_DOUBTED;
+		else
+			arena->other_links = OMEN_LINKS_TRUSTED;
 	}
 	omen_build_once(build, NULL);
-	return build->arena->linked;
+	if (arena->other_links == OMEN_LINKS_TRUSTED ||
+		(arena->other_links == OMEN_LINKS_DOUBTED &&
+		 omen_build_check_links(build)))
+		return true;
+	if (arena->other_links != OMEN_LINKS_NOT_TRIED)
+		omen_build_once(build, clear_links);
+	return false;
+}
+
+/*
+ * While they are waited for: to have the kernel make a page for links takes longer
+ * than it takes one participant to store them, and now all have time for it.
+ */
+static void
+fill_pages(OmenBuild *build)
+{
+	uint32		first;
+	uint32		end;
+
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+	{
+		Size		size = (Size) (end - first) * build->max_links *
+			sizeof(uint32);
+
+		memset(omen_node_links(build, first), 0, size);
+		omen_build_tick(build, size, 0);
+	}
+}
+
+static void
+clear_links(OmenBuild *build)
+{
+	memset(build->nlinks, 0, build->n);
+	memset(build->nscale, 0, build->n);
 }
 
 /* Links at all scales */
@@ -520,11 +561,11 @@ omen_build_row_level(const OmenBuild *build, uint32 row)
 }
 
 void
-omen_build_set_links(OmenBuild *build, uint32 node, const uint32 *links,
+omen_build_set_links(OmenBuild *build, uint32 node, const void *links,
 					 int nlinks, int nscale)
 {
 	Assert(node < build->n);
-	Assert(nlinks >= nscale && nlinks <= build->max_links);
+	Assert(nlinks <= build->max_links);
 
 	memcpy(omen_node_links(build, node), links, nlinks * sizeof(uint32));
 	build->nlinks[node] = nlinks;

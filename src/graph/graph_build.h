@@ -124,6 +124,16 @@ typedef struct OmenBuildWalk
 	pg_atomic_uint32 nreached;	/* nodes in the queue */
 } OmenBuildWalk;
 
+/* Links that were found in another way */
+typedef enum OmenOtherLinks
+{
+	OMEN_LINKS_NOT_TRIED,
+	OMEN_LINKS_AWAITED,
+	OMEN_LINKS_FAILED,
+	OMEN_LINKS_DOUBTED,
+	OMEN_LINKS_TRUSTED
+} OmenOtherLinks;
+
 typedef struct OmenBuildArena
 {
 	OmenBuildParams params;
@@ -154,7 +164,7 @@ typedef struct OmenBuildArena
 	/* written by one participant between two barriers */
 	uint32		nclusters;		/* of the stage at work; in the end: coarse */
 	uint32		nsubset;		/* nodes of the scale at work */
-	bool		linked;			/* links were found in another way */
+	OmenOtherLinks other_links;
 	OmenBuildWalk walk;
 
 	uint64		total_work;
@@ -162,6 +172,11 @@ typedef struct OmenBuildArena
 	pg_atomic_uint32 next;		/* work of this stage not given out yet */
 	pg_atomic_uint32 next_chunk;
 	pg_atomic_uint32 inbox[OMEN_MAX_RANGES];	/* latest chunk of a range */
+
+	/* what a check of links has found: graph_build_check.c */
+	pg_atomic_uint32 fault;
+	pg_atomic_uint32 nmissed;
+	pg_atomic_uint32 nwanted;
 } OmenBuildArena;
 
 /* Chunks of mail to the nodes of one range form a list; letters follow */
@@ -352,6 +367,9 @@ extern int	omen_build_below_bound(const float *distances, int n, int keep,
 
 /* graph_build_prune.c */
 extern void omen_build_prune(OmenBuild *build);
+
+/* graph_build_check.c */
+extern bool omen_build_check_links(OmenBuild *build);
 
 /* graph_build_long.c */
 extern void omen_build_link_long(OmenBuild *build);

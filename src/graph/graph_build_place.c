@@ -115,12 +115,18 @@ take_clusters(OmenBuild *build)
 {
 	const OmenBuildTeam *team = build->team;
 
+	OmenBuildArena *arena = build->arena;
+
 	if (team->find_clusters != NULL)
-		build->arena->nclusters =
+	{
+		arena->nclusters =
 			team->find_clusters(team->arg, build, row_groups(build),
 								omen_build_most_clusters(build->n));
+		if (arena->nclusters > 0 && team->find_links != NULL)
+			arena->other_links = OMEN_LINKS_AWAITED;
+	}
 	omen_build_once(build, NULL);
-	return build->arena->nclusters > 0;
+	return arena->nclusters > 0;
 }
 
 /* Each row to the nearest of the leaders */

@@ -68,6 +68,9 @@ static void team_progress(void *arg, uint64 done, uint64 total);
 static uint32 team_find_clusters(void *arg, OmenBuild *build, uint32 *clusters,
 								 uint32 most);
 static bool team_find_links(void *arg, OmenBuild *build);
+static void team_judge_links(void *arg, const OmenLinkCheck *check);
+static bool team_probe_links(void *arg, OmenBuild *build, uint32 node,
+							 uint32 *nmissed, uint32 *nwanted);
 static void announce(OmenHnswBuildState *state);
 static void start_progress(OmenHnswBuildState *state,
 						   const OmenBuildEstimate *estimate);
@@ -691,6 +694,8 @@ construct(OmenHnswBuildState *state)
 		.code_cache = state->frugal ? memory_share(state) / 4 * 3 : 0,
 		.find_clusters = state->gpu ? team_find_clusters : NULL,
 		.find_links = state->gpu ? team_find_links : NULL,
+		.judge_links = state->gpu ? team_judge_links : NULL,
+		.probe_links = team_probe_links,
 	};
 	omen_graph_files_serve(&state->team);
 	state->build = omen_build_graph(omen_arena_map(state->files.graph),
@@ -757,6 +762,19 @@ team_find_links(void *arg, OmenBuild *build)
 	found = omen_hnsw_gpu_find_links(state, build);
 	set_phase(state, PHASE_GRAPH);
 	return found;
+}
+
+static void
+team_judge_links(void *arg, const OmenLinkCheck *check)
+{
+	omen_hnsw_gpu_judge_links(arg, check);
+}
+
+static bool
+team_probe_links(void *arg, OmenBuild *build, uint32 node, uint32 *nmissed,
+				 uint32 *nwanted)
+{
+	return omen_hnsw_gpu_probe_links(arg, build, node, nmissed, nwanted);
 }
 
 /*

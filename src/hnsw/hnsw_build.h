@@ -288,11 +288,13 @@ extern uint32 omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state,
 										  uint32 most);
 extern bool omen_hnsw_gpu_find_links(OmenHnswBuildState *state,
 									 OmenBuild *build);
+extern void omen_hnsw_gpu_judge_links(OmenHnswBuildState *state,
+									  const OmenLinkCheck *check);
 
-/* hnsw_gpu_check.c: NULL, or what is wrong with them */
-extern const char *omen_hnsw_check_links(OmenHnswBuildState *state,
-										 OmenBuild *build,
-										 const OmenBuildTask *task);
+/* hnsw_gpu_probe.c: what they are worth */
+extern bool omen_hnsw_gpu_probe_links(OmenHnswBuildState *state,
+									  OmenBuild *build, uint32 node,
+									  uint32 *nmissed, uint32 *nwanted);
 
 /* hnsw_parallel.c: workers */
 typedef struct OmenHnswWorkers OmenHnswWorkers;

@@ -31,13 +31,6 @@
  */
 #define WORTH_A_DEVICE		1e7
 
-/* Slots of a hash table of a node's links, by the highest bits of the hash */
-#define LINKS_SEEN			1024
-#define LINKS_SEEN_SHIFT	22
-
-StaticAssertDecl(LINKS_SEEN > 2 * OMEN_MAX_LINKS,
-				 "a table of links seen must have room");
-
 /* The helper installed beside the library */
 #define HELPER_NAME			"omendb-gpu-build"
 
@@ -73,12 +66,9 @@ static uint32 take_clusters(OmenHnswBuildState *state, uint32 n, uint32 next,
 static bool receive_links(OmenHnswBuildState *state, OmenBuild *build,
 						  const OmenBuildTask *task);
 static void report_end(const OmenGpuReceived *received);
-static bool take_links(OmenHnswBuildState *state, OmenBuild *build,
-					   const OmenBuildTask *task, uint32 next,
-					   const OmenGpuReceived *received, uint32 *count);
-static const char *find_fault(const OmenBuildTask *task, uint32 node,
-							  const uint32 *links, int nlinks, int nscale,
-							  uint64 *seen);
+static uint32 take_links(OmenHnswBuildState *state, OmenBuild *build,
+						 const OmenBuildTask *task, uint32 next,
+						 const OmenGpuReceived *received);
 
 /*
  * The leader, before the table is read: start a helper if one is to be used.
@@ -268,8 +258,8 @@ omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state, OmenBuild *build,
 }
 
 /*
- * OmenBuildTeam.find_links, of the leader: have the helper find the links.
- * Returns false if it could not, or there is none anymore.
+ * OmenBuildTeam.find_links, of the leader: have the helper find the links, which
+ * will be judged.  Returns false if it could not, or there is none anymore.
  */
 bool
 omen_hnsw_gpu_find_links(OmenHnswBuildState *state, OmenBuild *build)
@@ -282,22 +272,35 @@ omen_hnsw_gpu_find_links(OmenHnswBuildState *state, OmenBuild *build)
 	omen_build_task(build, &task);
 	omen_hnsw_end_stage(state, OMEN_STAGE_GRAPH);
 	good = receive_links(state, build, &task);
-	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_LINKS);
-	if (good)
-	{
-		const char *fault = omen_hnsw_check_links(state, build, &task);
-
-		good = fault == NULL || omen_gpu_fail(state->gpu, fault);
-	}
 	if (!good)
+	{
 		report_failure(state);
+		stop(state);
+	}
+	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_LINKS);
+	return good;
+}
+
+/* OmenBuildTeam.judge_links, of the leader */
+void
+omen_hnsw_gpu_judge_links(OmenHnswBuildState *state,
+						  const OmenLinkCheck *check)
+{
+	if (check->nwanted > 0)
+		ereport(DEBUG1,
+				(errmsg_internal("searches of links by a helper missed %u of %u nearest nodes",
+								 check->nmissed, check->nwanted)));
+	if (check->fault != NULL)
+	{
+		(void) omen_gpu_fail(state->gpu, check->fault);
+		report_failure(state);
+	}
 	else
 		ereport(DEBUG1,
 				(errmsg_internal("links of index \"%s\" were found by a helper",
 								 RelationGetRelationName(state->index))));
 	stop(state);
 	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_CHECK);
-	return good;
 }
 
 static void
@@ -453,13 +456,14 @@ receive_links(OmenHnswBuildState *state, OmenBuild *build,
 	for (;;)
 	{
 		OmenGpuReceived received;
-		uint32		count;
 
 		if (!receive(state, &received))
 			return false;
 		if (received.type == OMEN_GPU_LINKS)
 		{
-			if (!take_links(state, build, task, next, &received, &count))
+			uint32		count = take_links(state, build, task, next, &received);
+
+			if (count == 0)
 				return false;
 			next += count;
 		}
@@ -490,82 +494,42 @@ report_end(const OmenGpuReceived *received)
 							 besides[Min(end.beside, lengthof(besides) - 1)])));
 }
 
-/* A frame of links: each list is checked before it is stored */
-static bool
+/*
+ * A frame of links, which are stored as they are, and checked later, by all;
+ * returns of how many nodes, or 0
+ */
+static uint32
 take_links(OmenHnswBuildState *state, OmenBuild *build,
 		   const OmenBuildTask *task, uint32 next,
-		   const OmenGpuReceived *received, uint32 *count)
+		   const OmenGpuReceived *received)
 {
 	const char *at = received->payload + sizeof(OmenGpuRange);
 	const char *end = received->payload + received->length;
 	OmenGpuRange range;
 	const char *fault = omen_gpu_read_range(received, next, task->n, &range);
-	uint64		seen[LINKS_SEEN] = {0};
 
 	for (uint32 i = 0; fault == NULL && i < range.count; i++)
 	{
-		uint32		links[OMEN_MAX_LINKS];
-		int			nlinks;
-		int			nscale;
+		int			nlinks = end - at < 2 ? 0 : (uint8) at[0];
+		Size		size = nlinks * sizeof(uint32);
 
-		if (end - at < 2)
-		{
+		if (end - at < 2 + (ptrdiff_t) size)
 			fault = "a message is too short";
-			break;
-		}
-		nlinks = (uint8) at[0];
-		nscale = (uint8) at[1];
-		at += 2;
-		if (nlinks > task->max_links)
+		else if (nlinks > task->max_links)
 			fault = "a node has too many links";
-		else if (end - at < nlinks * (int) sizeof(uint32))
-			fault = "a message is too short";
 		else
 		{
-			memcpy(links, at, nlinks * sizeof(uint32));
-			at += nlinks * sizeof(uint32);
-			fault = find_fault(task, next + i, links, nlinks, nscale, seen);
+			omen_build_set_links(build, next + i, at + 2, nlinks,
+								 (uint8) at[1]);
+			at += 2 + size;
 		}
-		if (fault == NULL)
-			omen_build_set_links(build, next + i, links, nlinks, nscale);
 	}
 	if (fault == NULL && at != end)
 		fault = "a message is too long";
 	if (fault != NULL)
-		return omen_gpu_fail(state->gpu, fault);
-	*count = range.count;
-	return true;
-}
-
-/*
- * What a node may not have: see G1 and G4 in src/graph/README.md.  seen[]: by a
- * hash of the link, the node, plus one, and a link of its, so that those of other
- * nodes need not be cleared.
- */
-static const char *
-find_fault(const OmenBuildTask *task, uint32 node, const uint32 *links,
-		   int nlinks, int nscale, uint64 *seen)
-{
-	int			level = task->levels[node];
-	uint64		mine = (uint64) (node + 1) << 32;
-
-	if (nscale > nlinks || nscale > (level > 0 ? task->scale_links : 0))
-		return "a node has too many links at its scale";
-	for (int i = 0; i < nlinks; i++)
 	{
-		uint32		slot = links[i] * UINT32_C(0x9E3779B1) >> LINKS_SEEN_SHIFT;
-
-		if (links[i] >= task->n)
-			return "a link leads to a node that does not exist";
-		if (links[i] == node)
-			return "a node is linked to itself";
-		if (i >= nlinks - nscale && task->levels[links[i]] < level)
-			return "a link at scale leads to a node of a lower level";
-		while (seen[slot] >> 32 == node + 1 && seen[slot] != (mine | links[i]))
-			slot = (slot + 1) % LINKS_SEEN;
-		if (seen[slot] == (mine | links[i]))
-			return "a node is linked twice to another";
-		seen[slot] = mine | links[i];
+		(void) omen_gpu_fail(state->gpu, fault);
+		return 0;
 	}
-	return NULL;
+	return range.count;
 }

@@ -307,6 +307,7 @@ assist(void *arg)
 
 	team.find_clusters = NULL;
 	team.find_links = NULL;
+	team.judge_links = NULL;
 	participate(set, &team);
 	return NULL;
 }
@@ -1078,6 +1079,96 @@ test_other_links(void)
 		free_set(sets[i]);
 }
 
+/* Links that are not trusted: what is wrong with them, and what is said of it */
+static const char *const ailments[] = {
+	NULL,
+	"a node is linked to itself",
+	"a node is linked twice to another",
+	"a link leads to a node that does not exist",
+	"a link at scale leads to a node of a lower level",
+	"a node has too many links at its scale",
+	"links are not in the order of their distances",
+	"searches of its graph have missed 401 of 1000 nearest nodes",
+};
+static int	ailment;
+static int	njudged;
+static char judgement[200];
+
+static bool
+link_doubtfully(void *arg, OmenBuild *build)
+{
+	OmenBuildTask task;
+	uint32		node = 0;
+	uint32		low = 0;
+	uint32		links[2];
+
+	omen_build_task(build, &task);
+	while (task.levels[node] == 0)
+		node++;
+	while (task.levels[low] > 0)
+		low++;
+	links[0] = ailment == 1 ? node : ailment == 3 ? task.n : low;
+	links[1] = ailment == 2 ? low : (node + 2) % task.n;
+	link_ring(arg, build);
+	if (ailment == 5)
+		omen_build_set_links(build, low, &node, 1, 1);
+	else if (ailment > 0)
+		omen_build_set_links(build, node, links, ailment == 4 ? 1 : 2,
+							 ailment == 4);
+	return true;
+}
+
+static bool
+probe_link(void *arg, OmenBuild *build, uint32 node, uint32 *nmissed,
+		   uint32 *nwanted)
+{
+	*nwanted = 10;
+	*nmissed = ailment == 7 ? 4 + (node == 0) : 4;
+	return ailment != 6 || node != 0;
+}
+
+static void
+note_judgement(void *arg, const OmenLinkCheck *check)
+{
+	njudged++;
+	snprintf(judgement, sizeof(judgement), "%s",
+			 check->fault ? check->fault : "");
+}
+
+/* Judged once, by whoever found them; not used if anything is wrong with them */
+static void
+test_doubted_links(void)
+{
+	const int	nthreads[] = {1, 3};
+	Set		   *plain;
+
+	random_state = 5;
+	plain = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 3000, 20);
+	build_set(plain, 1);
+	for (int i = 0; i < (int) (2 * lengthof(ailments)); i++)
+	{
+		Set		   *set;
+		const char *fault = ailments[i / 2];
+		char		text[120];
+
+		ailment = i / 2;
+		njudged = 0;
+		random_state = 5;
+		set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 3000, 20);
+		set->team.find_links = link_doubtfully;
+		set->team.judge_links = note_judgement;
+		set->team.probe_links = probe_link;
+		build_set(set, nthreads[i % 2]);
+		snprintf(text, sizeof(text), "links that are doubted, %d threads: %s",
+				 nthreads[i % 2], fault ? fault : "good ones");
+		ok(njudged == 1 && strcmp(judgement, fault ? fault : "") == 0 &&
+		   same_links(plain, set) == (fault != NULL) && is_reachable(set),
+		   text);
+		free_set(set);
+	}
+	free_set(plain);
+}
+
 /* Islands in which half of the rows are equal, and outliers */
 static Set *
 make_islands(void)
@@ -1554,6 +1645,7 @@ main(void)
 	test_determinism();
 	test_other_clusters();
 	test_other_links();
+	test_doubted_links();
 	test_lost();
 	test_given_levels();
 	test_long();
