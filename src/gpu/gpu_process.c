@@ -169,14 +169,20 @@ become_program(const char *path, pgsocket sock, pid_t parent)
 static void
 stop_callback(void *arg)
 {
-	omen_gpu_stop(arg);
+	OmenGpuHelper *helper = arg;
+	int			status;
+
+	omen_gpu_stop(helper);
+
+	/* one that the kernel does not let go is left to it */
+	if (helper->pid > 0)
+		(void) reap(helper, REAP_TIMEOUT, &status);
+	helper->pid = 0;
 }
 
 void
 omen_gpu_stop(OmenGpuHelper *helper)
 {
-	int			status;
-
 	if (helper->sock != PGINVALID_SOCKET)
 	{
 		close(helper->sock);
@@ -184,13 +190,7 @@ omen_gpu_stop(OmenGpuHelper *helper)
 		ReleaseExternalFD();
 	}
 	if (helper->pid > 0)
-	{
 		kill(helper->pid, SIGKILL);
-
-		/* one that the kernel does not let go is left to it */
-		(void) reap(helper, REAP_TIMEOUT, &status);
-		helper->pid = 0;
-	}
 }
 
 /* Wait for the process to end, so many milliseconds; true if it has */
@@ -305,6 +305,16 @@ send_bytes(OmenGpuHelper *helper, const char *data, Size length)
 			return connection_lost(helper);
 	}
 	return true;
+}
+
+bool
+omen_gpu_has_spoken(const OmenGpuHelper *helper)
+{
+	char		byte;
+
+	return helper->failed ||
+		recv(helper->sock, &byte, 1, MSG_PEEK) >= 0 ||
+		(errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 bool

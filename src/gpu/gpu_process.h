@@ -27,8 +27,14 @@ typedef struct OmenGpuHelper OmenGpuHelper;
  */
 extern OmenGpuHelper *omen_gpu_start(const char *path, int timeout);
 
-/* Kill it, unless it has been; waits until it is gone */
+/*
+ * Kill it, unless it has been.  A device may take a while to let go of it, which is
+ * waited for when the memory context goes.
+ */
 extern void omen_gpu_stop(OmenGpuHelper *helper);
+
+/* Would omen_gpu_receive() find something, if only that it has gone? */
+extern bool omen_gpu_has_spoken(const OmenGpuHelper *helper);
 
 /* A message of one or two pieces */
 extern bool omen_gpu_send(OmenGpuHelper *helper, OmenGpuMessage type,

@@ -537,10 +537,13 @@ load_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 			append_fine(state, value.payload);
 		state->nrows++;
 		if (state->nrows % 1024 == 0)
+		{
 			omen_hnsw_build_progress(state, OMEN_BUILD_LOAD,
 									 (double) state->nrows *
 									 shared->nparticipants,
 									 state->expected_rows);
+			omen_hnsw_gpu_look(state);
+		}
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->row_context);

@@ -195,6 +195,7 @@ typedef struct OmenHnswBuildState
 	OmenBuild  *build;
 	OmenTidMapBuild tidmap;		/* of the leader */
 	OmenGpuHelper *gpu;			/* of the leader; NULL: none is used */
+	bool		greeted;		/* it has found a device */
 	BlockNumber key_start;		/* of the key column, and of its directories */
 	BlockNumber key_dir_start;
 	OmenArenaBudget budget;		/* of all mappings together */
@@ -283,6 +284,7 @@ extern uint8 *omen_range_build_data(OmenHnswBuildState *state);
 
 /* hnsw_gpu.c: links from a helper program */
 extern void omen_hnsw_gpu_start(OmenHnswBuildState *state);
+extern void omen_hnsw_gpu_look(OmenHnswBuildState *state);
 extern uint32 omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state,
 										  OmenBuild *build, uint32 *clusters,
 										  uint32 most);

@@ -10,8 +10,9 @@
  * without, from the same codes (omen_build_graph).  What comes after is the same
  * either way: everything is made reachable, put in order, and written.
  *
- * The helper is started before the table is read, so that under
- * omendb.gpu_build = on its absence is found out at once.
+ * The helper is started before the table is read, and looks for a device meanwhile,
+ * which takes it a part of a second.  That there is none is found out when it says
+ * so, and under omendb.gpu_build = on the table is not read to its end then.
  *
  *-------------------------------------------------------------------------
  */
@@ -105,7 +106,15 @@ omen_hnsw_gpu_start(OmenHnswBuildState *state)
 		return;
 	}
 	state->gpu = omen_gpu_start(path, omen_guc_gpu_timeout());
-	greet(state);
+}
+
+/* Now and then while the table is read, which has to go on */
+void
+omen_hnsw_gpu_look(OmenHnswBuildState *state)
+{
+	if (state->gpu != NULL && !state->greeted &&
+		omen_gpu_has_spoken(state->gpu))
+		greet(state);
 }
 
 /*
@@ -176,6 +185,7 @@ greet(OmenHnswBuildState *state)
 	OmenGpuReceived received;
 	OmenGpuHello hello;
 
+	state->greeted = true;
 	if (omen_gpu_receive(state->gpu, &received) &&
 		(received.type != OMEN_GPU_HELLO ||
 		 received.length != sizeof(hello)))
@@ -238,8 +248,13 @@ omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state, OmenBuild *build,
 	OmenBuildTask task;
 	uint32		nclusters = 0;
 
-	omen_build_task(build, &task);
 	omen_hnsw_end_stage(state, OMEN_STAGE_GRAPH);
+	if (!state->greeted)
+		greet(state);
+	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_START);
+	if (state->gpu == NULL)
+		return 0;
+	omen_build_task(build, &task);
 	if (task.n > task.max_links + 1)
 	{
 		bool		sent = send_request(state, &task) &&
