@@ -492,6 +492,40 @@ is_cell_right(const Set *set, const Dealt *dealt, int part, uint32 cell,
 	return true;
 }
 
+/* What the items of each cell stand for comes to this, but for rounding */
+static bool
+are_sums_right(const Set *set, const Dealt *dealt, const float *sums)
+{
+	uint32		dims = set->shape.dims;
+	uint32		at = 0;
+
+	for (uint32 cell = 0; cell < NCELLS; cell++)
+	{
+		for (uint32 i = 0; i < dims; i++)
+		{
+			double		sum = 0;
+			double		size = 0;
+
+			for (uint32 j = at; j < at + dealt->counts[cell]; j++)
+			{
+				const float *x = set->x + (size_t) dealt->after[j] * dims;
+				double		norm2 = 0;
+
+				for (uint32 k = 0; k < dims; k++)
+					norm2 += (double) x[k] * x[k];
+				if (set->shape.metric != OMEN_GPU_UNIT)
+					norm2 = 1;
+				sum += x[i] / sqrt(norm2);
+				size += fabs(x[i] / sqrt(norm2));
+			}
+			if (fabs(sum - sums[(size_t) cell * dims + i]) > 1e-5 * size)
+				return false;
+		}
+		at += dealt->counts[cell];
+	}
+	return true;
+}
+
 /* Items follow the nearest leaders, and get to them */
 static void
 test_division(const BackendOps *ops, const Set *set, bool drawn, bool cut,
@@ -504,6 +538,7 @@ test_division(const BackendOps *ops, const Set *set, bool drawn, bool cut,
 		.purpose = 42, .fanout = FANOUT, .target = TARGET
 	};
 	Backend    *backend = load_set(ops, set);
+	float	   *sums = malloc(NCELLS * set->shape.dims * sizeof(float));
 	uint32		at = 0;
 	bool		good;
 
@@ -523,7 +558,10 @@ test_division(const BackendOps *ops, const Set *set, bool drawn, bool cut,
 		for (uint32 cell = part_cells[p]; cell < part_cells[p + 1]; cell++)
 			good = good && is_cell_right(set, dealt, p, cell, &at);
 	}
+	good = good && ops->sum(backend, NCELLS, dealt->counts, sums) &&
+		are_sums_right(set, dealt, sums);
 	ops->destroy(backend);
+	free(sums);
 	free(dealt);
 	ok(good && at == (cut ? 300 * FANOUT + 600 : 800 * FANOUT + 100),
 	   ops->name, name);

@@ -143,6 +143,14 @@ typedef struct BackendOps
 	bool		(*items) (Backend *backend, uint32_t *nodes);
 
 	/*
+	 * Add up the vectors of the items of each cell, to which they have been dealt:
+	 * dims floats of each in sums[].  A code of 8 bits is its integers times its
+	 * scale; others are of length 1 if the metric is UNIT.
+	 */
+	bool		(*sum) (Backend *backend, uint32_t ncells,
+						const uint32_t *counts, float *sums);
+
+	/*
 	 * Compare all pairs of each of some parts, of which none has more than
 	 * LEAF_MAX items, and all no more than batch_rows; merge the "keep" nearest of each into its node's list.
 	 * starts[] has one more than nparts.  With "thin", parts most of whose

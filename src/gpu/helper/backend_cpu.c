@@ -425,6 +425,48 @@ cpu_items(Backend *base, uint32_t *nodes)
 	return true;
 }
 
+/* Apart, and with restrict, so that the compiler uses vectors */
+static void
+add_integers(uint32_t dims, float scale, const int16_t *restrict integers,
+			 float *restrict sums)
+{
+	for (uint32_t i = 0; i < dims; i++)
+		sums[i] += scale * integers[i];
+}
+
+static void
+add_floats(uint32_t dims, const float *restrict x, float *restrict sums)
+{
+	for (uint32_t i = 0; i < dims; i++)
+		sums[i] += x[i];
+}
+
+static bool
+cpu_sum(Backend *base, uint32_t ncells, const uint32_t *counts, float *sums)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+	const BackendShape *shape = &base->shape;
+	const uint32_t *item = cpu->items;
+
+	memset(sums, 0, (size_t) ncells * shape->dims * sizeof(float));
+	for (uint32_t c = 0; c < ncells; c++)
+	{
+		float	   *mine = sums + (size_t) c * shape->dims;
+
+		for (uint32_t i = 0; i < counts[c]; i++, item++)
+		{
+			const uint8_t *code = cpu->codes + *item * cpu->size;
+
+			if (shape->element == OMEN_GPU_CODE8)
+				add_integers(shape->dims, cpu->scale[*item],
+							 (const int16_t *) code, mine);
+			else
+				add_floats(shape->dims, (const float *) code, mine);
+		}
+	}
+	return true;
+}
+
 /* --- leaves --- */
 
 /* Put a key into a sorted list of at most "room"; returns its new length */
@@ -957,6 +999,7 @@ const BackendOps omen_backend_cpu = {
 	.assign = cpu_assign,
 	.deal = cpu_deal,
 	.items = cpu_items,
+	.sum = cpu_sum,
 	.compare = cpu_compare,
 	.connect = cpu_connect,
 	.number = cpu_number,

@@ -89,6 +89,9 @@ keep_members(Build *build)
 {
 	uint32_t	nkept = 0;
 
+	/* everybody is of the first scale */
+	if (build->scale == 0)
+		return;
 	for (uint32_t i = 0; i < build->nmembers; i++)
 	{
 		uint32_t	node = build->members[i];

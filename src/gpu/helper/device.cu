@@ -5,9 +5,9 @@
  *
  * The steps and their results are those of backend_cpu.c; with codes of 8 bits
  * they are the same to the last bit, for which no multiplication may be fused
- * with an addition (helper.mk).  Kernels are in load.cuh, parts.cuh, lists.cuh,
- * compare.cuh, choose.cuh and links.cuh, what they work on is in memory.cuh and
- * window.cuh; here is what they are called by, the plan of each step.
+ * with an addition (helper.mk).  Kernels are in load.cuh, parts.cuh, centre.cuh,
+ * lists.cuh, compare.cuh, choose.cuh and links.cuh, what they work on is in
+ * memory.cuh and window.cuh; here is what they are called by, the plan of each step.
  *
  * NOTES
  *	  What of this has been run, and what only compiled: see src/gpu/README.md.
@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "gpu/helper/backend.h"
+#include "gpu/helper/centre.cuh"
 #include "gpu/helper/compare.cuh"
 #include "gpu/helper/device.h"
 #include "gpu/helper/links.cuh"
@@ -370,6 +371,26 @@ device_items(Backend *base, uint32_t *nodes)
 	Device	   *device = (Device *) base;
 
 	return download(device, nodes, device->items.at, device->nitems);
+}
+
+static bool
+device_sum(Backend *base, uint32_t ncells, const uint32_t *counts, float *sums)
+{
+	Device	   *device = (Device *) base;
+	size_t		nsums = (size_t) ncells * base->shape.dims;
+	std::vector<uint32_t> starts(ncells + 1);
+	Scratch<uint32_t> there;
+	Scratch<float> results;
+
+	for (uint32_t c = 0; c < ncells; c++)
+		starts[c + 1] = starts[c] + counts[c];
+	if (!upload(device, there, starts.data(), starts.size()) ||
+		!borrow(device, results, nsums))
+		return false;
+	LAUNCH(0, sum_kernel, ncells, PART_THREADS, nodes_of(device), there.at,
+		   device->items.at, results.at);
+	return finish(device, "sums") &&
+		download(device, sums, results.at, nsums);
 }
 
 /* --- leaves and links --- */
@@ -748,6 +769,7 @@ omen_device_ops(void)
 		device_assign,
 		device_deal,
 		device_items,
+		device_sum,
 		device_compare,
 		device_connect,
 		device_number,

@@ -104,41 +104,40 @@ read_value(const BackendShape *shape, const uint8_t *code, uint32_t i)
 		((const float *) code)[i];
 }
 
-/* Apart, and with restrict, so that the compiler uses vectors */
-static void
-add_integers(uint32_t dims, float scale, const int8_t *restrict integers,
-			 float *restrict x)
-{
-	for (uint32_t i = 0; i < dims; i++)
-		x[i] += scale * integers[i];
-}
-
-/* Add what a code stands for to x, and the rest of it to *mean_dot */
-static void
-add_code(const BackendShape *shape, const uint8_t *code, float *x,
-		 float *mean_dot)
+/* Of a code of 8 bits */
+static OmenGpuCodeHead
+code_head(const uint8_t *code)
 {
 	OmenGpuCodeHead head;
+
+	memcpy(&head, code, sizeof(head));
+	return head;
+}
+
+/* What a code stands for */
+static void
+decode(const BackendShape *shape, const uint8_t *code, float *x)
+{
 	double		norm2 = 0;
-	float		factor;
 
 	if (shape->element == OMEN_GPU_CODE8)
 	{
-		memcpy(&head, code, sizeof(head));
-		add_integers(shape->dims, head.scale,
-					 (const int8_t *) code + sizeof(head), x);
-		*mean_dot += head.mean_dot;
+		const int8_t *integers = (const int8_t *) code +
+			sizeof(OmenGpuCodeHead);
+		float		scale = code_head(code).scale;
+
+		for (uint32_t i = 0; i < shape->dims; i++)
+			x[i] = scale * integers[i];
 		return;
 	}
-	for (uint32_t i = 0; shape->metric == OMEN_GPU_UNIT && i < shape->dims; i++)
-	{
-		float		value = read_value(shape, code, i);
-
-		norm2 += (double) value * value;
-	}
-	factor = norm2 > 0 ? (float) (1 / sqrt(norm2)) : 1;
 	for (uint32_t i = 0; i < shape->dims; i++)
-		x[i] += factor * read_value(shape, code, i);
+	{
+		x[i] = read_value(shape, code, i);
+		norm2 += (double) x[i] * x[i];
+	}
+	for (uint32_t i = 0; shape->metric == OMEN_GPU_UNIT && norm2 > 0 &&
+		 i < shape->dims; i++)
+		x[i] = (float) (x[i] / sqrt(norm2));
 }
 
 /* The code of 8 bits of x: integers on a grid, unbiased as in quant_own.c */
@@ -270,14 +269,16 @@ static bool
 load_leaders(Numbering *numbering)
 {
 	Backend    *backend = numbering->backend;
-	uint32_t	dims = backend->shape.dims;
+	bool		is_code = backend->shape.element == OMEN_GPU_CODE8;
 
-	memset(numbering->x, 0, (size_t) numbering->nleaders * dims *
-		   sizeof(float));
-	memset(numbering->mean_dots, 0, numbering->nleaders * sizeof(float));
 	for (uint32_t i = 0; i < numbering->nleaders; i++)
-		add_code(&backend->shape, leader_code(numbering, i),
-				 numbering->x + (size_t) i * dims, &numbering->mean_dots[i]);
+	{
+		const uint8_t *code = leader_code(numbering, i);
+
+		decode(&backend->shape, code,
+			   numbering->x + (size_t) i * backend->shape.dims);
+		numbering->mean_dots[i] = is_code ? code_head(code).mean_dot : 0;
+	}
 	return backend->ops->load(backend, backend->shape.nnodes,
 							  numbering->nleaders, NULL, numbering->codes);
 }
@@ -298,7 +299,7 @@ make_division(const Numbering *numbering, const uint32_t *starts)
 	return division;
 }
 
-/* Find whom the members of the sample follow; they have been entered */
+/* Find whom the members of the sample follow */
 static bool
 follow_leaders(Numbering *numbering)
 {
@@ -306,8 +307,22 @@ follow_leaders(Numbering *numbering)
 	BackendDivision division = make_division(numbering,
 											 numbering->member_starts);
 
-	return backend->ops->assign(backend, &division, numbering->counts,
-								numbering->follows);
+	return backend->ops->enter(backend, numbering->member_rows,
+							   numbering->nsample) &&
+		backend->ops->assign(backend, &division, numbering->counts,
+							 numbering->follows);
+}
+
+/* Add up what there is of <mean, x> of the members of each leader */
+static void
+sum_mean_dots(Numbering *numbering)
+{
+	memset(numbering->mean_dots, 0, numbering->nleaders * sizeof(float));
+	if (numbering->backend->shape.element != OMEN_GPU_CODE8)
+		return;
+	for (uint32_t i = 0; i < numbering->nsample; i++)
+		numbering->mean_dots[numbering->follows[i]] +=
+			code_head(member_code(numbering, numbering->members[i])).mean_dot;
 }
 
 /* Move leaders to the middle of the members that are nearest to them */
@@ -315,22 +330,16 @@ static bool
 centre_leaders(Numbering *numbering)
 {
 	Backend    *backend = numbering->backend;
+	BackendDivision division = make_division(numbering,
+											 numbering->member_starts);
 	uint32_t	dims = backend->shape.dims;
 	uint32_t	nleaders = numbering->nleaders;
 
-	if (!follow_leaders(numbering))
+	if (!follow_leaders(numbering) ||
+		!backend->ops->deal(backend, &division, NULL, numbering->counts) ||
+		!backend->ops->sum(backend, nleaders, numbering->counts, numbering->x))
 		return false;
-	memset(numbering->x, 0, (size_t) nleaders * dims * sizeof(float));
-	memset(numbering->mean_dots, 0, nleaders * sizeof(float));
-	for (uint32_t i = 0; i < numbering->nsample; i++)
-	{
-		uint32_t	leader = numbering->follows[i];
-
-		add_code(&backend->shape,
-				 member_code(numbering, numbering->members[i]),
-				 numbering->x + (size_t) leader * dims,
-				 &numbering->mean_dots[leader]);
-	}
+	sum_mean_dots(numbering);
 	for (uint32_t leader = 0; leader < nleaders; leader++)
 	{
 		uint32_t	count = numbering->counts[leader];
@@ -473,12 +482,8 @@ list_sample(Numbering *numbering)
 static bool
 find_leaders(Numbering *numbering)
 {
-	Backend    *backend = numbering->backend;
-
 	draw_leaders(numbering);
-	if (!load_leaders(numbering) ||
-		!backend->ops->enter(backend, numbering->member_rows,
-							 numbering->nsample))
+	if (!load_leaders(numbering))
 		return false;
 	for (int round = 0; round < LEADER_ROUNDS; round++)
 	{
