@@ -583,29 +583,13 @@ ignore_progress(void *arg, uint64_t done, uint64_t total)
 {
 }
 
-/* Links of some nodes to the build */
-static void
-fetch_links(Helper *helper, OmenBuild *build, uint32 first, uint32 count,
-			uint32 *links)
-{
-	uint32		max_links = helper->backend->shape.max_links;
-	uint8		nlinks[1024];
-	uint8		nscale[1024];
-
-	check(helper, helper->ops->fetch(helper->backend, first, count, links,
-									 nlinks, nscale));
-	for (uint32 i = 0; i < count; i++)
-		omen_build_set_links(build, first + i, links + (Size) i * max_links,
-							 nlinks[i], nscale[i]);
-}
-
 static bool
 find_links(void *arg, OmenBuild *build)
 {
 	Helper	   *helper = ((Team *) arg)->helper;
 	OmenBuildTask task;
 	BuildParams params = {.progress = ignore_progress};
-	uint32	   *links;
+	BackendLinks links;
 	double		start = wall_seconds();
 
 	omen_build_task(build, &task);
@@ -616,10 +600,12 @@ find_links(void *arg, OmenBuild *build)
 	check(helper, omen_gpu_build(helper->backend, &params));
 	helper->link = since(&start);
 
-	links = allocate((Size) 1024 * task.max_links * sizeof(uint32));
-	for (uint32 first = 0; first < task.n; first += 1024)
-		fetch_links(helper, build, first, Min(1024, task.n - first), links);
-	free(links);
+	for (uint32 first = 0; first < task.n; first += links.count)
+	{
+		check(helper, helper->ops->fetch(helper->backend, first, &links));
+		omen_build_set_links(build, first, links.count, links.links,
+							 links.nlinks, links.nscale);
+	}
 	helper->fetch = since(&start);
 	return true;
 }

@@ -56,11 +56,19 @@ struct OmenGpuHelper
 	MemoryContextCallback callback;
 };
 
+typedef enum ReadResult
+{
+	READ_SOME,
+	READ_NOTHING,				/* there was nothing yet, or no room */
+	READ_END,
+	READ_BROKEN
+} ReadResult;
+
 static void stop_callback(void *arg);
 static pid_t run_program(const char *path, pgsocket sock, pgsocket other);
 static void become_program(const char *path, pgsocket sock, pid_t parent);
 static int	wait_for(OmenGpuHelper *helper, int events);
-static bool read_some(OmenGpuHelper *helper, bool *end);
+static ReadResult read_some(OmenGpuHelper *helper);
 static bool send_bytes(OmenGpuHelper *helper, const char *data, Size length);
 static bool connection_lost(OmenGpuHelper *helper);
 static bool take_error(OmenGpuHelper *helper, const OmenGpuReceived *received);
@@ -237,25 +245,26 @@ wait_for(OmenGpuHelper *helper, int events)
 	}
 }
 
-/* Read what is there, if there is room.  False: the connection is broken. */
-static bool
-read_some(OmenGpuHelper *helper, bool *end)
+/* Read what is there, if there is room */
+static ReadResult
+read_some(OmenGpuHelper *helper)
 {
 	Size		room;
 	char	   *to = omen_gpu_parser_room(&helper->parser, &room);
 	ssize_t		got;
 
-	*end = false;
 	if (room == 0)
-		return true;
+		return READ_NOTHING;
 	got = recv(helper->sock, to, room, 0);
 	if (got > 0)
+	{
 		omen_gpu_parser_fill(&helper->parser, got);
-	else if (got == 0)
-		*end = true;
-	else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-		return false;
-	return true;
+		return READ_SOME;
+	}
+	if (got == 0)
+		return READ_END;
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ?
+		READ_NOTHING : READ_BROKEN;
 }
 
 bool
@@ -280,7 +289,6 @@ send_bytes(OmenGpuHelper *helper, const char *data, Size length)
 	{
 		ssize_t		sent = send(helper->sock, data, length, MSG_NOSIGNAL);
 		int			events = WL_SOCKET_WRITEABLE;
-		bool		end;
 		Size		room;
 
 		CHECK_FOR_INTERRUPTS();
@@ -300,8 +308,7 @@ send_bytes(OmenGpuHelper *helper, const char *data, Size length)
 			return omen_gpu_fail(helper,
 								 psprintf("it has taken nothing for %d s",
 										  helper->timeout));
-		if (events & WL_SOCKET_READABLE &&
-			(!read_some(helper, &end) || end))
+		if (events & WL_SOCKET_READABLE && read_some(helper) >= READ_END)
 			return connection_lost(helper);
 	}
 	return true;
@@ -321,7 +328,6 @@ bool
 omen_gpu_receive(OmenGpuHelper *helper, OmenGpuReceived *received)
 {
 	const char *fault;
-	bool		end;
 
 	while (!helper->failed)
 	{
@@ -336,12 +342,21 @@ omen_gpu_receive(OmenGpuHelper *helper, OmenGpuReceived *received)
 			case OMEN_GPU_MORE:
 				break;
 		}
-		if (wait_for(helper, WL_SOCKET_READABLE) == 0)
-			return omen_gpu_fail(helper,
-								 psprintf("it has said nothing for %d s",
-										  helper->timeout));
-		if (!read_some(helper, &end) || end)
-			return connection_lost(helper);
+		CHECK_FOR_INTERRUPTS();
+		switch (read_some(helper))
+		{
+			case READ_SOME:
+				break;
+			case READ_NOTHING:
+				if (wait_for(helper, WL_SOCKET_READABLE) == 0)
+					return omen_gpu_fail(helper,
+										 psprintf("it has said nothing for %d s",
+												  helper->timeout));
+				break;
+			case READ_END:
+			case READ_BROKEN:
+				return connection_lost(helper);
+		}
 	}
 	return false;
 }
@@ -352,10 +367,9 @@ connection_lost(OmenGpuHelper *helper)
 {
 	OmenGpuReceived received;
 	const char *fault;
-	bool		end = false;
 	int			status;
 
-	while (read_some(helper, &end) && !end)
+	while (read_some(helper) < READ_END)
 	{
 		while (omen_gpu_parser_next(&helper->parser, &received, &fault) ==
 			   OMEN_GPU_FRAME)

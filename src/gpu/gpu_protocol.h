@@ -23,7 +23,7 @@
 #define OMEN_GPU_PROTOCOL_H
 
 #define OMEN_GPU_MAGIC			UINT32_C(0x42474D4F)	/* "OMGB" */
-#define OMEN_GPU_VERSION		3
+#define OMEN_GPU_VERSION		4
 
 /* Longer frames are not read: a broken length must not make room for itself */
 #define OMEN_GPU_MAX_PAYLOAD	(1024 * 1024)
@@ -117,8 +117,10 @@ typedef struct OmenGpuRequest
  * VECTORS, by row: uint8 levels[count], zeros up to a multiple of 16, the codes.
  * CLUSTERS, by row: the number of its cluster.  Rows become nodes by that: nodes
  * are numbered by cluster, and by row in each.
- * LINKS, by node: uint8 nlinks, uint8 nscale, then uint32 links[nlinks], of
- * nodes; local links come first, nearest first.
+ * LINKS, by node: uint8 nlinks[count], uint8 nscale[count], zeros up to a multiple of
+ * 16, uint32 links[count][max_links], of nodes; local links come first, nearest
+ * first, and behind the last one there may be anything.  As the arena of a build
+ * has them: nearly all nodes have as many as they may.
  */
 typedef struct OmenGpuRange
 {
@@ -219,6 +221,20 @@ omen_gpu_vectors_count(uint32 stride)
 {
 	return (uint32) ((OMEN_GPU_MAX_PAYLOAD - sizeof(OmenGpuRange) - 16) /
 					 ((size_t) stride + 1));
+}
+
+/* Bytes of a frame of LINKS before the links, and nodes that fit into one */
+static inline size_t
+omen_gpu_links_head(uint32 count)
+{
+	return sizeof(OmenGpuRange) + ((size_t) count * 2 + 15) / 16 * 16;
+}
+
+static inline uint32
+omen_gpu_links_count(uint32 max_links)
+{
+	return (uint32) ((OMEN_GPU_MAX_PAYLOAD - sizeof(OmenGpuRange) - 16) /
+					 (2 + (size_t) max_links * sizeof(uint32)));
 }
 
 /* Is this a request that a helper can take?  NULL, or what is wrong */

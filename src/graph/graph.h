@@ -172,9 +172,9 @@ typedef struct OmenBuildTeam
 	bool		(*find_links) (void *arg, OmenBuild *build);
 
 	/*
-	 * Whoever has this as well does not trust them.  They may be any numbers, no
-	 * more than max_links for a node, and are checked by all participants, who
-	 * have probe_link().  Called with the result; with a fault, they are not used.
+	 * Whoever has this as well does not trust them.  They may be any numbers, and
+	 * any number of them, and are checked by all participants, who have
+	 * probe_links().  Called with the result; with a fault, they are not used.
 	 */
 	void		(*judge_links) (void *arg, const OmenLinkCheck *check);
 
@@ -220,11 +220,13 @@ extern const uint8 *omen_build_row_code(const OmenBuild *build, uint32 row,
 extern int	omen_build_row_level(const OmenBuild *build, uint32 row);
 
 /*
- * Local links first, nearest first, then nscale at the node's own scale; uint32,
- * wherever they lie
+ * Of "count" nodes from "first" on: for each max_links uint32, wherever they lie, of
+ * which nlinks are used: local links first, nearest first, then nscale at the
+ * node's own scale
  */
-extern void omen_build_set_links(OmenBuild *build, uint32 node,
-								 const void *links, int nlinks, int nscale);
+extern void omen_build_set_links(OmenBuild *build, uint32 first, uint32 count,
+								 const void *links, const uint8 *nlinks,
+								 const uint8 *nscale);
 
 /* Those that were set last */
 extern const uint32 *omen_build_get_links(const OmenBuild *build, uint32 node,

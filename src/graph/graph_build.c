@@ -561,15 +561,16 @@ omen_build_row_level(const OmenBuild *build, uint32 row)
 }
 
 void
-omen_build_set_links(OmenBuild *build, uint32 node, const void *links,
-					 int nlinks, int nscale)
+omen_build_set_links(OmenBuild *build, uint32 first, uint32 count,
+					 const void *links, const uint8 *nlinks,
+					 const uint8 *nscale)
 {
-	Assert(node < build->n);
-	Assert(nlinks <= build->max_links);
+	Assert(first <= build->n && count <= build->n - first);
 
-	memcpy(omen_node_links(build, node), links, nlinks * sizeof(uint32));
-	build->nlinks[node] = nlinks;
-	build->nscale[node] = nscale;
+	memcpy(omen_node_links(build, first), links,
+		   (Size) count * build->max_links * sizeof(uint32));
+	memcpy(build->nlinks + first, nlinks, count);
+	memcpy(build->nscale + first, nscale, count);
 }
 
 const uint32 *

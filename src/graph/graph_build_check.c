@@ -31,6 +31,7 @@ StaticAssertDecl(LINKS_SEEN > 2 * OMEN_MAX_LINKS,
 typedef enum LinkFault
 {
 	NO_FAULT,
+	TOO_MANY,
 	TOO_MANY_AT_SCALE,
 	NO_SUCH_NODE,
 	LINKED_TO_ITSELF,
@@ -41,6 +42,7 @@ typedef enum LinkFault
 
 static const char *const faults[] = {
 	[NO_FAULT] = NULL,
+	[TOO_MANY] = "a node has too many links",
 	[TOO_MANY_AT_SCALE] = "a node has too many links at its scale",
 	[NO_SUCH_NODE] = "a link leads to a node that does not exist",
 	[LINKED_TO_ITSELF] = "a node is linked to itself",
@@ -117,8 +119,8 @@ find_fault(const OmenBuild *build, uint32 node, uint64 *seen)
 	int			level = build->levels[node];
 	uint64		mine = (uint64) (node + 1) << 32;
 
-	Assert(nlinks <= build->max_links);
-
+	if (nlinks > build->max_links)
+		return TOO_MANY;
 	if (nscale > nlinks ||
 		nscale > omen_graph_scale_links(level, build->max_links))
 		return TOO_MANY_AT_SCALE;

@@ -518,33 +518,21 @@ take_links(OmenHnswBuildState *state, OmenBuild *build,
 		   const OmenBuildTask *task, uint32 next,
 		   const OmenGpuReceived *received)
 {
-	const char *at = received->payload + sizeof(OmenGpuRange);
-	const char *end = received->payload + received->length;
 	OmenGpuRange range;
 	const char *fault = omen_gpu_read_range(received, next, task->n, &range);
+	const uint8 *counts = (const uint8 *) received->payload + sizeof(range);
 
-	for (uint32 i = 0; fault == NULL && i < range.count; i++)
-	{
-		int			nlinks = end - at < 2 ? 0 : (uint8) at[0];
-		Size		size = nlinks * sizeof(uint32);
-
-		if (end - at < 2 + (ptrdiff_t) size)
-			fault = "a message is too short";
-		else if (nlinks > task->max_links)
-			fault = "a node has too many links";
-		else
-		{
-			omen_build_set_links(build, next + i, at + 2, nlinks,
-								 (uint8) at[1]);
-			at += 2 + size;
-		}
-	}
-	if (fault == NULL && at != end)
-		fault = "a message is too long";
+	if (fault == NULL && received->length !=
+		omen_gpu_links_head(range.count) +
+		(Size) range.count * task->max_links * sizeof(uint32))
+		fault = "links are of another number than was said";
 	if (fault != NULL)
 	{
 		(void) omen_gpu_fail(state->gpu, fault);
 		return 0;
 	}
+	omen_build_set_links(build, next, range.count,
+						 received->payload + omen_gpu_links_head(range.count),
+						 counts, counts + range.count);
 	return range.count;
 }

@@ -44,6 +44,9 @@ enum
 #define FUZZ_MAX_ROUNDS		64	/* those of a request that is accepted */
 #define FUZZ_MAX_ROWS		(FUZZ_FEW_ROWS * FUZZ_TIMES)
 
+/* Links of a node, as built_v in fuzz_server.sql has them */
+#define FUZZ_LINKS			8
+
 typedef struct FuzzFrames
 {
 	char	   *bytes;			/* FUZZ_FRAMES_SIZE */
@@ -236,25 +239,32 @@ fuzz_put_clusters(FuzzFrames *frames, FuzzStep *step)
 	}
 }
 
-/* Lists, as long as there are bytes */
+/*
+ * Lists, as long as there are bytes: nlinks, nscale, and the links, of which those
+ * are said that there is room for
+ */
 static void
 fuzz_put_links(FuzzFrames *frames, FuzzStep *step)
 {
 	uint32		count = fuzz_put_range(frames, step, OMEN_GPU_LINKS,
 									   PG_UINT32_MAX);
+	static uint8_t counts[2 * FUZZ_MAX_ROWS + 16];
+	static uint32 links[FUZZ_MAX_ROWS][FUZZ_LINKS];
+	uint8_t		nscale[FUZZ_MAX_ROWS];
+	uint32		n = 0;
 
-	for (uint32 i = 0; i < count && step->at < step->end; i++)
+	memset(counts, 0, sizeof(counts));
+	memset(links, 0, sizeof(links));
+	for (; n < Min(count, FUZZ_MAX_ROWS) && step->at < step->end; n++)
 	{
-		uint8_t		numbers[2] = {fuzz_byte(step), fuzz_byte(step)};
-
-		fuzz_put(frames, numbers, sizeof(numbers));
-		for (int j = 0; j < numbers[0] && step->at < step->end; j++)
-		{
-			uint32		link = fuzz_number(step);
-
-			fuzz_put(frames, &link, sizeof(link));
-		}
+		counts[n] = fuzz_byte(step);
+		nscale[n] = fuzz_byte(step);
+		for (int j = 0; j < counts[n] && step->at < step->end; j++)
+			links[n][j % FUZZ_LINKS] = fuzz_number(step);
 	}
+	memcpy(counts + n, nscale, n);
+	fuzz_put(frames, counts, omen_gpu_links_head(n) - sizeof(OmenGpuRange));
+	fuzz_put(frames, links, n * sizeof(links[0]));
 }
 
 static void

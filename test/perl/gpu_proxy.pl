@@ -19,7 +19,7 @@ my ($pidfile, $mode, @helper) = @ARGV;
 my @types = qw(START HELLO REQUEST VECTORS PROGRESS CLUSTERS LINKS END ERROR);
 my %type = map { $types[$_] => $_ } 0 .. $#types;
 my ($deed, $when) = split /@/, $mode;
-my ($nnodes, $clusters_seen, $links_seen) = (0, 0, 0);
+my ($nnodes, $max_links, $clusters_seen, $links_seen) = (0, 0, 0, 0);
 
 # --- CRC-32C ---
 
@@ -42,7 +42,7 @@ sub crc32c
 sub frame
 {
 	my ($type, $payload, %o) = @_;
-	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 3, $type,
+	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 4, $type,
 		$o{length} // length $payload);
 
 	return $head . pack('L', crc32c($head . $payload) ^ ($o{crc} // 0)) . $payload;
@@ -66,24 +66,27 @@ sub unpack_links
 {
 	my ($payload) = @_;
 	my (undef, $count) = unpack 'L2', $payload;
-	my $at = 16;
-	my @nodes;
+	my @nlinks = unpack "x16 C$count", $payload;
+	my @nscale = unpack 'x' . (16 + $count) . "C$count", $payload;
+	my $at = length($payload) - 4 * $count * $max_links;
 
-	foreach (1 .. $count)
-	{
-		my ($nlinks, $nscale) = unpack 'C2', substr $payload, $at, 2;
-
-		push @nodes, [ $nscale, unpack 'L*', substr $payload, $at + 2, 4 * $nlinks ];
-		$at += 2 + 4 * $nlinks;
-	}
-	return @nodes;
+	return map {
+		[ $nscale[$_], unpack "L$nlinks[$_]", substr $payload, $at + 4 * $_ * $max_links ]
+	} 0 .. $count - 1;
 }
 
 sub pack_links
 {
 	my ($head, @nodes) = @_;
 
-	return $head . join '', map { my ($nscale, @links) = @$_; pack 'C2L*', scalar @links, $nscale, @links } @nodes;
+	my $counts = pack 'C*', map({ $#$_ } @nodes), map { $_->[0] } @nodes;
+
+	$counts .= "\0" x (-length($counts) % 16);
+	return $head . $counts . join '', map {
+		my ($nscale, @links) = @$_;
+
+		substr pack("L*", @links) . "\0" x (4 * $max_links), 0, 4 * $max_links;
+	} @nodes;
 }
 
 # the first LINKS with something wrong in it; bytes to be sent
@@ -203,6 +206,7 @@ sub take_request
 	print $memory join ' ', unpack 'x48 Q2', $request;
 	close $memory;
 	$nnodes = unpack 'L', $request;
+	$max_links = unpack 'x16 L', $request;
 	return;
 }
 

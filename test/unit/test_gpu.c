@@ -743,36 +743,33 @@ typedef struct Graph
 	uint8	   *nscale;
 } Graph;
 
-/* Fetch links, in pieces, and turn the numbers of nodes back */
+/* Fetch links, and turn the numbers of nodes back */
 static bool
 fetch_graph(const BackendOps *ops, Backend *backend, const Set *set,
 			Graph *graph)
 {
 	uint32		n = set->shape.nnodes;
 	int			max_links = set->shape.max_links;
-	uint32	   *links = malloc((size_t) 777 * max_links * sizeof(uint32));
-	uint8		nlinks[777];
-	uint8		nscale[777];
-	bool		good = true;
+	BackendLinks got;
 
-	for (uint32 done = 0; good && done < n; done += 777)
+	for (uint32 done = 0; done < n; done += got.count)
 	{
-		uint32		count = Min(777, n - done);
-
-		good = ops->fetch(backend, done, count, links, nlinks, nscale);
-		for (uint32 i = 0; good && i < count; i++)
+		if (!ops->fetch(backend, done, &got) || got.count == 0 ||
+			got.count > n - done)
+			return false;
+		for (uint32 i = 0; i < got.count; i++)
 		{
 			uint32		node = set->order[done + i];
+			const uint32 *links = got.links + (size_t) i * max_links;
 
-			graph->nlinks[node] = nlinks[i];
-			graph->nscale[node] = nscale[i];
-			for (int j = 0; j < nlinks[i]; j++)
+			graph->nlinks[node] = got.nlinks[i];
+			graph->nscale[node] = got.nscale[i];
+			for (int j = 0; j < got.nlinks[i]; j++)
 				graph->links[(size_t) node * max_links + j] =
-					set->order[links[(size_t) i * max_links + j]];
+					set->order[links[j]];
 		}
 	}
-	free(links);
-	return good;
+	return true;
 }
 
 /* Steps that are called instead of the backend's own, if there are any */

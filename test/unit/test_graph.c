@@ -904,6 +904,19 @@ test_determinism(void)
 		free_set(sets[i]);
 }
 
+/* Links of one node; more than there is room for are not read */
+static void
+set_links(OmenBuild *build, uint32 node, const uint32 *links, uint8 nlinks,
+		  uint8 nscale)
+{
+	OmenBuildTask task;
+	uint32		all[OMEN_MAX_LINKS] = {0};
+
+	omen_build_task(build, &task);
+	memcpy(all, links, Min(nlinks, task.max_links) * sizeof(uint32));
+	omen_build_set_links(build, node, 1, all, &nlinks, &nscale);
+}
+
 /* Links from elsewhere: a ring of which a third is missing */
 static bool
 link_ring(void *arg, OmenBuild *build)
@@ -916,9 +929,11 @@ link_ring(void *arg, OmenBuild *build)
 		uint32		next = (node + 1) % task.n;
 
 		if (node % 3 > 0)
-			omen_build_set_links(build, node, &next, 1,
-								 task.levels[next] >= task.levels[node] &&
-								 task.levels[node] > 0);
+			set_links(build, node, &next, 1,
+					  task.levels[next] >= task.levels[node] &&
+					  task.levels[node] > 0);
+		else
+			set_links(build, node, NULL, 0, 0);
 	}
 	return true;
 }
@@ -984,7 +999,7 @@ link_badly(void *arg, OmenBuild *build)
 			if (!unfit)
 				links[nlinks++] = link;
 		}
-		omen_build_set_links(build, node, links, nlinks, 0);
+		set_links(build, node, links, nlinks, 0);
 	}
 	return true;
 }
@@ -1089,6 +1104,7 @@ static const char *const ailments[] = {
 	"a node has too many links at its scale",
 	"links are not in the order of their distances",
 	"searches of its graph have missed 401 of 1000 nearest nodes",
+	"a node has too many links",
 };
 static int	ailment;
 static int	njudged;
@@ -1101,7 +1117,10 @@ link_doubtfully(void *arg, OmenBuild *build)
 	uint32		node = 0;
 	uint32		low = 0;
 	uint32		links[2];
+	uint32		ring[OMEN_MAX_LINKS];
 
+	for (uint32 i = 0; i < OMEN_MAX_LINKS; i++)
+		ring[i] = i;
 	omen_build_task(build, &task);
 	while (task.levels[node] == 0)
 		node++;
@@ -1111,10 +1130,11 @@ link_doubtfully(void *arg, OmenBuild *build)
 	links[1] = ailment == 2 ? low : (node + 2) % task.n;
 	link_ring(arg, build);
 	if (ailment == 5)
-		omen_build_set_links(build, low, &node, 1, 1);
+		set_links(build, low, &node, 1, 1);
 	else if (ailment > 0)
-		omen_build_set_links(build, node, links, ailment == 4 ? 1 : 2,
-							 ailment == 4);
+		set_links(build, node, links, ailment == 4 ? 1 : 2, ailment == 4);
+	if (ailment == 8)
+		set_links(build, node, ring, 255, 0);
 	return true;
 }
 

@@ -98,6 +98,15 @@ typedef struct BackendDivision
 	uint32_t	target;
 } BackendDivision;
 
+/* Links of some nodes, in memory that is the backend's until the next are fetched */
+typedef struct BackendLinks
+{
+	uint32_t	count;
+	const uint32_t *links;		/* max_links of each, zeros behind those it has */
+	const uint8_t *nlinks;
+	const uint8_t *nscale;
+} BackendLinks;
+
 typedef struct Backend Backend;
 
 typedef struct BackendOps
@@ -172,9 +181,9 @@ typedef struct BackendOps
 	 */
 	bool		(*number) (Backend *backend, const uint32_t *order);
 
-	/* Links of the nodes from number "first" on, max_links apart */
-	bool		(*fetch) (Backend *backend, uint32_t first, uint32_t count,
-						  uint32_t *links, uint8_t *nlinks, uint8_t *nscale);
+	/* Links of nodes from number "first" on, of as many as come at once */
+	bool		(*fetch) (Backend *backend, uint32_t first,
+						  BackendLinks *links);
 
 	/*
 	 * Exact search: for each of some vectors, laid out as nodes are, the k

@@ -48,9 +48,14 @@ typedef struct CpuBackend
 	uint32_t   *cells;			/* of items, "fanout" each */
 	uint32_t   *order;			/* nodes by number */
 	uint32_t   *numbers;		/* of nodes */
+	uint32_t   *fetched;		/* links of FETCH_NODES, by number */
+	uint8_t    *fetched_counts; /* nlinks of all, then nscale */
 
 	uint64_t	since_tick;
 } CpuBackend;
+
+/* Nodes whose links are fetched at once */
+#define FETCH_NODES		5000
 
 /* A cell that is none */
 #define NO_CELL			UINT32_MAX
@@ -105,7 +110,10 @@ cpu_create(const BackendShape *shape, char *fault, size_t fault_size)
 		cpu->members = malloc(n * sizeof(uint32_t));
 		cpu->order = malloc(n * sizeof(uint32_t));
 		cpu->numbers = malloc(n * sizeof(uint32_t));
-		if (cpu->codes && cpu->norm2 && cpu->scale && cpu->lift &&
+		cpu->fetched = malloc((size_t) FETCH_NODES * shape->max_links *
+							  sizeof(uint32_t));
+		cpu->fetched_counts = malloc(2 * FETCH_NODES);
+		if (cpu->fetched && cpu->fetched_counts && cpu->codes && cpu->norm2 && cpu->scale && cpu->lift &&
 			cpu->levels && cpu->lists && cpu->nlist && cpu->nkept &&
 			cpu->links && cpu->nlinks && cpu->nscale && cpu->members &&
 			cpu->order && cpu->numbers)
@@ -138,6 +146,8 @@ cpu_destroy(Backend *base)
 	free(cpu->cells);
 	free(cpu->order);
 	free(cpu->numbers);
+	free(cpu->fetched);
+	free(cpu->fetched_counts);
 	free(cpu);
 }
 
@@ -934,12 +944,15 @@ cpu_number(Backend *base, const uint32_t *order)
 }
 
 static bool
-cpu_fetch(Backend *base, uint32_t first, uint32_t count, uint32_t *links,
-		  uint8_t *nlinks, uint8_t *nscale)
+cpu_fetch(Backend *base, uint32_t first, BackendLinks *links)
 {
 	CpuBackend *cpu = (CpuBackend *) base;
 	size_t		max_links = base->shape.max_links;
+	uint32_t	count = Min(FETCH_NODES, base->shape.nnodes - first);
+	uint8_t    *nlinks = cpu->fetched_counts;
+	uint8_t    *nscale = nlinks + FETCH_NODES;
 
+	memset(cpu->fetched, 0, count * max_links * sizeof(uint32_t));
 	for (uint32_t i = 0; i < count; i++)
 	{
 		uint32_t	node = cpu->order[first + i];
@@ -947,9 +960,10 @@ cpu_fetch(Backend *base, uint32_t first, uint32_t count, uint32_t *links,
 		nlinks[i] = cpu->nlinks[node];
 		nscale[i] = cpu->nscale[node];
 		for (int j = 0; j < nlinks[i]; j++)
-			links[i * max_links + j] =
+			cpu->fetched[i * max_links + j] =
 				cpu->numbers[cpu->links[node * max_links + j]];
 	}
+	*links = (BackendLinks) {count, cpu->fetched, nlinks, nscale};
 	return true;
 }
 

@@ -608,7 +608,6 @@ device_number(Backend *base, const uint32_t *order)
 	Device	   *device = (Device *) base;
 	uint32_t	n = base->shape.nnodes;
 
-	device->window_size = 0;
 	if (!check(device, DEVICE(Memcpy) (device->order, order,
 									   n * sizeof(uint32_t),
 									   DEVICE(MemcpyHostToDevice)), "numbers"))
@@ -618,16 +617,15 @@ device_number(Backend *base, const uint32_t *order)
 	return finish(device, "numbers");
 }
 
-/* Links of the nodes from number "first" on to beside the device */
+/* Gathered on the device, then brought beside it */
 static bool
-fetch_window(Device *device, uint32_t first)
+device_fetch(Backend *base, uint32_t first, BackendLinks *links)
 {
-	uint32_t	count = std::min(device->base.shape.nnodes - first,
-								 FETCH_NODES);
+	Device	   *device = (Device *) base;
+	uint32_t	count = std::min(base->shape.nnodes - first, FETCH_NODES);
 	const LinkStore &there = device->device_window;
 	const LinkStore &here = device->host_window;
 
-	device->window_size = 0;
 	LAUNCH(0, gather_kernel, blocks_of(count), NODE_THREADS, count,
 		   device->order + first, device->numbers, device->store, there);
 	if (!finish(device, "fetch") ||
@@ -636,35 +634,7 @@ fetch_window(Device *device, uint32_t first)
 		!download(device, here.nlinks, there.nlinks, count) ||
 		!download(device, here.nscale, there.nscale, count))
 		return false;
-	device->window = first;
-	device->window_size = count;
-	return true;
-}
-
-static bool
-device_fetch(Backend *base, uint32_t first, uint32_t count, uint32_t *links,
-			 uint8_t *nlinks, uint8_t *nscale)
-{
-	Device	   *device = (Device *) base;
-	const LinkStore &window = device->host_window;
-	size_t		max_links = base->shape.max_links;
-
-	for (uint32_t done = 0, piece; done < count; done += piece)
-	{
-		uint32_t	at = first + done - device->window;
-
-		if (at >= device->window_size)
-		{
-			if (!fetch_window(device, first + done))
-				return false;
-			at = 0;
-		}
-		piece = std::min(count - done, device->window_size - at);
-		memcpy(links + done * max_links, window.links + at * max_links,
-			   piece * max_links * sizeof(uint32_t));
-		memcpy(nlinks + done, window.nlinks + at, piece);
-		memcpy(nscale + done, window.nscale + at, piece);
-	}
+	*links = BackendLinks {count, here.links, here.nlinks, here.nscale};
 	return true;
 }
 

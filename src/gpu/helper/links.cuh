@@ -259,7 +259,7 @@ link_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 
 /*
  * A warp for each of some nodes, from order[0] on: its links, by the numbers of
- * nodes, to where they are fetched from
+ * nodes, to where they are fetched from, with zeros behind them
  */
 static __global__ void
 gather_kernel(uint32_t count, const uint32_t *order, const uint32_t *numbers,
@@ -272,9 +272,9 @@ gather_kernel(uint32_t count, const uint32_t *order, const uint32_t *numbers,
 	if (which >= count)
 		return;
 	node = order[which];
-	for (int i = lane; i < from.nlinks[node]; i += 32)
-		to.links[(size_t) which * to.max_links + i] =
-			numbers[from.links[(size_t) node * from.max_links + i]];
+	for (int i = lane; i < from.max_links; i += 32)
+		to.links[(size_t) which * to.max_links + i] = i < from.nlinks[node] ?
+			numbers[from.links[(size_t) node * from.max_links + i]] : 0;
 	if (lane == 0)
 	{
 		to.nlinks[which] = from.nlinks[node];

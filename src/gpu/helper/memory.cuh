@@ -102,11 +102,10 @@ struct Device
 	deviceStream_t streams[2];
 	int			turn;
 
-	/* links of the nodes with some successive numbers */
 	uint32_t   *order;
 	uint32_t   *numbers;
-	uint32_t	window;			/* the first of them */
-	uint32_t	window_size;
+
+	/* links of some nodes on their way */
 	LinkStore	device_window;
 	LinkStore	host_window;
 

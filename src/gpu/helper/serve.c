@@ -285,52 +285,53 @@ send_clusters(Server *server)
 	return NULL;
 }
 
+/* Of nodes from "first" on; head has room for what is sent before the links */
+static void
+send_some_links(Server *server, uint32 first, const BackendLinks *links,
+				char *head)
+{
+	uint32		max_links = server->request.max_links;
+	uint32		most = omen_gpu_links_count(max_links);
+
+	for (uint32 done = 0; done < links->count;)
+	{
+		OmenGpuRange range = {first + done, Min(most, links->count - done)};
+		size_t		head_length = omen_gpu_links_head(range.count);
+
+		memset(head, 0, head_length);
+		memcpy(head, &range, sizeof(range));
+		memcpy(head + sizeof(range), links->nlinks + done, range.count);
+		memcpy(head + sizeof(range) + range.count, links->nscale + done,
+			   range.count);
+		send_message(server, OMEN_GPU_LINKS, head, head_length,
+					 links->links + (size_t) done * max_links,
+					 (size_t) range.count * max_links * sizeof(uint32));
+		done += range.count;
+	}
+}
+
 /* Returns NULL, or what is wrong */
 static const char *
 send_links(Server *server)
 {
 	uint32		n = server->request.nnodes;
-	uint32		max_links = server->request.max_links;
-	size_t		entry = 2 + max_links * sizeof(uint32);
-	uint32		most = Min(n, (OMEN_GPU_MAX_PAYLOAD - sizeof(OmenGpuRange)) /
-						   entry);
-	uint32	   *links = malloc((size_t) most * max_links * sizeof(uint32));
-	uint8	   *nlinks = malloc(most);
-	uint8	   *nscale = malloc(most);
-	char	   *list = malloc(most * entry);
-	const char *fault = NULL;
+	char	   *head = malloc(omen_gpu_links_head(omen_gpu_links_count
+												  (server->request.max_links)));
+	BackendLinks links;
 
-	if (!links || !nlinks || !nscale || !list)
-		fault = "out of memory for links";
-	for (uint32 next = 0; fault == NULL && next < n;)
+	if (head == NULL)
+		return "out of memory for links";
+	for (uint32 next = 0; next < n; next += links.count)
 	{
-		OmenGpuRange range = {.first = next, .count = Min(most, n - next)};
-		char	   *at = list;
-
-		if (!server->backend->ops->fetch(server->backend, next, range.count,
-										 links, nlinks, nscale))
+		if (!server->backend->ops->fetch(server->backend, next, &links))
 		{
-			fault = server->backend->fault;
-			break;
+			free(head);
+			return server->backend->fault;
 		}
-		for (uint32 i = 0; i < range.count; i++)
-		{
-			size_t		length = nlinks[i] * sizeof(uint32);
-
-			*at++ = nlinks[i];
-			*at++ = nscale[i];
-			memcpy(at, links + (size_t) i * max_links, length);
-			at += length;
-		}
-		send_message(server, OMEN_GPU_LINKS, &range, sizeof(range), list,
-					 at - list);
-		next += range.count;
+		send_some_links(server, next, &links, head);
 	}
-	free(links);
-	free(nlinks);
-	free(nscale);
-	free(list);
-	return fault;
+	free(head);
+	return NULL;
 }
 
 /* Everything after the request, on a backend.  Returns NULL or a fault. */
