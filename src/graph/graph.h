@@ -260,6 +260,9 @@ extern uint32 omen_build_row(const OmenBuild *build, uint32 position);
 extern int	omen_build_level(const OmenBuild *build, uint32 position);
 extern const uint8 *omen_build_code(OmenBuild *build, uint32 position);
 
+/* It will be asked for soon */
+extern void omen_build_prefetch_code(const OmenBuild *build, uint32 position);
+
 /* From there all nodes can be reached (G2) */
 extern uint32 omen_build_start(const OmenBuild *build);
 

@@ -20,6 +20,10 @@
 /* Report to the caller after comparing so many bytes: under a millisecond */
 #define REPORT_BYTES			(4 * 1024 * 1024)
 
+/* Of a longer code, the rest is read ahead by the processor */
+#define PREFETCHED_BYTES		256
+#define CACHE_LINE				64
+
 static uint64 lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 					  const OmenBuildParams *params);
 static OmenBuild *attach_arena(void *arena, const OmenQuantizer *quant);
@@ -612,6 +616,19 @@ omen_build_code(OmenBuild *build, uint32 position)
 {
 	Assert(position < build->n);
 	return omen_fetch_code(build, build->order[position]);
+}
+
+void
+omen_build_prefetch_code(const OmenBuild *build, uint32 position)
+{
+	const uint8 *code;
+
+	/* others are not used where they lie, or it is not known where */
+	if (build->stride == 0 || build->cache.nslots > 0)
+		return;
+	code = omen_node_code(build, build->order[position]);
+	for (Size at = 0; at < Min(build->stride, PREFETCHED_BYTES); at += CACHE_LINE)
+		__builtin_prefetch(code + at);
 }
 
 const uint32 *

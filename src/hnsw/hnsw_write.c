@@ -21,6 +21,9 @@
 /* NODE pages that a participant takes at a time */
 #define PAGES_AT_A_TIME	32
 
+/* How many links ahead codes are asked for */
+#define AHEAD			6
+
 static void finish_writer(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static Size chain_pages(OmenHnswBuildState *state, uint32 own_bytes);
 static BlockNumber node_pages(OmenHnswBuildState *state);
@@ -32,6 +35,7 @@ static void form_tids(OmenHnswBuildState *state, uint32 position,
 					  OmenHnswSlot slot);
 static void form_links(OmenHnswBuildState *state, uint32 position,
 					   OmenHnswSlot slot);
+static void prefetch_links(OmenHnswBuildState *state, uint32 position);
 static void write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer);
@@ -283,6 +287,8 @@ form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 	{
 		OmenHnswEdge edge;
 
+		if (i + AHEAD < nlinks)
+			omen_build_prefetch_code(state->build, links[i + AHEAD]);
 		edge.link = omen_link_form(omen_hnsw_build_number(state, links[i]), 0);
 		edge.code = omen_slot_codes(layout, slot) + i * layout->link_size;
 		omen_hnsw_encode_edge(state->quant, centre,
@@ -290,6 +296,21 @@ form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 							  state->scratch);
 		omen_slot_set_edge(layout, slot, i, &edge);
 	}
+	if (position + 1 < state->shared->nnodes)
+		prefetch_links(state, position + 1);
+}
+
+/* The codes of the first links of a node */
+static void
+prefetch_links(OmenHnswBuildState *state, uint32 position)
+{
+	int			nlinks;
+	int			nscale;
+	const uint32 *links = omen_build_links(state->build, position, &nlinks,
+										   &nscale);
+
+	for (int i = 0; i < Min(nlinks, AHEAD); i++)
+		omen_build_prefetch_code(state->build, links[i]);
 }
 
 /* TIDs of equal rows that do not fit their node's slot */
