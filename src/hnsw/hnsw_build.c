@@ -44,6 +44,9 @@
 #define MIN_ENTRIES			64
 #define ENTRIES_WITHOUT_CODES	32
 
+/* How many nodes ahead their rows are asked for, and twice that where they are */
+#define NODES_AHEAD		8
+
 static void init_shared(OmenHnswBuildState *state);
 static void check_column(const OmenOpclassInfo *opclass, Oid type, int typmod);
 static Size memory_share(const OmenHnswBuildState *state);
@@ -333,6 +336,33 @@ omen_hnsw_build_row(OmenHnswBuildState *state, uint32 row)
 	if (state->row_base[part] != NULL)
 		return (OmenBuildRowData *) (state->row_base[part] + offset);
 	return copy_row(state, state->all_rows[part], offset);
+}
+
+/*
+ * In a loop over positions: ask for what will be read of nodes a little further
+ * on, which lie wherever their rows were read.
+ */
+void
+omen_hnsw_prefetch_nodes(const OmenHnswBuildState *state, uint32 position)
+{
+	const OmenHnswMetaPageData *meta = &state->shared->meta;
+	uint32		n = state->shared->nnodes;
+	uint32		row;
+	int			part = 0;
+
+	if (position + 2 * NODES_AHEAD < n)
+		__builtin_prefetch(&state->unique[omen_build_row(state->build,
+														 position + 2 * NODES_AHEAD)]);
+	if (position + NODES_AHEAD >= n)
+		return;
+	row = omen_hnsw_build_node(state, position + NODES_AHEAD);
+	__builtin_prefetch(&state->next_equal[row]);
+	while (row >= state->first_row[part + 1])
+		part++;
+	if (state->row_base[part] != NULL && state->offset_base[part] == NULL)
+		__builtin_prefetch(state->row_base[part] +
+						   (row - state->first_row[part]) *
+						   row_bytes(meta, meta->shape.own_size));
 }
 
 /* A row's head, keys and codes */

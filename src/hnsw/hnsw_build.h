@@ -250,6 +250,9 @@ omen_hnsw_build_node(const OmenHnswBuildState *state, uint32 position)
 	return state->unique[omen_build_row(state->build, position)];
 }
 
+extern void omen_hnsw_prefetch_nodes(const OmenHnswBuildState *state,
+									 uint32 position);
+
 static inline uint32
 omen_hnsw_build_number(const OmenHnswBuildState *state, uint32 position)
 {

@@ -74,6 +74,7 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 		uint32		row = omen_hnsw_build_node(state, i);
 		uint32		ntids = 0;
 
+		omen_hnsw_prefetch_nodes(state, i);
 		if (i % 64 == 0)
 			omen_hnsw_build_tick(state);
 		for (uint32 at = row; at != OMEN_BUILD_NONE;
@@ -229,6 +230,7 @@ form_node(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 	const OmenBuildRowData *row =
 		omen_hnsw_build_row(state, omen_hnsw_build_node(state, position));
 
+	omen_hnsw_prefetch_nodes(state, position);
 	slot->flags = OMEN_SLOT_USED;
 	slot->level = omen_build_level(state->build, position);
 	slot->own_bytes = row->own_bytes;
