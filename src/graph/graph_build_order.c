@@ -100,13 +100,12 @@ init_ordering(const OmenBuild *build, uint32 cluster, Ordering *ordering)
 
 	ordering->first = build->clusters[cluster];
 	ordering->n = n;
-	ordering->order = palloc_extended(n * sizeof(uint32), MCXT_ALLOC_HUGE);
+	ordering->order = palloc(n * sizeof(uint32));
 	ordering->placed = palloc0(n * sizeof(bool));
 	ordering->score = palloc0(n * sizeof(uint16));
-	ordering->starts = palloc_extended(n * sizeof(uint32), MCXT_ALLOC_HUGE);
+	ordering->starts = palloc(n * sizeof(uint32));
 	ordering->nopen = palloc0(n * sizeof(uint16));
-	ordering->links = palloc_extended((Size) n * build->max_links *
-									  sizeof(uint32), MCXT_ALLOC_HUGE);
+	ordering->links = palloc((Size) n * build->max_links * sizeof(uint32));
 	ordering->unseen = 0;
 	copy_links(build, ordering);
 }

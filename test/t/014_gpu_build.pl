@@ -326,6 +326,28 @@ foreach my $mode (sort keys %detail)
 	q{SELECT count(*) FROM omen_verify_index('idx', true)});
 is("$out$err", '0', 'a helper that behaves is not warned of');
 
+# two at the same moment, each with its own helper
+query($node, 'CREATE TABLE others AS SELECT * FROM items');
+my @builds = map {
+	IPC::Run::start(
+		[
+			'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
+			"SET omendb.gpu_helper_path = '$cpu'", '-c', 'SET omendb.gpu_build = on',
+			'-c', 'SET client_min_messages = debug1',
+			'-c', "CREATE INDEX ${_}_idx ON $_ USING omenhnsw (v vector_l2_ops)"
+		],
+		'2>', "$dir/stderr.$_")
+} qw(items others);
+$_->finish foreach @builds;
+foreach my $table (qw(items others))
+{
+	like(slurp_file("$dir/stderr.$table"), qr/links of index "${table}_idx" were found by a helper/,
+		"two builds at once: that of $table");
+	is(query($node, "SELECT count(*) FROM omen_verify_index('${table}_idx', true)"),
+		'0', 'nothing to complain about');
+	query($node, "DROP INDEX ${table}_idx");
+}
+
 # --- 6. builds that are cut off ---
 
 # wait until a build waits for its helper; the backend's pid
