@@ -175,8 +175,12 @@ take_links(OmenBuild *build)
 	const OmenBuildTeam *team = build->team;
 	OmenBuildArena *arena = build->arena;
 
-	if (arena->other_links == OMEN_LINKS_AWAITED && team->code_cache == 0)
-		fill_pages(build);
+	if (arena->other_links == OMEN_LINKS_AWAITED)
+	{
+		if (team->code_cache == 0)
+			fill_pages(build);
+		omen_build_once(build, NULL);
+	}
 	if (team->find_links != NULL)
 	{
 		if (!team->find_links(team->arg, build))

@@ -1131,7 +1131,7 @@ link_doubtfully(void *arg, OmenBuild *build)
 	link_ring(arg, build);
 	if (ailment == 5)
 		set_links(build, low, &node, 1, 1);
-	else if (ailment > 0)
+	else if (ailment > 0 && ailment < 5)
 		set_links(build, node, links, ailment == 4 ? 1 : 2, ailment == 4);
 	if (ailment == 8)
 		set_links(build, node, ring, 255, 0);
@@ -1164,6 +1164,7 @@ test_doubted_links(void)
 
 	random_state = 5;
 	plain = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 3000, 20);
+	plain->team.find_clusters = cluster_rows;
 	build_set(plain, 1);
 	for (int i = 0; i < (int) (2 * lengthof(ailments)); i++)
 	{
@@ -1175,6 +1176,7 @@ test_doubted_links(void)
 		njudged = 0;
 		random_state = 5;
 		set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 3000, 20);
+		set->team.find_clusters = cluster_rows;
 		set->team.find_links = link_doubtfully;
 		set->team.judge_links = note_judgement;
 		set->team.probe_links = probe_link;
