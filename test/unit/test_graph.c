@@ -933,7 +933,7 @@ link_ring(void *arg, OmenBuild *build)
 					  task.levels[next] >= task.levels[node] &&
 					  task.levels[node] > 0);
 		else
-			set_links(build, node, NULL, 0, 0);
+			set_links(build, node, &next, 0, 0);
 	}
 	return true;
 }
