@@ -25,6 +25,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <memory>
 #include <tuple>
 #include <vector>
 
@@ -173,15 +174,25 @@ emulated_run(void)
 	emulated_switch();
 }
 
+static void
+emulated_prepare(ucontext_t &start, char *stack)
+{
+	getcontext(&start);
+	start.uc_stack.ss_sp = stack;
+	start.uc_stack.ss_size = FIBER_STACK;
+	start.uc_link = nullptr;
+	makecontext(&start, emulated_run, 0);
+}
+
 /* All blocks, one after the other */
 static void
 emulated_run_blocks(uint32_t blocks, uint32_t threads,
 					const std::function<void()> &kernel)
 {
-	static std::vector<char *> stacks;
+	static std::vector<std::unique_ptr<char[]>> stacks;
 
 	while (stacks.size() < threads)
-		stacks.push_back((char *) malloc(FIBER_STACK));
+		stacks.emplace_back(new char[FIBER_STACK]);
 	emulated_kernel = &kernel;
 	blockDim.x = threads;
 	for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)
@@ -193,15 +204,7 @@ emulated_run_blocks(uint32_t blocks, uint32_t threads,
 		emulated_block = EmulatedGroup();
 		emulated_block.alive = (int) threads;
 		for (uint32_t i = 0; i < threads; i++)
-		{
-			ucontext_t &start = emulated_fibers[i].start;
-
-			getcontext(&start);
-			start.uc_stack.ss_sp = stacks[i];
-			start.uc_stack.ss_size = FIBER_STACK;
-			start.uc_link = nullptr;
-			makecontext(&start, emulated_run, 0);
-		}
+			emulated_prepare(emulated_fibers[i].start, stacks[i].get());
 		threadIdx.x = 0;
 		emulated_fibers[0].started = true;
 		swapcontext(&emulated_main, &emulated_fibers[0].start);
