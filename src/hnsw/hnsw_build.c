@@ -130,7 +130,7 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	announce(&state);
 	omen_hnsw_end_stage(&state, OMEN_STAGE_PREPARE);
 	omen_hnsw_build_participate(&state);
-	omen_hnsw_write_rest(&state);
+	omen_hnsw_write_meta(&state);
 	omen_hnsw_build_cleanup(&state);
 
 	result = MemoryContextAlloc(old, sizeof(IndexBuildResult));
@@ -206,14 +206,8 @@ omen_hnsw_build_participate(OmenHnswBuildState *state)
 
 	map_rows(state);
 	omen_arena_start_budget(&state->budget, memory_share(state) / 4);
-	if (state->participant == 0)
-	{
-		set_phase(state, PHASE_FOLD);
-		omen_hnsw_fold(state);
-	}
-	omen_hnsw_build_barrier(state);
-	if (state->participant > 0)
-		omen_hnsw_attach_fold(state);
+	set_phase(state, PHASE_FOLD);
+	omen_hnsw_fold(state);
 	omen_hnsw_end_stage(state, OMEN_STAGE_FOLD);
 
 	if (state->shared->nnodes > 0)
@@ -228,6 +222,8 @@ omen_hnsw_build_participate(OmenHnswBuildState *state)
 	omen_hnsw_end_stage(state, OMEN_STAGE_PLAN);
 
 	set_phase(state, PHASE_WRITE);
+	if (state->participant == 0)
+		omen_hnsw_write_rest(state);
 	omen_hnsw_write_nodes(state);
 	omen_hnsw_build_barrier(state);
 	omen_hnsw_end_stage(state, OMEN_STAGE_WRITE);
@@ -408,7 +404,7 @@ init_shared(OmenHnswBuildState *state)
 	shared->index = RelationGetRelid(state->index);
 	shared->concurrent = state->info->ii_Concurrent;
 	SpinLockInit(&shared->mutex);
-	pg_atomic_init_u32(&shared->next_page, 0);
+	pg_atomic_init_u32(&shared->next_chunk, 0);
 	omen_hnsw_init_meta(state->index, state->opclass, &shared->meta);
 }
 

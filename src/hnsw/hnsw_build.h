@@ -10,11 +10,12 @@
  *						 the codebook of product codes
  *	  load		all		 encode the rows of the table, append them to a file
  *						 of their own ("rows"), one for each participant
- *	  fold		leader	 find equal vectors
+ *	  fold		all		 find equal vectors
  *	  graph		all		 construct the graph (src/graph), in a mapped file
- *	  plan		leader	 choose the blocks of all pages, fill the TID map
- *	  write		all		 encode links, write NODE pages
- *	  finish	leader	 TID lists, TID map, entries, mean, metapage
+ *	  plan		leader	 choose the blocks of all pages
+ *	  write		leader	 TID map, TID lists, keys, ranges, entries, mean
+ *				all		 encode links, write NODE pages
+ *	  finish	leader	 metapage
  *
  *-------------------------------------------------------------------------
  */
@@ -85,12 +86,15 @@ typedef struct OmenBuildShared
 	double		index_tuples;
 	bool		broken_hot_chain;
 
-	uint32		nnodes;			/* rows less equal ones */
+	uint32		nfirst[OMEN_BUILD_MAX_PARTICIPANTS];	/* rows that no row before is equal to */
+	uint32		nnodes;			/* all of these */
 	BlockNumber node_start;
 	uint32		list_start;		/* number of the first list slot */
 	uint32		nlists;
 	BlockNumber chain_start;
-	pg_atomic_uint32 next_page; /* NODE pages given out for writing */
+	uint32		nchains;
+	BlockNumber tidmap_start;
+	pg_atomic_uint32 next_chunk;	/* of pages given out for writing */
 } OmenBuildShared;
 
 /*
@@ -106,7 +110,6 @@ typedef struct OmenTidMapBuild
 	uint32	   *base[OMEN_TIDMAP_CHUNKS];
 	uint32		npages;
 	BlockNumber next_block;		/* to be written next */
-	bool		complete;		/* no TID was left out */
 	uint32		roots[OMEN_TIDMAP_ROOTS];
 } OmenTidMapBuild;
 
@@ -125,7 +128,7 @@ typedef enum OmenBuildStage
 	OMEN_STAGE_GPU_LINKS,		/* likewise; checks of form are part of it */
 	OMEN_STAGE_GPU_CHECK,		/* searches; the helper is ended */
 	OMEN_STAGE_GRAPH,
-	OMEN_STAGE_PLAN,			/* blocks, TID map, extension of the file */
+	OMEN_STAGE_PLAN,			/* blocks, extension of the file */
 	OMEN_STAGE_WRITE,			/* codes of links, pages */
 	OMEN_STAGE_WAL,
 	OMEN_STAGE_SYNC,
@@ -161,7 +164,6 @@ typedef struct OmenHnswBuildState
 	Size		typical_own;	/* bytes of an own code, if they vary */
 	double		share[OMEN_BUILD_STEPS + 1];	/* done before each step */
 	int64		progress;		/* rows' worth of work reported so far */
-	BlockNumber nblocks;		/* of the index, once they are planned */
 	OmenBuildTimes times;
 
 	/* load */
@@ -241,7 +243,6 @@ extern bool omen_hnsw_train(OmenHnswBuildState *state);
 
 /* hnsw_fold.c: equal vectors */
 extern void omen_hnsw_fold(OmenHnswBuildState *state);
-extern void omen_hnsw_attach_fold(OmenHnswBuildState *state);
 
 /* Nodes by their positions: the first of their rows, their numbers */
 static inline uint32
@@ -266,13 +267,14 @@ extern void omen_hnsw_write_data(OmenBulkWriter *writer, BlockNumber block,
 extern void omen_hnsw_plan_pages(OmenHnswBuildState *state);
 extern void omen_hnsw_write_nodes(OmenHnswBuildState *state);
 extern void omen_hnsw_write_rest(OmenHnswBuildState *state);
+extern void omen_hnsw_write_meta(OmenHnswBuildState *state);
 
-/* hnsw_tidmap_build.c: add TIDs, choose blocks when all are in, write */
-extern void omen_tidmap_build_begin(OmenHnswBuildState *state);
+/* hnsw_tidmap_build.c: add TIDs; when all are in, write */
+extern void omen_tidmap_build_begin(OmenHnswBuildState *state,
+									BlockNumber start);
 extern void omen_tidmap_build_add(OmenHnswBuildState *state,
 								  const ItemPointerData *tid, OmenLink link);
-extern uint32 omen_tidmap_build_plan(OmenHnswBuildState *state,
-									 BlockNumber start);
+extern uint32 omen_tidmap_build_pages(const OmenHnswBuildState *state);
 extern void omen_tidmap_build_write(OmenHnswBuildState *state,
 									OmenBulkWriter *writer);
 extern void omen_tidmap_build_cleanup(OmenHnswBuildState *state);

@@ -251,7 +251,7 @@ estimate_time(const OmenHnswMetaPageData *meta, const StepCosts *costs,
 		(costs->encode + LOAD_ROW + own_bytes * LOAD_BYTE);
 	if (meta->shape.own_kind == OMEN_OWN_PQ)
 		seconds[OMEN_BUILD_LOAD] += meta->shape.dims * TRAIN_DIM;
-	seconds[OMEN_BUILD_FOLD] = rows * FOLD_ROW;
+	seconds[OMEN_BUILD_FOLD] = rows / workers * FOLD_ROW;
 	seconds[OMEN_BUILD_CONSTRUCT] = rows / workers *
 		(pairs_compared(meta, rows) * costs->pair +
 		 omen_build_rounds(meta->ef_construction) * CONSTRUCT_ROUND);

@@ -31,11 +31,12 @@ static BlockNumber write_page(OmenHnswBuildState *state,
 							  OmenBulkWriter *writer, OmenPageKind kind,
 							  uint32 page, uint32 number);
 
+/* The map will begin at this block */
 void
-omen_tidmap_build_begin(OmenHnswBuildState *state)
+omen_tidmap_build_begin(OmenHnswBuildState *state, BlockNumber start)
 {
 	memset(&state->tidmap, 0, sizeof(OmenTidMapBuild));
-	state->tidmap.complete = true;
+	state->tidmap.next_block = start;
 }
 
 void
@@ -49,7 +50,7 @@ omen_tidmap_build_add(OmenHnswBuildState *state, const ItemPointerData *tid,
 
 	if (!omen_tidmap_find_cell(tid, &cell))
 	{
-		map->complete = false;
+		state->shared->meta.flags |= OMEN_META_TIDS_UNMAPPED;
 		return;
 	}
 	directory = cell.leaf / OMEN_TIDMAP_ENTRIES;
@@ -59,13 +60,10 @@ omen_tidmap_build_add(OmenHnswBuildState *state, const ItemPointerData *tid,
 	entries[cell.at] = link;
 }
 
-/* The map will begin at this block; returns how many pages it needs */
+/* How many pages it needs, when all TIDs are in */
 uint32
-omen_tidmap_build_plan(OmenHnswBuildState *state, BlockNumber start)
+omen_tidmap_build_pages(const OmenHnswBuildState *state)
 {
-	state->tidmap.next_block = start;
-	if (!state->tidmap.complete)
-		state->shared->meta.flags |= OMEN_META_TIDS_UNMAPPED;
 	return state->tidmap.npages;
 }
 

@@ -5,8 +5,10 @@
  *
  * The order of blocks: metapage, mean, codebook, entries, NODE pages with the
  * nodes in the order of their positions, NODE pages with TID list slots, CHAIN
- * pages, the TID map, ranges, keys.  A node's position plus a constant is its
- * number, so links can be written before the pages they lead to.
+ * pages, ranges, keys, the TID map.  A node's position plus a constant is its
+ * number, so links can be written before the pages they lead to.  How many pages
+ * the TID map has is not known before it is filled, which the leader does while
+ * others write nodes: so it is the last.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,12 +23,26 @@
 /* NODE pages that a participant takes at a time */
 #define PAGES_AT_A_TIME	32
 
+/* Chunks of pages, and the files of the index that they are in */
+typedef struct Stripes
+{
+	uint32		nchunks;
+	uint32		nfiles;
+	uint32		length;			/* chunks of a file, but for the last one */
+} Stripes;
+
 /* How many links ahead codes are asked for */
 #define AHEAD			6
 
+static void plan_slots(OmenHnswBuildState *state);
+static uint32 count_tids(const OmenHnswBuildState *state, uint32 row);
 static void finish_writer(OmenHnswBuildState *state, OmenBulkWriter *writer);
-static Size chain_pages(OmenHnswBuildState *state, uint32 own_bytes);
-static BlockNumber node_pages(OmenHnswBuildState *state);
+static uint32 chain_pages(const OmenHnswBuildState *state, uint32 own_bytes);
+static BlockNumber node_pages(const OmenHnswBuildState *state);
+static void find_stripes(const OmenHnswBuildState *state, BlockNumber npages,
+						 Stripes *stripes);
+static bool take_chunk(OmenHnswBuildState *state, const Stripes *stripes,
+					   uint32 *taken, uint32 *chunk);
 static void write_node_page(OmenHnswBuildState *state, OmenBulkWriter *writer,
 							BlockNumber page_number);
 static void form_node(OmenHnswBuildState *state, uint32 position,
@@ -36,8 +52,10 @@ static void form_tids(OmenHnswBuildState *state, uint32 position,
 static void form_links(OmenHnswBuildState *state, uint32 position,
 					   OmenHnswSlot slot);
 static void prefetch_links(OmenHnswBuildState *state, uint32 position);
+static void write_chain(OmenHnswBuildState *state, OmenBulkWriter *writer,
+						uint32 position);
 static void write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer);
-static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer);
+static void write_tid_map(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer);
 
 /* What the leader decides before the pages are written */
@@ -48,8 +66,6 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 	OmenHnswMetaPageData *meta = &shared->meta;
 	const OmenHnswLayout *layout = &state->layout;
 	BlockNumber block = OMEN_HNSW_META_BLOCK + 1;
-	BlockNumber nchains = 0;
-	uint32		nlists = 0;
 	uint64		nblocks;
 
 	if (shared->has_mean)
@@ -68,36 +84,13 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 		meta->entry_blocks[i / layout->entries_per_page] = block++;
 
 	shared->node_start = block;
-	omen_tidmap_build_begin(state);
-	for (uint32 i = 0; i < shared->nnodes; i++)
-	{
-		uint32		row = omen_hnsw_build_node(state, i);
-		uint32		ntids = 0;
-
-		omen_hnsw_prefetch_nodes(state, i);
-		if (i % 64 == 0)
-			omen_hnsw_build_tick(state);
-		for (uint32 at = row; at != OMEN_BUILD_NONE;
-			 at = state->next_equal[at])
-		{
-			omen_tidmap_build_add(state, &omen_hnsw_build_row(state, at)->tid,
-								  omen_link_form(omen_hnsw_build_number(state, i), 0));
-			ntids++;
-		}
-		state->list_of[i] = nlists;
-		if (ntids > OMEN_SLOT_TIDS)
-			nlists += (ntids - OMEN_SLOT_TIDS + layout->list_tids - 1) /
-				layout->list_tids;
-		state->chain_of[i] = nchains;
-		nchains += chain_pages(state,
-							   omen_hnsw_build_row(state, row)->own_bytes);
-	}
+	plan_slots(state);
 	block += node_pages(state);
 	shared->list_start = block * layout->slots_per_page;
-	nblocks = block + (nlists + layout->slots_per_page - 1) /
+	nblocks = block + (shared->nlists + layout->slots_per_page - 1) /
 		layout->slots_per_page;
 	shared->chain_start = (BlockNumber) nblocks;
-	nblocks += nchains;
+	nblocks += shared->nchains;
 	if (nblocks * layout->slots_per_page >=
 		UINT64CONST(1) << OMEN_LINK_NUMBER_BITS)
 		ereport(ERROR,
@@ -105,32 +98,78 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 				 errmsg("index \"%s\" would become too large",
 						RelationGetRelationName(state->index)),
 				 errhint("Partition the table.")));
-	nblocks += omen_tidmap_build_plan(state, (BlockNumber) nblocks);
 	meta->built_nodes = shared->nnodes;
 	meta->linked_rows = (uint32) Min(shared->heap_tuples, PG_UINT32_MAX);
 	nblocks += omen_range_build_plan(state, (BlockNumber) nblocks);
 	nblocks += omen_column_build_plan(state, (BlockNumber) nblocks);
-	state->nblocks = (BlockNumber) nblocks;
-	shared->nlists = nlists;
+	shared->tidmap_start = (BlockNumber) nblocks;
 	omen_bulk_extend(state->index, MAIN_FORKNUM, (BlockNumber) nblocks);
 }
 
-/* Write NODE pages and range codes until there are none left to be taken */
+/*
+ * Each node's list slots and CHAIN pages, counted.  Rows are wherever they were
+ * read, so they are looked at only for what differs from one to the other.
+ */
+static void
+plan_slots(OmenHnswBuildState *state)
+{
+	OmenBuildShared *shared = state->shared;
+	uint32		per_list = state->layout.list_tids;
+	uint32		own_bytes = shared->meta.shape.own_size;
+	bool		have_equals = shared->nnodes <
+		state->first_row[shared->nparticipants];
+	uint32		nlists = 0;
+	uint32		nchains = 0;
+
+	for (uint32 i = 0; i < shared->nnodes; i++)
+	{
+		uint32		row = omen_hnsw_build_node(state, i);
+		uint32		ntids = have_equals ? count_tids(state, row) : 1;
+
+		if (i % 64 == 0)
+			omen_hnsw_build_tick(state);
+		if (shared->meta.shape.own_size == 0)
+			own_bytes = omen_hnsw_build_row(state, row)->own_bytes;
+		state->list_of[i] = nlists;
+		if (ntids > OMEN_SLOT_TIDS)
+			nlists += (ntids - OMEN_SLOT_TIDS + per_list - 1) / per_list;
+		state->chain_of[i] = nchains;
+		nchains += chain_pages(state, own_bytes);
+	}
+	shared->nlists = nlists;
+	shared->nchains = nchains;
+}
+
+static uint32
+count_tids(const OmenHnswBuildState *state, uint32 row)
+{
+	uint32		n = 0;
+
+	for (; row != OMEN_BUILD_NONE; row = state->next_equal[row])
+		n++;
+	return n;
+}
+
+/*
+ * Write NODE pages, with CHAIN pages of their nodes, and range codes until there are
+ * none left to be taken
+ */
 void
 omen_hnsw_write_nodes(OmenHnswBuildState *state)
 {
 	OmenBulkWriter *writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
 	BlockNumber nnodes = node_pages(state);
 	BlockNumber npages = nnodes + omen_range_build_pages(state);
+	Stripes		stripes;
+	uint32		taken;
+	uint32		chunk;
 
-	for (;;)
+	find_stripes(state, npages, &stripes);
+	while (take_chunk(state, &stripes, &taken, &chunk))
 	{
-		BlockNumber page = pg_atomic_fetch_add_u32(&state->shared->next_page,
-												   PAGES_AT_A_TIME);
+		BlockNumber page = chunk * PAGES_AT_A_TIME;
 		BlockNumber end = Min(page + PAGES_AT_A_TIME, npages);
 
-		if (page >= npages)
-			break;
 		for (; page < end; page++)
 		{
 			omen_hnsw_build_tick(state);
@@ -139,24 +178,51 @@ omen_hnsw_write_nodes(OmenHnswBuildState *state)
 			else
 				omen_range_build_page(state, writer, page - nnodes);
 		}
-		omen_hnsw_build_progress(state, OMEN_BUILD_WRITE,
-								 state->shared->node_start + end,
-								 state->nblocks);
+		omen_hnsw_build_progress(state, OMEN_BUILD_WRITE, taken,
+								 stripes.nchunks);
 	}
 	finish_writer(state, writer);
 }
 
-/* The leader's part when all NODE pages are written; the metapage last */
+static void
+find_stripes(const OmenHnswBuildState *state, BlockNumber npages,
+			 Stripes *stripes)
+{
+	BlockNumber first = state->shared->node_start;
+
+	stripes->nchunks = (npages + PAGES_AT_A_TIME - 1) / PAGES_AT_A_TIME;
+	stripes->nfiles = (first + npages) / RELSEG_SIZE - first / RELSEG_SIZE + 1;
+	stripes->length = (stripes->nchunks + stripes->nfiles - 1) /
+		stripes->nfiles;
+}
+
+/*
+ * The next chunk, of each file in turn: the kernel has one process write to a file
+ * at a time.  False if there is none left; else also how many have been taken.
+ */
+static bool
+take_chunk(OmenHnswBuildState *state, const Stripes *stripes, uint32 *taken,
+		   uint32 *chunk)
+{
+	do
+	{
+		*taken = pg_atomic_fetch_add_u32(&state->shared->next_chunk, 1);
+		if (*taken >= stripes->length * stripes->nfiles)
+			return false;
+		*chunk = *taken % stripes->nfiles * stripes->length +
+			*taken / stripes->nfiles;
+	} while (*chunk >= stripes->nchunks);
+	return true;
+}
+
+/* The leader's pages, while others write nodes */
 void
 omen_hnsw_write_rest(OmenHnswBuildState *state)
 {
-	OmenBulkWriter *writer;
-	Page		page;
+	OmenBulkWriter *writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
 
-	writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
+	write_tid_map(state, writer);
 	write_lists(state, writer);
-	write_chains(state, writer);
-	omen_tidmap_build_write(state, writer);
 	omen_column_build_write(state, writer);
 	if (state->shared->has_mean)
 		omen_hnsw_write_data(writer, state->shared->meta.mean_start, state->quant->mean,
@@ -170,6 +236,15 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 							 omen_range_build_data(state),
 							 omen_range_data_size(&state->shared->meta));
 	write_entries(state, writer);
+	finish_writer(state, writer);
+}
+
+/* The leader, when all other pages are written: the metapage */
+void
+omen_hnsw_write_meta(OmenHnswBuildState *state)
+{
+	OmenBulkWriter *writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
+	Page		page;
 
 	page = omen_bulk_page(writer, OMEN_HNSW_META_BLOCK);
 	omen_page_init(page, OMEN_PAGE_META, 0);
@@ -191,8 +266,8 @@ finish_writer(OmenHnswBuildState *state, OmenBulkWriter *writer)
 						OMEN_STAGE_WAL);
 }
 
-static Size
-chain_pages(OmenHnswBuildState *state, uint32 own_bytes)
+static uint32
+chain_pages(const OmenHnswBuildState *state, uint32 own_bytes)
 {
 	if (own_bytes <= state->layout.own_inline)
 		return 0;
@@ -201,7 +276,7 @@ chain_pages(OmenHnswBuildState *state, uint32 own_bytes)
 }
 
 static BlockNumber
-node_pages(OmenHnswBuildState *state)
+node_pages(const OmenHnswBuildState *state)
 {
 	return (state->shared->nnodes + state->layout.slots_per_page - 1) /
 		state->layout.slots_per_page;
@@ -222,6 +297,10 @@ write_node_page(OmenHnswBuildState *state, OmenBulkWriter *writer,
 	omen_page_opaque(page)->used = last - first;
 	for (uint32 i = first; i < last; i++)
 		form_node(state, i, omen_hnsw_page_slot(layout, page, i - first));
+
+	/* these may send the page on its way */
+	for (uint32 i = first; i < last && state->shared->nchains > 0; i++)
+		write_chain(state, writer, i);
 }
 
 static void
@@ -315,6 +394,31 @@ prefetch_links(OmenHnswBuildState *state, uint32 position)
 		omen_build_prefetch_code(state->build, links[i]);
 }
 
+/* What of an own code does not fit its node's slot */
+static void
+write_chain(OmenHnswBuildState *state, OmenBulkWriter *writer, uint32 position)
+{
+	const OmenBuildRowData *row =
+		omen_hnsw_build_row(state, omen_hnsw_build_node(state, position));
+	const uint8 *own = omen_build_row_own(row, state->layout.nkeys);
+	BlockNumber block = state->shared->chain_start + state->chain_of[position];
+	Size		done = state->layout.own_inline;
+
+	while (done < row->own_bytes)
+	{
+		Size		here = Min(row->own_bytes - done, OMEN_PAGE_CONTENT);
+		Page		page = omen_bulk_page(writer, block++);
+
+		omen_page_init(page, OMEN_PAGE_CHAIN, 0);
+		memcpy(omen_page_content(page), own + done, here);
+		done += here;
+		omen_page_opaque(page)->owner = omen_hnsw_build_number(state,
+															   position);
+		if (done < row->own_bytes)
+			omen_page_opaque(page)->next = block;
+	}
+}
+
 /* TIDs of equal rows that do not fit their node's slot */
 static void
 write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer)
@@ -361,38 +465,28 @@ write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer)
 	}
 }
 
-/* Own codes that do not fit their node's slot */
+/* Where each TID is; the file becomes as long as that needs */
 static void
-write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer)
+write_tid_map(OmenHnswBuildState *state, OmenBulkWriter *writer)
 {
-	BlockNumber block = state->shared->chain_start;
+	BlockNumber start = state->shared->tidmap_start;
 
+	omen_tidmap_build_begin(state, start);
 	for (uint32 i = 0; i < state->shared->nnodes; i++)
 	{
-		const OmenBuildRowData *row =
-			omen_hnsw_build_row(state, omen_hnsw_build_node(state, i));
-		const uint8 *own = omen_build_row_own(row, state->layout.nkeys);
-		Size		done = state->layout.own_inline;
+		OmenLink	link = omen_link_form(omen_hnsw_build_number(state, i), 0);
 
+		omen_hnsw_prefetch_nodes(state, i);
 		if (i % 64 == 0)
-		{
 			omen_hnsw_build_tick(state);
-			omen_hnsw_build_progress(state, OMEN_BUILD_WRITE, block,
-									 state->nblocks);
-		}
-		while (done < row->own_bytes)
-		{
-			Size		here = Min(row->own_bytes - done, OMEN_PAGE_CONTENT);
-			Page		page = omen_bulk_page(writer, block++);
-
-			omen_page_init(page, OMEN_PAGE_CHAIN, 0);
-			memcpy(omen_page_content(page), own + done, here);
-			done += here;
-			omen_page_opaque(page)->owner = omen_hnsw_build_number(state, i);
-			if (done < row->own_bytes)
-				omen_page_opaque(page)->next = block;
-		}
+		for (uint32 row = omen_hnsw_build_node(state, i);
+			 row != OMEN_BUILD_NONE; row = state->next_equal[row])
+			omen_tidmap_build_add(state, &omen_hnsw_build_row(state, row)->tid,
+								  link);
 	}
+	omen_bulk_extend(state->index, MAIN_FORKNUM,
+					 start + omen_tidmap_build_pages(state));
+	omen_tidmap_build_write(state, writer);
 }
 
 BlockNumber
