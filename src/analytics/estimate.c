@@ -16,13 +16,13 @@
 #include "catalog/pg_statistic.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "optimizer/planner.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
 #include "analytics/analytics.h"
 #include "base/compat.h"
 #include "hnsw/hnsw_estimate.h"
+#include "storage/workers.h"
 
 OMEN_FUNCTION(omen_estimate_rebuild);
 OMEN_FUNCTION(omen_estimate_build);
@@ -97,8 +97,7 @@ omen_estimate_rebuild(PG_FUNCTION_ARGS)
 	omen_check_stat_privilege(index);
 	rows = count_rows(index, heap);
 	blocks = RelationGetNumberOfBlocks(heap);
-	workers = plan_create_index_workers(RelationGetRelid(heap),
-										RelationGetRelid(index));
+	workers = omen_build_workers(heap, index);
 
 	/* where sizes vary, the last build has provided for them */
 	omen_hnsw_read_meta(index, &meta);

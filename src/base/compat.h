@@ -23,7 +23,6 @@
 #include "nodes/tidbitmap.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
-#include "optimizer/planner.h"
 #include "postmaster/autovacuum.h"
 #include "storage/buffile.h"
 #include "storage/bufmgr.h"
@@ -339,18 +338,6 @@ omen_compat_forbid_path(IndexPath *path, Cost *startup_cost, Cost *total_cost)
 #if PG_VERSION_NUM >= 180000
 	path->path.disabled_nodes = 2;
 	path->indexinfo->amhasgetbitmap = false;
-#endif
-}
-
-/* Workers to ask for in a build; from 17 on the server has decided already */
-static inline int
-omen_compat_build_workers(Relation heap, Relation index, IndexInfo *info)
-{
-#if PG_VERSION_NUM >= 170000
-	return info->ii_ParallelWorkers;
-#else
-	return plan_create_index_workers(RelationGetRelid(heap),
-									 RelationGetRelid(index));
 #endif
 }
 

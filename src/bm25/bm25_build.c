@@ -33,6 +33,7 @@
 #include "bm25/bm25_varint.h"
 #include "storage/arena.h"
 #include "storage/toast.h"
+#include "storage/workers.h"
 
 /* Memory of an inverted index is at least this, whatever is allowed */
 #define LEAST_MEMORY	((Size) 1024 * 1024)
@@ -123,7 +124,7 @@ omen_bm25_build(Relation heap, Relation index, IndexInfo *info)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	OmenBm25BuildShared *shared = palloc0(sizeof(*shared));
-	int			nworkers = Min(omen_compat_build_workers(heap, index, info),
+	int			nworkers = Min(omen_build_workers(heap, index),
 							   OMEN_BM25_MAX_PARTICIPANTS - 1);
 	OmenBm25Workers *workers = NULL;
 	TableScanDesc scan = NULL;

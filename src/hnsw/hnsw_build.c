@@ -24,6 +24,7 @@
 #include "base/compat.h"
 #include "hnsw/hnsw_build.h"
 #include "storage/toast.h"
+#include "storage/workers.h"
 
 /* Phases of pg_stat_progress_create_index; 1 is the server's own */
 #define PHASE_LOAD		2
@@ -120,7 +121,7 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	omen_hnsw_gpu_start(&state);
 	omen_hnsw_end_stage(&state, OMEN_STAGE_GPU_START);
 
-	nworkers = Min(omen_compat_build_workers(heap, index, info),
+	nworkers = Min(omen_build_workers(heap, index),
 				   OMEN_BUILD_MAX_PARTICIPANTS - 1);
 	if (nworkers > 0)
 		workers = omen_hnsw_start_workers(&state, nworkers);

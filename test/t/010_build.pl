@@ -75,6 +75,74 @@ query($node, 'REINDEX TABLE wide');
 is(all_through_index($node, 'wide', 'v <-> (SELECT v FROM queries)'),
 	"$wide $wide", 'and after REINDEX');
 
+# the same by several participants: equal rows share a node, and what does not fit a
+# node's page lies elsewhere
+query($node, <<'SQL');
+CREATE TABLE equal (id int, v vector(64));
+INSERT INTO equal SELECT i, array_fill(sqrt(i % (CASE WHEN i % 3 = 0 THEN 7 ELSE 900 END))::real, ARRAY[64])::vector
+  FROM generate_series(1, 6000) i;
+ALTER TABLE equal SET (parallel_workers = 3);
+ALTER TABLE wide SET (parallel_workers = 3);
+SQL
+foreach my $case ([ 'equal', 6000, 'v <-> (SELECT v FROM equal WHERE id = 8)' ],
+	[ 'wide', $wide, 'v <-> (SELECT v FROM queries)' ])
+{
+	my ($table, $rows, $nearest) = @$case;
+
+	foreach my $quantizer (qw(auto none))
+	{
+		foreach my $workers (0, 3)
+		{
+			my $name = "$table, quantizer $quantizer, $workers workers";
+
+			query($node,
+				"SET max_parallel_maintenance_workers = $workers; DROP INDEX IF EXISTS idx;"
+				  . " CREATE INDEX idx ON $table USING omenhnsw (v vector_l2_ops)"
+				  . " WITH (quantizer = $quantizer)");
+			is(all_through_index($node, $table, $nearest), "$rows $rows",
+				"$name: every row once");
+			is(query($node, "SELECT * FROM omen_verify_index('idx', true)"), '',
+				"$name: is whole");
+		}
+	}
+}
+query($node, 'DROP INDEX idx');
+
+# how many workers are asked for: by all of the table, long values too
+query($node, <<'SQL');
+CREATE TABLE out_of_line (id int, v vector(1000), body tsvector);
+ALTER TABLE out_of_line ALTER v SET STORAGE EXTERNAL;
+INSERT INTO out_of_line SELECT i, (SELECT array_agg(random()) FROM generate_series(1, 1000) WHERE i > 0)::vector,
+  to_tsvector('simple', 'w' || i) FROM generate_series(1, 4000) i;
+CREATE FUNCTION unsafe(v vector) RETURNS vector(1000) LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE AS 'BEGIN RETURN v; END';
+CREATE FUNCTION safe(v vector) RETURNS vector(1000) LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS 'BEGIN RETURN v; END';
+SQL
+foreach my $case (
+	[ 3, '', 'omenhnsw (v vector_l2_ops)', 'as many as may be' ],
+	[ 1, "SET maintenance_work_mem = '64MB'", 'omenhnsw (v vector_l2_ops)', 'memory for one' ],
+	[ 0, 'SET max_parallel_maintenance_workers = 0', 'omenhnsw (v vector_l2_ops)', 'none allowed' ],
+	[ 4, "SET max_parallel_maintenance_workers = 7; SET min_parallel_table_scan_size = '16MB'",
+		'omenhnsw (v vector_l2_ops)', 'work for five participants' ],
+	[ 0, "SET min_parallel_table_scan_size = '40MB'", 'omenhnsw (v vector_l2_ops)', 'work for one' ],
+	[ 3, '', 'omenhnsw ((safe(v)::vector(1000)) vector_l2_ops)', 'a safe expression' ],
+	[ 0, '', 'omenhnsw ((unsafe(v)::vector(1000)) vector_l2_ops)', 'an unsafe expression' ],
+	[ 0, '', "omenhnsw (v vector_l2_ops) WHERE unsafe(v) <> '[1]'", 'an unsafe predicate' ],
+	[ 3, '', 'omenbm25 (body)', 'text' ],
+	[ 2, 'ALTER TABLE out_of_line SET (parallel_workers = 2)', 'omenhnsw (v vector_l2_ops)',
+		'as many as the table says' ])
+{
+	my ($expected, $settings, $index, $name) = @$case;
+	my $err;
+
+	$node->psql('postgres',
+		"SET max_parallel_maintenance_workers = 3; SET maintenance_work_mem = '1GB'; $settings;"
+		  . ' SET client_min_messages = debug1;'
+		  . " CREATE INDEX idx ON out_of_line USING $index",
+		stderr => \$err);
+	is($err =~ /using (\d+) parallel workers/ ? $1 : 0, $expected, "workers: $name");
+	query($node, 'DROP INDEX idx');
+}
+
 # from one dimension to the most
 foreach my $dim (1, 2, 3, 7, 8, 64, 65, 383, 385, 1537, 2000, 2001, 4000, 8000, 16000)
 {
