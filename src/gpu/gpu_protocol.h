@@ -23,7 +23,7 @@
 #define OMEN_GPU_PROTOCOL_H
 
 #define OMEN_GPU_MAGIC			UINT32_C(0x42474D4F)	/* "OMGB" */
-#define OMEN_GPU_VERSION		4
+#define OMEN_GPU_VERSION		5
 
 /* Longer frames are not read: a broken length must not make room for itself */
 #define OMEN_GPU_MAX_PAYLOAD	(1024 * 1024)

@@ -157,8 +157,10 @@ omen_build_graph(void *arena, const OmenQuantizer *quant,
 	omen_build_place(build);
 	allocate_cache(build);
 	if (!take_links(build))
+	{
 		build_links(build);
-	omen_build_link_long(build);
+		omen_build_link_long(build);
+	}
 	omen_build_favour_long(build);
 	omen_build_connect(build);
 	omen_build_order(build);

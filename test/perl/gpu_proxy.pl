@@ -42,7 +42,7 @@ sub crc32c
 sub frame
 {
 	my ($type, $payload, %o) = @_;
-	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 4, $type,
+	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 5, $type,
 		$o{length} // length $payload);
 
 	return $head . pack('L', crc32c($head . $payload) ^ ($o{crc} // 0)) . $payload;

@@ -90,15 +90,19 @@ foreach my $case (
 	(map { [ 'vector', $_, '' ], [ 'halfvec', $_, '' ] } qw(l2 ip cosine l1)),
 	(map { [ 'vector', $_, 'quantizer = none' ], [ 'halfvec', $_, 'quantizer = none' ] }
 		qw(l2 ip cosine)),
+	[ 'vector', 'ip', '', 'long' ],
+	[ 'vector', 'ip', 'quantizer = none, m = 8', 'long' ],
 	[ 'vector', 'l2', 'quantizer = sq8, m = 8, ef_construction = 40' ],
 	[ 'vector', 'cosine', 'quantizer = pq, m = 24, ef_construction = 200' ])
 {
-	my ($type, $metric, $options) = @$case;
+	my ($type, $metric, $options, $lengths) = @$case;
 	my $with = $options ? "WITH ($options)" : '';
-	my $name = join ' ', $type, $metric, $options;
+	my $name = join ' ', $type, $metric, $options, $lengths || ();
 	my %recall;
 
 	load_rows($node, 'items', %data, type => $type, rows => 2500);
+	query($node, "UPDATE items SET v = v * array_fill(exp(2 * random() * random())::real, ARRAY[$data{dim}])::vector")
+	  if $lengths;
 	load_queries($node, 'queries', %data, type => $type, rows => 100);
 	foreach my $build (qw(off on))
 	{

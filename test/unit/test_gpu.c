@@ -1155,6 +1155,109 @@ test_copies(const BackendOps *ops)
 	free_set(set);
 }
 
+/* Inner product; some vectors are many times as long as others */
+static Set *
+make_long(uint32 n, uint32 dims)
+{
+	Set		   *set = make_set(OMEN_GPU_CODE8, OMEN_GPU_LIFTED, n, dims);
+
+	set->shape.max_norm2 = 0;
+	for (uint32 node = 0; node < n; node++)
+	{
+		float		length = 0.15f + 0.85f * powf((float) random_unit(), 4);
+		float		norm2 = 0;
+
+		for (uint32 i = 0; i < dims; i++)
+		{
+			float	   *x = &set->x[(size_t) node * dims + i];
+
+			*x = rintf(*x * length * 4) / 4;
+			norm2 += *x * *x;
+		}
+		set->shape.max_norm2 = Max(set->shape.max_norm2, norm2);
+		set_code(set, node);
+	}
+	return set;
+}
+
+static double
+norm2_of(const Set *set, uint32 node)
+{
+	const float *x = set->x + (size_t) node * set->shape.dims;
+	double		norm2 = 0;
+
+	for (uint32 i = 0; i < set->shape.dims; i++)
+		norm2 += x[i] * x[i];
+	return norm2;
+}
+
+/* Local links of the longest sixteenth that lead to such, on an average */
+static double
+count_mutual(const Set *set, const Graph *graph)
+{
+	uint32		n = set->shape.nnodes;
+	double	   *norms = malloc(n * sizeof(double));
+	uint64		nmutual = 0;
+	double		limit;
+
+	for (uint32 node = 0; node < n; node++)
+		norms[node] = norm2_of(set, node);
+	qsort(norms, n, sizeof(double), compare_doubles);
+	limit = norms[n - n / 16];
+	free(norms);
+	for (uint32 node = 0; node < n; node++)
+	{
+		for (int i = 0; norm2_of(set, node) > limit &&
+			 i < graph->nlinks[node] - graph->nscale[node]; i++)
+			nmutual += norm2_of(set, graph->links[(size_t) node *
+												  set->shape.max_links + i]) > limit;
+	}
+	return (double) nmutual / (n / 16);
+}
+
+/* All are of equal length, as far as is told */
+static bool
+equal_lifts(Backend *backend, float *lifts)
+{
+	memset(lifts, 0, backend->shape.nnodes * sizeof(float));
+	return true;
+}
+
+/* Long vectors are linked to each other, as the server does it */
+static void
+test_long(const BackendOps *ops)
+{
+	Set		   *set = make_long(NODES, 24);
+	BackendOps	plain = *ops;
+	bool		good;
+	bool		good_plain;
+	Graph		graph = build_graph(ops, set, BATCH_ROWS, &good);
+	Graph		other;
+	double		nmutual = count_mutual(set, &graph);
+	double		nplain;
+	char		text[200];
+
+	plain.lifts = equal_lifts;
+	other_ops = &plain;
+	other = build_graph(ops, set, BATCH_ROWS, &good_plain);
+	other_ops = NULL;
+	nplain = count_mutual(set, &other);
+	snprintf(text, sizeof(text), "long vectors: %.1f links to each other, %.1f without sets of their own",
+			 nmutual, nplain);
+	ok(good && good_plain && is_well_formed(set, &graph) &&
+	   nmutual > 1.25 * nplain, ops->name, text);
+	free_graph(&other);
+	if (ops != &omen_backend_cpu)
+	{
+		other = build_graph(&omen_backend_cpu, set, 2000, &good);
+		ok(good && same_graph(set, &graph, &other), ops->name,
+		   "long vectors: the same as on the processor");
+		free_graph(&other);
+	}
+	free_graph(&graph);
+	free_set(set);
+}
+
 #ifdef OMEN_GPU_EMULATED
 extern size_t emulated_peak;
 #endif
@@ -1182,18 +1285,17 @@ find_memory(const BackendOps *ops, Set *set, BackendBeside beside)
 
 /* A graph built with little memory is that which is built with more */
 static void
-test_memory(const BackendOps *ops, int element, int links,
-			BackendBeside beside, const char *name)
+test_memory(const BackendOps *ops, Set *set, int links, BackendBeside beside,
+			const char *name)
 {
-	Set		   *set = make_set(element, OMEN_GPU_L2, NODES, 40);
 	bool		good;
 	bool		good_other;
 	Graph		graph;
 	Graph		other;
 
 	set_links(&set->shape, links);
-	graph = build_graph(element == OMEN_GPU_CODE8 ? &omen_backend_cpu : ops,
-						set, 2000, &good);
+	graph = build_graph(set->shape.element == OMEN_GPU_CODE8 ?
+						&omen_backend_cpu : ops, set, 2000, &good);
 	good = good && find_memory(ops, set, beside) > 0;
 #ifdef OMEN_GPU_EMULATED
 	emulated_peak = 0;
@@ -1233,12 +1335,14 @@ test_little_memory(const BackendOps *ops)
 		free(rows[i]);
 	}
 	free_set(set);
-	test_memory(ops, OMEN_GPU_CODE8, 32, BESIDE_LISTS,
-			    "lists beside: the same graph");
-	test_memory(ops, OMEN_GPU_CODE8, 22, BESIDE_CODES,
-			    "codes beside: the same graph");
-	test_memory(ops, OMEN_GPU_F32, LINKS, BESIDE_CODES,
-			    "vectors beside: the same graph");
+	test_memory(ops, make_set(OMEN_GPU_CODE8, OMEN_GPU_L2, NODES, 40), 32,
+				BESIDE_LISTS, "lists beside: the same graph");
+	test_memory(ops, make_set(OMEN_GPU_CODE8, OMEN_GPU_L2, NODES, 40), 22,
+				BESIDE_CODES, "codes beside: the same graph");
+	test_memory(ops, make_long(NODES, 40), 22, BESIDE_CODES,
+				"codes beside, long vectors: the same graph");
+	test_memory(ops, make_set(OMEN_GPU_F32, OMEN_GPU_L2, NODES, 40), LINKS,
+				BESIDE_CODES, "vectors beside: the same graph");
 }
 
 static void
@@ -1300,6 +1404,7 @@ test_backend(const BackendOps *ops)
 		free_set(set);
 	}
 	test_copies(ops);
+	test_long(ops);
 	test_equal(ops);
 	test_few_numbers(ops);
 	if (ops != &omen_backend_cpu)

@@ -132,6 +132,9 @@ typedef struct BackendOps
 	/* Empty the lists of the members */
 	bool		(*clear) (Backend *backend);
 
+	/* The coordinate that each node has for inner products: the longer, the less */
+	bool		(*lifts) (Backend *backend, float *lifts);
+
 	/*
 	 * Find which leaders the items follow: how many are in each cell, and in
 	 * cells[], unless it is NULL, the nearest cell of each item.  At equal
@@ -171,9 +174,13 @@ typedef struct BackendOps
 	/*
 	 * Links at a scale, from the lists of the members: choose, offer each
 	 * chosen link to its target, choose again.  Nodes whose level is the scale,
-	 * or all if it is 0, keep them.
+	 * or all if it is 0, keep them.  So do all long ones, in front of their local
+	 * links, the last of which make room.
 	 */
 	bool		(*connect) (Backend *backend, int scale);
+
+	/* Local links of the members, nearest first */
+	bool		(*sort) (Backend *backend);
 
 	/*
 	 * Numbers by which fetch() knows nodes, here and in links: the one with

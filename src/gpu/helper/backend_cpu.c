@@ -232,6 +232,15 @@ cpu_clear(Backend *base)
 	return true;
 }
 
+static bool
+cpu_lifts(Backend *base, float *lifts)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+
+	memcpy(lifts, cpu->lift, base->shape.nnodes * sizeof(float));
+	return true;
+}
+
 /* --- distances --- */
 
 static int32_t
@@ -862,6 +871,47 @@ add_scale_links(CpuBackend *cpu, const Choice *choice, uint32_t node,
 	cpu->nscale[node] = nlinks - nlocal;
 }
 
+/* Unless it is there; returns how many there are then */
+static int
+add_link(uint32_t *links, int nlinks, uint32_t link)
+{
+	for (int i = 0; i < nlinks; i++)
+	{
+		if (links[i] == link)
+			return nlinks;
+	}
+	links[nlinks] = link;
+	return nlinks + 1;
+}
+
+/* Those in a set of long nodes: to the front, and as many others as have room */
+static void
+add_long_links(CpuBackend *cpu, const Choice *choice, uint32_t node,
+			   int wanted)
+{
+	int			max_links = cpu->base.shape.max_links;
+	uint32_t   *links = cpu->links + (size_t) node * max_links;
+	int			nscale = cpu->nscale[node];
+	int			nlocal = cpu->nlinks[node] - nscale;
+	int			others = wanted - choice->nkept;
+	uint32_t	merged[UINT8_MAX];
+	int			n = nscale;
+
+	/* at the scale first, so that they are not linked to twice */
+	memcpy(merged, links + nlocal, nscale * sizeof(uint32_t));
+	for (int i = 0; i < choice->n; i++)
+	{
+		if (choice->kept[i] || others-- > 0)
+			n = add_link(merged, n, choice->nodes[i]);
+	}
+	for (int i = 0; i < nlocal && n < max_links; i++)
+		n = add_link(merged, n, links[i]);
+
+	memcpy(links, merged + nscale, (n - nscale) * sizeof(uint32_t));
+	memcpy(links + n - nscale, merged, nscale * sizeof(uint32_t));
+	cpu->nlinks[node] = n;
+}
+
 /* Choose among what a node has chosen and what it is offered */
 static void
 choose_final(CpuBackend *cpu, Choice *choice, uint32_t node, int scale,
@@ -887,6 +937,8 @@ choose_final(CpuBackend *cpu, Choice *choice, uint32_t node, int scale,
 	choose(cpu, choice, node, scratch, n, wanted);
 	if (scale == 0)
 		store_links(cpu, choice, node, wanted);
+	else if (scale >= LONG_SCALE)
+		add_long_links(cpu, choice, node, wanted);
 	else if (scale == cpu->levels[node])
 		add_scale_links(cpu, choice, node, wanted);
 }
@@ -927,6 +979,28 @@ cpu_connect(Backend *base, int scale)
 	if (offers == NULL)
 		return out_of_memory(cpu);
 	free(offers);
+	return true;
+}
+
+static bool
+cpu_sort(Backend *base)
+{
+	CpuBackend *cpu = (CpuBackend *) base;
+
+	for (uint32_t i = 0; i < cpu->nmembers; i++)
+	{
+		uint32_t	node = cpu->members[i];
+		uint32_t   *links = cpu->links + (size_t) node * base->shape.max_links;
+		uint64_t	keys[UINT8_MAX];
+		int			n = 0;
+
+		for (int j = 0; j < cpu->nlinks[node] - cpu->nscale[node]; j++)
+			n = insert_key(keys, n, UINT8_MAX,
+						   rule_key(pair_distance(cpu, node, links[j]),
+									links[j], 0));
+		for (int j = 0; j < n; j++)
+			links[j] = rule_key_node(keys[j], 0);
+	}
 	return true;
 }
 
@@ -1010,12 +1084,14 @@ const BackendOps omen_backend_cpu = {
 	.load = cpu_load,
 	.enter = cpu_enter,
 	.clear = cpu_clear,
+	.lifts = cpu_lifts,
 	.assign = cpu_assign,
 	.deal = cpu_deal,
 	.items = cpu_items,
 	.sum = cpu_sum,
 	.compare = cpu_compare,
 	.connect = cpu_connect,
+	.sort = cpu_sort,
 	.number = cpu_number,
 	.fetch = cpu_fetch,
 	.search = cpu_search,

@@ -9,16 +9,20 @@
  * are compared, and the nearest merged into lists; then lists become links.
  * Where it differs: all parts of a division are divided at once, because a
  * device wants much to do; each leaf is thinned or not by what is found in it.
+ * By inner product, long nodes are scales of their own behind the others.
  * What is left to the server is to make everything reachable.
  *
  * Who is where is the backend's to know; here it is decided by how many are.
  *
  *-------------------------------------------------------------------------
  */
+#include "c.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu/gpu_protocol.h"
 #include "gpu/helper/build.h"
 #include "gpu/helper/rules.h"
 
@@ -33,12 +37,12 @@
 #define LEAF_KEEP			16
 #define MAX_LEVEL			12
 
+/* Nodes whose lengths stand for those of all */
+#define LENGTH_SAMPLE		4096
+
 /* Units of progress by node */
 #define WORK_CANDIDATES		10
 #define WORK_CONNECT		12
-
-#define MIN(a, b)	((a) < (b) ? (a) : (b))
-#define MAX(a, b)	((a) > (b) ? (a) : (b))
 
 typedef struct Build
 {
@@ -58,6 +62,7 @@ typedef struct Build
 } Build;
 
 static bool build_scale(Build *build);
+static bool build_long_sets(Build *build);
 static bool find_candidates(Build *build, int round);
 static bool divide(Build *build, uint32_t target, int fanout,
 				   uint64_t purpose);
@@ -78,7 +83,7 @@ allocate(Build *build, size_t count, size_t size)
 static void
 work_done(Build *build, uint64_t work)
 {
-	build->done = MIN(build->done + work, build->total);
+	build->done = Min(build->done + work, build->total);
 	build->params->progress(build->params->progress_arg, build->done,
 							build->total);
 }
@@ -112,6 +117,8 @@ omen_gpu_build(Backend *backend, const BuildParams *params)
 	/* scales hold n/4 + n/16 + ... nodes */
 	build.total = ((uint64_t) n + n / 3) *
 		((uint64_t) WORK_CANDIDATES * params->rounds + WORK_CONNECT);
+	if (backend->shape.metric == OMEN_GPU_LIFTED)
+		build.total += n / 3 * (WORK_CANDIDATES + WORK_CONNECT);
 	build.nmembers = n;
 	build.members = allocate(&build, n, sizeof(uint32_t));
 	if (build.members == NULL)
@@ -125,6 +132,8 @@ omen_gpu_build(Backend *backend, const BuildParams *params)
 			break;
 		good = build_scale(&build);
 	}
+	if (backend->shape.metric == OMEN_GPU_LIFTED)
+		good = good && build_long_sets(&build);
 	good = good && backend->ops->number(backend, params->order);
 	if (good)
 		work_done(&build, build.total);
@@ -140,8 +149,8 @@ build_scale(Build *build)
 	Backend    *backend = build->backend;
 
 	/* the only leaf compares all with all: another look finds nothing new */
-	int			rounds = build->nmembers <= LEAF_MAX ? 1 :
-		build->params->rounds;
+	int			rounds = build->nmembers <= LEAF_MAX ||
+		build->scale >= LONG_SCALE ? 1 : build->params->rounds;
 
 	for (int round = 0; round < rounds; round++)
 	{
@@ -157,6 +166,83 @@ build_scale(Build *build)
 	return true;
 }
 
+/* --- long nodes --- */
+
+static int
+compare_floats(const void *a, const void *b)
+{
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* The squared length that nodes of each set are longer than, by a sample */
+static void
+find_limits(const Build *build, const float *norms, float *limits)
+{
+	static float sample[LENGTH_SAMPLE];
+	uint32_t	n = build->backend->shape.nnodes;
+	uint32_t	nsample = Min(n, LENGTH_SAMPLE);
+	double		sum = 0;
+
+	for (uint32_t i = 0; i < nsample; i++)
+	{
+		sample[i] = norms[rule_stratum(build->params->seed, i, n, nsample)];
+		sum += sample[i];
+	}
+	qsort(sample, nsample, sizeof(float), compare_floats);
+	for (int set = 0; set < LONG_SETS; set++)
+		limits[set] = Max((float) (sum / nsample) * LONG_NORM2,
+						  sample[nsample - 1 - (nsample >> 2 * (set + 1))]);
+}
+
+/* Squared lengths, by node */
+static bool
+find_lengths(Build *build, float *norms)
+{
+	const BackendShape *shape = &build->backend->shape;
+
+	if (norms == NULL || !build->backend->ops->lifts(build->backend, norms))
+		return false;
+	for (uint32_t i = 0; i < shape->nnodes; i++)
+		norms[i] = shape->max_norm2 - norms[i] * norms[i];
+	return true;
+}
+
+/* The smallest set comes first: in the largest are all whose links to sort */
+static bool
+build_long_sets(Build *build)
+{
+	uint32_t	n = build->backend->shape.nnodes;
+	float	   *norms = allocate(build, n, sizeof(float));
+	float		limits[LONG_SETS];
+	bool		good = find_lengths(build, norms);
+
+	if (good)
+		find_limits(build, norms, limits);
+	for (int set = LONG_SETS - 1; good && set >= 0; set--)
+	{
+		build->scale = LONG_SCALE + set;
+		build->nmembers = 0;
+		for (uint32_t i = 0; i < n; i++)
+		{
+			uint32_t	node = build->params->order[i];
+
+			if (norms[node] > limits[set])
+				build->members[build->nmembers++] = node;
+		}
+		if (build->nmembers >= 2)
+			good = build_scale(build);
+	}
+	if (build->nmembers >= 2)
+		good = good && build->backend->ops->sort(build->backend);
+	free(norms);
+	return good;
+}
+
+/* --- candidates --- */
+
 /* Nearest that a row of a leaf passes on, in a scale of n nodes */
 static int
 leaf_keep(const BackendShape *shape, uint32_t n)
@@ -164,8 +250,8 @@ leaf_keep(const BackendShape *shape, uint32_t n)
 	if (n <= LEAF_MAX)
 		return shape->list_size;
 	if (n <= SMALL_SET)
-		return MAX(shape->max_links, LEAF_KEEP);
-	return MAX(LEAF_KEEP, shape->max_links / 2);
+		return Max(shape->max_links, LEAF_KEEP);
+	return Max(LEAF_KEEP, shape->max_links / 2);
 }
 
 /* Leaders of n nodes, if each follows "fanout" and "target" follow each */
@@ -174,7 +260,7 @@ count_leaders(uint32_t n, int fanout, uint32_t target)
 {
 	uint64_t	wanted = ((uint64_t) n * fanout + target / 2) / target;
 
-	return (uint32_t) MAX(1, MIN(wanted, LEADERS_MAX));
+	return (uint32_t) Max(1, Min(wanted, LEADERS_MAX));
 }
 
 /* Clusters that overlap, leaves that overlap, and what is still too large */
@@ -227,7 +313,7 @@ largest_part(const Build *build)
 	uint32_t	largest = 0;
 
 	for (uint32_t p = 0; p < build->nparts; p++)
-		largest = MAX(largest, part_size(build, p));
+		largest = Max(largest, part_size(build, p));
 	return largest;
 }
 
@@ -256,9 +342,9 @@ make_plan(Build *build, uint32_t target, int fanout, Plan *plan)
 
 		if (size > LEAF_MAX)
 		{
-			plan->nleaders[p] = MAX(count_leaders(size, fanout, target),
+			plan->nleaders[p] = Max(count_leaders(size, fanout, target),
 									(uint32_t) fanout + 1);
-			ncells = MAX(plan->nleaders[p], count_pieces(size, target));
+			ncells = Max(plan->nleaders[p], count_pieces(size, target));
 		}
 		plan->cells[p + 1] = plan->cells[p] + ncells;
 	}
@@ -289,13 +375,13 @@ decide_cut(const Build *build, uint32_t part, uint32_t target, Plan *plan)
 	if (plan->nleaders[part] == 0)
 		return;
 	for (uint32_t c = plan->cells[part]; c < plan->cells[part + 1]; c++)
-		largest = MAX(largest, plan->counts[c]);
+		largest = Max(largest, plan->counts[c]);
 	if (largest <= size - size / 10)
 		return;
 	plan->cut[part] = true;
 	for (uint32_t c = plan->cells[part]; c < plan->cells[part + 1]; c++)
 	{
-		plan->counts[c] = MIN(size, target);
+		plan->counts[c] = Min(size, target);
 		size -= plan->counts[c];
 	}
 }

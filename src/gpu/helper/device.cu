@@ -176,6 +176,14 @@ device_clear(Backend *base)
 	return check(device, DEVICE(GetLastError) (), "clear");
 }
 
+static bool
+device_lifts(Backend *base, float *lifts)
+{
+	Device	   *device = (Device *) base;
+
+	return download(device, lifts, device->target.lift, base->shape.nnodes);
+}
+
 /* --- parts --- */
 
 static PartJob
@@ -569,15 +577,15 @@ device_connect(Backend *base, int scale)
 	Scratch<uint64_t> borrowed;
 	uint64_t   *offers = device->offers;
 
-	if (!for_members(device, [&] (const Nodes &nodes, const uint32_t *members,
-								  uint32_t count)
-					 {
-						 LAUNCH_FOR(forward_kernel, registers,
-									(count + warps - 1) / warps, 32 * warps,
-									nodes, count, members, local, high,
-									device->levels, room, device->lists,
-									device->nlist, device->nkept);
-					 }))
+	if (!for_candidates(device, [&] (const Nodes &nodes,
+									 const uint32_t *members, uint32_t count)
+						{
+							LAUNCH_FOR(forward_kernel, registers,
+									   (count + warps - 1) / warps, 32 * warps,
+									   nodes, count, members, local, high,
+									   device->levels, room, device->lists,
+									   device->nlist, device->nkept);
+						}))
 		return false;
 	if (offers == nullptr)
 	{
@@ -591,15 +599,29 @@ device_connect(Backend *base, int scale)
 	LAUNCH_FOR(take_offers_kernel, registers, blocks_of(device->nmembers),
 			   NODE_THREADS, device->nmembers, device->members, room,
 			   device->cursors, offers, device->lists, device->nlist);
-	return for_members(device, [&] (const Nodes &nodes,
-									const uint32_t *members, uint32_t count)
-					   {
-						   LAUNCH_FOR(link_kernel, registers,
-									  (count + warps - 1) / warps, 32 * warps,
-									  nodes, count, members, scale, local, high,
-									  device->levels, room, device->lists,
-									  device->nlist, device->store);
-					   }) && finish(device, "final links");
+	return for_candidates(device, [&] (const Nodes &nodes,
+									   const uint32_t *members, uint32_t count)
+						  {
+							  LAUNCH_FOR(link_kernel, registers,
+										 (count + warps - 1) / warps, 32 * warps,
+										 nodes, count, members, scale, local,
+										 high, device->levels, room,
+										 device->lists, device->nlist,
+										 device->store);
+						  }) && finish(device, "final links");
+}
+
+static bool
+device_sort(Backend *base)
+{
+	Device	   *device = (Device *) base;
+
+	return for_links(device, [&] (const Nodes &nodes, const uint32_t *members,
+								  uint32_t count)
+					 {
+						 LAUNCH(0, sort_kernel, blocks_of(count), NODE_THREADS,
+								nodes, count, members, device->store);
+					 }) && finish(device, "links in order");
 }
 
 static bool
@@ -736,12 +758,14 @@ omen_device_ops(void)
 		device_load,
 		device_enter,
 		device_clear,
+		device_lifts,
 		device_assign,
 		device_deal,
 		device_items,
 		device_sum,
 		device_compare,
 		device_connect,
+		device_sort,
 		device_number,
 		device_fetch,
 		device_search,

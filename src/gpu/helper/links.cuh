@@ -233,7 +233,79 @@ add_scale_links(const ChoiceMemory<R> &c, const LinkStore &store, uint32_t node,
 	}
 }
 
-/* Nodes of a higher level than the scale, if that is not 0, keep none of it */
+/*
+ * In front of a node's local links, those in a set of long nodes: those kept and as
+ * many others as are wanted.  What there is at the scale already does not count; the
+ * last local ones make room.
+ */
+template<int R> static __device__ void
+add_long_links(const ChoiceMemory<R> &c, const LinkStore &store, uint32_t node,
+			   int n, int nkept, int wanted)
+{
+	uint32_t   *links = store.links + (size_t) node * store.max_links;
+	uint32_t	salt = rule_salt(node);
+	int			lane = threadIdx.x % 32;
+	int			nscale = store.nscale[node];
+	int			nlocal = store.nlinks[node] - nscale;
+	uint32_t	at_scale = find_local(c, links + nlocal, nscale, salt, n);
+	uint32_t	doubled = 0;
+	uint32_t	mine[R];		/* lists have room for twice as many as links */
+	int			nothers = 0;
+	int			nadded = 0;
+	int			nleft;
+
+#pragma unroll
+	for (int r = 0; r < R; r++)
+		mine[r] = r * 32 + lane < nlocal + nscale ? links[r * 32 + lane] : 0;
+	warp_sync();
+	for (int r = 0; r * 32 < n; r++)
+	{
+		int			i = r * 32 + lane;
+		bool		is_kept = i < n && c.kept[i];
+		int			other = take_place(i < n && !is_kept, &nothers);
+		uint32_t	chosen = warp_ballot(i < n && (at_scale >> r & 1) == 0 &&
+										 (is_kept || other < wanted - nkept));
+
+		for (; chosen != 0; chosen &= chosen - 1)
+		{
+			uint32_t	link = rule_key_node(c.keys[r * 32 + __ffs(chosen) - 1],
+											 salt);
+
+#pragma unroll
+			for (int k = 0; k < R; k++)
+				doubled |= (uint32_t) (mine[k] == link) << k;
+			if (lane == 0)
+				links[nadded] = link;
+			nadded++;
+		}
+	}
+	nleft = nadded;
+#pragma unroll
+	for (int r = 0; r < R; r++)
+	{
+		bool		is_left = r * 32 + lane < nlocal && (doubled >> r & 1) == 0;
+		int			at = take_place(is_left, &nleft);
+
+		if (is_left && at < store.max_links - nscale)
+			links[at] = mine[r];
+	}
+	nleft = min(nleft, store.max_links - nscale);
+#pragma unroll
+	for (int r = 0; r < R; r++)
+	{
+		int			at = r * 32 + lane - nlocal;
+
+		if (at >= 0 && at < nscale)
+			links[nleft + at] = mine[r];
+	}
+	if (lane == 0)
+		store.nlinks[node] = nleft + nscale;
+}
+
+/*
+ * Nodes of a higher level than the scale, if that is not 0 nor of long nodes, keep
+ * none of it
+ */
 template<int R> static __global__ void
 link_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 			int wanted_local, int wanted_high, const uint8_t *levels, int room,
@@ -247,14 +319,53 @@ link_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 	int			n;
 	int			nkept;
 
-	if (which >= count || (scale > 0 && levels[node] != scale))
+	if (which >= count ||
+		(scale > 0 && scale < LONG_SCALE && levels[node] != scale))
 		return;
 	n = load_list(c, node, room, lists, nlist);
 	nkept = choose<R>(nodes, c, node, n, wanted);
 	if (scale == 0)
 		store_links(c, store, node, n, nkept, wanted);
+	else if (scale >= LONG_SCALE)
+		add_long_links(c, store, node, n, nkept, wanted);
 	else
 		add_scale_links(c, store, node, n, wanted);
+}
+
+/* Local links, nearest first */
+static __global__ void
+sort_kernel(Nodes nodes, uint32_t count, const uint32_t *members,
+			LinkStore store)
+{
+	__shared__ uint64_t all_keys[NODE_WARPS][UINT8_MAX];
+	uint64_t   *keys = all_keys[threadIdx.x / 32];
+	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
+	int			lane = threadIdx.x % 32;
+	uint32_t   *links;
+	uint32_t	node;
+	int			nlocal;
+
+	if (which >= count)
+		return;
+	node = members[which];
+	links = store.links + (size_t) node * store.max_links;
+	nlocal = store.nlinks[node] - store.nscale[node];
+	for (int i = 0; i < nlocal; i++)
+	{
+		float		distance = warp_distance(nodes, node, links[i]);
+
+		if (lane == 0)
+			keys[i] = rule_key(distance, links[i], 0);
+	}
+	warp_sync();
+	for (int i = lane; i < nlocal; i += 32)
+	{
+		int			place = 0;
+
+		for (int j = 0; j < nlocal; j++)
+			place += keys[j] < keys[i];
+		links[place] = rule_key_node(keys[i], 0);
+	}
 }
 
 /*

@@ -31,6 +31,14 @@
 #define SLACK_STEP		1.21f
 #define LARGEST_SLACK	1.8f
 
+/*
+ * By inner product: sets of long nodes, of a quarter of all, a sixteenth and so on,
+ * all of them longer than average.  They are scales of these numbers.
+ */
+#define LONG_SETS		3
+#define LONG_SCALE		13
+#define LONG_NORM2		1.01f
+
 /* Near copies; factors of squared distances, too */
 #define RANKINGS		4
 #define THIN_FACTOR		2.5f
@@ -104,12 +112,14 @@ rule_offer(uint64_t key, uint32_t node, uint32_t target)
 	return rule_key(rule_key_distance(key), node, rule_salt(target));
 }
 
-/* Links that a node of that level is to get at a scale */
+/* Links that a node of that level is to get at a scale; of long nodes, locally */
 RULE int
 rule_wanted(int max_links, int scale_links, int level, int scale)
 {
 	int			nscale = level > 0 ? scale_links : 0;
 
+	if (scale >= LONG_SCALE)
+		return (max_links - nscale) / 4;
 	return scale == 0 ? max_links - nscale : nscale;
 }
 

@@ -47,6 +47,22 @@ mark_lists_kernel(uint32_t count, const uint32_t *members, int room,
 							rule_salt(node))] = 1;
 }
 
+/* A warp for each of some nodes: they, and those they have links to */
+static __global__ void
+mark_links_kernel(uint32_t count, const uint32_t *members, LinkStore store,
+				  uint32_t *slots)
+{
+	uint32_t	which = blockIdx.x * NODE_WARPS + threadIdx.x / 32;
+	uint32_t	node;
+
+	if (which >= count)
+		return;
+	node = members[which];
+	slots[node] = 1;
+	for (int i = threadIdx.x % 32; i < store.nlinks[node]; i += 32)
+		slots[store.links[(size_t) node * store.max_links + i]] = 1;
+}
+
 /*
  * A warp for each 32 nodes: codes, of so many words, of those that were marked, to
  * their slots.  Those have another slot than the next node.
@@ -201,29 +217,54 @@ for_tiles(Device *device, const std::vector<TileJob> &tiles,
 	return true;
 }
 
-/* Call work(nodes, members, how many) for all members and their candidates */
-template<typename Work> static bool
-for_members(Device *device, Work work)
+/*
+ * Call work(nodes, members, how many) for all members.  Codes of "each" nodes are
+ * needed for one member, which mark(members, how many) marks.
+ */
+template<typename Mark, typename Work> static bool
+for_members(Device *device, int each, Mark mark, Work work)
 {
-	int			room = device->base.shape.list_size;
 	uint32_t	most = device->base.beside < BESIDE_CODES ?
-		device->nmembers : device->nslots / room;
+		device->nmembers : device->nslots / each;
 
 	for (uint32_t done = 0; done < device->nmembers; done += most)
 	{
 		const uint32_t *members = device->members + done;
 		uint32_t	count = std::min(most, device->nmembers - done);
 
-		if (!bring(device, [&] ()
-				   {
-					   LAUNCH(0, mark_lists_kernel, blocks_of(count),
-							  NODE_THREADS, count, members, room,
-							  device->lists, device->nlist, device->slots);
-				   }))
+		if (!bring(device, [&] () { mark(members, count); }))
 			return false;
 		work(window_of(device), members, count);
 	}
 	return true;
+}
+
+/* For all members and their candidates */
+template<typename Work> static bool
+for_candidates(Device *device, Work work)
+{
+	int			room = device->base.shape.list_size;
+
+	return for_members(device, room,
+					   [&] (const uint32_t *members, uint32_t count)
+					   {
+						   LAUNCH(0, mark_lists_kernel, blocks_of(count),
+								  NODE_THREADS, count, members, room,
+								  device->lists, device->nlist, device->slots);
+					   }, work);
+}
+
+/* For all members and those that they have links to */
+template<typename Work> static bool
+for_links(Device *device, Work work)
+{
+	return for_members(device, device->base.shape.max_links + 1,
+					   [&] (const uint32_t *members, uint32_t count)
+					   {
+						   LAUNCH(0, mark_links_kernel, blocks_of(count),
+								  NODE_THREADS, count, members, device->store,
+								  device->slots);
+					   }, work);
 }
 
 #endif							/* OMEN_GPU_WINDOW_CUH */
