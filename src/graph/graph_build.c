@@ -22,7 +22,6 @@
 
 /* Of a longer code, the rest is read ahead by the processor */
 #define PREFETCHED_BYTES		256
-#define CACHE_LINE				64
 
 static uint64 lay_out(OmenBuildArena *arena, const OmenQuantizer *quant,
 					  const OmenBuildParams *params);
@@ -72,6 +71,7 @@ omen_build_arena_init(void *memory, const OmenQuantizer *quant,
 	pg_atomic_init_u32(&arena->fault, 0);
 	pg_atomic_init_u32(&arena->nmissed, 0);
 	pg_atomic_init_u32(&arena->nwanted, 0);
+	pg_atomic_init_u32(&arena->nlong, 0);
 }
 
 /*
@@ -633,7 +633,7 @@ omen_build_prefetch_code(const OmenBuild *build, uint32 position)
 	if (build->stride == 0 || build->cache.nslots > 0)
 		return;
 	code = omen_node_code(build, build->order[position]);
-	for (Size at = 0; at < Min(build->stride, PREFETCHED_BYTES); at += CACHE_LINE)
+	for (Size at = 0; at < Min(build->stride, PREFETCHED_BYTES); at += OMEN_CACHE_LINE)
 		__builtin_prefetch(code + at);
 }
 

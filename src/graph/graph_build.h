@@ -94,6 +94,9 @@
 /* More leaders than this cost more than the clusters they would shrink */
 #define OMEN_MAX_LEADERS		2048
 
+/* What the processor fetches at a time */
+#define OMEN_CACHE_LINE			64
+
 /* Rows or nodes handed out at once */
 #define OMEN_BUILD_CHUNK		512
 
@@ -177,6 +180,7 @@ typedef struct OmenBuildArena
 	pg_atomic_uint32 fault;
 	pg_atomic_uint32 nmissed;
 	pg_atomic_uint32 nwanted;
+	pg_atomic_uint32 nlong;		/* nodes longer than average */
 } OmenBuildArena;
 
 /* Chunks of mail to the nodes of one range form a list; letters follow */

@@ -47,7 +47,6 @@
  * million nodes take 0.11 to 0.16 s instead of 0.20
  */
 #define AHEAD			4
-#define CACHE_LINE		64
 
 #define NOT_REACHED		PG_UINT32_MAX
 
@@ -203,7 +202,7 @@ follow_links(OmenBuild *build, uint32 first, uint32 end)
 		const char *next = (const char *) omen_node_links(build, ahead);
 
 		__builtin_prefetch(next);
-		__builtin_prefetch(next + CACHE_LINE);
+		__builtin_prefetch(next + OMEN_CACHE_LINE);
 		if (nfound + nlinks > NFOUND)
 		{
 			add_to_queue(build, found, nfound);

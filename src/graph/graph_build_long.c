@@ -18,7 +18,8 @@
  * After that, a node of more than average length to which fewer have links
  * than it has itself gets more, from its own neighbours, nearest first.  Each
  * gives up the farthest of its links that leads where more than that lead.
- * One participant does this, in the order of nodes.
+ * Who does so is decided by one participant, in the order of nodes; to count links
+ * before, and to put new ones in order after it, is what takes time, and everybody's.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,26 +30,79 @@
 /* Nodes whose lengths stand for those of all */
 #define LENGTH_SAMPLE	4096
 
-static void collect_long(OmenBuild *build);
+/* How many nodes ahead the links of their neighbours are asked for */
+#define AHEAD			8
+
+static float set_limit(const OmenBuild *build, int set);
+static void collect_long(OmenBuild *build, float limit);
+static uint32 list_long(const OmenBuild *build, uint32 first, uint32 end,
+						float limit, uint32 *members);
+static void number_chunks(OmenBuild *build);
 static float sample_norms(const OmenBuild *build, float *norms, uint32 n);
 static int	compare_floats(const void *a, const void *b);
-static void favour_long(OmenBuild *build);
+static bool mark_long(OmenBuild *build);
+static void clear_counts(OmenBuild *build);
 static void count_links(OmenBuild *build);
+static void favour_long(OmenBuild *build);
+static void prefetch_neighbours(const OmenBuild *build, uint32 node);
 static void ask_neighbours(OmenBuild *build, uint32 node);
 static bool link_back(OmenBuild *build, uint32 neighbour, uint32 node);
+static void append_link(OmenBuild *build, uint32 node, uint32 other);
+static void sort_links(OmenBuild *build);
+static void sort_new_links(OmenBuild *build, uint32 node);
 
-/* Links that lead to each node */
-static inline uint32 *
+StaticAssertDecl(2 * OMEN_TOP_FANOUT >= 3, "three arrays must fit into pairs[]");
+
+/*
+ * Working space in build->pairs, by node: links that lead to it, new links among
+ * its local ones, whether it is long.  Before, by chunk of nodes: those that are in
+ * a set, which become their places in it.
+ */
+static inline pg_atomic_uint32 *
 link_counts(const OmenBuild *build)
 {
+	return (pg_atomic_uint32 *) build->pairs;
+}
+
+static inline uint32 *
+new_links(const OmenBuild *build)
+{
+	return build->pairs + build->n;
+}
+
+static inline bool *
+long_marks(const OmenBuild *build)
+{
+	return (bool *) (build->pairs + (Size) 2 * build->n);
+}
+
+static inline uint32 *
+chunk_places(const OmenBuild *build)
+{
 	return build->pairs;
+}
+
+static inline uint32
+count_of(const OmenBuild *build, uint32 node)
+{
+	return pg_atomic_read_u32(&link_counts(build)[node]);
+}
+
+/* By the participant that has them to itself */
+static inline void
+change_count(OmenBuild *build, uint32 node, int by)
+{
+	pg_atomic_write_u32(&link_counts(build)[node], count_of(build, node) + by);
 }
 
 void
 omen_build_favour_long(OmenBuild *build)
 {
-	if (build->quant->shape.metric == OMEN_METRIC_IP)
-		omen_build_once(build, favour_long);
+	if (build->quant->shape.metric != OMEN_METRIC_IP || !mark_long(build))
+		return;
+	count_links(build);
+	omen_build_once(build, favour_long);
+	sort_links(build);
 }
 
 /*
@@ -65,7 +119,7 @@ omen_build_link_long(OmenBuild *build)
 	for (int i = OMEN_LONG_SETS - 1; i >= 0; i--)
 	{
 		build->scale = OMEN_LONG_SCALE + i;
-		omen_build_once(build, collect_long);
+		collect_long(build, set_limit(build, i));
 		build->nmembers = build->arena->nsubset;
 		if (build->nmembers < 2)
 			continue;
@@ -74,27 +128,72 @@ omen_build_link_long(OmenBuild *build)
 	}
 }
 
-/* List the nodes of the set at work */
-static void
-collect_long(OmenBuild *build)
+/* The squared length that nodes of a set are longer than, by a sample */
+static float
+set_limit(const OmenBuild *build, int set)
 {
 	float		norms[LENGTH_SAMPLE];
 	uint32		n = Min(build->n, LENGTH_SAMPLE);
 	float		limit = sample_norms(build, norms, n) * OMEN_LONG_NORM2;
-	int			set = build->scale - OMEN_LONG_SCALE;
-	uint32		nsubset = 0;
 
 	qsort(norms, n, sizeof(float), compare_floats);
-	limit = Max(limit, norms[n - 1 - (n >> 2 * (set + 1))]);
-	for (uint32 node = 0; node < build->n; node++)
+	return Max(limit, norms[n - 1 - (n >> 2 * (set + 1))]);
+}
+
+/* List the nodes that are longer, in their order: count, then put in place */
+static void
+collect_long(OmenBuild *build, float limit)
+{
+	uint32		members[OMEN_BUILD_CHUNK];
+	uint32	   *places = chunk_places(build);
+	uint32		first;
+	uint32		end;
+
+	omen_build_once(build, NULL);
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+		places[first / OMEN_BUILD_CHUNK] = list_long(build, first, end, limit,
+													 members);
+	omen_build_once(build, number_chunks);
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+	{
+		uint32		n = list_long(build, first, end, limit, members);
+
+		memcpy(build->subset + places[first / OMEN_BUILD_CHUNK], members,
+			   n * sizeof(uint32));
+		for (uint32 i = 0; i < n; i++)
+			memset(&build->nlist[members[i]], 0, sizeof(OmenListSize));
+		omen_build_tick(build, (end - first) * build->stride, 0);
+	}
+	omen_build_once(build, NULL);
+}
+
+static uint32
+list_long(const OmenBuild *build, uint32 first, uint32 end, float limit,
+		  uint32 *members)
+{
+	uint32		n = 0;
+
+	for (uint32 node = first; node < end; node++)
 	{
 		if (omen_quant_pair_norm2(build->quant,
 								  omen_node_code(build, node)) > limit)
-		{
-			build->subset[nsubset++] = node;
-			memset(&build->nlist[node], 0, sizeof(OmenListSize));
-		}
-		omen_build_tick(build, build->stride, 0);
+			members[n++] = node;
+	}
+	return n;
+}
+
+static void
+number_chunks(OmenBuild *build)
+{
+	uint32	   *places = chunk_places(build);
+	uint32		nsubset = 0;
+
+	for (uint32 i = 0; i * OMEN_BUILD_CHUNK < build->n; i++)
+	{
+		uint32		n = places[i];
+
+		places[i] = nsubset;
+		nsubset += n;
 	}
 	build->arena->nsubset = nsubset;
 }
@@ -126,37 +225,96 @@ compare_floats(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void
-favour_long(OmenBuild *build)
+/* Which nodes are longer than average; false if none is */
+static bool
+mark_long(OmenBuild *build)
 {
 	float		norms[LENGTH_SAMPLE];
 	uint32		n = Min(build->n, LENGTH_SAMPLE);
 	float		limit = sample_norms(build, norms, n) * OMEN_LONG_NORM2;
+	bool	   *marks = long_marks(build);
+	uint32		first;
+	uint32		end;
 
-	count_links(build);
-	for (uint32 node = 0; node < build->n; node++)
+	omen_build_once(build, clear_counts);
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
 	{
-		if (link_counts(build)[node] < build->max_links &&
-			omen_quant_pair_norm2(build->quant,
-								  omen_node_code(build, node)) > limit)
-			ask_neighbours(build, node);
-		omen_build_tick(build, build->stride, 0);
+		uint32		nlong = 0;
+
+		for (uint32 node = first; node < end; node++)
+		{
+			marks[node] =
+				omen_quant_pair_norm2(build->quant,
+									  omen_node_code(build, node)) > limit;
+			nlong += marks[node];
+		}
+		if (nlong > 0)
+			pg_atomic_fetch_add_u32(&build->arena->nlong, nlong);
+		omen_build_tick(build, (end - first) * build->stride, 0);
 	}
+	omen_build_once(build, NULL);
+	return pg_atomic_read_u32(&build->arena->nlong) > 0;
+}
+
+static void
+clear_counts(OmenBuild *build)
+{
+	memset(link_counts(build), 0, build->n * sizeof(uint32));
+	memset(new_links(build), 0, build->n * sizeof(uint32));
+	pg_atomic_write_u32(&build->arena->nlong, 0);
 }
 
 static void
 count_links(OmenBuild *build)
 {
-	uint32	   *counts = link_counts(build);
+	pg_atomic_uint32 *counts = link_counts(build);
+	uint32		first;
+	uint32		end;
 
-	memset(counts, 0, build->n * sizeof(uint32));
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+	{
+		for (uint32 node = first; node < end; node++)
+		{
+			const uint32 *links = omen_node_links(build, node);
+
+			for (int i = 0; i < build->nlinks[node]; i++)
+				pg_atomic_fetch_add_u32(&counts[links[i]], 1);
+		}
+		omen_build_tick(build, (end - first) * build->max_links *
+						sizeof(uint32), 0);
+	}
+}
+
+static void
+favour_long(OmenBuild *build)
+{
+	const bool *marks = long_marks(build);
+
 	for (uint32 node = 0; node < build->n; node++)
 	{
-		const uint32 *links = omen_node_links(build, node);
+		uint32		ahead = Min(node + AHEAD, build->n - 1);
 
-		for (int i = 0; i < build->nlinks[node]; i++)
-			counts[links[i]]++;
+		if (marks[ahead] && count_of(build, ahead) < build->max_links)
+			prefetch_neighbours(build, ahead);
+		if (marks[node] && count_of(build, node) < build->max_links)
+			ask_neighbours(build, node);
 		omen_build_tick(build, build->max_links * sizeof(uint32), 0);
+	}
+}
+
+/* The beginning of their links */
+static void
+prefetch_neighbours(const OmenBuild *build, uint32 node)
+{
+	const uint32 *links = omen_node_links(build, node);
+	int			nlocal = build->nlinks[node] - build->nscale[node];
+
+	for (int i = 0; i < nlocal; i++)
+	{
+		const char *theirs = (const char *) omen_node_links(build, links[i]);
+
+		__builtin_prefetch(theirs);
+		__builtin_prefetch(theirs + OMEN_CACHE_LINE);
 	}
 }
 
@@ -167,10 +325,10 @@ ask_neighbours(OmenBuild *build, uint32 node)
 	int			nlocal = build->nlinks[node] - build->nscale[node];
 
 	for (int i = 0;
-		 i < nlocal && link_counts(build)[node] < build->max_links; i++)
+		 i < nlocal && count_of(build, node) < build->max_links; i++)
 	{
 		if (link_back(build, links[i], node))
-			link_counts(build)[node]++;
+			change_count(build, node, 1);
 		omen_build_tick(build, OMEN_FAR_ACCESS, 0);
 	}
 }
@@ -179,10 +337,8 @@ ask_neighbours(OmenBuild *build, uint32 node)
 static bool
 link_back(OmenBuild *build, uint32 neighbour, uint32 node)
 {
-	uint32	   *counts = link_counts(build);
 	const uint32 *links = omen_node_links(build, neighbour);
 	int			nlinks = build->nlinks[neighbour];
-	int			victim;
 
 	for (int i = 0; i < nlinks; i++)
 	{
@@ -191,14 +347,65 @@ link_back(OmenBuild *build, uint32 neighbour, uint32 node)
 	}
 	if (nlinks == build->max_links)
 	{
-		victim = nlinks - build->nscale[neighbour] - 1;
-		while (victim >= 0 && counts[links[victim]] <= build->max_links)
+		/* to where new ones lead, there never are too many */
+		int			victim = nlinks - build->nscale[neighbour] -
+			new_links(build)[neighbour] - 1;
+
+		while (victim >= 0 &&
+			   count_of(build, links[victim]) <= build->max_links)
 			victim--;
 		if (victim < 0)
 			return false;
-		counts[links[victim]]--;
+		change_count(build, links[victim], -1);
 		omen_build_remove_local(build, neighbour, victim);
 	}
-	omen_build_insert_link(build, neighbour, node);
+	append_link(build, neighbour, node);
 	return true;
+}
+
+/* Behind all other local links; there is room */
+static void
+append_link(OmenBuild *build, uint32 node, uint32 other)
+{
+	int			nscale = build->nscale[node];
+	uint32	   *end = omen_node_links(build, node) + build->nlinks[node] - nscale;
+
+	memmove(end + 1, end, nscale * sizeof(uint32));
+	*end = other;
+	build->nlinks[node]++;
+	new_links(build)[node]++;
+}
+
+/* New links where their distances put them */
+static void
+sort_links(OmenBuild *build)
+{
+	uint32		first;
+	uint32		end;
+
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+	{
+		for (uint32 node = first; node < end; node++)
+		{
+			if (new_links(build)[node] > 0)
+				sort_new_links(build, node);
+		}
+		omen_build_tick(build, (end - first) * sizeof(uint32), 0);
+	}
+}
+
+static void
+sort_new_links(OmenBuild *build, uint32 node)
+{
+	int			n = new_links(build)[node];
+	int			nscale = build->nscale[node];
+	uint32	   *end = omen_node_links(build, node) + build->nlinks[node] - nscale;
+	uint32		others[OMEN_MAX_LINKS];
+
+	memcpy(others, end - n, n * sizeof(uint32));
+	memmove(end - n, end, nscale * sizeof(uint32));
+	build->nlinks[node] -= n;
+	for (int i = 0; i < n; i++)
+		omen_build_insert_link(build, node, others[i]);
+	omen_build_tick(build, n * OMEN_FAR_ACCESS, 0);
 }
