@@ -24,15 +24,32 @@
 #define LEADER_SAMPLE	64
 #define LEADER_ROUNDS	2
 
+/* Of a sample, how many are handed out at once */
+#define SAMPLE_CHUNK	64
+
 /* The code of a row, or of a node */
 typedef const uint8 *(*CodeOf) (OmenBuild *build, uint32 number);
+
+/* Of n rows or nodes, so many, and the nearest leader of each */
+typedef struct Sample
+{
+	CodeOf		code_of;
+	uint32		first;
+	uint32		n;
+	uint32		size;
+	uint32	   *nearest;
+} Sample;
 
 static int	count_groups(uint32 n, uint32 target);
 static bool take_clusters(OmenBuild *build);
 static void join_all_rows(OmenBuild *build, uint32 ngroups);
 static void draw_leading_rows(OmenBuild *build, int nleaders);
-static void centre_leaders(OmenBuild *build, CodeOf code_of, uint32 first,
-						   uint32 n);
+static uint32 sample_size(const OmenBuild *build, uint32 n);
+static void centre_leading_rows(OmenBuild *build);
+static void centre_leading_nodes(OmenBuild *build, uint32 first, uint32 n);
+static void join_sample(OmenBuild *build, const Sample *sample, uint32 first,
+						uint32 end);
+static void move_leaders(OmenBuild *build, const Sample *sample);
 static const uint8 *code_of_row(OmenBuild *build, uint32 row);
 static const uint8 *code_of_node(OmenBuild *build, uint32 node);
 static void chain_leaders(OmenBuild *build, uint32 *rank);
@@ -51,9 +68,9 @@ static void mark_coarse(OmenBuild *build, uint32 first, const uint32 *starts,
 static void list_coarse(OmenBuild *build);
 
 /*
- * Working space in build->pairs: the group of each row, later whether a
- * coarse cluster begins at a node; the place of each row; the size of its
- * code, if sizes vary.
+ * Working space in build->pairs: the group of each row, before that the leader of
+ * each in the sample, later whether a coarse cluster begins at a node; the place of
+ * each row; the size of its code, if sizes vary.
  */
 static inline uint32 *
 row_groups(OmenBuild *build)
@@ -138,7 +155,7 @@ join_all_rows(OmenBuild *build, uint32 ngroups)
 	uint32		end;
 
 	draw_leading_rows(build, ngroups);
-	centre_leaders(build, code_of_row, 0, build->n);
+	centre_leading_rows(build);
 	chain_leaders(build, rank);
 
 	omen_build_once(build, NULL);
@@ -180,52 +197,108 @@ draw_leading_rows(OmenBuild *build, int nleaders)
 	}
 }
 
+/* Only vectors have a middle */
+static uint32
+sample_size(const OmenBuild *build, uint32 n)
+{
+	if (build->leaders.n < 2 || build->stride == 0 ||
+		build->quant->shape.own_kind == OMEN_OWN_RAW)
+		return 0;
+	return Min(n, build->leaders.n * LEADER_SAMPLE);
+}
+
 /*
- * Move the leaders to the middle of what is nearest to them, of n rows or nodes
- * from the first on.  All participants come to the same result.
+ * Move the leaders to the middle of what is nearest to them, of a sample of all
+ * rows; by all participants, who come to the same result.
  */
 static void
-centre_leaders(OmenBuild *build, CodeOf code_of, uint32 first, uint32 n)
+centre_leading_rows(OmenBuild *build)
 {
-	const OmenCodeShape *shape = &build->quant->shape;
-	uint64		seed = omen_build_mix(build->arena->params.seed, first);
-	int			nleaders = build->leaders.n;
-	uint32		nsample = Min(n, nleaders * LEADER_SAMPLE);
-	float	   *sums;
-	uint32	   *counts;
+	Sample		sample = {code_of_row, 0, build->n, sample_size(build, build->n),
+	row_groups(build)};
+	uint32		first;
+	uint32		end;
 
-	if (nleaders < 2 || build->stride == 0 ||
-		shape->own_kind == OMEN_OWN_RAW)
-		return;
-	sums = (float *) palloc_extended((Size) nleaders * shape->code_dims *
-									 sizeof(float), MCXT_ALLOC_HUGE);
-	counts = (uint32 *) palloc(nleaders * sizeof(uint32));
-	for (int i = 0; i < LEADER_ROUNDS; i++)
+	for (int i = 0; i < LEADER_ROUNDS && sample.size > 0; i++)
 	{
-		memset(sums, 0, (Size) nleaders * shape->code_dims * sizeof(float));
-		memset(counts, 0, nleaders * sizeof(uint32));
-		for (uint32 j = 0; j < nsample; j++)
-		{
-			const uint8 *code = code_of(build, first +
-										omen_build_stratum(seed, j, n, nsample));
-			uint32		nearest;
+		omen_build_once(build, NULL);
+		while (omen_build_claim(build, sample.size, SAMPLE_CHUNK, &first,
+								&end))
+			join_sample(build, &sample, first, end);
+		omen_build_once(build, NULL);
+		move_leaders(build, &sample);
+	}
+}
 
-			omen_block_distances(build, &build->leaders, 0, code,
-								 build->distances);
-			omen_build_nearest(build->distances, nleaders, 1, &nearest);
-			omen_quant_add_to_centre(build->quant, code,
-									 sums + (Size) nearest * shape->code_dims);
-			counts[nearest]++;
-			omen_build_tick(build, nleaders * build->stride, 0);
-		}
-		for (int j = 0; j < nleaders; j++)
-		{
-			if (counts[j] > 0)
-				omen_quant_form_centre(build->quant,
-									   sums + (Size) j * shape->code_dims,
-									   counts[j], build->leaders.codes +
-									   (Size) j * build->stride);
-		}
+/* The same for leaders of n nodes from the first on, by one participant */
+static void
+centre_leading_nodes(OmenBuild *build, uint32 first, uint32 n)
+{
+	Sample		sample = {code_of_node, first, n, sample_size(build, n)};
+
+	sample.nearest = (uint32 *) palloc(sample.size * sizeof(uint32) + 1);
+	for (int i = 0; i < LEADER_ROUNDS && sample.size > 0; i++)
+	{
+		join_sample(build, &sample, 0, sample.size);
+		move_leaders(build, &sample);
+	}
+	pfree(sample.nearest);
+}
+
+static const uint8 *
+sample_code(OmenBuild *build, const Sample *sample, uint32 i)
+{
+	uint64		seed = omen_build_mix(build->arena->params.seed,
+									  sample->first);
+
+	return sample->code_of(build, sample->first +
+						   omen_build_stratum(seed, i, sample->n,
+											  sample->size));
+}
+
+/* The nearest leaders of some of a sample */
+static void
+join_sample(OmenBuild *build, const Sample *sample, uint32 first, uint32 end)
+{
+	int			nleaders = build->leaders.n;
+
+	for (uint32 i = first; i < end; i++)
+	{
+		omen_block_distances(build, &build->leaders, 0,
+							 sample_code(build, sample, i), build->distances);
+		omen_build_nearest(build->distances, nleaders, 1,
+						   &sample->nearest[i]);
+		omen_build_tick(build, nleaders * build->stride, 0);
+	}
+}
+
+/* To the middle of what is nearest to each, added up in the order of the sample */
+static void
+move_leaders(OmenBuild *build, const Sample *sample)
+{
+	int			dims = build->quant->shape.code_dims;
+	int			nleaders = build->leaders.n;
+	float	   *sums = (float *) palloc_extended((Size) nleaders * dims *
+												 sizeof(float),
+												 MCXT_ALLOC_HUGE |
+												 MCXT_ALLOC_ZERO);
+	uint32	   *counts = (uint32 *) palloc0(nleaders * sizeof(uint32));
+
+	for (uint32 i = 0; i < sample->size; i++)
+	{
+		uint32		nearest = sample->nearest[i];
+
+		omen_quant_add_to_centre(build->quant, sample_code(build, sample, i),
+								 sums + (Size) nearest * dims);
+		counts[nearest]++;
+		omen_build_tick(build, build->stride, 0);
+	}
+	for (int i = 0; i < nleaders; i++)
+	{
+		if (counts[i] > 0)
+			omen_quant_form_centre(build->quant, sums + (Size) i * dims,
+								   counts[i], build->leaders.codes +
+								   (Size) i * build->stride);
 	}
 	pfree(counts);
 	pfree(sums);
@@ -379,7 +452,7 @@ divide_group(OmenBuild *build, uint32 group)
 	for (i = 0; i < n; i++)
 		nodes[i] = first + i;
 	omen_build_draw_leaders(build, first, nodes, n, ncoarse);
-	centre_leaders(build, code_of_node, first, n);
+	centre_leading_nodes(build, first, n);
 	chain_leaders(build, rank);
 	for (i = 0; i < n; i++)
 	{
