@@ -191,14 +191,17 @@ find_stripes(const OmenHnswBuildState *state, BlockNumber npages,
 	BlockNumber first = state->shared->node_start;
 
 	stripes->nchunks = (npages + PAGES_AT_A_TIME - 1) / PAGES_AT_A_TIME;
-	stripes->nfiles = (first + npages) / RELSEG_SIZE - first / RELSEG_SIZE + 1;
+	stripes->nfiles = state->frugal ? 1 :
+		(first + npages) / RELSEG_SIZE - first / RELSEG_SIZE + 1;
 	stripes->length = (stripes->nchunks + stripes->nfiles - 1) /
 		stripes->nfiles;
 }
 
 /*
  * The next chunk, of each file in turn: the kernel has one process write to a file
- * at a time.  False if there is none left; else also how many have been taken.
+ * at a time.  Where memory is short, as they come: what is near to one part of the
+ * nodes is not to the next.  False if there is none left; else also how many have
+ * been taken.
  */
 static bool
 take_chunk(OmenHnswBuildState *state, const Stripes *stripes, uint32 *taken,
