@@ -106,5 +106,36 @@ is( all_through_index(
 	'an index built just before the crash is whole');
 is(map_problems($node, 'second'), '0', 'and so is its TID map');
 
+# 5. a table loaded and indexed in one transaction, none of which is logged: workers
+# have to know, whose pages are made durable, or logged as a whole, at its end
+$node->append_conf('postgresql.conf', "wal_level = minimal\nmax_wal_senders = 0");
+$node->restart;
+foreach my $threshold (0, '1GB')
+{
+	my ($out, $err) = ('', '');
+
+	$node->psql('postgres', <<"SQL", stdout => \$out, stderr => \$err);
+SET wal_skip_threshold = '$threshold';
+SET max_parallel_maintenance_workers = 2;
+SET client_min_messages = debug1;
+DROP TABLE IF EXISTS loaded;
+BEGIN;
+CREATE TABLE loaded (id int, v vector(16), body tsvector) WITH (parallel_workers = 2);
+INSERT INTO loaded SELECT id, v, to_tsvector('simple', 'word w' || id % 100) FROM items;
+CREATE INDEX loaded_idx ON loaded USING omenhnsw (v vector_l2_ops);
+CREATE INDEX loaded_body ON loaded USING omenbm25 (body);
+COMMIT;
+SQL
+	kill_server($node);
+	start_after_kill($node);
+	is(scalar(() = $err =~ /using \d+ parallel workers/g), 2,
+		"wal_skip_threshold = $threshold: built by workers");
+	is(all_through_index($node, 'loaded', $nearest),
+		query($node, "SELECT count(*) || ' ' || count(*) FROM items"),
+		'an index that was not logged is whole after the crash');
+	is(query($node, "SELECT * FROM omen_verify_index('loaded_idx', true) UNION ALL SELECT * FROM omen_verify_index('loaded_body', true)"),
+		'', 'and has nothing to complain about');
+}
+
 $node->stop;
 done_testing();

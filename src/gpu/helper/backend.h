@@ -164,9 +164,9 @@ typedef struct BackendOps
 
 	/*
 	 * Compare all pairs of each of some parts, of which none has more than
-	 * LEAF_MAX items, and all no more than batch_rows; merge the "keep" nearest of each into its node's list.
-	 * starts[] has one more than nparts.  With "thin", parts most of whose
-	 * items have near copies are thinned.
+	 * LEAF_MAX items, and all no more than batch_rows; merge the "keep" nearest
+	 * of each into its node's list.  starts[] has one more than nparts.  With
+	 * "thin", parts most of whose items have near copies are thinned.
 	 */
 	bool		(*compare) (Backend *backend, uint32_t nparts,
 							const uint32_t *starts, int keep, bool thin);

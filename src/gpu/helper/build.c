@@ -181,7 +181,7 @@ compare_floats(const void *a, const void *b)
 static void
 find_limits(const Build *build, const float *norms, float *limits)
 {
-	static float sample[LENGTH_SAMPLE];
+	float		sample[LENGTH_SAMPLE];
 	uint32_t	n = build->backend->shape.nnodes;
 	uint32_t	nsample = Min(n, LENGTH_SAMPLE);
 	double		sum = 0;
