@@ -633,7 +633,8 @@ omen_build_prefetch_code(const OmenBuild *build, uint32 position)
 	if (build->stride == 0 || build->cache.nslots > 0)
 		return;
 	code = omen_node_code(build, build->order[position]);
-	for (Size at = 0; at < Min(build->stride, PREFETCHED_BYTES); at += OMEN_CACHE_LINE)
+	for (Size at = 0; at < Min(build->stride, PREFETCHED_BYTES);
+		 at += OMEN_CACHE_LINE)
 		__builtin_prefetch(code + at);
 }
 

@@ -86,8 +86,9 @@ typedef struct OmenBuildShared
 	double		index_tuples;
 	bool		broken_hot_chain;
 
-	uint32		nfirst[OMEN_BUILD_MAX_PARTICIPANTS];	/* rows that no row before is equal to */
-	uint32		nnodes;			/* all of these */
+	/* of each participant's rows, those equal to none before; all of these */
+	uint32		nfirst[OMEN_BUILD_MAX_PARTICIPANTS];
+	uint32		nnodes;
 	BlockNumber node_start;
 	uint32		list_start;		/* number of the first list slot */
 	uint32		nlists;

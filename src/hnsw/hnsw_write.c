@@ -23,6 +23,9 @@
 /* NODE pages that a participant takes at a time */
 #define PAGES_AT_A_TIME	32
 
+/* How many links ahead codes are asked for */
+#define AHEAD			6
+
 /* Chunks of pages, and the files of the index that they are in */
 typedef struct Stripes
 {
@@ -30,9 +33,6 @@ typedef struct Stripes
 	uint32		nfiles;
 	uint32		length;			/* chunks of a file, but for the last one */
 } Stripes;
-
-/* How many links ahead codes are asked for */
-#define AHEAD			6
 
 static void plan_slots(OmenHnswBuildState *state);
 static uint32 count_tids(const OmenHnswBuildState *state, uint32 row);

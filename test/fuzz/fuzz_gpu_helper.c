@@ -1,4 +1,4 @@
-/* link: src/gpu/gpu_protocol.c src/gpu/helper/serve.c src/gpu/helper/build.c src/gpu/helper/number.c src/gpu/helper/backend_cpu.c */
+/* link: src/gpu/gpu_protocol.c src/gpu/helper/serve.c src/gpu/helper/build.c src/gpu/helper/number.c src/gpu/helper/backend_cpu.c src/gpu/helper/cpu_parts.c src/gpu/helper/cpu_leaves.c src/gpu/helper/cpu_links.c */
 
 /*
  * Fuzzer of omendb-gpu-build: whatever a server says, the helper answers by the

@@ -1,4 +1,4 @@
-/* link: build/gpu-none/gpu_protocol.o build/gpu-none/helper/build.o build/gpu-none/helper/number.o build/gpu-none/helper/backend_cpu.o */
+/* link: build/gpu-none/gpu_protocol.o build/gpu-none/helper/build.o build/gpu-none/helper/number.o build/gpu-none/helper/backend_cpu.o build/gpu-none/helper/cpu_parts.o build/gpu-none/helper/cpu_leaves.o build/gpu-none/helper/cpu_links.o */
 /*-------------------------------------------------------------------------
  *
  * test_gpu.c
