@@ -33,7 +33,7 @@ sum_kernel(Nodes nodes, const uint32_t *starts, const uint32_t *items,
 			size_t		node = items[at];
 
 			sum += nodes.codes != nullptr ?
-				nodes.scale[node] * nodes.codes[node * nodes.pad + i] :
+				nodes.factors[node].scale * nodes.codes[node * nodes.pad + i] :
 				nodes.vectors[node * nodes.dims + i];
 		}
 		sums[(size_t) blockIdx.x * nodes.dims + i] = sum;

@@ -22,7 +22,9 @@ static __device__ float
 warp_distance(const Nodes &nodes, uint32_t a, uint32_t b)
 {
 	int			lane = threadIdx.x % 32;
-	float		lift = nodes.lift[a] - nodes.lift[b];
+	Factors		x_factors = nodes.factors[a];
+	Factors		y_factors = nodes.factors[b];
+	float		lift = x_factors.lift - y_factors.lift;
 	size_t		a_slot = slot_of(nodes, a);
 	size_t		b_slot = slot_of(nodes, b);
 
@@ -34,8 +36,8 @@ warp_distance(const Nodes &nodes, uint32_t a, uint32_t b)
 
 		for (uint32_t i = lane; i < nodes.pad / 4; i += 32)
 			dot = dot_4(x[i], y[i], dot);
-		return lifted_distance(code_distance(nodes.norm2[a], nodes.norm2[b],
-											 nodes.scale[a], nodes.scale[b],
+		return lifted_distance(code_distance(x_factors.norm2, y_factors.norm2,
+											 x_factors.scale, y_factors.scale,
 											 warp_sum(dot)), lift);
 	}
 	else
@@ -61,22 +63,29 @@ static const int PAIRS_REGISTERS = 4;
 
 /* Of up to so many, products are computed on tensor cores if there are any */
 #ifdef TENSOR_CORES
-static const int SQUARE_REGISTERS = 2;
+static const int TENSOR_REGISTERS = 2;
 #else
-static const int SQUARE_REGISTERS = 0;
+static const int TENSOR_REGISTERS = 0;
 #endif
 
-/* Rows and columns of all products of up to 32 * R nodes; rows are apart by 4 more */
+/*
+ * They are in blocks of 16 by 16, on the diagonal and below it, by row; rows of a block
+ * are apart by 4 more, as multiples of 16 would all be in the same two banks
+ */
+static const int BLOCK_SIDE = 16;
+static const int BLOCK_ROW = BLOCK_SIDE + 4;
+static const int BLOCK_PRODUCTS = BLOCK_SIDE * BLOCK_ROW;
+
 static __host__ __device__ constexpr int
-square_size(int r)
+count_blocks(int r)
 {
-	return r <= SQUARE_REGISTERS ? r * 32 : 1;
+	return r <= TENSOR_REGISTERS ? r * (2 * r + 1) : 1;
 }
 
 /*
  * Up to 32 * R nodes; 64 bytes of each at a time; and of each two, i >= j, a
- * product or a sum of differences at [i * (i + 1) / 2 + j].  Or all products, by
- * row, which come when codes have gone.
+ * product or a sum of differences at [i * (i + 1) / 2 + j].  Or products in blocks,
+ * which come when codes have gone.
  */
 template<int R> struct alignas(128) PairMemory
 {
@@ -86,8 +95,8 @@ template<int R> struct alignas(128) PairMemory
 		{
 			union
 			{
-				int8_t		codes[CODE_CHUNK / 16][R * 32][16];
-				float		values[FLOAT_CHUNK][R * 32];
+				int8_t		codes[CODE_CHUNK / 16][slice_places(R * 32)][16];
+				float		values[FLOAT_CHUNK][slice_places(R * 32)];
 			};
 			union
 			{
@@ -95,7 +104,7 @@ template<int R> struct alignas(128) PairMemory
 				float		differences[R * 32 * (R * 32 + 1) / 2];
 			};
 		};
-		int32_t		square[square_size(R)][square_size(R) + 4];
+		int32_t		products[count_blocks(R) * BLOCK_PRODUCTS];
 	};
 	float		norm2[R * 32];
 	float		scale[R * 32];
@@ -107,6 +116,21 @@ static __device__ int
 pair_place(int i, int j)
 {
 	return i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i;
+}
+
+/* The place of a product in blocks is the sum of those of its row and its column */
+static __device__ uint32_t
+row_place(uint32_t i)
+{
+	uint32_t	block = i / BLOCK_SIDE;
+
+	return block * (block + 1) / 2 * BLOCK_PRODUCTS + i % BLOCK_SIDE * BLOCK_ROW;
+}
+
+static __device__ uint32_t
+column_place(uint32_t i)
+{
+	return i / BLOCK_SIDE * BLOCK_PRODUCTS + i % BLOCK_SIDE;
 }
 
 /* What is added up for 16 pairs: of 4 nodes, "stride" apart, with 4 others */
@@ -194,27 +218,44 @@ keep_sums(const PairSums<T> &sums, int row, int col, int stride, int n,
 	}
 }
 
+/* load(i) and store(i, what was loaded) for n numbers, by a warp */
+template<typename T, typename Load, typename Store> static __device__ void
+load_each(int n, Load load, Store store)
+{
+	for (int first = threadIdx.x % 32; first < n; first += 32 * LOADS)
+	{
+		T			loaded[LOADS];
+
+#pragma unroll
+		for (int k = 0; k < LOADS; k++)
+			loaded[k] = load(min(first + k * 32, n - 1));
+#pragma unroll
+		for (int k = 0; k < LOADS; k++)
+		{
+			if (first + k * 32 < n)
+				store(first + k * 32, loaded[k]);
+		}
+	}
+}
+
 /* 64 bytes of each node, from byte or dimension "chunk" on; rest is 0 */
 template<int R> static __device__ void
 load_chunk(PairMemory<R> &p, const Nodes &nodes, int count, uint32_t chunk)
 {
-	int			lane = threadIdx.x % 32;
-
 	if (nodes.codes != nullptr)
-	{
-		for (int i = lane; i < count * 4; i += 32)
-			*(int4 *) p.codes[i % 4][i / 4] = *(const int4 *)
-				(nodes.codes + (size_t) p.slots[i / 4] * nodes.pad + chunk +
-				 i % 4 * 16);
-		return;
-	}
-	for (int i = lane; i < count * FLOAT_CHUNK; i += 32)
-	{
-		uint32_t	dim = chunk + i % FLOAT_CHUNK;
-
-		p.values[i % FLOAT_CHUNK][i / FLOAT_CHUNK] = dim < nodes.dims ?
-			nodes.vectors[(size_t) p.slots[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
-	}
+		load_each<int4>(count * 4, [&] (int i) {
+			return *(const int4 *) (nodes.codes + (size_t) p.slots[i / 4] *
+									nodes.pad + chunk + i % 4 * 16);
+		}, [&] (int i, int4 slice) {
+			*(int4 *) p.codes[i % 4][i / 4] = slice;
+		});
+	else
+		load_each<float>(count * FLOAT_CHUNK, [&] (int i) {
+			return value_of(nodes, p.slots[i / FLOAT_CHUNK],
+							chunk + i % FLOAT_CHUNK);
+		}, [&] (int i, float value) {
+			p.values[i % FLOAT_CHUNK][i / FLOAT_CHUNK] = value;
+		});
 }
 
 /*
@@ -265,11 +306,11 @@ compute_quadruples(PairMemory<R> &p, const Nodes &nodes, int n)
 
 #ifdef TENSOR_CORES
 /*
- * All products of n nodes, and of others behind them up to a multiple of 16, in
- * blocks of 16 by 16; of those above the diagonal, by symmetry
+ * Products of n nodes, and of others behind them up to a multiple of 16, in blocks:
+ * zeros in those of none
  */
 template<int R> static __device__ void
-compute_square(PairMemory<R> &p, const Nodes &nodes, int n)
+compute_products(PairMemory<R> &p, const Nodes &nodes, int n)
 {
 	using namespace nvcuda;
 	wmma::fragment<wmma::accumulator, 16, 16, 16, int> sums[2 * R][2 * R];
@@ -314,37 +355,40 @@ compute_square(PairMemory<R> &p, const Nodes &nodes, int n)
 	{
 #pragma unroll
 		for (int j = 0; j <= i; j++)
-		{
-			wmma::store_matrix_sync(&p.square[i * 16][j * 16], sums[i][j],
-									square_size(R) + 4, wmma::mem_row_major);
-			if (j < i)
-				wmma::store_matrix_sync(&p.square[j * 16][i * 16], sums[i][j],
-										square_size(R) + 4,
-										wmma::mem_col_major);
-		}
+			wmma::store_matrix_sync(p.products + row_place(i * BLOCK_SIDE) +
+									column_place(j * BLOCK_SIDE), sums[i][j],
+									BLOCK_ROW, wmma::mem_row_major);
 	}
 }
 #endif
+
+/* Where a candidate's code is, and what its distances are made of besides */
+struct Candidate
+{
+	uint32_t	slot;
+	Factors		factors;
+};
 
 /* What all pairs of n nodes are made of, by a warp */
 template<int R> static __device__ void
 compute_pairs(PairMemory<R> &p, const Nodes &nodes, const uint64_t *keys,
 			  int n, uint32_t salt)
 {
-	for (int i = threadIdx.x % 32; i < (n + 15) / 16 * 16; i += 32)
-	{
+	load_each<Candidate>((n + 15) / 16 * 16, [&] (int i) {
 		uint32_t	node = rule_key_node(keys[min(i, n - 1)], salt);
 
-		p.slots[i] = slot_of(nodes, node);
-		p.norm2[i] = nodes.norm2[node];
-		p.scale[i] = nodes.scale[node];
-		p.lift[i] = nodes.lift[node];
-	}
+		return Candidate {slot_of(nodes, node), nodes.factors[node]};
+	}, [&] (int i, const Candidate &candidate) {
+		p.slots[i] = candidate.slot;
+		p.norm2[i] = candidate.factors.norm2;
+		p.scale[i] = candidate.factors.scale;
+		p.lift[i] = candidate.factors.lift;
+	});
 #ifdef TENSOR_CORES
-	if constexpr(R <= SQUARE_REGISTERS)
+	if constexpr(R <= TENSOR_REGISTERS)
 	{
 		if (nodes.codes != nullptr)
-			compute_square(p, nodes, n);
+			compute_products(p, nodes, n);
 		else
 			compute_quadruples(p, nodes, n);
 	}
@@ -354,27 +398,31 @@ compute_pairs(PairMemory<R> &p, const Nodes &nodes, const uint64_t *keys,
 	warp_sync();
 }
 
-template<int R> static __device__ int32_t
-pair_dot(const PairMemory<R> &p, int a, int b)
-{
-	if constexpr(R <= SQUARE_REGISTERS)
-		return p.square[a][b];
-	return p.dots[pair_place(a, b)];
-}
-
-/* One of a pair: its place, and what distances are made of besides products */
+/* One of a pair: its places, and what distances are made of besides products */
 struct PairSide
 {
 	int			place;
+	int			block;
+	uint32_t	row;
+	uint32_t	col;
 	float		norm2;
 	float		scale;
 	float		lift;
 };
 
 template<int R> static __device__ PairSide
-side_of(const PairMemory<R> &p, int place)
+side_of(const PairMemory<R> &p, uint32_t place)
 {
-	return PairSide {place, p.norm2[place], p.scale[place], p.lift[place]};
+	return PairSide {(int) place, (int) (place / BLOCK_SIDE), row_place(place),
+		column_place(place), p.norm2[place], p.scale[place], p.lift[place]};
+}
+
+template<int R> static __device__ int32_t
+pair_dot(const PairMemory<R> &p, const PairSide &a, const PairSide &b)
+{
+	if constexpr(R <= TENSOR_REGISTERS)
+		return p.products[a.block >= b.block ? a.row + b.col : b.row + a.col];
+	return p.dots[pair_place(a.place, b.place)];
 }
 
 template<int R> static __device__ float
@@ -382,8 +430,7 @@ pair_distance(const PairMemory<R> &p, const Nodes &nodes, const PairSide &a,
 			  const PairSide &b)
 {
 	float		distance = nodes.codes != nullptr ?
-		code_distance(a.norm2, b.norm2, a.scale, b.scale,
-					  pair_dot(p, a.place, b.place)) :
+		code_distance(a.norm2, b.norm2, a.scale, b.scale, pair_dot(p, a, b)) :
 		p.differences[pair_place(a.place, b.place)];
 
 	return lifted_distance(distance, a.lift - b.lift);
@@ -412,7 +459,10 @@ choice_warps(int r)
 	return r <= PAIRS_REGISTERS ? 1 : NODE_WARPS;
 }
 
-/* Candidate "next" is kept now: how far are the others from it? */
+/*
+ * Candidate "next" is kept now: how far are the others from it?  Of kept ones it does
+ * not matter; to leave them out would take longer.
+ */
 template<int R> static __device__ void
 approach(const Nodes &nodes, const ChoiceMemory<R> &c, const PairSide *sides,
 		 uint32_t salt, int next, const bool *kept, float *nearest)
@@ -426,9 +476,8 @@ approach(const Nodes &nodes, const ChoiceMemory<R> &c, const PairSide *sides,
 #pragma unroll
 		for (int r = 0; r < R; r++)
 		{
-			if (!kept[r])
-				nearest[r] = fminf(nearest[r],
-								   pair_distance(c.pairs, nodes, side, sides[r]));
+			nearest[r] = fminf(nearest[r],
+							   pair_distance(c.pairs, nodes, side, sides[r]));
 		}
 	}
 	else
@@ -455,8 +504,9 @@ approach(const Nodes &nodes, const ChoiceMemory<R> &c, const PairSide *sides,
 
 /*
  * The heuristic over n keys, which are in c.keys: sets c.kept, returns how many
- * are kept.  In each walk the next to be kept is the first behind the last one
- * that may be, as kept ones change what others may be.
+ * are kept.  In each walk the next to be kept is the first one that may be: those
+ * before the last one that was kept may not, as all come only nearer.  What is kept,
+ * or is no candidate, is as near as can be.
  */
 template<int R> static __device__ int
 choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
@@ -483,13 +533,12 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 	{
 		kept[r] = r * 32 + lane >= n;
 		distance[r] = kept[r] ? 0 : rule_key_distance(c.keys[r * 32 + lane]);
-		nearest[r] = INFINITY;
+		nearest[r] = kept[r] ? 0 : INFINITY;
 	}
 	for (float slack = 1; slack > 0 && nkept < wanted;
 		 slack = rule_next_slack(slack))
 	{
 		float		limit[R];
-		int			last = -1;
 
 #pragma unroll
 		for (int r = 0; r < R; r++)
@@ -501,9 +550,7 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 #pragma unroll
 			for (int r = R - 1; r >= 0; r--)
 			{
-				int			at = r * 32 + lane;
-				uint32_t	may = warp_ballot(at > last && !kept[r] &&
-											  rule_keeps(limit[r], nearest[r]));
+				uint32_t	may = warp_ballot(rule_keeps(limit[r], nearest[r]));
 
 				if (may != 0)
 					next = r * 32 + __ffs(may) - 1;
@@ -511,12 +558,11 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 			if (next == INT_MAX)
 				break;
 			nkept++;
-			last = next;
 #pragma unroll
 			for (int r = 0; r < R; r++)
 			{
-				if (r * 32 + lane == next)
-					kept[r] = true;
+				kept[r] = kept[r] || r * 32 + lane == next;
+				nearest[r] = r * 32 + lane == next ? 0 : nearest[r];
 			}
 			if (nkept < wanted)
 				approach<R>(nodes, c, sides, salt, next, kept, nearest);

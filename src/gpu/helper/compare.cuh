@@ -24,8 +24,34 @@ static const int TILE_THREADS = 256;
 static const int CODE_CHUNK = 64;	/* bytes, in slices of 16 */
 static const int FLOAT_CHUNK = 16;
 
+/*
+ * Places in a slice, for so many codes or values: two more, so that those of a vector,
+ * which are stored at once, are in different banks
+ */
+static constexpr int
+slice_places(int n)
+{
+	return n + 2;
+}
+
+/*
+ * Loads that a thread has under way at once.  They go to registers first, as each
+ * would wait for the store of the one before: for all that the compiler knows, that
+ * changes what is loaded.
+ */
+static const int LOADS = 4;
+
 /* Most leaders that a node follows */
 static const int MAX_FANOUT = 4;
+
+/* What distances are made of besides products; in one load */
+struct alignas(16) Factors
+{
+	float		norm2;
+	float		scale;
+	float		lift;			/* the coordinate added for inner products */
+	float		unused;
+};
 
 /* What kernels see of the nodes */
 struct Nodes
@@ -33,9 +59,7 @@ struct Nodes
 	const uint32_t *slots;		/* where codes and vectors are, if not by node */
 	const int8_t *codes;		/* CODE8: pad bytes each */
 	const float *vectors;		/* others: dims floats each */
-	const float *norm2;
-	const float *scale;
-	const float *lift;
+	const Factors *factors;
 	uint32_t	dims;
 	uint32_t	pad;
 	bool		is_l1;
@@ -83,8 +107,8 @@ template<int W> struct alignas(128) TileMemory
 	{
 		struct
 		{
-			int8_t		a[CODE_CHUNK / 16][TILE][16];
-			int8_t		b[CODE_CHUNK / 16][TILE][16];
+			int8_t		a[CODE_CHUNK / 16][slice_places(TILE)][16];
+			int8_t		b[CODE_CHUNK / 16][slice_places(TILE)][16];
 		}			codes;
 		struct
 		{
@@ -176,26 +200,44 @@ tile_dots(TileMemory<W> &m, const Nodes &nodes, int which)
 	__syncthreads();
 }
 
+/* A value of a vector, 0 behind its last one */
+static __device__ float
+value_of(const Nodes &nodes, uint32_t slot, uint32_t dim)
+{
+	return dim < nodes.dims ? nodes.vectors[(size_t) slot * nodes.dims + dim] : 0;
+}
+
 /* Sums of squared or absolute differences, to m.differences */
 template<int W> static __device__ void
 tile_differences(TileMemory<W> &m, const Nodes &nodes, int which)
 {
 	int			row = threadIdx.x / 16 * 4;
 	int			col = threadIdx.x % 16 * 4;
+	int			first = threadIdx.x / FLOAT_CHUNK;
+	int			dim = threadIdx.x % FLOAT_CHUNK;
 	float		sums[4][4] = {};
 
+	static_assert(TILE_THREADS * LOADS == TILE * FLOAT_CHUNK,
+				  "a thread must load so many values");
 	for (uint32_t chunk = 0; chunk < nodes.dims; chunk += FLOAT_CHUNK)
 	{
-		__syncthreads();
-		for (int i = threadIdx.x; i < TILE * FLOAT_CHUNK; i += TILE_THREADS)
-		{
-			uint32_t	dim = chunk + i % FLOAT_CHUNK;
-			bool		inside = dim < nodes.dims;
+		float		a[LOADS];
+		float		b[LOADS];
 
-			m.floats.a[i / FLOAT_CHUNK][i % FLOAT_CHUNK] = inside ?
-				nodes.vectors[(size_t) m.rows.slots[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
-			m.floats.b[i / FLOAT_CHUNK][i % FLOAT_CHUNK] = inside ?
-				nodes.vectors[(size_t) m.cols[which].slots[i / FLOAT_CHUNK] * nodes.dims + dim] : 0;
+#pragma unroll
+		for (int i = 0; i < LOADS; i++)
+		{
+			int			place = first + i * (TILE / LOADS);
+
+			a[i] = value_of(nodes, m.rows.slots[place], chunk + dim);
+			b[i] = value_of(nodes, m.cols[which].slots[place], chunk + dim);
+		}
+		__syncthreads();
+#pragma unroll
+		for (int i = 0; i < LOADS; i++)
+		{
+			m.floats.a[first + i * (TILE / LOADS)][dim] = a[i];
+			m.floats.b[first + i * (TILE / LOADS)][dim] = b[i];
 		}
 		__syncthreads();
 		for (int k = 0; k < FLOAT_CHUNK; k++)
@@ -242,12 +284,13 @@ tile_load_side(TileSide &side, const Nodes &nodes, const uint32_t *ids,
 	{
 		uint32_t	i = threadIdx.x < count ? threadIdx.x : count - 1;
 		uint32_t	node = ids != nullptr ? ids[first + i] : first + i;
+		Factors		factors = nodes.factors[node];
 
 		side.ids[threadIdx.x] = node;
 		side.slots[threadIdx.x] = slot_of(nodes, node);
-		side.norm2[threadIdx.x] = nodes.norm2[node];
-		side.scale[threadIdx.x] = nodes.scale[node];
-		side.lift[threadIdx.x] = nodes.lift[node];
+		side.norm2[threadIdx.x] = factors.norm2;
+		side.scale[threadIdx.x] = factors.scale;
+		side.lift[threadIdx.x] = factors.lift;
 	}
 }
 
@@ -308,38 +351,76 @@ tile_distance(const TileMemory<W> &m, const Nodes &nodes, const TileLine &row,
 
 /* --- partition --- */
 
+/* Threads that share a row; each has a stretch of the columns of every tile */
+static const int ROW_THREADS = TILE_THREADS / TILE;
+static const int STRETCH = TILE / ROW_THREADS;
+
+/* Blocks of a multiprocessor, as many as have room */
+static const int ASSIGN_BLOCKS = 4;
+
+/* A key among the nearest, which ascend; registers must not be indexed */
+static __device__ void
+add_nearest(uint64_t *nearest, uint64_t key)
+{
+#pragma unroll
+	for (int i = MAX_FANOUT - 1; i > 0; i--)
+	{
+		if (key < nearest[i - 1])
+			nearest[i] = nearest[i - 1];
+		else if (key < nearest[i])
+			nearest[i] = key;
+	}
+	if (key < nearest[0])
+		nearest[0] = key;
+}
+
 /*
  * Which leaders items follow, nearest first, and how many each has.  Columns are
- * leaders, whose numbers are those of their cells.
+ * leaders, whose numbers are those of their cells; of equally near ones the first is
+ * followed.
  */
-static __global__ void
+static __global__ void __launch_bounds__(TILE_THREADS, ASSIGN_BLOCKS)
 assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
 			  const uint32_t *leaders, int fanout, uint32_t *cells,
 			  uint32_t *counts)
 {
 	__shared__ TileMemory<1> m;
+	__shared__ uint64_t found[ROW_THREADS][MAX_FANOUT][TILE];
 	TileJob		job = jobs[blockIdx.x];
-	float		best[MAX_FANOUT];
-	uint32_t	chosen[MAX_FANOUT];
-	int			nbest = 0;
+	uint32_t	row = threadIdx.x % TILE;
+	uint32_t	part = threadIdx.x / TILE;
+	uint64_t	nearest[MAX_FANOUT] = {NO_KEY, NO_KEY, NO_KEY, NO_KEY};
 
+	static_assert(MAX_FANOUT == 4, "all must be NO_KEY");
 	tile_load_side(m.rows, nodes, items, job.row, job.nrows);
 	for (uint32_t first = 0; first < job.ncols; first += TILE)
 	{
 		uint32_t	count = min((uint32_t) TILE, job.ncols - first);
 
 		tile_compute(m, nodes, 0, leaders, job.col + first, count);
-		for (uint32_t i = 0; threadIdx.x < job.nrows && i < count; i++)
-			nbest = rule_add_nearest(best, chosen, nbest, fanout,
-									 tile_distance(m, nodes,
-												   line_of(m.rows, threadIdx.x),
-												   column_of(m, i)),
-									 job.col + first + i);
+		for (uint32_t i = part * STRETCH; i < min(count, (part + 1) * STRETCH); i++)
+			add_nearest(nearest,
+						rule_key(tile_distance(m, nodes, line_of(m.rows, row),
+											   column_of(m, i)),
+								 job.col + first + i, 0));
 	}
-	for (int i = 0; threadIdx.x < job.nrows && i < nbest; i++)
+	for (int i = 0; i < MAX_FANOUT; i++)
+		found[part][i][row] = nearest[i];
+	__syncthreads();
+	if (threadIdx.x >= job.nrows)
+		return;
+	for (int i = 0; i < (ROW_THREADS - 1) * MAX_FANOUT; i++)
+		add_nearest(nearest, found[1 + i / MAX_FANOUT][i % MAX_FANOUT][row]);
+#pragma unroll
+	for (int i = 0; i < MAX_FANOUT; i++)
 	{
-		cells[(size_t) (job.row + threadIdx.x) * fanout + i] = chosen[i];
-		atomicAdd(&counts[chosen[i]], 1);
+		uint32_t	cell = rule_key_node(nearest[i], 0);
+
+		if (i < fanout && nearest[i] != NO_KEY)
+		{
+			cells[(size_t) (job.row + row) * fanout + i] = cell;
+			atomicAdd(&counts[cell], 1);
+		}
 	}
 }
 

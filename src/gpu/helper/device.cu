@@ -181,7 +181,14 @@ device_lifts(Backend *base, float *lifts)
 {
 	Device	   *device = (Device *) base;
 
-	return download(device, lifts, device->target.lift, base->shape.nnodes);
+	uint32_t	n = base->shape.nnodes;
+	Scratch<float> there;
+
+	if (!borrow(device, there, n))
+		return false;
+	LAUNCH(0, lifts_kernel, part_blocks(n), PART_THREADS, n,
+		   device->target.factors, there.at);
+	return finish(device, "lifts") && download(device, lifts, there.at, n);
 }
 
 /* --- parts --- */

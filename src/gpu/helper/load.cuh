@@ -40,9 +40,7 @@ struct LoadTarget
 {
 	int8_t	   *codes;
 	float	   *vectors;
-	float	   *norm2;
-	float	   *scale;
-	float	   *lift;
+	Factors    *factors;
 	uint32_t	dims;
 	uint32_t	pad;
 	uint32_t	stride;
@@ -75,11 +73,11 @@ load_kernel(LoadTarget t, uint32_t first, uint32_t count,
 				(int8_t) code[CODE_HEAD + i] : 0;
 		if (lane == 0)
 		{
-			t.norm2[node] = head[0];
-			t.scale[node] = head[1];
-			t.lift[node] = t.metric == METRIC_LIFTED && !t.is_query ?
+			float		lift = t.metric == METRIC_LIFTED && !t.is_query ?
 				rule_lift(t.max_norm2,
 						  rule_full_norm2(head[0], head[3], t.mean_norm2)) : 0;
+
+			t.factors[node] = Factors {head[0], head[1], lift, 0};
 		}
 		return;
 	}
@@ -100,11 +98,20 @@ load_kernel(LoadTarget t, uint32_t first, uint32_t count,
 	}
 	if (lane == 0)
 	{
-		t.norm2[node] = 0;
-		t.scale[node] = 0;
-		t.lift[node] = t.metric == METRIC_LIFTED && !t.is_query ?
+		float		lift = t.metric == METRIC_LIFTED && !t.is_query ?
 			rule_lift(t.max_norm2, (float) norm2) : 0;
+
+		t.factors[node] = Factors {0, 0, lift, 0};
 	}
+}
+
+static __global__ void
+lifts_kernel(uint32_t n, const Factors *factors, float *lifts)
+{
+	uint32_t	i = blockIdx.x * blockDim.x + threadIdx.x;
+
+	if (i < n)
+		lifts[i] = factors[i].lift;
 }
 
 #endif							/* OMEN_GPU_LOAD_CUH */

@@ -295,7 +295,7 @@ static size_t
 device_bytes(const Device *device, BackendBeside beside)
 {
 	const BackendShape &shape = device->base.shape;
-	size_t		a_node = 3 * sizeof(float) + 6 * sizeof(uint32_t) + 3;
+	size_t		a_node = sizeof(Factors) + 6 * sizeof(uint32_t) + 3;
 	size_t		a_step = DIVISION_BYTES;
 
 	if (beside < BESIDE_LISTS)
@@ -417,9 +417,7 @@ allocate_all(Device *device)
 	bool		good;
 
 	good = allocate_codes(device) && allocate_lists(device) &&
-		allocate(device, &t.norm2, places) &&
-		allocate(device, &t.scale, places) &&
-		allocate(device, &t.lift, places) &&
+		allocate(device, &t.factors, places) &&
 		allocate(device, &device->levels, n) &&
 		allocate(device, &device->nlist, n) &&
 		allocate(device, &device->nkept, n) &&

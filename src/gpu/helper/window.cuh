@@ -106,8 +106,8 @@ static Nodes
 nodes_of(const Device *device)
 {
 	const LoadTarget &t = device->target;
-	Nodes		nodes = {nullptr, t.codes, t.vectors, t.norm2, t.scale, t.lift,
-		t.dims, t.pad, t.metric == METRIC_L1};
+	Nodes		nodes = {nullptr, t.codes, t.vectors, t.factors, t.dims, t.pad,
+		t.metric == METRIC_L1};
 
 	return nodes;
 }
