@@ -63,6 +63,7 @@ struct Nodes
 	uint32_t	dims;
 	uint32_t	pad;
 	bool		is_l1;
+	bool		is_lifted;
 };
 
 /*
@@ -115,6 +116,7 @@ template<int W> struct alignas(128) TileMemory
 			float		a[TILE][FLOAT_CHUNK + 1];
 			float		b[TILE][FLOAT_CHUNK + 1];
 		}			floats;
+		QueueMemory queues[TILE_THREADS / 32];	/* when all is compared */
 	};
 	union
 	{
@@ -445,101 +447,137 @@ static const int LANE_COLUMNS = WIDE * TILE / 32;
 /* Blocks of a multiprocessor, if lists are of one register: as many as have room */
 static const int SHORT_BLOCKS = 4;
 
-/* More keys than this are faster sorted and merged than inserted one by one */
-static const int FEW_KEYS = 4;
+/* What a row does not see is farther than any distance */
+static const uint32_t UNSEEN = UINT32_MAX;
+
+/* Of a row and a lane's columns */
+static __device__ void
+row_distances(const TileMemory<WIDE> &m, const Nodes &nodes,
+			  const TileLine &row, const TileLine *columns, float *distances)
+{
+	if (nodes.codes != nullptr)
+	{
+#pragma unroll
+		for (int i = 0; i < LANE_COLUMNS; i++)
+			distances[i] = rule_distance(code_distance(row.norm2,
+													   columns[i].norm2, row.scale, columns[i].scale,
+													   m.dots[row.place][columns[i].place]));
+	}
+	else
+	{
+#pragma unroll
+		for (int i = 0; i < LANE_COLUMNS; i++)
+			distances[i] = rule_distance(m.differences[row.place][columns[i].place]);
+	}
+	if (nodes.is_lifted)
+	{
+#pragma unroll
+		for (int i = 0; i < LANE_COLUMNS; i++)
+			distances[i] = lifted_distance(distances[i],
+										   row.lift - columns[i].lift);
+	}
+}
 
 /*
- * Keys of a row and a lane's columns, "count" of which there are.  With limits,
- * only of what the row sees, given those of the columns' places; returns how many
- * that are, of all lanes.
+ * Distances of a row and a lane's columns, "count" of which there are, as bits, which
+ * are in the same order; UNSEEN where it does not see them.  With limits, it sees only
+ * what those of the columns' places allow; returns how many that are, of all lanes.
  */
 static __device__ int
-row_keys(const TileMemory<WIDE> &m, const Nodes &nodes, const TileLine &row,
-		 const TileLine *columns, uint32_t count, uint32_t salt,
-		 const float *limits, uint64_t *found)
+row_bits(const TileMemory<WIDE> &m, const Nodes &nodes, const TileLine &row,
+		 const TileLine *columns, uint32_t count, const float *limits,
+		 uint32_t *bits)
 {
+	float		distances[LANE_COLUMNS];
 	int			nseen = 0;
 
+	row_distances(m, nodes, row, columns, distances);
+#pragma unroll
+	for (int i = 0; i < LANE_COLUMNS; i++)
+		bits[i] = columns[i].place < count && columns[i].id != row.id ?
+			(uint32_t) (rule_key(distances[i], 0, 0) >> 32) : UNSEEN;
+	if (limits == nullptr)
+		return 0;
 #pragma unroll
 	for (int i = 0; i < LANE_COLUMNS; i++)
 	{
-		const TileLine &col = columns[i];
-		float		distance = tile_distance(m, nodes, row, col);
-		bool		is_seen = col.place < count && col.id != row.id;
+		bool		is_seen = bits[i] != UNSEEN &&
+			distances[i] <= limits[columns[i].place * RANKINGS];
 
-		if (limits != nullptr)
-		{
-			is_seen = is_seen && distance <= limits[col.place * RANKINGS];
-			nseen += __popc(warp_ballot(is_seen));
-		}
-		found[i] = is_seen ? rule_key(distance, col.id, salt) : NO_KEY;
+		nseen += __popc(warp_ballot(is_seen));
+		if (!is_seen)
+			bits[i] = UNSEEN;
 	}
 	return nseen;
 }
 
-/*
- * A key that the "keep" nearest, 32 or fewer, are below: of the lanes, as many
- * have a distance that is not larger than this
- */
 static __device__ uint64_t
-bound_keys(const uint64_t *found, int keep)
+column_key(uint32_t bits, const TileLine &column, uint32_t salt)
 {
-	uint32_t	nearest = UINT32_MAX;
+	return bits != UNSEEN ? ((uint64_t) bits << 32) | (column.id ^ salt) : NO_KEY;
+}
+
+/*
+ * A distance that those of the "keep" nearest, 32 or fewer, are below: of the lanes,
+ * as many have one that is not larger than the one below it
+ */
+static __device__ uint32_t
+bound_bits(const uint32_t *bits, int keep)
+{
+	uint32_t	nearest = UNSEEN;
 
 #pragma unroll
 	for (int i = 0; i < LANE_COLUMNS; i++)
-		nearest = min(nearest, (uint32_t) (found[i] >> 32));
+		nearest = min(nearest, bits[i]);
 	nearest = warp_from(sort_keys(nearest), keep - 1);
-	return nearest == UINT32_MAX ? NO_KEY : (uint64_t) (nearest + 1) << 32;
+	return nearest == UNSEEN ? UNSEEN : nearest + 1;
 }
 
-/* The nearest of what was found into a row's list, which may have none yet */
+/* The nearest of what is seen into a row's list, which may have none yet */
 template<int R> static __device__ void
-take_nearest(const uint64_t *found, uint64_t *queue, bool is_first,
-			 uint64_t *list, int keep)
+take_nearest(const uint32_t *bits, const TileLine *columns, uint32_t salt,
+			 QueueMemory &queue, bool is_first, uint64_t *list, int keep)
 {
 	uint64_t	keys[R];
 
 	list_load<R>(keys, list, is_first ? 0 : keep);
 #pragma unroll
 	for (int i = 0; i < LANE_COLUMNS; i++)
-		list_take<R>(keys, keep, found[i]);
+		list_take<R>(keys, keep, column_key(bits[i], columns[i], salt));
 	list_store<R>(keys, list, keep);
 }
 
 /* With a list of one register: those that can be among them are merged at once */
 template<> __device__ void
-take_nearest<1>(const uint64_t *found, uint64_t *queue, bool is_first,
-				uint64_t *list, int keep)
+take_nearest<1>(const uint32_t *bits, const TileLine *columns, uint32_t salt,
+				QueueMemory &queue, bool is_first, uint64_t *list, int keep)
 {
 	int			lane = threadIdx.x % 32;
 	uint64_t	key = !is_first && lane < keep ? list[lane] : NO_KEY;
-	uint64_t	bound = warp_from(key, keep - 1);
+	uint64_t	last = warp_from(key, keep - 1);
+	uint32_t	bound = last != NO_KEY ? (uint32_t) (last >> 32) + 1 :
+		bound_bits(bits, keep);
 	int			count = 0;
 
-	if (bound == NO_KEY)
-		bound = bound_keys(found, keep);
 #pragma unroll
 	for (int i = 0; i < LANE_COLUMNS; i++)
 	{
-		int			at = take_place(found[i] < bound, &count);
+		int			at = take_place(bits[i] < bound, &count);
 
-		if (found[i] < bound && at < 32)
-			queue[at] = found[i];
+		if (bits[i] < bound && at < 32)
+			queue.found[at] = column_key(bits[i], columns[i], salt);
 	}
 	if (count == 0 && !is_first)
 		return;
-	warp_sync();
 	if (count > 32)
 	{
 #pragma unroll
 		for (int i = 0; i < LANE_COLUMNS; i++)
-			list_merge(&key, keep, found[i] < bound ? found[i] : NO_KEY);
+			list_merge(&key, keep, bits[i] < bound ?
+					   column_key(bits[i], columns[i], salt) : NO_KEY);
 	}
-	else if (count > FEW_KEYS)
-		list_merge(&key, keep, lane < count ? queue[lane] : NO_KEY);
 	else
-		list_take<1>(&key, keep, lane < count ? queue[lane] : NO_KEY);
+		key = queue_merge(queue, count, keep, is_first, key);
 	if (lane < keep)
 		list[lane] = key;
 	warp_sync();
@@ -555,7 +593,6 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 			   bool is_range, Thinning thinning, int keep, uint64_t *results)
 {
 	__shared__ TileMemory<WIDE> m;
-	__shared__ uint64_t queues[TILE_THREADS / 32][32];
 	__shared__ uint32_t salts[TILE];
 	TileJob		job = jobs[blockIdx.x];
 
@@ -581,12 +618,12 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 			const float *limits = thinning.limits == nullptr ? nullptr :
 				thinning.limits + (size_t) (job.col + first) * RANKINGS +
 				rule_ranking(m.rows.ids[row]);
-			uint64_t	found[LANE_COLUMNS];
-			int			nseen = row_keys(m, nodes, line_of(m.rows, row),
-										 columns, count, salts[row], limits,
-										 found);
+			uint32_t	bits[LANE_COLUMNS];
+			int			nseen = row_bits(m, nodes, line_of(m.rows, row),
+										 columns, count, limits, bits);
 
-			take_nearest<R>(found, queues[threadIdx.x / 32], first == 0,
+			take_nearest<R>(bits, columns, salts[row],
+							m.queues[threadIdx.x / 32], first == 0,
 							results + (size_t) (job.out + row) * keep, keep);
 			if (limits != nullptr && threadIdx.x % 32 == 0)
 				thinning.nseen[job.out + row] += nseen;

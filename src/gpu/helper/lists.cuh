@@ -170,6 +170,19 @@ list_merge(uint64_t *keys, int room, uint64_t key)
 
 /* --- sorted lists in shared memory, merged by rank --- */
 
+/* Keys in no order, and a list of one register that they are merged with */
+struct alignas(16) QueueMemory
+{
+	uint64_t	found[32];
+	uint64_t	list[32];
+};
+
+struct alignas(16) KeyPair
+{
+	uint64_t	first;
+	uint64_t	second;
+};
+
 /* Up to 32 * R keys, and those that they are merged with */
 template<int R> struct ListMemory
 {
@@ -229,6 +242,43 @@ list_merge_sorted(ListMemory<R> &m, int n, int room, uint64_t key)
 		m.keys[below + rank] = key;
 	warp_sync();
 	return min(n + nnew, room);
+}
+
+/*
+ * Merge n keys of m.found with the list in the lanes' registers, which has none of
+ * them, and may be empty; returns the lanes' keys of the merged list.  Where a key goes
+ * is how many are below it.
+ */
+static __device__ uint64_t
+queue_merge(QueueMemory &m, int n, int room, bool is_empty, uint64_t key)
+{
+	int			lane = threadIdx.x % 32;
+	int			place = 0;
+	int			list_place = lane;
+	uint64_t	mine;
+
+	if (lane == n)
+		m.found[n] = NO_KEY;
+	m.list[lane] = key;
+	warp_sync();
+	mine = lane < n ? m.found[lane] : NO_KEY;
+	for (int i = 0; i < n; i += 2)
+	{
+		KeyPair		some = *(const KeyPair *) &m.found[i];
+
+		place += (some.first < mine) + (some.second < mine);
+		if (!is_empty)
+			list_place += (some.first < key) + (some.second < key);
+	}
+	if (!is_empty)
+		place += count_below<1>(m.list, room, mine);
+	warp_sync();
+	if (mine != NO_KEY && place < room)
+		m.list[place] = mine;
+	if (key != NO_KEY && list_place < room)
+		m.list[list_place] = key;
+	warp_sync();
+	return lane < room ? m.list[lane] : NO_KEY;
 }
 
 /* --- lists of nodes --- */

@@ -107,7 +107,7 @@ nodes_of(const Device *device)
 {
 	const LoadTarget &t = device->target;
 	Nodes		nodes = {nullptr, t.codes, t.vectors, t.factors, t.dims, t.pad,
-		t.metric == METRIC_L1};
+		t.metric == METRIC_L1, t.metric == METRIC_LIFTED};
 
 	return nodes;
 }
