@@ -11,6 +11,7 @@ import csv
 import multiprocessing
 import os
 import re
+import statistics
 import sys
 import time
 
@@ -27,6 +28,7 @@ ROWS = int(os.environ.get("ROWS") or 1 << 62)
 QUERIES = int(os.environ.get("QUERIES") or 200)
 THREADS = int(os.environ.get("THREADS") or os.cpu_count())
 MEMORY = os.environ.get("MEMORY") or "0"
+BUILDS = int(os.environ.get("BUILDS") or 3)
 VERIFY_ROWS = os.environ.get("VERIFY") != "index"
 KNOBS = (20, 40, 100)
 TRUE_NEIGHBOURS = 100
@@ -297,11 +299,13 @@ def index(name):
     data.truth()
     say(f"exact answers by brute force: {time.perf_counter() - start:.1f} s")
     compare_exact(data)
-    cpu, gpu = Build("off"), Build("on")
-    for build in (cpu, gpu):
-        build.run(db, data, notices)
-        build.search(db, data)
-    compare(shape, cpu, gpu)
+    cpu, gpus = Build("off"), [Build("on") for _ in range(BUILDS)]
+    cpu.run(db, data, notices)
+    cpu.search(db, data)
+    for gpu in gpus:
+        gpu.run(db, data, notices)
+    gpus[-1].search(db, data)
+    compare(shape, cpu, gpus)
     start = time.perf_counter()
     found = db.query("SELECT * FROM omen_verify_index('items_index', "
                      f"{VERIFY_ROWS})")
@@ -317,15 +321,19 @@ def index(name):
         raise SystemExit("the index of the device is broken")
 
 
-def compare(name, cpu, gpu):
+def compare(name, cpu, gpus):
+    """The median of the device's builds; recall of its last."""
     for what, ours, theirs in (
-            ("CREATE INDEX", cpu.seconds, gpu.seconds),
-            ("its graph", cpu.graph(), gpu.graph()),
+            ("CREATE INDEX", cpu.seconds, [gpu.seconds for gpu in gpus]),
+            ("its graph", cpu.graph(), [gpu.graph() for gpu in gpus]),
             ("its graph, without the pipe", cpu.graph(),
-             gpu.graph() - gpu.pipe())):
+             [gpu.graph() - gpu.pipe() for gpu in gpus])):
+        all_of_them = ", ".join(f"{one:.2f}" for one in theirs)
+        ratio = ours / max(statistics.median(theirs), 1e-3)
         summarize(name, what, f"{ours:.2f} s by {THREADS} processors, "
-                  f"{theirs:.2f} s with the device: "
-                  f"{ours / max(theirs, 1e-3):.2f} times as fast")
+                  f"{all_of_them} s with the device: "
+                  f"{ratio:.2f} times as fast")
+    gpu = gpus[-1]
     for ef in KNOBS:
         summarize(name, f"recall@10 at ef {ef}",
                   f"{cpu.recall[ef]:.4f}, with the device "

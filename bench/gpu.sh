@@ -11,7 +11,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/../test/lib.sh"
 
-STEPS=${STEPS:-device check sanitize graph index}
+STEPS=${STEPS:-device check graph index sanitize rates}
 SETS=${SETS:-mnist_10k_mix_1m}
 LIMIT=${LIMIT:-3600}
 THREADS=${THREADS:-$(nproc)}
@@ -35,7 +35,9 @@ use_bundle()
 	PG_CONFIG=$BINDIR/pg_config
 	PROGRAMS=$WORK/pg/programs
 	OMEN_DATA=${OMEN_DATA:-$(cd "$OMEN_BUNDLE" && pwd)/data}
-	export PG_CONFIG OMEN_DATA LD_LIBRARY_PATH=$WORK/pg/lib PATH=$BINDIR:$PATH
+	# the driver may be found by what is there already
+	export PG_CONFIG OMEN_DATA PATH=$BINDIR:$PATH \
+		LD_LIBRARY_PATH=$WORK/pg/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 }
 
 build_all()
@@ -80,19 +82,14 @@ part()
 		>>"$OMEN_SUMMARY"
 }
 
-# tap_part NAME COMMAND...: print of its output what is not an ok
+# tap_part NAME COMMAND...: print of its output what is not an ok, also of a part of
+# it that was stopped
 tap_part()
 {
-	local name=$1
-
-	shift
 	# shellcheck disable=SC2016
-	part "$name" bash -c '
-		"$@" >"$0" 2>&1
-		status=$?
-		grep -v "^ok" "$0" | tail -40
-		echo "$(grep -c "^ok" "$0") ok"
-		exit $status' "$WORK/tap.log" "$@"
+	part "$1" bash -c 'exec "$@" >"$0" 2>&1' "$WORK/tap.log" "${@:2}"
+	grep -v "^ok" "$WORK/tap.log" | tail -40
+	echo "$(grep -c "^ok" "$WORK/tap.log") ok"
 }
 
 gpu_py()
@@ -107,7 +104,12 @@ step_device()
 	sed -n 's/^model name[^:]*: //p;T;q' /proc/cpuinfo
 	echo "$(nproc) processors, $(awk '/^MemTotal/ { print int($2 / 1048576) }' \
 		/proc/meminfo) GB of memory"
-	"$HELPER" --probe
+	"$HELPER" --probe || [ "$BACKEND" = cpu ] ||
+		die "without a device there is nothing to measure: BACKEND=cpu tries this script"
+}
+
+step_rates()
+{
 	part "rates of the device" "$PYTHON" "$TOP/bench/gpu.py" rates
 }
 
@@ -123,7 +125,8 @@ step_sanitize()
 	PATH=$PATH:/usr/local/cuda/bin
 	for tool in ${TOOLS:-memcheck racecheck}; do
 		tap_part "compute-sanitizer, $tool" compute-sanitizer --tool "$tool" \
-			--error-exitcode 9 "$PROGRAMS/test_gpu_small"
+			--report-api-errors no --print-limit 20 --error-exitcode 9 \
+			"$PROGRAMS/test_gpu_small"
 	done
 }
 
@@ -139,7 +142,7 @@ set_of()
 # the options of graph_bench for a set of set_of
 graph_options()
 {
-	echo "-g -t $THREADS -q ${QUERIES:-200}" ${ROWS:+-n "$ROWS"}
+	echo "-g -r ${BUILDS:-3} -t $THREADS -q ${QUERIES:-200}" ${ROWS:+-n "$ROWS"}
 	[ "$METRIC" != cosine ] || echo "-c"
 }
 
@@ -164,10 +167,11 @@ step_profile()
 	for set in $SETS; do
 		set_of "$set" || continue
 		# shellcheck disable=SC2046
-		part "profile of $set" ncu --csv --page raw --print-units base \
+		part "profile of $set" ncu --clock-control none --cache-control none \
+			--csv --page raw --print-units base \
 			--metrics gpu__time_duration.sum,dram__bytes.sum \
 			--log-file "$WORK/profile.csv" "$PROGRAMS/graph_bench" \
-			$(graph_options) "$FOLDER"/base.* "$FOLDER"/query.*
+			$(BUILDS=1 graph_options) "$FOLDER"/base.* "$FOLDER"/query.*
 		gpu_py profile "$WORK/profile.csv"
 	done
 }
@@ -204,7 +208,7 @@ if [ -n "$OMEN_BUNDLE" ]; then use_bundle; else build_all; fi
 choose_python
 HELPER=$("$PG_CONFIG" --pkglibdir)/omendb-gpu-build
 export OMEN_SETS=${OMEN_SETS:-$WORK/sets} OMEN_SUMMARY=$WORK/summary THREADS \
-	ROWS QUERIES VERIFY MEMORY PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
+	ROWS QUERIES VERIFY MEMORY BUILDS PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
 if [ "$BACKEND" = cpu ]; then
 	# for tests of this script where there is no device
 	OMEN_GPU_HELPER=$WORK/helper

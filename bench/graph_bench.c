@@ -4,7 +4,7 @@
  *	  Build a graph over a set of vectors outside the server, and measure it.
  *
  *	  graph_bench [-m links/2] [-e ef_construction] [-n rows] [-q queries]
- *				  [-t threads] [-c] [-s seed] [-g] base query [truth]
+ *				  [-t threads] [-c] [-s seed] [-g] [-r times] base query [truth]
  *
  * "make graph-bench" makes it, below build/.
  *
@@ -18,7 +18,8 @@
  * -g: then build it again with the steps of omendb-gpu-build, on the device if
  * there is one that this program was made for, and say how long each took, and
  * how many times faster that is than the threads were.  Vectors come from the
- * memory of this process, not through a pipe.
+ * memory of this process, not through a pipe.  -r: so many times, as the first time
+ * on a device is slower.
  *
  *-------------------------------------------------------------------------
  */
@@ -91,6 +92,30 @@ typedef struct Encoded
 	uint8	   *codes;
 } Encoded;
 
+/* A thread's share of rows */
+typedef struct Share
+{
+	void		(*work) (void *arg, uint32 first, uint32 end);
+	void	   *arg;
+	uint32		first;
+	uint32		end;
+} Share;
+
+/* What is worked on in shares */
+typedef struct Encoding
+{
+	const OmenQuantizer *quant;
+	const Matrix *base;
+	Encoded    *encoded;
+} Encoding;
+
+typedef struct Search
+{
+	const Matrix *base;
+	const Matrix *query;
+	float	   *truth;
+} Search;
+
 typedef struct Found
 {
 	float		distance;
@@ -101,18 +126,18 @@ typedef struct Found
 static void load(const char *path, uint32 limit, Matrix *matrix);
 static void normalize(Matrix *matrix);
 static OmenQuantizer *train(const Matrix *base, OmenMetric metric,
-							Encoded *encoded);
+							Encoded *encoded, int nthreads);
 static OmenBuild *build(Team *team, const OmenBuildParams *params,
 						const Encoded *encoded, int nthreads);
 static uint32 find_clusters(void *arg, OmenBuild *build, uint32 *clusters,
 							uint32 most);
 static bool find_links(void *arg, OmenBuild *build);
 static void build_by_helper(Team *team, const OmenBuildParams *params,
-							const Encoded *encoded, int nthreads,
+							const Encoded *encoded, int nthreads, int times,
 							double seconds);
 static void report_degrees(const OmenBuild *graph, uint32 n);
 static float *find_truth(const Matrix *base, const Matrix *query,
-						 const char *path, uint32 nrows);
+						 const char *path, int nthreads);
 static void measure(const OmenBuild *graph, const Matrix *base,
 					const Matrix *query, const float *truth, int ef);
 
@@ -148,6 +173,7 @@ main(int argc, char **argv)
 	uint32		nqueries = 1000;
 	int			nthreads = 1;
 	bool		use_helper = false;
+	int			times = 1;
 	int			option;
 	double		cpu;
 	double		wall;
@@ -158,7 +184,7 @@ main(int argc, char **argv)
 	params.max_links = 32;
 	params.ef_construction = 64;
 	params.seed = 1;
-	while ((option = getopt(argc, argv, "m:e:n:q:t:s:cg")) != -1)
+	while ((option = getopt(argc, argv, "m:e:n:q:t:s:cgr:")) != -1)
 	{
 		switch (option)
 		{
@@ -186,6 +212,9 @@ main(int argc, char **argv)
 			case 'g':
 				use_helper = true;
 				break;
+			case 'r':
+				times = Max(atoi(optarg), 1);
+				break;
 			default:
 				return 2;
 		}
@@ -208,10 +237,10 @@ main(int argc, char **argv)
 	}
 	truth = find_truth(&base, &query,
 					   limit == 0 && argc - optind > 2 ? argv[optind + 2] :
-					   NULL, query.n);
+					   NULL, nthreads);
 
 	cpu = cpu_seconds();
-	team.quant = train(&base, metric, &encoded);
+	team.quant = train(&base, metric, &encoded, nthreads);
 	printf("rows %u dims %u: encode %.2f CPU-s, ", base.n, base.dims,
 		   cpu_seconds() - cpu);
 	params.n = base.n;
@@ -229,8 +258,7 @@ main(int argc, char **argv)
 		measure(graph, &base, &query, truth, ef);
 	if (use_helper)
 	{
-		free(team.arena);
-		build_by_helper(&team, &params, &encoded, nthreads, wall);
+		build_by_helper(&team, &params, &encoded, nthreads, times, wall);
 		report_degrees(team.result, base.n);
 		for (ef = 40; ef <= 320; ef *= 2)
 			measure(team.result, &base, &query, truth, ef);
@@ -323,6 +351,32 @@ load(const char *path, uint32 limit, Matrix *matrix)
 	free(raw);
 }
 
+static void *
+work_on_share(void *arg)
+{
+	Share	   *share = arg;
+
+	share->work(share->arg, share->first, share->end);
+	return NULL;
+}
+
+static void
+in_parallel(int nthreads, uint32 n, void (*work) (void *, uint32, uint32),
+			void *arg)
+{
+	pthread_t	threads[MAX_THREADS];
+	Share		shares[MAX_THREADS];
+
+	for (int i = 0; i < nthreads; i++)
+	{
+		shares[i] = (Share) {work, arg, (uint64) n * i / nthreads,
+			(uint64) n * (i + 1) / nthreads};
+		pthread_create(&threads[i], NULL, work_on_share, &shares[i]);
+	}
+	for (int i = 0; i < nthreads; i++)
+		pthread_join(threads[i], NULL);
+}
+
 static void
 normalize(Matrix *matrix)
 {
@@ -340,15 +394,34 @@ normalize(Matrix *matrix)
 	}
 }
 
+static void
+encode(void *arg, uint32 first, uint32 end)
+{
+	Encoding   *encoding = arg;
+	const OmenQuantizer *quant = encoding->quant;
+	const Matrix *base = encoding->base;
+	Encoded    *encoded = encoding->encoded;
+	float	   *scratch = allocate(3 * (base->dims + 64) * sizeof(float));
+	uint8	   *own = allocate(quant->shape.own_size);
+
+	for (Size i = first; i < end; i++)
+	{
+		omen_quant_encode_own(quant, base->values + i * base->dims, own,
+							  scratch);
+		omen_quant_own_to_pair(quant, own, encoded->codes + i * encoded->size);
+	}
+	free(own);
+	free(scratch);
+}
+
 /* A quantizer for the base set, and the pair codes of its rows */
 static OmenQuantizer *
-train(const Matrix *base, OmenMetric metric, Encoded *encoded)
+train(const Matrix *base, OmenMetric metric, Encoded *encoded, int nthreads)
 {
 	OmenCodeShape shape;
 	OmenQuantizer *quant;
 	float	   *mean = allocate(base->dims * sizeof(float));
-	float	   *scratch = allocate(3 * (base->dims + 64) * sizeof(float));
-	uint8	   *own;
+	Encoding	encoding;
 	Size		i;
 	Size		j;
 
@@ -362,15 +435,10 @@ train(const Matrix *base, OmenMetric metric, Encoded *encoded)
 	}
 	quant = omen_quant_init(allocate(omen_quant_size(&shape)), &shape, mean,
 							0);
-	own = allocate(shape.own_size);
 	encoded->size = shape.pair_size;
 	encoded->codes = allocate(base->n * encoded->size);
-	for (i = 0; i < base->n; i++)
-	{
-		omen_quant_encode_own(quant, base->values + i * base->dims, own,
-							  scratch);
-		omen_quant_own_to_pair(quant, own, encoded->codes + i * encoded->size);
-	}
+	encoding = (Encoding) {quant, base, encoded};
+	in_parallel(nthreads, base->n, encode, &encoding);
 	return quant;
 }
 
@@ -639,7 +707,6 @@ timed_steps(const BackendOps *ops)
 {
 	static BackendOps timed;
 
-	steps = ops;
 	timed = *ops;
 	timed.enter = timed_enter;
 	timed.assign = timed_assign;
@@ -670,20 +737,22 @@ choose_backend(void)
 
 /* seconds: what the threads took without */
 static void
-build_by_helper(Team *team, const OmenBuildParams *params,
-				const Encoded *encoded, int nthreads, double seconds)
+build_once_by_helper(Team *team, const OmenBuildParams *params,
+					 const Encoded *encoded, int nthreads, double seconds)
 {
-	Helper		helper = {.ops = timed_steps(choose_backend())};
+	Helper		helper = {.ops = timed_steps(steps)};
 	double		wall;
 	double		rest;
 
+	memset(&spent, 0, sizeof(spent));
 	team->helper = &helper;
+	free(team->arena);
 	wall = wall_seconds();
 	build(team, params, encoded, nthreads);
 	wall = wall_seconds() - wall;
 	rest = wall - helper.load - helper.divide - helper.link - helper.fetch;
-	printf("%s: %.2f s, of which load %.2f, clusters %.2f, links %.2f, fetch %.2f, "
-		   "the rest by %d threads %.2f\n", helper.ops->name, wall,
+	printf("%s: %.3f s, of which load %.3f, clusters %.3f, links %.3f, fetch %.3f, "
+		   "the rest by %d threads %.3f\n", helper.ops->name, wall,
 		   helper.load, helper.divide, helper.link, helper.fetch, nthreads,
 		   rest);
 	printf("of clusters and links: enter %.3f, assign %.3f, deal %.3f, compare %.3f, "
@@ -695,6 +764,17 @@ build_by_helper(Team *team, const OmenBuildParams *params,
 		   (helper.divide + helper.link));
 	printf("times as fast as %d threads: %.2f\n", nthreads, seconds / wall);
 	helper.ops->destroy(helper.backend);
+	free(helper.rows);
+	free(helper.levels);
+}
+
+static void
+build_by_helper(Team *team, const OmenBuildParams *params,
+				const Encoded *encoded, int nthreads, int times, double seconds)
+{
+	steps = choose_backend();
+	for (int i = 0; i < times; i++)
+		build_once_by_helper(team, params, encoded, nthreads, seconds);
 }
 
 static void
@@ -731,36 +811,22 @@ report_degrees(const OmenBuild *graph, uint32 n)
 	free(indegree);
 }
 
-/* Distance of each query's K-th neighbour: a hit is what is no farther */
-static float *
-find_truth(const Matrix *base, const Matrix *query, const char *path,
-		   uint32 nrows)
+static void
+find_some_truth(void *arg, uint32 first, uint32 end)
 {
-	OmenDistanceF32 distance = omen_distance->l2_squared_f32;
-	float	   *truth = allocate(query->n * sizeof(float));
-	FILE	   *file = path != NULL ? fopen(path, "rb") : NULL;
-	uint32		i;
-	uint32		j;
+	Search	   *search = arg;
+	const Matrix *base = search->base;
 
-	for (i = 0; i < query->n; i++)
+	for (uint32 i = first; i < end; i++)
 	{
-		const float *q = query->values + (Size) i * query->dims;
+		const float *q = search->query->values + (Size) i * base->dims;
 		float		best[K];
 		int			nbest = 0;
 
-		if (file != NULL)
+		for (Size j = 0; j < base->n; j++)
 		{
-			uint32		row[101];
-
-			read_exactly(file, row, sizeof(row), path);
-			truth[i] = distance(base->dims, q, base->values +
-								(Size) row[K] * base->dims);
-			continue;
-		}
-		for (j = 0; j < base->n; j++)
-		{
-			float		d = distance(base->dims, q,
-									 base->values + (Size) j * base->dims);
+			float		d = omen_distance->l2_squared_f32(base->dims, q,
+														  base->values + j * base->dims);
 			int			at;
 
 			if (nbest == K && d >= best[K - 1])
@@ -771,11 +837,46 @@ find_truth(const Matrix *base, const Matrix *query, const char *path,
 				best[at] = best[at - 1];
 			best[at] = d;
 		}
-		truth[i] = best[nbest - 1];
+		search->truth[i] = best[nbest - 1];
 	}
-	if (file != NULL)
-		fclose(file);
-	return truth;
+}
+
+/* The same from a file of the numbers of 101 rows for each query */
+static void
+read_truth(const char *path, Search *search)
+{
+	const Matrix *base = search->base;
+	FILE	   *file = fopen(path, "rb");
+	uint32		row[101];
+
+	if (file == NULL)
+	{
+		fprintf(stderr, "could not open %s\n", path);
+		exit(1);
+	}
+	for (uint32 i = 0; i < search->query->n; i++)
+	{
+		read_exactly(file, row, sizeof(row), path);
+		search->truth[i] =
+			omen_distance->l2_squared_f32(base->dims, search->query->values +
+										  (Size) i * base->dims, base->values +
+										  (Size) row[K] * base->dims);
+	}
+	fclose(file);
+}
+
+/* Distance of each query's K-th neighbour: a hit is what is no farther */
+static float *
+find_truth(const Matrix *base, const Matrix *query, const char *path,
+		   int nthreads)
+{
+	Search		search = {base, query, allocate(query->n * sizeof(float))};
+
+	if (path != NULL)
+		read_truth(path, &search);
+	else
+		in_parallel(nthreads, query->n, find_some_truth, &search);
+	return search.truth;
 }
 
 /* Insert into a pool of at most ef, sorted by distance */

@@ -575,12 +575,12 @@ take_nearest<1>(const uint32_t *bits, const TileLine *columns, uint32_t salt,
 		for (int i = 0; i < LANE_COLUMNS; i++)
 			list_merge(&key, keep, bits[i] < bound ?
 					   column_key(bits[i], columns[i], salt) : NO_KEY);
+		warp_sync();			/* what was queued is written over */
 	}
 	else
 		key = queue_merge(queue, count, keep, is_first, key);
 	if (lane < keep)
 		list[lane] = key;
-	warp_sync();
 }
 
 /*

@@ -15,6 +15,7 @@
  *-------------------------------------------------------------------------
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <algorithm>
@@ -788,8 +789,11 @@ omen_device_probe(char *name, size_t name_size, uint64_t *memory, char *fault,
 {
 	int			count = 0;
 	int			best = -1;
-	deviceError_t error = DEVICE(GetDeviceCount) (&count);
+	deviceError_t error;
 
+	/* all kernels now: else each is loaded when it is first needed, in a build */
+	(void) setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+	error = DEVICE(GetDeviceCount) (&count);
 	*memory = 0;
 	for (int i = 0; error == DEVICE(Success) && i < count; i++)
 	{

@@ -224,6 +224,9 @@ finish(Device *device, const char *what)
 
 		if (error != DEVICE(ErrorNotReady))
 			return check(device, error, what);
+
+		/* HIP keeps this one as well */
+		(void) DEVICE(GetLastError) ();
 		tick(device);
 		if (i > IMPATIENCE)
 			usleep(100);
