@@ -168,6 +168,21 @@ omen_compat_extend_to(Relation rel, ForkNumber fork, BlockNumber nblocks)
 #endif
 }
 
+/* Write blocks that follow each other; since 17 with one call */
+static inline void
+omen_compat_write_blocks(Relation rel, ForkNumber fork, BlockNumber first,
+						 Page *pages, int npages)
+{
+	SMgrRelation smgr = RelationGetSmgr(rel);
+
+#if PG_VERSION_NUM >= 170000
+	smgrwritev(smgr, fork, first, (const void **) pages, npages, true);
+#else
+	for (int i = 0; i < npages; i++)
+		smgrwrite(smgr, fork, first + i, (char *) pages[i], true);
+#endif
+}
+
 /* Memory that may be written to disk from */
 static inline void *
 omen_compat_alloc_io(Size size)

@@ -124,8 +124,7 @@ omen_bm25_build(Relation heap, Relation index, IndexInfo *info)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	OmenBm25BuildShared *shared = palloc0(sizeof(*shared));
-	int			nworkers = Min(omen_build_workers(heap, index),
-							   OMEN_BM25_MAX_PARTICIPANTS - 1);
+	int			nworkers = omen_build_workers(heap, index);
 	OmenBm25Workers *workers = NULL;
 	TableScanDesc scan = NULL;
 	IndexBuildResult *result;
@@ -138,6 +137,7 @@ omen_bm25_build(Relation heap, Relation index, IndexInfo *info)
 	shared->heap = RelationGetRelid(heap);
 	shared->index = RelationGetRelid(index);
 	shared->concurrent = info->ii_Concurrent;
+	nworkers = Min(nworkers, OMEN_BM25_MAX_PARTICIPANTS - 1);
 	shared->nparticipants = nworkers + 1;
 	shared->first_segment = 1;
 	SpinLockInit(&shared->mutex);

@@ -9,6 +9,7 @@
 
 #include "access/parallel.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "miscadmin.h"
@@ -62,9 +63,12 @@ omen_bm25_start_workers(OmenBm25BuildShared **shared, Relation heap,
 	workers->snapshot = snapshot;
 	if (context->seg == NULL || context->nworkers_launched == 0)
 	{
+		/* it keeps the table in use, and its snapshot */
+		if (*scan != NULL)
+			table_endscan(*scan);
+		*scan = NULL;
 		omen_bm25_end_workers(workers, shared);
 		*shared = private_shared;
-		*scan = NULL;
 		return NULL;
 	}
 	WaitForParallelWorkersToAttach(context);

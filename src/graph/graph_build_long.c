@@ -33,12 +33,14 @@
 /* How many nodes ahead the links of their neighbours are asked for */
 #define AHEAD			8
 
-static float set_limit(const OmenBuild *build, int set);
+static float set_limit(OmenBuild *build, int set);
 static void collect_long(OmenBuild *build, float limit);
-static uint32 list_long(const OmenBuild *build, uint32 first, uint32 end,
+static uint32 list_long(OmenBuild *build, uint32 first, uint32 end,
 						float limit, uint32 *members);
 static void number_chunks(OmenBuild *build);
-static float sample_norms(const OmenBuild *build, float *norms, uint32 n);
+static float norm2_of(OmenBuild *build, uint32 node, Size read);
+static float next_norm2(OmenBuild *build, uint32 node);
+static float sample_norms(OmenBuild *build, float *norms, uint32 n);
 static int	compare_floats(const void *a, const void *b);
 static bool mark_long(OmenBuild *build);
 static void clear_counts(OmenBuild *build);
@@ -130,7 +132,7 @@ omen_build_link_long(OmenBuild *build)
 
 /* The squared length that nodes of a set are longer than, by a sample */
 static float
-set_limit(const OmenBuild *build, int set)
+set_limit(OmenBuild *build, int set)
 {
 	float		norms[LENGTH_SAMPLE];
 	uint32		n = Min(build->n, LENGTH_SAMPLE);
@@ -162,21 +164,35 @@ collect_long(OmenBuild *build, float limit)
 			   n * sizeof(uint32));
 		for (uint32 i = 0; i < n; i++)
 			memset(&build->nlist[members[i]], 0, sizeof(OmenListSize));
-		omen_build_tick(build, (end - first) * build->stride, 0);
 	}
 	omen_build_once(build, NULL);
 }
 
+/* A node's squared length; ticks, as its code is read for it, wherever it is */
+static float
+norm2_of(OmenBuild *build, uint32 node, Size read)
+{
+	omen_build_tick(build, read, 0);
+	return omen_quant_pair_norm2(build->quant, omen_node_code(build, node));
+}
+
+/* The same of one node after the other */
+static float
+next_norm2(OmenBuild *build, uint32 node)
+{
+	return norm2_of(build, node, build->stride > 0 ? build->stride :
+					OMEN_FAR_ACCESS);
+}
+
 static uint32
-list_long(const OmenBuild *build, uint32 first, uint32 end, float limit,
+list_long(OmenBuild *build, uint32 first, uint32 end, float limit,
 		  uint32 *members)
 {
 	uint32		n = 0;
 
 	for (uint32 node = first; node < end; node++)
 	{
-		if (omen_quant_pair_norm2(build->quant,
-								  omen_node_code(build, node)) > limit)
+		if (next_norm2(build, node) > limit)
 			members[n++] = node;
 	}
 	return n;
@@ -200,7 +216,7 @@ number_chunks(OmenBuild *build)
 
 /* Squared lengths of n nodes from everywhere; returns their average */
 static float
-sample_norms(const OmenBuild *build, float *norms, uint32 n)
+sample_norms(OmenBuild *build, float *norms, uint32 n)
 {
 	double		sum = 0;
 
@@ -209,8 +225,7 @@ sample_norms(const OmenBuild *build, float *norms, uint32 n)
 		uint32		node = omen_build_stratum(build->arena->params.seed, i,
 											  build->n, n);
 
-		norms[i] = omen_quant_pair_norm2(build->quant,
-										 omen_node_code(build, node));
+		norms[i] = norm2_of(build, node, OMEN_FAR_ACCESS);
 		sum += norms[i];
 	}
 	return (float) (sum / n);
@@ -243,14 +258,11 @@ mark_long(OmenBuild *build)
 
 		for (uint32 node = first; node < end; node++)
 		{
-			marks[node] =
-				omen_quant_pair_norm2(build->quant,
-									  omen_node_code(build, node)) > limit;
+			marks[node] = next_norm2(build, node) > limit;
 			nlong += marks[node];
 		}
 		if (nlong > 0)
 			pg_atomic_fetch_add_u32(&build->arena->nlong, nlong);
-		omen_build_tick(build, (end - first) * build->stride, 0);
 	}
 	omen_build_once(build, NULL);
 	return pg_atomic_read_u32(&build->arena->nlong) > 0;

@@ -121,8 +121,8 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	omen_hnsw_gpu_start(&state);
 	omen_hnsw_end_stage(&state, OMEN_STAGE_GPU_START);
 
-	nworkers = Min(omen_build_workers(heap, index),
-				   OMEN_BUILD_MAX_PARTICIPANTS - 1);
+	nworkers = omen_build_workers(heap, index);
+	nworkers = Min(nworkers, OMEN_BUILD_MAX_PARTICIPANTS - 1);
 	if (nworkers > 0)
 		workers = omen_hnsw_start_workers(&state, nworkers);
 	if (workers == NULL)
@@ -224,8 +224,10 @@ omen_hnsw_build_participate(OmenHnswBuildState *state)
 
 	set_phase(state, PHASE_WRITE);
 	if (state->participant == 0)
-		omen_hnsw_write_rest(state);
+		omen_hnsw_fill_tid_map(state);
 	omen_hnsw_write_nodes(state);
+	if (state->participant == 0)
+		omen_hnsw_write_rest(state);
 	omen_hnsw_build_barrier(state);
 	omen_hnsw_end_stage(state, OMEN_STAGE_WRITE);
 }

@@ -266,6 +266,7 @@ extern BlockNumber omen_hnsw_data_pages(Size size);
 extern void omen_hnsw_write_data(OmenBulkWriter *writer, BlockNumber block,
 								 const void *data, Size size);
 extern void omen_hnsw_plan_pages(OmenHnswBuildState *state);
+extern void omen_hnsw_fill_tid_map(OmenHnswBuildState *state);
 extern void omen_hnsw_write_nodes(OmenHnswBuildState *state);
 extern void omen_hnsw_write_rest(OmenHnswBuildState *state);
 extern void omen_hnsw_write_meta(OmenHnswBuildState *state);

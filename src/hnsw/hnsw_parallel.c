@@ -78,8 +78,11 @@ omen_hnsw_start_workers(OmenHnswBuildState *state, int nworkers)
 	workers->snapshot = snapshot;
 	if (context->seg == NULL || context->nworkers_launched == 0)
 	{
-		state->shared = private_shared;
+		/* it keeps the table in use, and its snapshot */
+		if (state->scan != NULL)
+			table_endscan(state->scan);
 		state->scan = NULL;
+		state->shared = private_shared;
 		omen_hnsw_end_workers(workers);
 		return NULL;
 	}

@@ -8,7 +8,7 @@
  * pages, ranges, keys, the TID map.  A node's position plus a constant is its
  * number, so links can be written before the pages they lead to.  How many pages
  * the TID map has is not known before it is filled, which the leader does while
- * others write nodes: so it is the last.
+ * others begin with the nodes: so it is the last.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,23 +26,11 @@
 /* How many links ahead codes are asked for */
 #define AHEAD			6
 
-/* Chunks of pages, and the files of the index that they are in */
-typedef struct Stripes
-{
-	uint32		nchunks;
-	uint32		nfiles;
-	uint32		length;			/* chunks of a file, but for the last one */
-} Stripes;
-
 static void plan_slots(OmenHnswBuildState *state);
-static uint32 count_tids(const OmenHnswBuildState *state, uint32 row);
+static uint32 count_tids(OmenHnswBuildState *state, uint32 row);
 static void finish_writer(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static uint32 chain_pages(const OmenHnswBuildState *state, uint32 own_bytes);
 static BlockNumber node_pages(const OmenHnswBuildState *state);
-static void find_stripes(const OmenHnswBuildState *state, BlockNumber npages,
-						 Stripes *stripes);
-static bool take_chunk(OmenHnswBuildState *state, const Stripes *stripes,
-					   uint32 *taken, uint32 *chunk);
 static void write_node_page(OmenHnswBuildState *state, OmenBulkWriter *writer,
 							BlockNumber page_number);
 static void form_node(OmenHnswBuildState *state, uint32 position,
@@ -52,10 +40,11 @@ static void form_tids(OmenHnswBuildState *state, uint32 position,
 static void form_links(OmenHnswBuildState *state, uint32 position,
 					   OmenHnswSlot slot);
 static void prefetch_links(OmenHnswBuildState *state, uint32 position);
+static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer,
+						 BlockNumber page_number);
 static void write_chain(OmenHnswBuildState *state, OmenBulkWriter *writer,
 						uint32 position);
 static void write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer);
-static void write_tid_map(OmenHnswBuildState *state, OmenBulkWriter *writer);
 static void write_entries(OmenHnswBuildState *state, OmenBulkWriter *writer);
 
 /* What the leader decides before the pages are written */
@@ -141,31 +130,59 @@ plan_slots(OmenHnswBuildState *state)
 }
 
 static uint32
-count_tids(const OmenHnswBuildState *state, uint32 row)
+count_tids(OmenHnswBuildState *state, uint32 row)
 {
 	uint32		n = 0;
 
 	for (; row != OMEN_BUILD_NONE; row = state->next_equal[row])
-		n++;
+	{
+		if (++n % 64 == 0)
+			omen_hnsw_build_tick(state);
+	}
 	return n;
 }
 
+/* The leader, while others begin with the nodes: where each TID is */
+void
+omen_hnsw_fill_tid_map(OmenHnswBuildState *state)
+{
+	uint32		nrows = 0;
+
+	omen_tidmap_build_begin(state, state->shared->tidmap_start);
+	for (uint32 i = 0; i < state->shared->nnodes; i++)
+	{
+		OmenLink	link = omen_link_form(omen_hnsw_build_number(state, i), 0);
+
+		omen_hnsw_prefetch_nodes(state, i);
+		for (uint32 row = omen_hnsw_build_node(state, i);
+			 row != OMEN_BUILD_NONE; row = state->next_equal[row])
+		{
+			if (++nrows % 64 == 0)
+				omen_hnsw_build_tick(state);
+			omen_tidmap_build_add(state, &omen_hnsw_build_row(state, row)->tid,
+								  link);
+		}
+	}
+}
+
 /*
- * Write NODE pages, with CHAIN pages of their nodes, and range codes until there are
- * none left to be taken
+ * Write NODE pages, CHAIN pages of their nodes, and range codes until there are none
+ * left to be taken.  Their blocks ascend: a standby makes an index as long as it must
+ * be for a record, so if one came for a block far behind the last it would fill
+ * everything between with zeros, for as long as that takes.
  */
 void
 omen_hnsw_write_nodes(OmenHnswBuildState *state)
 {
 	OmenBulkWriter *writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
 	BlockNumber nnodes = node_pages(state);
-	BlockNumber npages = nnodes + omen_range_build_pages(state);
-	Stripes		stripes;
-	uint32		taken;
+	BlockNumber nchained = state->shared->nchains > 0 ? nnodes : 0;
+	BlockNumber npages = nnodes + nchained + omen_range_build_pages(state);
+	uint32		nchunks = (npages + PAGES_AT_A_TIME - 1) / PAGES_AT_A_TIME;
 	uint32		chunk;
 
-	find_stripes(state, npages, &stripes);
-	while (take_chunk(state, &stripes, &taken, &chunk))
+	while ((chunk = pg_atomic_fetch_add_u32(&state->shared->next_chunk, 1)) <
+		   nchunks)
 	{
 		BlockNumber page = chunk * PAGES_AT_A_TIME;
 		BlockNumber end = Min(page + PAGES_AT_A_TIME, npages);
@@ -175,56 +192,23 @@ omen_hnsw_write_nodes(OmenHnswBuildState *state)
 			omen_hnsw_build_tick(state);
 			if (page < nnodes)
 				write_node_page(state, writer, page);
+			else if (page < nnodes + nchained)
+				write_chains(state, writer, page - nnodes);
 			else
-				omen_range_build_page(state, writer, page - nnodes);
+				omen_range_build_page(state, writer,
+									  page - nnodes - nchained);
 		}
-		omen_hnsw_build_progress(state, OMEN_BUILD_WRITE, taken,
-								 stripes.nchunks);
+		omen_hnsw_build_progress(state, OMEN_BUILD_WRITE, chunk, nchunks);
 	}
 	finish_writer(state, writer);
 }
 
-static void
-find_stripes(const OmenHnswBuildState *state, BlockNumber npages,
-			 Stripes *stripes)
-{
-	BlockNumber first = state->shared->node_start;
-
-	stripes->nchunks = (npages + PAGES_AT_A_TIME - 1) / PAGES_AT_A_TIME;
-	stripes->nfiles = state->frugal ? 1 :
-		(first + npages) / RELSEG_SIZE - first / RELSEG_SIZE + 1;
-	stripes->length = (stripes->nchunks + stripes->nfiles - 1) /
-		stripes->nfiles;
-}
-
-/*
- * The next chunk, of each file in turn: the kernel has one process write to a file
- * at a time.  Where memory is short, as they come: what is near to one part of the
- * nodes is not to the next.  False if there is none left; else also how many have
- * been taken.
- */
-static bool
-take_chunk(OmenHnswBuildState *state, const Stripes *stripes, uint32 *taken,
-		   uint32 *chunk)
-{
-	do
-	{
-		*taken = pg_atomic_fetch_add_u32(&state->shared->next_chunk, 1);
-		if (*taken >= stripes->length * stripes->nfiles)
-			return false;
-		*chunk = *taken % stripes->nfiles * stripes->length +
-			*taken / stripes->nfiles;
-	} while (*chunk >= stripes->nchunks);
-	return true;
-}
-
-/* The leader's pages, while others write nodes */
+/* The leader's pages, when there are no others left to be taken */
 void
 omen_hnsw_write_rest(OmenHnswBuildState *state)
 {
 	OmenBulkWriter *writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
 
-	write_tid_map(state, writer);
 	write_lists(state, writer);
 	omen_column_build_write(state, writer);
 	if (state->shared->has_mean)
@@ -239,6 +223,10 @@ omen_hnsw_write_rest(OmenHnswBuildState *state)
 							 omen_range_build_data(state),
 							 omen_range_data_size(&state->shared->meta));
 	write_entries(state, writer);
+	omen_bulk_extend(state->index, MAIN_FORKNUM,
+					 state->shared->tidmap_start +
+					 omen_tidmap_build_pages(state));
+	omen_tidmap_build_write(state, writer);
 	finish_writer(state, writer);
 }
 
@@ -300,10 +288,6 @@ write_node_page(OmenHnswBuildState *state, OmenBulkWriter *writer,
 	omen_page_opaque(page)->used = last - first;
 	for (uint32 i = first; i < last; i++)
 		form_node(state, i, omen_hnsw_page_slot(layout, page, i - first));
-
-	/* these may send the page on its way */
-	for (uint32 i = first; i < last && state->shared->nchains > 0; i++)
-		write_chain(state, writer, i);
 }
 
 static void
@@ -397,6 +381,19 @@ prefetch_links(OmenHnswBuildState *state, uint32 position)
 		omen_build_prefetch_code(state->build, links[i]);
 }
 
+/* CHAIN pages of the nodes of a page */
+static void
+write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer,
+			 BlockNumber page_number)
+{
+	uint32		first = page_number * state->layout.slots_per_page;
+	uint32		last = Min(first + state->layout.slots_per_page,
+						   state->shared->nnodes);
+
+	for (uint32 i = first; i < last; i++)
+		write_chain(state, writer, i);
+}
+
 /* What of an own code does not fit its node's slot */
 static void
 write_chain(OmenHnswBuildState *state, OmenBulkWriter *writer, uint32 position)
@@ -430,6 +427,7 @@ write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer)
 	BlockNumber block = state->shared->list_start / layout->slots_per_page;
 	Page		page = NULL;
 	uint32		nlists = 0;
+	uint32		nrows = 0;
 
 	for (uint32 i = 0; i < state->shared->nnodes && nlists < state->shared->nlists; i++)
 	{
@@ -464,32 +462,10 @@ write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer)
 			}
 			omen_slot_list(slot)[slot->ntids++] =
 				omen_hnsw_build_row(state, row)->tid;
+			if (++nrows % 64 == 0)
+				omen_hnsw_build_tick(state);
 		}
 	}
-}
-
-/* Where each TID is; the file becomes as long as that needs */
-static void
-write_tid_map(OmenHnswBuildState *state, OmenBulkWriter *writer)
-{
-	BlockNumber start = state->shared->tidmap_start;
-
-	omen_tidmap_build_begin(state, start);
-	for (uint32 i = 0; i < state->shared->nnodes; i++)
-	{
-		OmenLink	link = omen_link_form(omen_hnsw_build_number(state, i), 0);
-
-		omen_hnsw_prefetch_nodes(state, i);
-		if (i % 64 == 0)
-			omen_hnsw_build_tick(state);
-		for (uint32 row = omen_hnsw_build_node(state, i);
-			 row != OMEN_BUILD_NONE; row = state->next_equal[row])
-			omen_tidmap_build_add(state, &omen_hnsw_build_row(state, row)->tid,
-								  link);
-	}
-	omen_bulk_extend(state->index, MAIN_FORKNUM,
-					 start + omen_tidmap_build_pages(state));
-	omen_tidmap_build_write(state, writer);
 }
 
 BlockNumber

@@ -326,9 +326,13 @@ omen_bulk_sync(Relation index, ForkNumber fork)
 	/*
 	 * The pages bypassed the buffer manager, so the checkpointer does not know
 	 * of them: a crash after the next checkpoint would lose what is only in
-	 * the kernel's cache.  See nbtsort.c, _bt_load().
+	 * the kernel's cache.  See nbtsort.c, _bt_load().  Those of an unlogged index
+	 * must outlast a shutdown, after which they are kept, and a crash of the system
+	 * then.  What is not logged only because nobody else can see it is synced when
+	 * its transaction commits.
 	 */
-	if (RelationNeedsWAL(index) || fork == INIT_FORKNUM)
+	if (RelationNeedsWAL(index) || fork == INIT_FORKNUM ||
+		index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		smgrimmedsync(RelationGetSmgr(index), fork);
 }
 
@@ -343,10 +347,16 @@ write_pages(OmenBulkWriter *writer)
 		log_new_pages(writer);
 
 	for (int i = 0; i < writer->npages; i++)
-	{
 		PageSetChecksumInplace(writer->pages[i], writer->blocks[i]);
-		smgrwrite(RelationGetSmgr(writer->index), writer->fork,
-				  writer->blocks[i], (char *) writer->pages[i], true);
+	for (int first = 0, end = 1; first < writer->npages; end++)
+	{
+		if (end < writer->npages &&
+			writer->blocks[end] == writer->blocks[end - 1] + 1)
+			continue;
+		omen_compat_write_blocks(writer->index, writer->fork,
+								 writer->blocks[first], &writer->pages[first],
+								 end - first);
+		first = end;
 	}
 	writer->npages = 0;
 }

@@ -99,6 +99,58 @@ foreach my $type (qw(halfvec sparsevec bit))
 		"$type: the standby answers as the primary");
 }
 
+# A standby makes an index longer by zeros up to the block that comes, however far
+# that is, and does nothing else meanwhile: so blocks of a build come about in order.
+# The largest step between them, of all files of the relation
+sub largest_step
+{
+	my ($start, $end) = @_;
+	my ($wal) = run_command(
+		[ 'pg_waldump', '-p', $primary->data_dir . '/pg_wal', '-s', $start, '-e', $end ]);
+	my %last;
+	my $largest = 0;
+
+	while ($wal =~ m{blkref #\d+: rel (\d+/\d+/\d+) (?:fork \w+ )?blk (\d+)}g)
+	{
+		my ($file, $block) = ($1, $2);
+		my $step = $block - ($last{$file} // 0);
+
+		$largest = $step if $step > $largest;
+		$last{$file} = $block if $step > 0;
+	}
+	return $largest;
+}
+
+load_rows($primary, 'many', %data, rows => 9000);
+query($primary, 'ALTER TABLE many SET (parallel_workers = 2)');
+query($primary, <<'SQL');
+CREATE TABLE long (id int, v vector(3000)) WITH (parallel_workers = 2);
+INSERT INTO long SELECT i, (SELECT array_agg(random()) FROM generate_series(1, 3000) WHERE i > 0)::vector
+  FROM generate_series(1, 600) i;
+SQL
+foreach my $case (
+	[ 'many', 'omenhnsw (v vector_l2_ops)', '2GB', 'nodes' ],
+	[ 'many', 'omenhnsw (v vector_l2_ops, id)', '1MB', 'nodes and keys, little memory' ],
+	[ 'long', 'omenhnsw (v vector_l2_ops) WITH (quantizer = none)', '2GB', 'chains' ])
+{
+	my ($table, $index, $memory, $name) = @$case;
+	my $start = query($primary, 'SELECT pg_current_wal_insert_lsn()');
+
+	query($primary,
+		"SET max_parallel_maintenance_workers = 2; SET maintenance_work_mem = '$memory';"
+		  . " CREATE INDEX steps ON $table USING $index");
+
+	# what is written when three have 32 pages at a time, and one of them is late
+	my $step = largest_step($start, query($primary, 'SELECT pg_current_wal_flush_lsn()'));
+	cmp_ok($step, '>', 0, "$name: blocks are logged");
+	cmp_ok($step, '<=', 256, "$name: about in order");
+	cmp_ok(query($primary, "SELECT pg_relation_size('steps') / 8192"),
+		'>', 600, "$name: the index is much longer than that");
+	$primary->wait_for_catchup($standby);
+	is(query($standby, "SELECT * FROM omen_verify_index('steps')"), '', "$name: is whole");
+	query($primary, 'DROP INDEX steps');
+}
+
 unlike(
 	PostgreSQL::Test::Utils::slurp_file($standby->logfile),
 	qr/inconsistent page found|PANIC/,

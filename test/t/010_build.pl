@@ -143,6 +143,23 @@ foreach my $case (
 	query($node, 'DROP INDEX idx');
 }
 
+# where none can be had, nothing is left over of what was done to have some
+foreach my $index ('omenhnsw (v vector_l2_ops)', 'omenbm25 (body)')
+{
+	my $err;
+
+	$node->psql('postgres',
+		'SET max_parallel_workers = 0; SET max_parallel_maintenance_workers = 3;'
+		  . " CREATE INDEX idx ON out_of_line USING $index; DROP INDEX idx;"
+		  . " CREATE INDEX CONCURRENTLY idx ON out_of_line USING $index; DROP INDEX idx;"
+		  . " DO \$\$ BEGIN CREATE INDEX idx ON out_of_line USING $index;"
+		  . ' ALTER TABLE out_of_line ADD more int; ALTER TABLE out_of_line DROP more; END $$',
+		stderr => \$err);
+	is($err, '', "no worker to be had: $index");
+	is(query($node, "SELECT * FROM omen_verify_index('idx', true)"), '', "$index: is whole");
+	query($node, 'DROP INDEX idx');
+}
+
 # from one dimension to the most
 foreach my $dim (1, 2, 3, 7, 8, 64, 65, 383, 385, 1537, 2000, 2001, 4000, 8000, 16000)
 {
