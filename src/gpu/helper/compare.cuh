@@ -156,12 +156,21 @@ tile_dots(TileMemory<W> &m, const Nodes &nodes, int which)
 	int32_t		sums[4][4] = {};
 #endif
 
+	/* on their way while those before them are multiplied */
+	int4		next_a = *(const int4 *) a;
+	int4		next_b = *(const int4 *) b;
+
 	for (uint32_t chunk = 0; chunk < nodes.pad; chunk += CODE_CHUNK)
 	{
 		__syncthreads();
-		*(int4 *) m.codes.a[slice][mine] = *(const int4 *) (a + chunk);
-		*(int4 *) m.codes.b[slice][mine] = *(const int4 *) (b + chunk);
+		*(int4 *) m.codes.a[slice][mine] = next_a;
+		*(int4 *) m.codes.b[slice][mine] = next_b;
 		__syncthreads();
+		if (chunk + CODE_CHUNK < nodes.pad)
+		{
+			next_a = *(const int4 *) (a + chunk + CODE_CHUNK);
+			next_b = *(const int4 *) (b + chunk + CODE_CHUNK);
+		}
 		for (int s = 0; s < CODE_CHUNK / 16; s++)
 		{
 #ifdef TENSOR_CORES
