@@ -260,7 +260,8 @@ extern uint32 omen_build_row(const OmenBuild *build, uint32 position);
 extern int	omen_build_level(const OmenBuild *build, uint32 position);
 extern const uint8 *omen_build_code(OmenBuild *build, uint32 position);
 
-/* It will be asked for soon */
+/* It will be asked for soon; before that, where it is, which is a load of its own */
+extern void omen_build_prefetch_place(const OmenBuild *build, uint32 position);
 extern void omen_build_prefetch_code(const OmenBuild *build, uint32 position);
 
 /* From there all nodes can be reached (G2) */

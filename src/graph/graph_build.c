@@ -625,6 +625,12 @@ omen_build_code(OmenBuild *build, uint32 position)
 }
 
 void
+omen_build_prefetch_place(const OmenBuild *build, uint32 position)
+{
+	__builtin_prefetch(&build->order[position]);
+}
+
+void
 omen_build_prefetch_code(const OmenBuild *build, uint32 position)
 {
 	const uint8 *code;

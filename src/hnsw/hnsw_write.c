@@ -39,6 +39,7 @@ static void form_tids(OmenHnswBuildState *state, uint32 position,
 					  OmenHnswSlot slot);
 static void form_links(OmenHnswBuildState *state, uint32 position,
 					   OmenHnswSlot slot);
+static void prefetch_places(OmenHnswBuildState *state, uint32 position);
 static void prefetch_links(OmenHnswBuildState *state, uint32 position);
 static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer,
 						 BlockNumber page_number);
@@ -344,6 +345,8 @@ form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 										   &nscale);
 
 	Assert(nlinks <= layout->max_links);
+	if (position + 1 < state->shared->nnodes)
+		prefetch_places(state, position + 1);
 
 	/* the next code may take its place */
 	if (size > 0)
@@ -366,6 +369,19 @@ form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 	}
 	if (position + 1 < state->shared->nnodes)
 		prefetch_links(state, position + 1);
+}
+
+/* Where the codes of a node's links are */
+static void
+prefetch_places(OmenHnswBuildState *state, uint32 position)
+{
+	int			nlinks;
+	int			nscale;
+	const uint32 *links = omen_build_links(state->build, position, &nlinks,
+										   &nscale);
+
+	for (int i = 0; i < nlinks; i++)
+		omen_build_prefetch_place(state->build, links[i]);
 }
 
 /* The codes of the first links of a node */

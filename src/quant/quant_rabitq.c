@@ -55,32 +55,43 @@ tail_bytes(const OmenCodeShape *shape)
 /* --- encoding --- */
 
 /*
- * Pack one group into "bytes" bytes; see quant_kernels.h.  Levels are bytes
- * whose bits stay in their byte when shifted, so four go at a time.
+ * Pack so many bytes, eight at most, of a group that has "bytes".  Levels are bytes
+ * whose bits stay in their byte when shifted, so all go at a time.
  */
-static void
-pack_group(const uint8 *levels, int bytes, int bits, uint8 *code)
+static pg_attribute_always_inline void
+pack_word(const uint8 *levels, int bytes, int bits, int size, uint8 *code)
 {
-	for (int j = 0; j < bytes; j += 4)
+	uint64		packed = 0;
+
+	for (int k = 0; k < 8 / bits; k++)
 	{
-		uint32		packed = 0;
+		uint64		word = 0;
 
-		for (int k = 0; k < 8 / bits; k++)
-		{
-			uint32		word;
-
-			memcpy(&word, levels + k * bytes + j, sizeof(word));
-			packed |= word << (k * bits);
-		}
-		memcpy(code + j, &packed, sizeof(packed));
+		memcpy(&word, levels + k * bytes, size);
+		packed |= word << (k * bits);
 	}
+	memcpy(code, &packed, size);
 }
 
-/* levels must be zero from link_dims to the end of the last group */
-static void
-pack_levels(const OmenCodeShape *shape, const uint8 *levels, uint8 *code)
+/*
+ * Pack one group into "bytes" bytes, a multiple of four; see quant_kernels.h.
+ * Inlined for each number of bits.
+ */
+static pg_attribute_always_inline void
+pack_group(const uint8 *levels, int bytes, int bits, uint8 *code)
 {
-	int			bits = level_bits(shape);
+	int			j = 0;
+
+	for (; j + 8 <= bytes; j += 8)
+		pack_word(levels + j, bytes, bits, 8, code + j);
+	if (j < bytes)
+		pack_word(levels + j, bytes, bits, 4, code + j);
+}
+
+static pg_attribute_always_inline void
+pack_groups(const OmenCodeShape *shape, const uint8 *levels, int bits,
+			uint8 *code)
+{
 	int			bytes = OMEN_LINK_GROUP * bits / 8;
 	int			groups = shape->link_dims / OMEN_LINK_GROUP;
 
@@ -89,6 +100,16 @@ pack_levels(const OmenCodeShape *shape, const uint8 *levels, uint8 *code)
 				   code + g * bytes);
 	pack_group(levels + groups * OMEN_LINK_GROUP, tail_bytes(shape), bits,
 			   code + groups * bytes);
+}
+
+/* levels must be zero from link_dims to the end of the last group */
+static void
+pack_levels(const OmenCodeShape *shape, const uint8 *levels, uint8 *code)
+{
+	if (level_bits(shape) == 2)
+		pack_groups(shape, levels, 2, code);
+	else
+		pack_groups(shape, levels, 1, code);
 }
 
 /* Levels of the residual, and all sums over it; r is float[code_dims] */
