@@ -107,6 +107,18 @@ encode_link(Bench *b, int i)
 }
 
 static void
+encode_links(Bench *b, int i)
+{
+	OmenLinkCode links[LINKS];
+
+	for (int k = 0; k < LINKS; k++)
+		links[k] = (OmenLinkCode) {pair(b, i + 1 + k), b->codes +
+			(Size) k * b->quant->shape.link_size};
+	omen_quant_encode_links(b->quant, pair(b, i), links, LINKS, b->scratch);
+	b->f_add[0] = links[0].f_add;
+}
+
+static void
 own_to_pair(Bench *b, int i)
 {
 	omen_quant_own_to_pair(b->quant, b->own, b->pairs);
@@ -128,6 +140,7 @@ static const struct
 	{"encode own", encode_own, 1, false},
 	{"pair of own", own_to_pair, 1, false},
 	{"encode link", encode_link, 1, true},
+	{"one of 32", encode_links, LINKS, true},
 };
 
 static void *
@@ -153,7 +166,8 @@ prepare(Bench *b, int dims, OmenQuantizerKind kind)
 	b->own = allocate((Size) ROWS * shape.own_size);
 	b->pairs = allocate((Size) ROWS * shape.pair_size);
 	b->codes = allocate((Size) LINKS * shape.link_size);
-	b->scratch = allocate(OMEN_QUANT_SCRATCH(&shape) * sizeof(float));
+	b->scratch = allocate(Max(OMEN_QUANT_SCRATCH(&shape),
+							  OMEN_LINKS_SCRATCH(&shape)) * sizeof(float));
 	b->query_memory = allocate(omen_query_size(b->quant));
 
 	for (int i = 0; i < ROWS * dims; i++)

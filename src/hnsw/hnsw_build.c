@@ -271,8 +271,10 @@ omen_hnsw_build_prepare(OmenHnswBuildState *state)
 	state->own_room = Max(shape->own_size, 1024);
 	state->own = palloc(state->own_room);
 	state->pair = palloc(Max(shape->pair_size, 16));
-	state->scratch = palloc((OMEN_QUANT_SCRATCH(shape) + shape->dims) *
-							sizeof(float));
+	state->neighbours = palloc(OMEN_LINKS_AT_A_TIME *
+							   Max(shape->pair_size, 16));
+	state->scratch = palloc(Max(OMEN_QUANT_SCRATCH(shape) + shape->dims,
+								OMEN_LINKS_SCRATCH(shape)) * sizeof(float));
 }
 
 /*

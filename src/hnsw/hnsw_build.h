@@ -203,6 +203,7 @@ typedef struct OmenHnswBuildState
 	BlockNumber key_dir_start;
 	OmenArenaBudget budget;		/* of all mappings together */
 	uint8	   *pair;			/* work area */
+	uint8	   *neighbours;		/* OMEN_LINKS_AT_A_TIME pair codes */
 } OmenHnswBuildState;
 
 #define OMEN_BUILD_NONE	((uint32) 0xFFFFFFFF)

@@ -39,6 +39,9 @@ static void form_tids(OmenHnswBuildState *state, uint32 position,
 					  OmenHnswSlot slot);
 static void form_links(OmenHnswBuildState *state, uint32 position,
 					   OmenHnswSlot slot);
+static void form_some_links(OmenHnswBuildState *state, const uint8 *centre,
+							const uint32 *links, int n, OmenHnswSlot slot,
+							int at);
 static void prefetch_places(OmenHnswBuildState *state, uint32 position);
 static void prefetch_links(OmenHnswBuildState *state, uint32 position);
 static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer,
@@ -336,7 +339,6 @@ form_tids(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 static void
 form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 {
-	const OmenHnswLayout *layout = &state->layout;
 	const uint8 *centre = omen_build_code(state->build, position);
 	Size		size = state->shared->meta.shape.pair_size;
 	int			nlinks;
@@ -344,7 +346,7 @@ form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 	const uint32 *links = omen_build_links(state->build, position, &nlinks,
 										   &nscale);
 
-	Assert(nlinks <= layout->max_links);
+	Assert(nlinks <= state->layout.max_links);
 	if (position + 1 < state->shared->nnodes)
 		prefetch_places(state, position + 1);
 
@@ -354,21 +356,52 @@ form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 
 	slot->nlinks = nlinks;
 	slot->nscale = nscale;
-	for (int i = 0; i < nlinks; i++)
+	for (int i = 0; i < nlinks; i += OMEN_LINKS_AT_A_TIME)
 	{
-		OmenHnswEdge edge;
+		int			n = Min(nlinks - i, OMEN_LINKS_AT_A_TIME);
 
-		if (i + AHEAD < nlinks)
-			omen_build_prefetch_code(state->build, links[i + AHEAD]);
-		edge.link = omen_link_form(omen_hnsw_build_number(state, links[i]), 0);
-		edge.code = omen_slot_codes(layout, slot) + i * layout->link_size;
-		omen_hnsw_encode_edge(state->quant, centre,
-							  omen_build_code(state->build, links[i]), &edge,
-							  state->scratch);
-		omen_slot_set_edge(layout, slot, i, &edge);
+		for (int ahead = i + AHEAD; ahead < Min(i + AHEAD + n, nlinks); ahead++)
+			omen_build_prefetch_code(state->build, links[ahead]);
+		form_some_links(state, centre, links + i, n, slot, i);
 	}
 	if (position + 1 < state->shared->nnodes)
 		prefetch_links(state, position + 1);
+}
+
+/* n links of a slot, from place "at" on */
+static void
+form_some_links(OmenHnswBuildState *state, const uint8 *centre,
+				const uint32 *links, int n, OmenHnswSlot slot, int at)
+{
+	const OmenHnswLayout *layout = &state->layout;
+	Size		size = state->shared->meta.shape.pair_size;
+	bool		coded = layout->link_size > 0;
+	OmenLinkCode codes[OMEN_LINKS_AT_A_TIME] = {0};
+
+	Assert(coded == (state->quant->shape.link_kind != OMEN_LINK_NONE));
+	for (int i = 0; i < n && coded; i++)
+	{
+		/* the next one may take its place, as above */
+		codes[i].neighbour = memcpy(state->neighbours + i * size,
+									omen_build_code(state->build, links[i]),
+									size);
+		codes[i].code = omen_slot_codes(layout, slot) +
+			(at + i) * layout->link_size;
+	}
+	if (coded)
+		omen_quant_encode_links(state->quant, centre, codes, n,
+								state->scratch);
+	for (int i = 0; i < n; i++)
+	{
+		OmenHnswEdge edge = {
+			.link = omen_link_form(omen_hnsw_build_number(state, links[i]), 0),
+			.f_add = codes[i].f_add,
+			.f_rescale = codes[i].f_rescale,
+			.code = codes[i].code,
+		};
+
+		omen_slot_set_edge(layout, slot, at + i, &edge);
+	}
 }
 
 /* Where the codes of a node's links are */

@@ -441,8 +441,20 @@ omen_quant_encode_link(const OmenQuantizer *quant, const uint8 *centre,
 					   const uint8 *neighbour, float *f_add,
 					   float *f_rescale, uint8 *code, float *scratch)
 {
-	quant->ops->encode_link(quant, centre, neighbour, f_add, f_rescale, code,
-							scratch);
+	OmenLinkCode link = {.neighbour = neighbour,.code = code};
+
+	quant->ops->encode_links(quant, centre, &link, 1, scratch);
+	*f_add = link.f_add;
+	*f_rescale = link.f_rescale;
+}
+
+void
+omen_quant_encode_links(const OmenQuantizer *quant, const uint8 *centre,
+						OmenLinkCode *links, int n, float *scratch)
+{
+	for (int i = 0; i < n; i += OMEN_LINKS_AT_A_TIME)
+		quant->ops->encode_links(quant, centre, links + i,
+								 Min(n - i, OMEN_LINKS_AT_A_TIME), scratch);
 }
 
 /* --- queries --- */

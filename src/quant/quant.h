@@ -251,6 +251,26 @@ extern void omen_quant_encode_link(const OmenQuantizer *quant,
 								   float *f_rescale, uint8 *code,
 								   float *scratch);
 
+/* A link on its way to its code: from a neighbour's pair code to what a slot has */
+typedef struct OmenLinkCode
+{
+	const uint8 *neighbour;
+	uint8	   *code;
+	float		f_add;
+	float		f_rescale;
+} OmenLinkCode;
+
+/* Links that are encoded at a time: what one has to wait for, others do not */
+#define OMEN_LINKS_AT_A_TIME	4
+
+/* Floats of work area for any number of links */
+#define OMEN_LINKS_SCRATCH(shape)	(OMEN_LINKS_AT_A_TIME * 2 * (shape)->code_dims)
+
+/* The same of n neighbours; scratch: float[OMEN_LINKS_SCRATCH] */
+extern void omen_quant_encode_links(const OmenQuantizer *quant,
+									const uint8 *centre, OmenLinkCode *links,
+									int n, float *scratch);
+
 /* Queries: size in bytes, initialization in place */
 extern Size omen_query_size(const OmenQuantizer *quant);
 extern OmenQuery *omen_query_init(void *memory, const OmenQuantizer *quant,

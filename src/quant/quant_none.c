@@ -218,17 +218,20 @@ pair_distance(const OmenQuantizer *quant, const uint8 *a, const uint8 *b)
 }
 
 static void
-encode_link(const OmenQuantizer *quant, const uint8 *centre,
-			const uint8 *neighbour, float *f_add, float *f_rescale,
-			uint8 *code, float *scratch)
+encode_links(const OmenQuantizer *quant, const uint8 *centre,
+			 OmenLinkCode *links, int n, float *scratch)
 {
-	Size		size = omen_raw_size(&quant->shape, neighbour);
-
 	Assert(quant->shape.link_kind == OMEN_LINK_RAW);
-	*f_add = 0;
-	*f_rescale = 0;
-	memcpy(code, neighbour, size);
-	memset(code + size, 0, quant->shape.link_size - size);
+	for (int i = 0; i < n; i++)
+	{
+		OmenLinkCode *link = &links[i];
+		Size		size = omen_raw_size(&quant->shape, link->neighbour);
+
+		link->f_add = 0;
+		link->f_rescale = 0;
+		memcpy(link->code, link->neighbour, size);
+		memset(link->code + size, 0, quant->shape.link_size - size);
+	}
 }
 
 /* --- queries --- */
@@ -279,7 +282,7 @@ const OmenQuantizerOps omen_quant_none_ops = {
 	.pair_distance = pair_distance,
 	.pair_norm2 = pair_norm2,
 	.pair_block = pair_block,
-	.encode_link = encode_link,
+	.encode_links = encode_links,
 	.query_size = query_size,
 	.query_init = query_init,
 	.query_own = query_own,

@@ -30,10 +30,10 @@ typedef struct OmenQuantizerOps
 	void		(*pair_block) (const OmenQuantizer *quant, const uint8 *a,
 							   const uint8 *b, Size stride, int n,
 							   float *distances);
-	void		(*encode_link) (const OmenQuantizer *quant,
-								const uint8 *centre, const uint8 *neighbour,
-								float *f_add, float *f_rescale, uint8 *code,
-								float *scratch);
+	/* OMEN_LINKS_AT_A_TIME at most */
+	void		(*encode_links) (const OmenQuantizer *quant,
+								 const uint8 *centre, OmenLinkCode *links,
+								 int n, float *scratch);
 
 	/* bytes that a query needs after its head; 64-byte alignment is given */
 	Size		(*query_size) (const OmenQuantizer *quant);

@@ -112,71 +112,111 @@ pack_levels(const OmenCodeShape *shape, const uint8 *levels, uint8 *code)
 		pack_groups(shape, levels, 1, code);
 }
 
-/* Levels of the residual, and all sums over it; r is float[code_dims] */
+/* A link while it is encoded */
+typedef struct Encoding
+{
+	OmenResidualInput input;
+	float	   *r;				/* the residual: code_dims */
+	uint8	   *levels;			/* as many bytes as groups need */
+	OmenLinkSums sums;
+	bool		usable;
+} Encoding;
+
+/* scratch: float[2 * code_dims] */
 static void
-encode_residual(const OmenCodeShape *shape, const OmenResidualInput *input,
-				float *r, uint8 *levels, OmenLinkSums *sums)
+begin_link(const OmenCodeShape *shape, const uint8 *centre,
+		   const OmenLinkCode *link, float *scratch, Encoding *e)
+{
+	OmenOwnFactors fc = omen_own_factors(centre);
+	OmenOwnFactors fx = omen_own_factors(link->neighbour);
+
+	e->usable = fc.norm2 != OMEN_UNUSABLE && fx.norm2 != OMEN_UNUSABLE;
+	if (!e->usable)
+		return;
+	e->input.centre = omen_own_codes(centre);
+	e->input.neighbour = omen_own_codes(link->neighbour);
+	e->input.centre_scale = fc.scale;
+	e->input.neighbour_scale = fx.scale;
+	e->r = scratch;
+	e->levels = (uint8 *) (scratch + shape->code_dims);
+	omen_code_kernels->residual(shape->code_dims, &e->input, e->r, &e->sums);
+}
+
+/* Levels of the residual, and sums over them */
+static void
+find_levels(const OmenCodeShape *shape, Encoding *e)
 {
 	const OmenCodeKernels *kernels = omen_code_kernels;
 
-	kernels->residual(shape->code_dims, input, r, sums);
+	if (!e->usable)
+		return;
 	if (shape->link_kind == OMEN_LINK_RABITQ2)
 	{
 		/* all coordinates have the same deviation, thanks to the rotation */
-		float		deviation = sqrtf(sums->norm2 / shape->code_dims);
+		float		deviation = sqrtf(e->sums.norm2 / shape->code_dims);
 
-		kernels->levels2(shape->link_dims, input, r, TWO_BIT_STEP * deviation,
-						 levels, sums);
+		kernels->levels2(shape->link_dims, &e->input, e->r,
+						 TWO_BIT_STEP * deviation, e->levels, &e->sums);
 	}
 	else
-		kernels->levels1(shape->link_dims, input, r, levels, sums);
-	memset(levels + shape->link_dims, 0,
+		kernels->levels1(shape->link_dims, &e->input, e->r, e->levels,
+						 &e->sums);
+	memset(e->levels + shape->link_dims, 0,
 		   OMEN_LINK_GROUP - shape->link_dims % OMEN_LINK_GROUP);
 }
 
 static void
-encode_link(const OmenQuantizer *quant, const uint8 *centre,
-			const uint8 *neighbour, float *f_add, float *f_rescale,
-			uint8 *code, float *scratch)
+end_link(const OmenCodeShape *shape, const uint8 *centre, const Encoding *e,
+		 OmenLinkCode *link)
 {
-	const OmenCodeShape *shape = &quant->shape;
-	OmenOwnFactors fc = omen_own_factors(centre);
-	OmenOwnFactors fx = omen_own_factors(neighbour);
-	OmenResidualInput input;
-	OmenLinkSums sums;
-	uint8	   *levels = (uint8 *) (scratch + shape->code_dims);
+	const OmenLinkSums *sums = &e->sums;
 	float		s = 0;
 
-	Assert(shape->link_kind == OMEN_LINK_RABITQ1 ||
-		   shape->link_kind == OMEN_LINK_RABITQ2);
-	*f_rescale = 0;
-	if (fc.norm2 == OMEN_UNUSABLE || fx.norm2 == OMEN_UNUSABLE)
+	if (!e->usable)
 	{
-		*f_add = OMEN_UNUSABLE;
-		memset(code, 0, shape->link_size);
+		link->f_rescale = 0;
+		link->f_add = OMEN_UNUSABLE;
+		memset(link->code, 0, shape->link_size);
 		return;
 	}
-
-	input.centre = omen_own_codes(centre);
-	input.neighbour = omen_own_codes(neighbour);
-	input.centre_scale = fc.scale;
-	input.neighbour_scale = fx.scale;
-	encode_residual(shape, &input, scratch, levels, &sums);
-	pack_levels(shape, levels, code);
-
-	if (sums.level_residual > 0)
-		s = sums.norm2 / sums.level_residual;
+	pack_levels(shape, e->levels, link->code);
+	if (sums->level_residual > 0)
+		s = sums->norm2 / sums->level_residual;
 	if (shape->metric == OMEN_METRIC_IP)
 	{
-		*f_rescale = -s;
-		*f_add = s * sums.level_centre - sums.centre_dot -
-			(fx.mean_dot - fc.mean_dot);
+		link->f_rescale = -s;
+		link->f_add = s * sums->level_centre - sums->centre_dot -
+			(omen_own_factors(link->neighbour).mean_dot -
+			 omen_own_factors(centre).mean_dot);
 	}
 	else
 	{
-		*f_rescale = -2 * s;
-		*f_add = sums.norm2 + 2 * s * sums.level_centre;
+		link->f_rescale = -2 * s;
+		link->f_add = sums->norm2 + 2 * s * sums->level_centre;
 	}
+}
+
+/*
+ * Step by step, each of all links: the next step needs a sum over all dimensions,
+ * which is long in coming.
+ */
+static void
+encode_links(const OmenQuantizer *quant, const uint8 *centre,
+			 OmenLinkCode *links, int n, float *scratch)
+{
+	const OmenCodeShape *shape = &quant->shape;
+	Encoding	encodings[OMEN_LINKS_AT_A_TIME];
+
+	Assert(shape->link_kind == OMEN_LINK_RABITQ1 ||
+		   shape->link_kind == OMEN_LINK_RABITQ2);
+	Assert(n <= OMEN_LINKS_AT_A_TIME);
+	for (int i = 0; i < n; i++)
+		begin_link(shape, centre, &links[i],
+				   scratch + (Size) i * 2 * shape->code_dims, &encodings[i]);
+	for (int i = 0; i < n; i++)
+		find_levels(shape, &encodings[i]);
+	for (int i = 0; i < n; i++)
+		end_link(shape, centre, &encodings[i], &links[i]);
 }
 
 /* --- queries --- */
@@ -258,7 +298,7 @@ const OmenQuantizerOps omen_quant_rabitq_ops = {
 	.pair_distance = omen_own_pair_distance,
 	.pair_norm2 = omen_own_pair_norm2,
 	.pair_block = omen_own_pair_block,
-	.encode_link = encode_link,
+	.encode_links = encode_links,
 	.query_size = query_size,
 	.query_init = query_init,
 	.query_init_pair = query_init_pair,

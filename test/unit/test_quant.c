@@ -1233,6 +1233,58 @@ test_degenerate_links(void)
 	free(quant);
 }
 
+/* Links encoded together are those that are encoded one by one */
+static void
+test_several_links(OmenMetric metric, int dims)
+{
+	enum
+	{
+		N = 2 * OMEN_LINKS_AT_A_TIME + 3
+	};
+	OmenQuantizer *quant = make_quantizer(OMEN_ELEMENT_F32, metric, dims,
+										  OMEN_QUANTIZER_AUTO, NULL);
+	const OmenCodeShape *shape = &quant->shape;
+	float	   *scratch = malloc(OMEN_LINKS_SCRATCH(shape) * sizeof(float));
+	float	   *x = malloc(dims * sizeof(float));
+	uint8	   *codes = malloc((N + 1) * shape->link_size);
+	OmenLinkCode links[N];
+	uint8	   *centre;
+	bool		same = true;
+
+	fill_normal(dims, x);
+	centre = make_pair(quant, x);
+	for (int i = 0; i < N; i++)
+	{
+		if (i == 2 && metric != OMEN_METRIC_COSINE)
+			fill_hostile(HUGE_VALUES, dims, x);
+		else
+			fill_normal(dims, x);
+		links[i].neighbour = i == 5 ? centre : make_pair(quant, x);
+		links[i].code = codes + i * shape->link_size;
+	}
+	omen_quant_encode_links(quant, centre, links, N, scratch);
+	for (int i = 0; i < N; i++)
+	{
+		uint8	   *code = codes + N * shape->link_size;
+		float		f_add;
+		float		f_rescale;
+
+		omen_quant_encode_link(quant, centre, links[i].neighbour, &f_add,
+							   &f_rescale, code, scratch);
+		same = same && f_add == links[i].f_add &&
+			f_rescale == links[i].f_rescale &&
+			memcmp(code, links[i].code, shape->link_size) == 0;
+		if (links[i].neighbour != centre)
+			free(unconstify(uint8 *, links[i].neighbour));
+	}
+	ok(same, "links: several at a time, as one by one");
+	free(centre);
+	free(codes);
+	free(x);
+	free(scratch);
+	free(quant);
+}
+
 static void
 test_links(void)
 {
@@ -1899,6 +1951,9 @@ main(void)
 		test_pairs();
 	}
 	test_links();
+	test_several_links(OMEN_METRIC_L2, 100);
+	test_several_links(OMEN_METRIC_IP, 128);
+	test_several_links(OMEN_METRIC_COSINE, 784);
 	test_ranking();
 	test_centre(OMEN_QUANTIZER_SQ8, 128);
 	test_centre(OMEN_QUANTIZER_AUTO, 500);
