@@ -39,9 +39,10 @@ static void form_tids(OmenHnswBuildState *state, uint32 position,
 					  OmenHnswSlot slot);
 static void form_links(OmenHnswBuildState *state, uint32 position,
 					   OmenHnswSlot slot);
-static void form_some_links(OmenHnswBuildState *state, const uint8 *centre,
-							const uint32 *links, int n, OmenHnswSlot slot,
-							int at);
+static void encode_links(OmenHnswBuildState *state, uint32 position,
+						 const uint32 *links, int nlinks, OmenHnswSlot slot);
+static void encode_some_links(OmenHnswBuildState *state, const uint32 *links,
+							  int n, OmenHnswSlot slot, int at);
 static void prefetch_places(OmenHnswBuildState *state, uint32 position);
 static void prefetch_links(OmenHnswBuildState *state, uint32 position);
 static void write_chains(OmenHnswBuildState *state, OmenBulkWriter *writer,
@@ -339,68 +340,71 @@ form_tids(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 static void
 form_links(OmenHnswBuildState *state, uint32 position, OmenHnswSlot slot)
 {
-	const uint8 *centre = omen_build_code(state->build, position);
-	Size		size = state->shared->meta.shape.pair_size;
+	const OmenHnswLayout *layout = &state->layout;
 	int			nlinks;
 	int			nscale;
 	const uint32 *links = omen_build_links(state->build, position, &nlinks,
 										   &nscale);
 
-	Assert(nlinks <= state->layout.max_links);
-	if (position + 1 < state->shared->nnodes)
+	Assert(nlinks <= layout->max_links);
+	slot->nlinks = nlinks;
+	slot->nscale = nscale;
+	for (int i = 0; i < nlinks; i++)
+		omen_slot_links(layout, slot)[i] =
+			omen_link_form(omen_hnsw_build_number(state, links[i]), 0);
+	if (layout->link_size > 0)
+		encode_links(state, position, links, nlinks, slot);
+}
+
+/* Codes of a slot's links, if it has any */
+static void
+encode_links(OmenHnswBuildState *state, uint32 position, const uint32 *links,
+			 int nlinks, OmenHnswSlot slot)
+{
+	bool		is_last = position + 1 == state->shared->nnodes;
+
+	if (!is_last)
 		prefetch_places(state, position + 1);
 
 	/* the next code may take its place */
-	if (size > 0)
-		centre = memcpy(state->pair, centre, size);
-
-	slot->nlinks = nlinks;
-	slot->nscale = nscale;
+	memcpy(state->pair, omen_build_code(state->build, position),
+		   state->shared->meta.shape.pair_size);
 	for (int i = 0; i < nlinks; i += OMEN_LINKS_AT_A_TIME)
 	{
 		int			n = Min(nlinks - i, OMEN_LINKS_AT_A_TIME);
 
 		for (int ahead = i + AHEAD; ahead < Min(i + AHEAD + n, nlinks); ahead++)
 			omen_build_prefetch_code(state->build, links[ahead]);
-		form_some_links(state, centre, links + i, n, slot, i);
+		encode_some_links(state, links + i, n, slot, i);
 	}
-	if (position + 1 < state->shared->nnodes)
+	if (!is_last)
 		prefetch_links(state, position + 1);
 }
 
-/* n links of a slot, from place "at" on */
+/* Of the node in state->pair, n links, from place "at" of its slot on */
 static void
-form_some_links(OmenHnswBuildState *state, const uint8 *centre,
-				const uint32 *links, int n, OmenHnswSlot slot, int at)
+encode_some_links(OmenHnswBuildState *state, const uint32 *links, int n,
+				  OmenHnswSlot slot, int at)
 {
 	const OmenHnswLayout *layout = &state->layout;
 	Size		size = state->shared->meta.shape.pair_size;
-	bool		coded = layout->link_size > 0;
-	OmenLinkCode codes[OMEN_LINKS_AT_A_TIME] = {0};
+	OmenLinkCode codes[OMEN_LINKS_AT_A_TIME];
 
-	Assert(coded == (state->quant->shape.link_kind != OMEN_LINK_NONE));
-	for (int i = 0; i < n && coded; i++)
+	for (int i = 0; i < n; i++)
 	{
-		/* the next one may take its place, as above */
+		/* as above, and all are needed at once */
 		codes[i].neighbour = memcpy(state->neighbours + i * size,
 									omen_build_code(state->build, links[i]),
 									size);
 		codes[i].code = omen_slot_codes(layout, slot) +
 			(at + i) * layout->link_size;
 	}
-	if (coded)
-		omen_quant_encode_links(state->quant, centre, codes, n,
-								state->scratch);
-	for (int i = 0; i < n; i++)
+	omen_quant_encode_links(state->quant, state->pair, codes, n,
+							state->scratch);
+	for (int i = 0; i < n && layout->factors; i++)
 	{
-		OmenHnswEdge edge = {
-			.link = omen_link_form(omen_hnsw_build_number(state, links[i]), 0),
-			.f_add = codes[i].f_add,
-			.f_rescale = codes[i].f_rescale,
-			.code = codes[i].code,
-		};
-
-		omen_slot_set_edge(layout, slot, at + i, &edge);
+		omen_slot_f_add(layout, slot)[at + i] = codes[i].f_add;
+		omen_slot_f_rescale(layout, slot)[at + i] = codes[i].f_rescale;
 	}
 }
 
