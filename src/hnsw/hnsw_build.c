@@ -118,11 +118,11 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 	omen_hnsw_build_prepare(&state);
 	state.shared->has_codebook = omen_hnsw_train(&state);
 	omen_hnsw_end_stage(&state, OMEN_STAGE_PREPARE);
-	omen_hnsw_gpu_start(&state);
-	omen_hnsw_end_stage(&state, OMEN_STAGE_GPU_START);
 
 	nworkers = omen_build_workers(heap, index);
 	nworkers = Min(nworkers, OMEN_BUILD_MAX_PARTICIPANTS - 1);
+	omen_hnsw_gpu_start(&state, nworkers + 1);
+	omen_hnsw_end_stage(&state, OMEN_STAGE_GPU_START);
 	if (nworkers > 0)
 		workers = omen_hnsw_start_workers(&state, nworkers);
 	if (workers == NULL)
@@ -831,7 +831,9 @@ announce(OmenHnswBuildState *state)
 	start_progress(state, &estimate);
 	if (estimate.total_seconds >= LONG_BUILD)
 		ereport(NOTICE,
-				(errmsg("building index \"%s\" of %.0f rows: about %s, %s of memory, %s of temporary files",
+				(errmsg(state->gpu == NULL ?
+						"building index \"%s\" of %.0f rows: about %s, %s of memory, %s of temporary files" :
+						"building index \"%s\" of %.0f rows: about %s without a GPU, %s of memory, %s of temporary files",
 						RelationGetRelationName(state->index),
 						state->expected_rows,
 						omen_hnsw_form_duration(estimate.total_seconds),

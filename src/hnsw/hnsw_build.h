@@ -291,7 +291,8 @@ extern void omen_range_build_page(OmenHnswBuildState *state,
 extern uint8 *omen_range_build_data(OmenHnswBuildState *state);
 
 /* hnsw_gpu.c: links from a helper program */
-extern void omen_hnsw_gpu_start(OmenHnswBuildState *state);
+extern void omen_hnsw_gpu_start(OmenHnswBuildState *state,
+								int nparticipants);
 extern void omen_hnsw_gpu_look(OmenHnswBuildState *state);
 extern uint32 omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state,
 										  OmenBuild *build, uint32 *clusters,

@@ -27,10 +27,13 @@
 #include "hnsw/hnsw_build.h"
 
 /*
- * Under "auto", smaller builds (rows * dimensions) are left to the processors:
- * they take a second or two, and so does a device until it is ready.
+ * Under "auto", a graph that the processors are estimated to build within so many
+ * seconds is left to them: a device takes as long until it is ready.
  */
-#define WORTH_A_DEVICE		1e7
+#define DEVICE_START		1.0
+
+/* Fewer rows are not worth an estimate: their graph hardly ever takes that long */
+#define LEAST_ROWS			1000
 
 /* The helper installed beside the library */
 #define HELPER_NAME			"omendb-gpu-build"
@@ -47,8 +50,7 @@ StaticAssertDecl(sizeof(OmenGpuCodeHead) == sizeof(OmenOwnFactors) &&
 
 static bool make_request(const OmenHnswBuildState *state,
 						 OmenGpuRequest *request);
-static bool is_worthwhile(const OmenHnswBuildState *state,
-						  const OmenGpuRequest *request);
+static bool is_worthwhile(const OmenHnswBuildState *state, int nparticipants);
 static const char *helper_path(void);
 static void greet(OmenHnswBuildState *state);
 static void report_absence(OmenHnswBuildState *state, const char *path,
@@ -72,11 +74,12 @@ static uint32 take_links(OmenHnswBuildState *state, OmenBuild *build,
 						 const OmenGpuReceived *received);
 
 /*
- * The leader, before the table is read: start a helper if one is to be used.
- * The state has it then, for as long as the build.
+ * The leader, before the table is read: start a helper if one is to be used,
+ * rather than the processors, by so many participants.  The state has it then,
+ * for as long as the build.
  */
 void
-omen_hnsw_gpu_start(OmenHnswBuildState *state)
+omen_hnsw_gpu_start(OmenHnswBuildState *state, int nparticipants)
 {
 	OmenGpuBuild mode = omen_guc_gpu_build();
 	OmenGpuRequest request;
@@ -96,8 +99,6 @@ omen_hnsw_gpu_start(OmenHnswBuildState *state)
 					 errhint("Set omendb.gpu_build to \"auto\".")));
 		return;
 	}
-	if (mode == OMEN_GPU_BUILD_AUTO && !is_worthwhile(state, &request))
-		return;
 
 	path = helper_path();
 	if (access(path, X_OK) != 0)
@@ -105,6 +106,8 @@ omen_hnsw_gpu_start(OmenHnswBuildState *state)
 		report_absence(state, path, "there is no such program");
 		return;
 	}
+	if (mode == OMEN_GPU_BUILD_AUTO && !is_worthwhile(state, nparticipants))
+		return;
 	state->gpu = omen_gpu_start(path, omen_guc_gpu_timeout());
 }
 
@@ -165,9 +168,17 @@ make_request(const OmenHnswBuildState *state, OmenGpuRequest *request)
 }
 
 static bool
-is_worthwhile(const OmenHnswBuildState *state, const OmenGpuRequest *request)
+is_worthwhile(const OmenHnswBuildState *state, int nparticipants)
 {
-	return state->expected_rows * request->dims >= WORTH_A_DEVICE;
+	OmenBuildEstimate estimate;
+
+	if (state->expected_rows < LEAST_ROWS)
+		return false;
+	omen_hnsw_estimate_build(&state->shared->meta, state->typical_own,
+							 state->expected_rows,
+							 RelationGetNumberOfBlocks(state->heap),
+							 nparticipants, &estimate);
+	return estimate.seconds[OMEN_BUILD_CONSTRUCT] >= DEVICE_START;
 }
 
 static const char *
