@@ -129,6 +129,7 @@ static OmenQuantizer *train(const Matrix *base, OmenMetric metric,
 							Encoded *encoded, int nthreads);
 static OmenBuild *build(Team *team, const OmenBuildParams *params,
 						const Encoded *encoded, int nthreads);
+static bool want_rows(void *arg, OmenBuild *build);
 static uint32 find_clusters(void *arg, OmenBuild *build, uint32 *clusters,
 							uint32 most);
 static bool find_links(void *arg, OmenBuild *build);
@@ -502,6 +503,7 @@ lead(Team *team)
 
 	if (team->helper != NULL)
 	{
+		first.want_rows = want_rows;
 		first.find_clusters = find_clusters;
 		first.find_links = find_links;
 	}
@@ -578,37 +580,28 @@ make_shape(const Team *team, const OmenBuildTask *task, BackendShape *shape)
 
 /* All rows to the backend; returns the codes of the sample */
 static uint8 *
-load_rows(Helper *helper, OmenBuild *build, const OmenBuildTask *task)
+load_rows(Helper *helper, const OmenBuildTask *task)
 {
-	uint32		most = omen_gpu_vectors_count(task->stride);
-	uint8	   *codes = allocate(most * task->stride);
 	uint8	   *sample = allocate((Size) omen_gpu_sample_size(task->n) *
 								  task->stride);
-	Size		size;
 
-	for (uint32 first = 0; first < task->n; first += most)
-	{
-		uint32		count = Min(most, task->n - first);
-
-		for (uint32 i = 0; i < count; i++)
-		{
-			const uint8 *code = omen_build_row_code(build, first + i, &size);
-
-			memcpy(codes + i * task->stride, code, size);
-			helper->levels[first + i] = omen_build_row_level(build, first + i);
-		}
-		check(helper, helper->ops->load(helper->backend, first, count,
-										helper->levels + first, codes));
-	}
+	memcpy(helper->levels, task->levels, task->n);
+	check(helper, backend_load(helper->backend, 0, task->n, helper->levels,
+							   task->codes));
 	for (uint32 i = 0; i < omen_gpu_sample_size(task->n); i++)
 	{
 		uint32		row = omen_gpu_sample_row(task->seed, task->n, i);
 
 		memcpy(sample + (Size) i * task->stride,
-			   omen_build_row_code(build, row, &size), task->stride);
+			   task->codes + (Size) row * task->stride, task->stride);
 	}
-	free(codes);
 	return sample;
+}
+
+static bool
+want_rows(void *arg, OmenBuild *build)
+{
+	return true;
 }
 
 static uint32
@@ -634,7 +627,7 @@ find_clusters(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
 	helper->backend->ops = helper->ops;
 	helper->rows = allocate(task.n * sizeof(uint32));
 	helper->levels = allocate(task.n);
-	sample = load_rows(helper, build, &task);
+	sample = load_rows(helper, &task);
 	helper->load = since(&start);
 
 	check(helper, omen_gpu_number(helper->backend, task.seed, sample, clusters,

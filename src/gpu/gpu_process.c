@@ -268,48 +268,31 @@ read_some(OmenGpuHelper *helper)
 }
 
 bool
-omen_gpu_send(OmenGpuHelper *helper, OmenGpuMessage type, const void *a,
-			  Size a_length, const void *b, Size b_length)
+omen_gpu_send(OmenGpuHelper *helper, OmenGpuMessage type, const void *payload,
+			  Size length)
 {
 	OmenGpuFrameData frame;
 
 	if (helper->failed)
 		return false;
-	omen_gpu_frame(&frame, type, a, a_length, b, b_length);
+	omen_gpu_frame(&frame, type, payload, length, NULL, 0);
 	return send_bytes(helper, (char *) &frame, sizeof(frame)) &&
-		send_bytes(helper, a, a_length) &&
-		send_bytes(helper, b, b_length);
+		send_bytes(helper, payload, length);
 }
 
-/* Reads meanwhile: a helper that cannot write would not go on reading */
+/* What is sent is short, and there is room for it even if nobody reads */
 static bool
 send_bytes(OmenGpuHelper *helper, const char *data, Size length)
 {
 	while (length > 0)
 	{
 		ssize_t		sent = send(helper->sock, data, length, MSG_NOSIGNAL);
-		int			events = WL_SOCKET_WRITEABLE;
-		Size		room;
 
 		CHECK_FOR_INTERRUPTS();
-		if (sent > 0)
-		{
-			data += sent;
-			length -= sent;
-			continue;
-		}
-		if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+		if (sent < 0 && errno != EINTR)
 			return connection_lost(helper);
-		(void) omen_gpu_parser_room(&helper->parser, &room);
-		if (room > 0)
-			events |= WL_SOCKET_READABLE;
-		events = wait_for(helper, events);
-		if (events == 0)
-			return omen_gpu_fail(helper,
-								 psprintf("it has taken nothing for %d s",
-										  helper->timeout));
-		if (events & WL_SOCKET_READABLE && read_some(helper) >= READ_END)
-			return connection_lost(helper);
+		data += Max(sent, 0);
+		length -= Max(sent, 0);
 	}
 	return true;
 }

@@ -36,10 +36,8 @@ extern void omen_gpu_stop(OmenGpuHelper *helper);
 /* Would omen_gpu_receive() find something, if only that it has gone? */
 extern bool omen_gpu_has_spoken(const OmenGpuHelper *helper);
 
-/* A message of one or two pieces */
 extern bool omen_gpu_send(OmenGpuHelper *helper, OmenGpuMessage type,
-						  const void *a, Size a_length,
-						  const void *b, Size b_length);
+						  const void *payload, Size length);
 
 /* The next message, which is never OMEN_GPU_ERROR: that is a failure */
 extern bool omen_gpu_receive(OmenGpuHelper *helper, OmenGpuReceived *received);

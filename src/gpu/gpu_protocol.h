@@ -23,7 +23,7 @@
 #define OMEN_GPU_PROTOCOL_H
 
 #define OMEN_GPU_MAGIC			UINT32_C(0x42474D4F)	/* "OMGB" */
-#define OMEN_GPU_VERSION		5
+#define OMEN_GPU_VERSION		6
 
 /* Longer frames are not read: a broken length must not make room for itself */
 #define OMEN_GPU_MAX_PAYLOAD	(1024 * 1024)
@@ -32,7 +32,7 @@ typedef enum OmenGpuMessage
 {
 	OMEN_GPU_HELLO = 1,			/* helper: OmenGpuHello; ready for a request */
 	OMEN_GPU_REQUEST,			/* server: OmenGpuRequest */
-	OMEN_GPU_VECTORS,			/* server: OmenGpuRange, levels, codes */
+	OMEN_GPU_ROWS,				/* server: OmenGpuRows; they can be read */
 	OMEN_GPU_PROGRESS,			/* helper: OmenGpuProgress */
 	OMEN_GPU_CLUSTERS,			/* helper: OmenGpuRange, uint32[count] */
 	OMEN_GPU_LINKS,				/* helper: OmenGpuRange, lists */
@@ -87,7 +87,7 @@ typedef enum OmenGpuMetric
 	OMEN_GPU_L1
 } OmenGpuMetric;
 
-/* n vectors, one a row; their levels come with their codes */
+/* What is wanted of n rows, each of which has a vector */
 typedef struct OmenGpuRequest
 {
 	uint32		nnodes;
@@ -111,10 +111,22 @@ typedef struct OmenGpuRequest
 } OmenGpuRequest;
 
 /*
- * VECTORS, CLUSTERS and LINKS are of "count" rows or nodes in order, the first of
- * which follows the last of the frame before.
+ * A file that has the rows' codes, "stride" bytes from each to the next, and their
+ * levels, uint8; from these bytes on.  They stay there until the helper has sent
+ * something of what it has found by them.
+ */
+typedef struct OmenGpuRows
+{
+	uint64		codes;
+	uint64		levels;
+	char		path[1024];		/* from the folder that the helper was started in;
+								 * ends with a zero */
+} OmenGpuRows;
+
+/*
+ * CLUSTERS and LINKS are of "count" rows or nodes in order, the first of which
+ * follows the last of the frame before.
  *
- * VECTORS, by row: uint8 levels[count], zeros up to a multiple of 16, the codes.
  * CLUSTERS, by row: the number of its cluster.  Rows become nodes by that: nodes
  * are numbered by cluster, and by row in each.
  * LINKS, by node: uint8 nlinks[count], uint8 nscale[count], zeros up to a multiple of
@@ -140,7 +152,7 @@ typedef struct OmenGpuEnd
 	uint32		nnodes;
 	uint32		beside;			/* BackendBeside: what was not on the device */
 	uint64		pairs;			/* distances computed */
-	uint64		milliseconds;	/* from the last vector that came to the first
+	uint64		milliseconds;	/* from when all vectors were read to the first
 								 * link that could go */
 } OmenGpuEnd;
 
@@ -200,28 +212,13 @@ extern OmenGpuParse omen_gpu_parser_next(OmenGpuParser *parser,
 										 const char **fault);
 
 /*
- * The range that a frame of VECTORS or LINKS begins with.  Returns NULL, or
+ * The range that a frame of CLUSTERS or LINKS begins with.  Returns NULL, or
  * what is wrong with it: it must begin with node "next" and not end behind
  * "nnodes".
  */
 extern const char *omen_gpu_read_range(const OmenGpuReceived *received,
 									   uint32 next, uint32 nnodes,
 									   OmenGpuRange *range);
-
-/* Bytes of a frame of VECTORS before the codes */
-static inline size_t
-omen_gpu_vectors_head(uint32 count)
-{
-	return sizeof(OmenGpuRange) + ((size_t) count + 15) / 16 * 16;
-}
-
-/* Nodes that fit into one frame of VECTORS */
-static inline uint32
-omen_gpu_vectors_count(uint32 stride)
-{
-	return (uint32) ((OMEN_GPU_MAX_PAYLOAD - sizeof(OmenGpuRange) - 16) /
-					 ((size_t) stride + 1));
-}
 
 /* Bytes of a frame of LINKS before the links, and nodes that fit into one */
 static inline size_t

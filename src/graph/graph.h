@@ -157,17 +157,23 @@ typedef struct OmenBuildTeam
 	void		(*read_arena) (void *arg, Size offset, void *data, Size len);
 
 	/*
-	 * Another way to do the first stage: clusters[row] becomes the number of
-	 * each row's coarse cluster, near ones having near numbers.  Returns one
-	 * more than the highest number, at most "most"; 0 if that has failed.  Of
-	 * one participant at most; NULL: there is none.
+	 * Another way to do the first stage, of one participant at most, who has
+	 * all of what follows; NULL: there is none.  Is it to be gone?  Then all
+	 * participants bring codes and levels of the rows to the arena,
+	 */
+	bool		(*want_rows) (void *arg, OmenBuild *build);
+
+	/*
+	 * and with these, clusters[row] becomes the number of each row's coarse
+	 * cluster, near ones having near numbers.  Returns one more than the highest
+	 * number, at most "most"; 0 if that has failed.
 	 */
 	uint32		(*find_clusters) (void *arg, OmenBuild *build,
 								  uint32 *clusters, uint32 most);
 
 	/*
-	 * Likewise, find the links of all nodes in another way, described below;
-	 * false if that has failed.
+	 * Find the links of all nodes in another way, described below; false if that
+	 * has failed.  Of one participant at most.
 	 */
 	bool		(*find_links) (void *arg, OmenBuild *build);
 
@@ -203,21 +209,13 @@ typedef struct OmenBuildTask
 	int			rounds;			/* clusterings that we would take them from */
 	uint64		seed;
 	Size		stride;			/* of codes; 0 if their size varies */
-	const uint8 *codes;			/* by node */
-	const uint8 *levels;
+	const uint8 *codes;			/* by node, but for find_clusters(): by row */
+	const uint8 *levels;		/* likewise */
 	const uint32 *clusters;		/* first node of each coarse cluster */
 	uint32		nclusters;
 } OmenBuildTask;
 
 extern void omen_build_task(const OmenBuild *build, OmenBuildTask *task);
-
-/*
- * Code and level of a row, before nodes are numbered; the next call may take the
- * code's memory back
- */
-extern const uint8 *omen_build_row_code(const OmenBuild *build, uint32 row,
-										Size *size);
-extern int	omen_build_row_level(const OmenBuild *build, uint32 row);
 
 /*
  * Of "count" nodes from "first" on: for each max_links uint32, wherever they lie, of

@@ -55,6 +55,7 @@ omen_build_arena_init(void *memory, const OmenQuantizer *quant,
 	lay_out(arena, quant, params);
 	arena->nclusters = 0;
 	arena->nsubset = 0;
+	arena->rows_wanted = false;
 	arena->other_links = OMEN_LINKS_NOT_TRIED;
 
 	/* scales hold n/4 + n/16 + ... nodes */
@@ -551,23 +552,6 @@ omen_build_task(const OmenBuild *build, OmenBuildTask *task)
 	task->levels = build->levels;
 	task->clusters = build->clusters;
 	task->nclusters = arena->nclusters;
-}
-
-const uint8 *
-omen_build_row_code(const OmenBuild *build, uint32 row, Size *size)
-{
-	return build->input->pair_code(build->input->arg, row, size);
-}
-
-int
-omen_build_row_level(const OmenBuild *build, uint32 row)
-{
-	const OmenBuildInput *input = build->input;
-	uint64		seed = omen_build_mix(build->arena->params.seed, 2);
-
-	if (input->level != NULL)
-		return input->level(input->arg, row);
-	return omen_graph_draw_level(omen_build_mix(seed, row));
 }
 
 void

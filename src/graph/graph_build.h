@@ -167,6 +167,7 @@ typedef struct OmenBuildArena
 	/* written by one participant between two barriers */
 	uint32		nclusters;		/* of the stage at work; in the end: coarse */
 	uint32		nsubset;		/* nodes of the scale at work */
+	bool		rows_wanted;	/* before they are nodes */
 	OmenOtherLinks other_links;
 	OmenBuildWalk walk;
 

@@ -42,6 +42,7 @@ typedef struct Sample
 
 static int	count_groups(uint32 n, uint32 target);
 static bool take_clusters(OmenBuild *build);
+static void lay_rows(OmenBuild *build, uint32 first, uint32 end);
 static void join_all_rows(OmenBuild *build, uint32 ngroups);
 static void draw_leading_rows(OmenBuild *build, int nleaders);
 static uint32 sample_size(const OmenBuild *build, uint32 n);
@@ -62,6 +63,7 @@ static void copy_rows(OmenBuild *build, uint32 first, uint32 end);
 static void divide_group(OmenBuild *build, uint32 group);
 static void permute_nodes(OmenBuild *build, uint32 first, uint32 n,
 						  uint32 *source);
+static uint8 row_level(const OmenBuild *build, uint32 row);
 static void init_nodes(OmenBuild *build, uint32 first, uint32 end);
 static void mark_coarse(OmenBuild *build, uint32 first, const uint32 *starts,
 						uint32 ncoarse);
@@ -125,15 +127,25 @@ omen_build_place(OmenBuild *build)
 
 /*
  * Let the participant that has another way to find clusters try it; the others
- * wait.
+ * help with the rows, and wait.
  */
 static bool
 take_clusters(OmenBuild *build)
 {
 	const OmenBuildTeam *team = build->team;
-
 	OmenBuildArena *arena = build->arena;
+	uint32		first;
+	uint32		end;
 
+	if (team->want_rows != NULL)
+		arena->rows_wanted = team->want_rows(team->arg, build);
+	omen_build_once(build, NULL);
+	if (!arena->rows_wanted)
+		return false;
+
+	while (omen_build_claim(build, build->n, OMEN_BUILD_CHUNK, &first, &end))
+		lay_rows(build, first, end);
+	omen_build_once(build, NULL);
 	if (team->find_clusters != NULL)
 	{
 		arena->nclusters =
@@ -144,6 +156,24 @@ take_clusters(OmenBuild *build)
 	}
 	omen_build_once(build, NULL);
 	return arena->nclusters > 0;
+}
+
+/* Codes and levels, by row: where nodes are to have theirs later */
+static void
+lay_rows(OmenBuild *build, uint32 first, uint32 end)
+{
+	Assert(build->stride > 0);
+
+	for (uint32 row = first; row < end; row++)
+	{
+		Size		size;
+		const uint8 *code = build->input->pair_code(build->input->arg, row,
+													&size);
+
+		memcpy(build->codes + row * build->stride, code, size);
+		build->levels[row] = row_level(build, row);
+		omen_build_tick(build, size, 0);
+	}
 }
 
 /* Each row to the nearest of the leaders */
@@ -517,6 +547,17 @@ permute_nodes(OmenBuild *build, uint32 first, uint32 n, uint32 *source)
 	pfree(held_code);
 }
 
+static uint8
+row_level(const OmenBuild *build, uint32 row)
+{
+	const OmenBuildInput *input = build->input;
+	uint64		seed = omen_build_mix(build->arena->params.seed, 2);
+
+	if (input->level != NULL)
+		return (uint8) input->level(input->arg, row);
+	return (uint8) omen_graph_draw_level(omen_build_mix(seed, row));
+}
+
 /* Levels, and the rest as it is before any link is known */
 static void
 init_nodes(OmenBuild *build, uint32 first, uint32 end)
@@ -525,7 +566,7 @@ init_nodes(OmenBuild *build, uint32 first, uint32 end)
 
 	for (node = first; node < end; node++)
 	{
-		build->levels[node] = omen_build_row_level(build, build->rows[node]);
+		build->levels[node] = row_level(build, build->rows[node]);
 		build->nlinks[node] = 0;
 		build->nscale[node] = 0;
 		memset(&build->nlist[node], 0, sizeof(OmenListSize));

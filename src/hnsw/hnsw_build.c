@@ -69,6 +69,7 @@ static void construct(OmenHnswBuildState *state);
 static const uint8 *pair_code(void *arg, uint32 node, Size *size);
 static bool team_barrier(void *arg);
 static void team_progress(void *arg, uint64 done, uint64 total);
+static bool team_want_rows(void *arg, OmenBuild *build);
 static uint32 team_find_clusters(void *arg, OmenBuild *build, uint32 *clusters,
 								 uint32 most);
 static bool team_find_links(void *arg, OmenBuild *build);
@@ -726,6 +727,7 @@ construct(OmenHnswBuildState *state)
 		.barrier = team_barrier,
 		.progress = team_progress,
 		.code_cache = state->frugal ? memory_share(state) / 4 * 3 : 0,
+		.want_rows = state->gpu ? team_want_rows : NULL,
 		.find_clusters = state->gpu ? team_find_clusters : NULL,
 		.find_links = state->gpu ? team_find_links : NULL,
 		.judge_links = state->gpu ? team_judge_links : NULL,
@@ -774,6 +776,18 @@ team_progress(void *arg, uint64 done, uint64 total)
 }
 
 /* The phase is the device's while it is asked */
+static bool
+team_want_rows(void *arg, OmenBuild *build)
+{
+	OmenHnswBuildState *state = arg;
+	bool		wanted;
+
+	set_phase(state, PHASE_DEVICE);
+	wanted = omen_hnsw_gpu_want_rows(state, build);
+	set_phase(state, PHASE_GRAPH);
+	return wanted;
+}
+
 static uint32
 team_find_clusters(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
 {

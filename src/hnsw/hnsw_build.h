@@ -124,7 +124,7 @@ typedef enum OmenBuildStage
 	OMEN_STAGE_GPU_START,		/* a helper looks for its device */
 	OMEN_STAGE_READ,			/* scan of the table, encoding */
 	OMEN_STAGE_FOLD,
-	OMEN_STAGE_GPU_SEND,		/* vectors, through a pipe */
+	OMEN_STAGE_GPU_SEND,		/* codes, to where it can read them */
 	OMEN_STAGE_GPU_CLUSTERS,	/* wait for them */
 	OMEN_STAGE_GPU_LINKS,		/* likewise; checks of form are part of it */
 	OMEN_STAGE_GPU_CHECK,		/* searches; the helper is ended */
@@ -294,6 +294,8 @@ extern uint8 *omen_range_build_data(OmenHnswBuildState *state);
 extern void omen_hnsw_gpu_start(OmenHnswBuildState *state,
 								int nparticipants);
 extern void omen_hnsw_gpu_look(OmenHnswBuildState *state);
+extern bool omen_hnsw_gpu_want_rows(OmenHnswBuildState *state,
+									OmenBuild *build);
 extern uint32 omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state,
 										  OmenBuild *build, uint32 *clusters,
 										  uint32 most);

@@ -5,8 +5,8 @@
  *
  * Of a build, the helper does what takes most of the time: it divides the rows
  * into coarse clusters, by which nodes are numbered, and it finds links.  By then
- * rows have been read and encoded; their pair codes are what it is sent.  Its
- * answers are checked, and if anything is wrong with one, the build goes on
+ * rows have been read and encoded; their pair codes are what it is given, in the file
+ * of the arena.  Its answers are checked, and if anything is wrong with one, the build goes on
  * without, from the same codes (omen_build_graph).  What comes after is the same
  * either way: everything is made reachable, put in order, and written.
  *
@@ -57,8 +57,7 @@ static void report_absence(OmenHnswBuildState *state, const char *path,
 						   const char *why);
 static void report_failure(OmenHnswBuildState *state);
 static bool send_request(OmenHnswBuildState *state, const OmenBuildTask *task);
-static bool send_vectors(OmenHnswBuildState *state, OmenBuild *build,
-						 const OmenBuildTask *task);
+static bool send_rows(OmenHnswBuildState *state, const OmenBuildTask *task);
 static bool receive(OmenHnswBuildState *state, OmenGpuReceived *received);
 static void stop(OmenHnswBuildState *state);
 static uint32 receive_clusters(OmenHnswBuildState *state, uint32 n,
@@ -248,9 +247,37 @@ report_failure(OmenHnswBuildState *state)
 }
 
 /*
- * OmenBuildTeam.find_clusters, of the leader: ask the helper for everything, and
- * wait for the first answer.  It goes on with the links meanwhile.  Returns 0 if it
- * could not, or there are too few rows to ask it; there is no helper then.
+ * OmenBuildTeam.want_rows, of the leader: say what will be asked of the helper,
+ * which makes room for it while all participants bring rows to the arena.  False if
+ * there is none, or there are too few rows to ask it.
+ */
+bool
+omen_hnsw_gpu_want_rows(OmenHnswBuildState *state, OmenBuild *build)
+{
+	OmenBuildTask task;
+
+	omen_hnsw_end_stage(state, OMEN_STAGE_GRAPH);
+	if (!state->greeted)
+		greet(state);
+	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_START);
+	if (state->gpu == NULL)
+		return false;
+
+	omen_build_task(build, &task);
+	if (task.n > task.max_links + 1)
+	{
+		if (send_request(state, &task))
+			return true;
+		report_failure(state);
+	}
+	stop(state);
+	return false;
+}
+
+/*
+ * OmenBuildTeam.find_clusters, of the leader: tell the helper where the rows are,
+ * and wait for its first answer.  It goes on with the links meanwhile.  Returns 0 if
+ * it could not; there is no helper then.
  */
 uint32
 omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state, OmenBuild *build,
@@ -258,27 +285,18 @@ omen_hnsw_gpu_find_clusters(OmenHnswBuildState *state, OmenBuild *build,
 {
 	OmenBuildTask task;
 	uint32		nclusters = 0;
+	bool		sent;
 
-	omen_hnsw_end_stage(state, OMEN_STAGE_GRAPH);
-	if (!state->greeted)
-		greet(state);
-	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_START);
-	if (state->gpu == NULL)
-		return 0;
 	omen_build_task(build, &task);
-	if (task.n > task.max_links + 1)
-	{
-		bool		sent = send_request(state, &task) &&
-			send_vectors(state, build, &task);
-
-		omen_hnsw_end_stage(state, OMEN_STAGE_GPU_SEND);
-		if (sent)
-			nclusters = receive_clusters(state, task.n, clusters, most);
-		if (nclusters == 0)
-			report_failure(state);
-	}
+	sent = send_rows(state, &task);
+	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_SEND);
+	if (sent)
+		nclusters = receive_clusters(state, task.n, clusters, most);
 	if (nclusters == 0)
+	{
+		report_failure(state);
 		stop(state);
+	}
 	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_CLUSTERS);
 	return nclusters;
 }
@@ -356,42 +374,25 @@ send_request(OmenHnswBuildState *state, const OmenBuildTask *task)
 	if (fault != NULL)
 		return omen_gpu_fail(state->gpu, fault);
 	return omen_gpu_send(state->gpu, OMEN_GPU_REQUEST, &request,
-						 sizeof(request), NULL, 0);
+						 sizeof(request));
 }
 
-/* Levels and codes, in the order of rows */
+/* They are in the arena's file, which the helper can read as well as we can */
 static bool
-send_vectors(OmenHnswBuildState *state, OmenBuild *build,
-			 const OmenBuildTask *task)
+send_rows(OmenHnswBuildState *state, const OmenBuildTask *task)
 {
-	uint32		most = omen_gpu_vectors_count(task->stride);
-	char	   *head = palloc0(omen_gpu_vectors_head(most));
-	char	   *codes = palloc0(most * task->stride);
-	bool		good = true;
+	OmenArena  *graph = state->files.graph;
+	const uint8 *base = omen_arena_map(graph);
+	OmenGpuRows rows = {
+		.codes = task->codes - base,
+		.levels = task->levels - base,
+	};
 
-	for (uint32 next = 0; good && next < task->n;)
-	{
-		OmenGpuRange range = {.first = next, .count = Min(most, task->n - next)};
-		Size		head_length = omen_gpu_vectors_head(range.count);
-
-		memset(head, 0, head_length);
-		memcpy(head, &range, sizeof(range));
-		for (uint32 i = 0; i < range.count; i++)
-		{
-			Size		size;
-			const uint8 *code = omen_build_row_code(build, next + i, &size);
-
-			memcpy(codes + i * task->stride, code, size);
-			head[sizeof(range) + i] = omen_build_row_level(build, next + i);
-		}
-		good = omen_gpu_send(state->gpu, OMEN_GPU_VECTORS, head, head_length,
-							 codes, range.count * task->stride);
-		next += range.count;
-		omen_hnsw_build_tick(state);
-	}
-	pfree(codes);
-	pfree(head);
-	return good;
+	if (strlcpy(rows.path, omen_arena_path(graph), sizeof(rows.path)) >=
+		sizeof(rows.path))
+		return omen_gpu_fail(state->gpu,
+							 "the path of the server's temporary files is too long");
+	return omen_gpu_send(state->gpu, OMEN_GPU_ROWS, &rows, sizeof(rows));
 }
 
 /* The next message that is not about progress */

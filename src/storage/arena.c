@@ -200,6 +200,12 @@ omen_arena_map(OmenArena *arena)
 	return arena->base;
 }
 
+const char *
+omen_arena_path(const OmenArena *arena)
+{
+	return FilePathName(arena->file);
+}
+
 /*
  * Memory of files and shared segments in this process's page table.  Where
  * the system does not tell, page faults give a bound: the kernel maps what

@@ -52,6 +52,9 @@ extern void omen_arena_read_at(OmenArena *arena, Size offset, void *data,
 /* The whole file in memory; NULL if it is empty */
 extern void *omen_arena_map(OmenArena *arena);
 
+/* What other programs can open it by, in the server's folder */
+extern const char *omen_arena_path(const OmenArena *arena);
+
 /*
  * Memory that a process may have of its mappings, and what of others it had
  * when this was last started; both in bytes.

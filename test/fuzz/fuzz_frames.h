@@ -13,8 +13,9 @@
  *
  * what % 16 is the type, what / 16 says what is wrong with the frame, if anything
  * is.  The bytes are short for the payload: numbers are a byte each, 255 is the
- * largest of its kind, and codes of vectors are repeated or drawn.  So checksums
- * are right and sizes mostly are, which no fuzzer would find by itself.
+ * largest of its kind, and codes of vectors, which go to a file, are repeated or
+ * drawn.  So checksums are right and sizes mostly are, which no fuzzer would find by
+ * itself.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,6 +45,9 @@ enum
 #define FUZZ_MAX_ROUNDS		64	/* those of a request that is accepted */
 #define FUZZ_MAX_ROWS		(FUZZ_FEW_ROWS * FUZZ_TIMES)
 
+/* Of codes of 64 dimensions, and a level each */
+#define FUZZ_ROWS_SIZE		(FUZZ_MAX_ROWS * 1024)
+
 /* Links of a node, as built_v in fuzz_server.sql has them */
 #define FUZZ_LINKS			8
 
@@ -52,6 +56,9 @@ typedef struct FuzzFrames
 	char	   *bytes;			/* FUZZ_FRAMES_SIZE */
 	size_t		length;
 	OmenGpuRequest request;		/* the last that was made */
+	const char *path;			/* of a file for rows, */
+	char	   *rows;			/* that is to have these: FUZZ_ROWS_SIZE */
+	size_t		rows_length;
 	uint32		type;			/* of the last frame */
 	uint32		next;			/* row or node after it, if it was of a range */
 } FuzzFrames;
@@ -198,31 +205,46 @@ fuzz_draw_code(const OmenGpuRequest *request, uint32 *state, char *code)
 
 /* Four levels in turns, and codes that are drawn, or bytes over and over */
 static void
-fuzz_put_vectors(FuzzFrames *frames, FuzzStep *step)
+fuzz_form_rows(FuzzFrames *frames, FuzzStep *step)
 {
 	const OmenGpuRequest *request = &frames->request;
-	uint32		most = Min(FUZZ_MAX_ROWS,
-						   omen_gpu_vectors_count(request->stride));
-	uint32		count = fuzz_put_range(frames, step, OMEN_GPU_VECTORS, most);
-	size_t		head = omen_gpu_vectors_head(count) - sizeof(OmenGpuRange);
+	uint32		count = Min(request->nnodes, FUZZ_MAX_ROWS);
 	size_t		size = count * (size_t) request->stride;
-	char	   *to = frames->bytes + frames->length;
 	uint8_t		levels[4];
 	uint32		state = fuzz_byte(step);
 
-	memset(to, 0, head + size);
+	memset(frames->rows, 0, size);
 	for (int i = 0; i < 4; i++)
 		levels[i] = fuzz_byte(step);
 	for (uint32 i = 0; i < count; i++)
-		to[i] = levels[i % 4];
+		frames->rows[size + i] = (char) levels[i % 4];
 	if (step->at == step->end && request->stride >= fuzz_code_size(request))
 	{
 		for (uint32 i = 0; i < count; i++)
-			fuzz_draw_code(request, &state, to + head + i * request->stride);
+			fuzz_draw_code(request, &state,
+						   frames->rows + i * request->stride);
 	}
 	for (size_t i = 0; step->at < step->end && i < size; i++)
-		to[head + i] = step->at[i % (step->end - step->at)];
-	frames->length += head + size;
+		frames->rows[i] = (char) step->at[i % (step->end - step->at)];
+	frames->rows_length = size + count;
+}
+
+/* The rows of the last message that says where they are are there */
+static void
+fuzz_put_rows(FuzzFrames *frames, FuzzStep *step)
+{
+	OmenGpuRows rows = {.codes = (uint64) (int8_t) fuzz_byte(step)};
+	bool		nowhere = fuzz_byte(step) == 255;
+
+	if (frames->path != NULL)
+	{
+		fuzz_form_rows(frames, step);
+		rows.levels = rows.codes + frames->rows_length -
+			Min(frames->request.nnodes, FUZZ_MAX_ROWS);
+		if (!nowhere)
+			strlcpy(rows.path, frames->path, sizeof(rows.path));
+	}
+	fuzz_put(frames, &rows, sizeof(rows));
 }
 
 static void
@@ -278,8 +300,8 @@ fuzz_put_payload(FuzzFrames *frames, uint32 type, FuzzStep *step)
 		case OMEN_GPU_REQUEST:
 			fuzz_put_request(frames, step);
 			break;
-		case OMEN_GPU_VECTORS:
-			fuzz_put_vectors(frames, step);
+		case OMEN_GPU_ROWS:
+			fuzz_put_rows(frames, step);
 			break;
 		case OMEN_GPU_PROGRESS:
 			fuzz_put_rest(frames, step, sizeof(OmenGpuProgress));

@@ -1,4 +1,4 @@
-/* link: src/gpu/gpu_protocol.c src/gpu/helper/serve.c src/gpu/helper/build.c src/gpu/helper/number.c src/gpu/helper/backend_cpu.c src/gpu/helper/cpu_parts.c src/gpu/helper/cpu_leaves.c src/gpu/helper/cpu_links.c */
+/* link: src/gpu/gpu_protocol.c src/gpu/helper/serve.c src/gpu/helper/build.c src/gpu/helper/number.c src/gpu/helper/reader.c src/gpu/helper/backend_cpu.c src/gpu/helper/cpu_parts.c src/gpu/helper/cpu_leaves.c src/gpu/helper/cpu_links.c */
 
 /*
  * Fuzzer of omendb-gpu-build: whatever a server says, the helper answers by the
@@ -66,20 +66,15 @@ begin_reading(int file, Answers *from)
 
 /* Levels of all rows, which the helper has accepted */
 static void
-read_levels(int in, uint32 nnodes)
+read_levels(int in, int file, uint32 nnodes)
 {
-	begin_reading(in, &answers);
-	REQUIRE(next_message(in, &answers));
-	for (uint32 next = 0; next < nnodes;)
-	{
-		OmenGpuRange range;
+	OmenGpuRows rows;
 
-		REQUIRE(next_message(in, &answers));
-		memcpy(&range, answers.received.payload, sizeof(range));
-		memcpy(answers.levels + next,
-			   answers.received.payload + sizeof(range), range.count);
-		next += range.count;
-	}
+	begin_reading(in, &answers);
+	REQUIRE(next_message(in, &answers) && next_message(in, &answers));
+	memcpy(&rows, answers.received.payload, sizeof(rows));
+	REQUIRE(pread(file, answers.levels, nnodes, (off_t) rows.levels) ==
+			(ssize_t) nnodes);
 }
 
 /* Nodes are numbered by cluster, and by row in each */
@@ -162,7 +157,8 @@ check_links(const OmenGpuRequest *request, uint32 node)
 
 /* All that a helper has said, from its greeting to its last word */
 static void
-check_answers(const OmenGpuRequest *request, int in, int out, int status)
+check_answers(const OmenGpuRequest *request, int in, int file, int out,
+			  int status)
 {
 	OmenGpuMessage last = 0;
 
@@ -186,7 +182,7 @@ check_answers(const OmenGpuRequest *request, int in, int out, int status)
 
 	REQUIRE(answers.nclusters == request->nnodes);
 	REQUIRE(answers.nlinks == request->nnodes);
-	read_levels(in, request->nnodes);
+	read_levels(in, file, request->nnodes);
 	order_levels(request->nnodes);
 	for (uint32 node = 0; node < request->nnodes; node++)
 		check_links(request, node);
@@ -208,12 +204,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static FuzzFrames frames;
 	static int	in = -1;
 	static int	out = -1;
+	static int	file = -1;
+	static char path[40];
 	Place		place = {.ops = &omen_backend_cpu, .name = "processor"};
 	OmenGpuRequest request;
 	int			status;
 
 	if (frames.bytes == NULL)
+	{
 		frames.bytes = malloc(FUZZ_FRAMES_SIZE);
+		frames.rows = malloc(FUZZ_ROWS_SIZE);
+		empty(&file);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+		frames.path = path;
+	}
+	frames.rows_length = 0;
 	memset(frames.bytes, 0, sizeof(OmenGpuFrameData) + sizeof(request));
 	fuzz_put_frames(&frames, data, size);
 	memcpy(&request, frames.bytes + sizeof(OmenGpuFrameData), sizeof(request));
@@ -227,10 +232,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	 */
 	empty(&in);
 	empty(&out);
+	empty(&file);
+	REQUIRE(write(file, frames.rows, frames.rows_length) ==
+			(ssize_t) frames.rows_length);
 	REQUIRE(write(in, frames.bytes, frames.length) == (ssize_t) frames.length &&
 			ftruncate(in, 2 * frames.length + 64) == 0 &&
 			lseek(in, 0, SEEK_SET) == 0);
 	status = omen_gpu_serve(&place, in, out);
-	check_answers(&request, in, out, status);
+	check_answers(&request, in, file, out, status);
 	return 0;
 }

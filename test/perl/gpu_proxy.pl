@@ -7,7 +7,7 @@
 # memory and of the machine's the server allows. MODE is "pass", or a deed at a message:
 # "kill@TYPE", "hang@TYPE", "exit@TYPE" when the first message of that type passes
 # (of either side, START being none), or something done to the first CLUSTERS or
-# LINKS.
+# LINKS, or to where the rows are.
 
 use strict;
 use warnings FATAL => 'all';
@@ -16,7 +16,7 @@ use IPC::Open2;
 use IO::Select;
 
 my ($pidfile, $mode, @helper) = @ARGV;
-my @types = qw(START HELLO REQUEST VECTORS PROGRESS CLUSTERS LINKS END ERROR);
+my @types = qw(START HELLO REQUEST ROWS PROGRESS CLUSTERS LINKS END ERROR);
 my %type = map { $types[$_] => $_ } 0 .. $#types;
 my ($deed, $when) = split /@/, $mode;
 my ($nnodes, $max_links, $clusters_seen, $links_seen) = (0, 0, 0, 0);
@@ -42,7 +42,7 @@ sub crc32c
 sub frame
 {
 	my ($type, $payload, %o) = @_;
-	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 5, $type,
+	my $head = pack('LSSL', $o{magic} // 0x42474D4F, $o{version} // 6, $type,
 		$o{length} // length $payload);
 
 	return $head . pack('L', crc32c($head . $payload) ^ ($o{crc} // 0)) . $payload;
@@ -157,6 +157,20 @@ sub spoil_clusters
 	return frame($type{CLUSTERS}, $head . pack 'L*', @clusters);
 }
 
+# the same with where the rows are
+sub spoil_rows
+{
+	my ($payload) = @_;
+	my ($codes, $levels, $path) = unpack 'Q2a*', $payload;
+
+	$path = pack 'a1024', 'no such file' if $mode eq 'no-file';
+	$codes = 1 << 40 if $mode eq 'no-codes';
+	$levels = ~0 if $mode eq 'no-levels';
+	return frame($type{HELLO}, 'hello?') if $mode eq 'no-rows';
+	return frame($type{ROWS}, substr $payload, 0, -1) if $mode eq 'few-rows';
+	return frame($type{ROWS}, pack 'Q2a*', $codes, $levels, $path);
+}
+
 # --- passing on ---
 
 # Takes complete frames from the front of a buffer
@@ -216,6 +230,7 @@ sub from_server
 
 	take_request(substr $bytes, 16) if $type == $type{REQUEST};
 	act_at($type);
+	$bytes = spoil_rows(substr $bytes, 16) if $type == $type{ROWS};
 	return $bytes;
 }
 

@@ -268,20 +268,26 @@ foreach my $type ([ 'bit', 'bit_hamming_ops' ], [ 'sparsevec', 'sparsevec_l2_ops
 
 my %detail = (
 	'kill@REQUEST' => 'it was ended by signal 9',
-	'kill@VECTORS' => 'it was ended by signal 9',
+	'kill@ROWS' => 'it was ended by signal 9',
 	'kill@PROGRESS' => 'it was ended by signal 9',
 	'kill@CLUSTERS' => 'it was ended by signal 9',
 	'kill@LINKS' => 'it was ended by signal 9',
 	'kill@END' => 'it was ended by signal 9',
-	'exit@VECTORS' => 'it ended too early, with status 3',
+	'exit@ROWS' => 'it ended too early, with status 3',
 	'exit@CLUSTERS' => 'it ended too early, with status 3',
 	'exit@LINKS' => 'it ended too early, with status 3',
 	half => 'it ended too early, with status 3',
 	'hang@REQUEST' => 'it has said nothing for 1 s',
+	'hang@ROWS' => 'it has said nothing for 1 s',
 	'hang@PROGRESS' => 'it has said nothing for 1 s',
 	'hang@CLUSTERS' => 'it has said nothing for 1 s',
 	'hang@LINKS' => 'it has said nothing for 1 s',
 	'hang@END' => 'it has said nothing for 1 s',
+	'no-file' => 'the file of vectors could not be opened: No such file or directory',
+	'no-codes' => 'the file of vectors could not be read: it ends too early',
+	'no-levels' => 'the file of vectors could not be read: Invalid argument',
+	'no-rows' => 'it was not said where vectors are',
+	'few-rows' => 'it was not said where vectors are',
 	cluster => 'a row is of a cluster that cannot exist',
 	'few-clusters' => 'clusters are of another number than was said',
 	'cluster-order' => 'nodes come out of order',
@@ -379,7 +385,7 @@ sub start_build
 		'2>', "$dir/stderr");
 }
 
-foreach my $stage (qw(HELLO REQUEST CLUSTERS LINKS))
+foreach my $stage (qw(HELLO REQUEST ROWS CLUSTERS LINKS))
 {
 	($out, $err) = run_sql(misbehaving("hang\@$stage"), 'DROP INDEX IF EXISTS idx',
 		"SET statement_timeout = '700ms'", 'CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)',

@@ -377,9 +377,9 @@ load_set(const BackendOps *ops, const Set *set)
 
 	/* in pieces, as they come */
 	for (uint32 done = 0; done < set->shape.nnodes; done += 1000)
-		ops->load(backend, done, Min(1000, set->shape.nnodes - done),
-				  set->levels + done,
-				  set->codes + (size_t) done * set->shape.stride);
+		backend_load(backend, done, Min(1000, set->shape.nnodes - done),
+					 set->levels + done,
+					 set->codes + (size_t) done * set->shape.stride);
 	return backend;
 }
 

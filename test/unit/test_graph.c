@@ -305,6 +305,7 @@ assist(void *arg)
 	Set		   *set = (Set *) arg;
 	OmenBuildTeam team = set->team;
 
+	team.want_rows = NULL;
 	team.find_clusters = NULL;
 	team.find_links = NULL;
 	team.judge_links = NULL;
@@ -1004,6 +1005,38 @@ link_badly(void *arg, OmenBuild *build)
 	return true;
 }
 
+static bool
+want_rows(void *arg, OmenBuild *build)
+{
+	return true;
+}
+
+static bool
+want_no_rows(void *arg, OmenBuild *build)
+{
+	return false;
+}
+
+/* Codes and levels are by row then; levels are kept */
+static uint8 row_levels[9000];
+
+static bool
+has_rows(Set *set, const OmenBuildTask *task)
+{
+	if (task->n > sizeof(row_levels))
+		return false;
+	memcpy(row_levels, task->levels, task->n);
+	for (uint32 row = 0; row < task->n; row++)
+	{
+		Size		size;
+		const uint8 *code = get_code(set, row, &size);
+
+		if (memcmp(task->codes + row * task->stride, code, size) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* Coarse clusters by a row's number, in a very uneven way */
 static uint32
 cluster_rows(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
@@ -1013,13 +1046,14 @@ cluster_rows(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
 	omen_build_task(build, &task);
 	for (uint32 row = 0; row < task.n; row++)
 		clusters[row] = row % 10 ? 3 : row / 10 + 4;
-	return most;
+	return has_rows(arg, &task) ? most : 0;
 }
 
 static uint32
 fail_to_cluster(void *arg, OmenBuild *build, uint32 *clusters, uint32 most)
 {
 	(void) cluster_rows(arg, build, clusters, most);
+	memset(row_levels, 0, sizeof(row_levels));
 	return 0;
 }
 
@@ -1028,38 +1062,49 @@ static void
 test_other_clusters(void)
 {
 	uint32		(*const ways[]) (void *, OmenBuild *, uint32 *, uint32) = {
-		NULL, fail_to_cluster, cluster_rows
+		NULL, cluster_rows, fail_to_cluster, cluster_rows, cluster_rows
 	};
-	enum {NROWS = 9000};
-	Set		   *sets[3];
+	enum {NROWS = sizeof(row_levels), NWAYS = lengthof(ways)};
+	Set		   *sets[NWAYS];
 	const uint32 *first;
 	uint32		nclusters;
 	bool		good = true;
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < NWAYS; i++)
 	{
 		random_state = 5;
 		sets[i] = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, NROWS, 20);
+		sets[i]->team.want_rows = i == 1 ? want_no_rows : want_rows;
+		if (ways[i] == NULL)
+			sets[i]->team.want_rows = NULL;
 		sets[i]->team.find_clusters = ways[i];
-		build_set(sets[i], 1);
+		build_set(sets[i], i == 4 ? 3 : 1);
 	}
 	ok(same_links(sets[0], sets[1]),
+	   "clusters from elsewhere that were not wanted leave no trace");
+	ok(same_links(sets[0], sets[2]),
 	   "clusters from elsewhere that failed leave no trace");
-	check_graph(sets[2], "clusters from elsewhere");
-	check_recall(sets[2], 40, 0.9, "clusters from elsewhere");
+	ok(same_links(sets[3], sets[4]),
+	   "clusters from elsewhere are the same to three participants");
+	check_graph(sets[3], "clusters from elsewhere");
+	check_recall(sets[3], 40, 0.9, "clusters from elsewhere");
+	for (uint32 at = 0; at < NROWS; at++)
+		good = good && omen_build_level(sets[3]->graph, at) ==
+			row_levels[omen_build_row(sets[3]->graph, at)];
+	ok(good, "levels are those that rows had before");
 
 	/* one row in ten has a cluster of its own, the others are in pieces of one */
-	nclusters = omen_build_clusters(sets[2]->graph, &first);
+	nclusters = omen_build_clusters(sets[3]->graph, &first);
 	for (uint32 i = 0; i < nclusters; i++)
 	{
 		uint32		end = i + 1 < nclusters ? first[i + 1] : NROWS;
 
 		good = good && (end - first[i] == 1 || end - first[i] >= 1000);
 		for (uint32 at = first[i]; end - first[i] > 1 && at < end; at++)
-			good = good && omen_build_row(sets[2]->graph, at) % 10 != 0;
+			good = good && omen_build_row(sets[3]->graph, at) % 10 != 0;
 	}
 	ok(good && nclusters > 900, "clusters from elsewhere are used");
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < NWAYS; i++)
 		free_set(sets[i]);
 }
 
@@ -1164,6 +1209,7 @@ test_doubted_links(void)
 
 	random_state = 5;
 	plain = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 3000, 20);
+	plain->team.want_rows = want_rows;
 	plain->team.find_clusters = cluster_rows;
 	build_set(plain, 1);
 	for (int i = 0; i < (int) (2 * lengthof(ailments)); i++)
@@ -1176,6 +1222,7 @@ test_doubted_links(void)
 		njudged = 0;
 		random_state = 5;
 		set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 3000, 20);
+		set->team.want_rows = want_rows;
 		set->team.find_clusters = cluster_rows;
 		set->team.find_links = link_doubtfully;
 		set->team.judge_links = note_judgement;

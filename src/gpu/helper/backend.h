@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C"
@@ -107,6 +108,13 @@ typedef struct BackendLinks
 	const uint8_t *nscale;
 } BackendLinks;
 
+/*
+ * Brings codes of "count" nodes from "first" on to memory, "stride" bytes each;
+ * false if it cannot
+ */
+typedef bool (*BackendRead) (void *arg, uint32_t first, uint32_t count,
+							 void *codes);
+
 typedef struct Backend Backend;
 
 typedef struct BackendOps
@@ -119,11 +127,11 @@ typedef struct BackendOps
 	void		(*destroy) (Backend *backend);
 
 	/*
-	 * Nodes "first" and those that follow; without levels, what goes to the
-	 * places behind them
+	 * Nodes "first" and those that follow, whose codes read() brings, in order;
+	 * without levels, what goes to the places behind them
 	 */
 	bool		(*load) (Backend *backend, uint32_t first, uint32_t count,
-						 const uint8_t *levels, const void *codes);
+						 const uint8_t *levels, BackendRead read, void *arg);
 
 	/* These nodes are the members, and one part */
 	bool		(*enter) (Backend *backend, const uint32_t *nodes,
@@ -210,6 +218,34 @@ struct Backend
 	char		fault[200];
 	uint64_t	pairs;			/* distances computed */
 };
+
+/* load() of codes that are in memory */
+typedef struct BackendCodes
+{
+	const char *codes;			/* of the first node and those that follow */
+	uint32_t	first;
+	uint32_t	stride;
+} BackendCodes;
+
+static inline bool
+backend_read_codes(void *arg, uint32_t first, uint32_t count, void *codes)
+{
+	const BackendCodes *from = (const BackendCodes *) arg;
+
+	memcpy(codes, from->codes + (size_t) (first - from->first) * from->stride,
+		   (size_t) count * from->stride);
+	return true;
+}
+
+static inline bool
+backend_load(Backend *backend, uint32_t first, uint32_t count,
+			 const uint8_t *levels, const void *codes)
+{
+	BackendCodes from = {(const char *) codes, first, backend->shape.stride};
+
+	return backend->ops->load(backend, first, count, levels,
+							  backend_read_codes, &from);
+}
 
 extern const BackendOps omen_backend_cpu;
 

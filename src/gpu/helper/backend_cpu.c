@@ -26,6 +26,9 @@
 /* Distances between two calls of tick */
 #define TICK_PAIRS		100000
 
+/* Nodes whose codes are read at a time */
+#define LOADED_AT_ONCE	4096
+
 static void cpu_destroy(Backend *base);
 static void load_vector(CpuBackend *cpu, uint32_t node, const uint8_t *code);
 
@@ -107,16 +110,28 @@ cpu_destroy(Backend *base)
 
 static bool
 cpu_load(Backend *base, uint32_t first, uint32_t count, const uint8_t *levels,
-		 const void *codes)
+		 BackendRead read, void *arg)
 {
 	CpuBackend *cpu = (CpuBackend *) base;
+	size_t		stride = base->shape.stride;
+	uint8_t    *codes = malloc(LOADED_AT_ONCE * stride);
+	bool		good = codes != NULL;
 
 	if (levels != NULL)
 		memcpy(cpu->levels + first, levels, count);
-	for (uint32_t i = 0; i < count; i++)
-		load_vector(cpu, first + i,
-					(const uint8_t *) codes + (size_t) i * base->shape.stride);
-	return true;
+	for (uint32_t done = 0; good && done < count; done += LOADED_AT_ONCE)
+	{
+		uint32_t	piece = count - done < LOADED_AT_ONCE ? count - done :
+			LOADED_AT_ONCE;
+
+		good = read(arg, first + done, piece, codes);
+		for (uint32_t i = 0; good && i < piece; i++)
+			load_vector(cpu, first + done + i, codes + i * stride);
+	}
+	free(codes);
+	if (!good)
+		snprintf(base->fault, sizeof(base->fault), "vectors could not be read");
+	return good;
 }
 
 static void

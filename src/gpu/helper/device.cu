@@ -105,8 +105,8 @@ device_create(const BackendShape *shape, char *fault, size_t fault_size)
 
 /* Vectors to nodes; what is on its way in the other stream goes on */
 static bool
-load_vectors(Device *device, uint32_t first, uint32_t count,
-			 const uint8_t *codes, bool is_query)
+load_vectors(Device *device, uint32_t first, uint32_t count, BackendRead read,
+			 void *arg, bool is_query)
 {
 	size_t		stride = device->target.stride;
 	uint32_t	most = (uint32_t) (STAGING / stride);
@@ -122,8 +122,12 @@ load_vectors(Device *device, uint32_t first, uint32_t count,
 		device->turn = !turn;
 		if (!check(device, DEVICE(StreamSynchronize) (stream), "load"))
 			return false;
-		memcpy(device->host_staging[turn], codes + done * stride,
-			   piece * stride);
+		if (!read(arg, first + done, piece, device->host_staging[turn]))
+		{
+			snprintf(device->base.fault, sizeof(device->base.fault),
+					 "vectors could not be read");
+			return false;
+		}
 		if (!check(device, DEVICE(MemcpyAsync) (device->device_staging[turn],
 												device->host_staging[turn],
 												piece * stride,
@@ -142,7 +146,7 @@ load_vectors(Device *device, uint32_t first, uint32_t count,
 /* The default stream, on which all steps run, waits for both by itself */
 static bool
 device_load(Backend *base, uint32_t first, uint32_t count,
-			const uint8_t *levels, const void *codes)
+			const uint8_t *levels, BackendRead read, void *arg)
 {
 	Device	   *device = (Device *) base;
 
@@ -152,7 +156,7 @@ device_load(Backend *base, uint32_t first, uint32_t count,
 											   DEVICE(MemcpyHostToDevice),
 											   device->streams[device->turn]),
 				  "load")) &&
-		load_vectors(device, first, count, (const uint8_t *) codes, false);
+		load_vectors(device, first, count, read, arg, false);
 }
 
 static bool
@@ -676,6 +680,7 @@ search_some(Device *device, const uint8_t *queries, uint32_t count, int k,
 			uint64_t *keys)
 {
 	uint32_t	n = device->base.shape.nnodes;
+	BackendCodes from = {(const char *) queries, n, device->target.stride};
 	std::vector<TileJob> jobs;
 	std::vector<uint32_t> ids(count);
 	std::vector<uint32_t> ends(count);
@@ -708,7 +713,7 @@ search_some(Device *device, const uint8_t *queries, uint32_t count, int k,
 	}
 	device->base.pairs += (uint64_t) n * count;
 
-	if (!load_vectors(device, n, count, queries, true) ||
+	if (!load_vectors(device, n, count, backend_read_codes, &from, true) ||
 		!upload(device, there, jobs.data(), jobs.size()) ||
 		!upload(device, device_ids, ids.data(), ids.size()) ||
 		!upload(device, device_ends, ends.data(), ends.size()) ||

@@ -119,7 +119,7 @@ search_all(Backend *backend, const Matrix *base, const Matrix *queries, int k,
 {
 	uint8	   *levels = calloc(base->rows, 1);
 	bool		good = levels != NULL &&
-		backend->ops->load(backend, 0, base->rows, levels, base->values);
+		backend_load(backend, 0, base->rows, levels, base->values);
 
 	for (uint32 done = 0; good && done < queries->rows; done += BATCH)
 		good = backend->ops->search(backend, queries->values +

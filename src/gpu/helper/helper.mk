@@ -26,7 +26,9 @@ emulated_flags = $(if $(filter emulated%,$(GPU)),-DOMEN_GPU_EMULATED) \
 	$(if $(filter emulated-tensor,$(GPU)),-DTENSOR_CORES)
 helper_flags = -DFRONTEND -O3 $(if $(filter none,$(GPU)),,-DOMEN_GPU_DEVICE) \
 	$(emulated_flags)
-helper_libs = -L$(pkglibdir) -L$(libdir) -lpgcommon -lpgport -lm
+# nvcc links with threads by itself, and warns if it is told to
+helper_libs = -L$(pkglibdir) -L$(libdir) -lpgcommon -lpgport \
+	$(if $(filter nvcc,$(GPU)),,-lpthread) -lm
 
 ifeq ($(GPU),)
 gpu install-gpu check-gpu graph-bench gpu-programs:

@@ -279,8 +279,8 @@ load_leaders(Numbering *numbering)
 			   numbering->x + (size_t) i * backend->shape.dims);
 		numbering->mean_dots[i] = is_code ? code_head(code).mean_dot : 0;
 	}
-	return backend->ops->load(backend, backend->shape.nnodes,
-							  numbering->nleaders, NULL, numbering->codes);
+	return backend_load(backend, backend->shape.nnodes, numbering->nleaders,
+						NULL, numbering->codes);
 }
 
 /* How the parts of the rows, or of the sample, are divided by the leaders */

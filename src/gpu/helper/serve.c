@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * serve.c
- *	  One build for the server: request and vectors in, links out.
+ *	  One build for the server: a request in, links out.
  *
- * The helper says hello first, then reads until it has all vectors, then
- * writes.  It never reads and writes at the same time, so it may block; the
- * server, which must not, does both.  A server that is gone shows as an error
- * of write(), SIGPIPE, or the end of input, and the helper ends.
+ * The helper says hello first, then reads what is asked and where the rows are,
+ * then writes.  It never reads and writes at the same time, so it may block.  A
+ * server that is gone shows as an error of write(), SIGPIPE, or the end of input,
+ * and the helper ends.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +22,7 @@
 #include "gpu/gpu_protocol.h"
 #include "gpu/helper/build.h"
 #include "gpu/helper/number.h"
+#include "gpu/helper/reader.h"
 #include "gpu/helper/serve.h"
 
 /* Progress is not told more often than this, in milliseconds */
@@ -35,6 +36,10 @@ typedef struct Server
 	OmenGpuRequest request;
 	uint8	   *levels;			/* by row, as everything on the backend is */
 	uint8	   *sample;			/* codes of some rows, that leaders are made of */
+	uint32		nkept;			/* of them */
+	uint64		codes;			/* of the rows: where they are in their file */
+	Reader	   *reader;			/* which is open while they are read */
+	char		fault[200];		/* why they could not be */
 	uint32	   *clusters;		/* of rows */
 	uint32	   *rows;			/* of nodes */
 	Backend    *backend;
@@ -206,60 +211,83 @@ make_shape(Server *server, BackendShape *shape)
 	shape->tick_arg = server;
 }
 
-/* Keep the codes of those rows that are in the sample; "kept" were before */
-static uint32
-keep_sample(Server *server, const OmenGpuRange *range, const char *codes,
-			uint32 kept)
+/* Keep the codes of those rows that are in the sample */
+static void
+keep_sample(Server *server, uint32 first, uint32 count, const char *codes)
 {
 	const OmenGpuRequest *request = &server->request;
 	uint32		n = request->nnodes;
 
-	for (; kept < omen_gpu_sample_size(n); kept++)
+	for (; server->nkept < omen_gpu_sample_size(n); server->nkept++)
 	{
-		uint32		row = omen_gpu_sample_row(request->seed, n, kept);
+		uint32		row = omen_gpu_sample_row(request->seed, n, server->nkept);
 
-		if (row - range->first >= range->count)
+		if (row - first >= count)
 			break;
-		memcpy(server->sample + (size_t) kept * request->stride,
-			   codes + (size_t) (row - range->first) * request->stride,
+		memcpy(server->sample + (size_t) server->nkept * request->stride,
+			   codes + (size_t) (row - first) * request->stride,
 			   request->stride);
 	}
-	return kept;
 }
 
-/* All vectors to the backend.  Returns NULL, or what is wrong. */
+/* From the file; false, with the fault, if they are not there */
+static bool
+read_file(Server *server, uint64 offset, void *to, size_t length)
+{
+	if (omen_reader_read(server->reader, offset, to, length))
+		return true;
+	snprintf(server->fault, sizeof(server->fault),
+			 "the file of vectors could not be read: %s",
+			 errno != 0 ? strerror(errno) : "it ends too early");
+	return false;
+}
+
+/* BackendRead */
+static bool
+read_codes(void *arg, uint32_t first, uint32_t count, void *codes)
+{
+	Server	   *server = arg;
+	size_t		stride = server->request.stride;
+
+	if (!read_file(server, server->codes + first * stride, codes,
+				   count * stride))
+		return false;
+	keep_sample(server, first, count, codes);
+	tell_progress(server);
+	return true;
+}
+
+/* All rows to the backend.  Returns NULL, or what is wrong. */
 static const char *
-receive_vectors(Server *server)
+read_rows(Server *server)
 {
 	uint32		n = server->request.nnodes;
-	uint32		kept = 0;
+	OmenGpuReceived received;
+	OmenGpuRows rows;
+	const char *fault = receive_message(server, &received);
 
-	for (uint32 next = 0; next < n;)
+	if (fault != NULL)
+		return fault;
+	if (received.type != OMEN_GPU_ROWS || received.length != sizeof(rows))
+		return "it was not said where vectors are";
+	memcpy(&rows, received.payload, sizeof(rows));
+	rows.path[sizeof(rows.path) - 1] = '\0';
+	server->codes = rows.codes;
+	server->reader = omen_reader_open(rows.path);
+	if (server->reader == NULL)
 	{
-		OmenGpuReceived received;
-		OmenGpuRange range;
-		const char *fault = receive_message(server, &received);
-		const uint8 *levels;
-		size_t		head;
-
-		if (fault == NULL && received.type != OMEN_GPU_VECTORS)
-			fault = "what came are no vectors";
-		if (fault == NULL)
-			fault = omen_gpu_read_range(&received, next, n, &range);
-		if (fault != NULL)
-			return fault;
-		head = omen_gpu_vectors_head(range.count);
-		if (received.length !=
-			head + (size_t) range.count * server->request.stride)
-			return "vectors are of another size than was said";
-		levels = (const uint8 *) received.payload + sizeof(OmenGpuRange);
-		memcpy(server->levels + next, levels, range.count);
-		if (!server->backend->ops->load(server->backend, next, range.count,
-										levels, received.payload + head))
-			return server->backend->fault;
-		kept = keep_sample(server, &range, received.payload + head, kept);
-		next += range.count;
+		snprintf(server->fault, sizeof(server->fault),
+				 "the file of vectors could not be opened: %s",
+				 strerror(errno));
+		return server->fault;
 	}
+	if (!read_file(server, rows.levels, server->levels, n))
+		return server->fault;
+	if (!server->backend->ops->load(server->backend, 0, n, server->levels,
+									read_codes, server))
+		return *server->fault != '\0' ? server->fault : server->backend->fault;
+	omen_reader_close(server->reader);
+	server->reader = NULL;
 	return NULL;
 }
 
@@ -348,7 +376,7 @@ build_graph(Server *server)
 		.progress_arg = server,
 	};
 	OmenGpuEnd	end = {.nnodes = request->nnodes};
-	const char *fault = receive_vectors(server);
+	const char *fault = read_rows(server);
 	uint64		start = now_ms();
 
 	if (fault != NULL)
@@ -420,6 +448,7 @@ omen_gpu_serve(const Place *place, int in, int out)
 	status = serve_request(&server, place);
 	if (server.backend != NULL)
 		place->ops->destroy(server.backend);
+	omen_reader_close(server.reader);
 	free(server.levels);
 	free(server.sample);
 	free(server.clusters);
