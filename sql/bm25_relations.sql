@@ -148,6 +148,7 @@ CREATE INDEX parts_idx ON parts USING omenbm25 (body);
 INSERT INTO parts SELECT i, to_tsvector('simple', 'a' || i % 3 || repeat(' filler', i % 11) || CASE WHEN i < 100 AND i % 2 = 0 THEN ' x' WHEN i % 50 = 0 THEN ' x' ELSE '' END)
 	FROM generate_series(1, 900) AS i;
 EXPLAIN (COSTS OFF) SELECT id FROM parts ORDER BY body <@> 'x | a1' LIMIT 5;
+EXPLAIN (COSTS OFF) SELECT id FROM parts ORDER BY body <@> 'x | a1', id LIMIT 5;
 CREATE TABLE whole AS SELECT * FROM parts;
 CREATE INDEX whole_idx ON whole USING omenbm25 (body);
 SELECT count(*) AS different FROM

@@ -101,6 +101,25 @@ EXECUTE whatever(3, '[1,2]');
 RESET plan_cache_mode;
 DEALLOCATE ALL;
 
+-- what follows the distance is put in order among ties, without a filter, too
+EXPLAIN (COSTS off) SELECT id FROM items ORDER BY v <-> '[1,2,3]', id DESC LIMIT 3;
+CREATE TABLE ties (id int, k int, v vector(2)) PARTITION BY RANGE (id);
+CREATE TABLE ties_1 PARTITION OF ties FOR VALUES FROM (0) TO (200);
+CREATE TABLE ties_2 PARTITION OF ties FOR VALUES FROM (200) TO (1000);
+INSERT INTO ties SELECT i, i % 3, ARRAY[i % 40, i % 20]::vector FROM generate_series(1, 600) i;
+CREATE INDEX ON ties USING omenhnsw (v vector_l2_ops, k);
+ANALYZE ties;
+EXPLAIN (COSTS off) SELECT id FROM ties WHERE k IN (1, 2) ORDER BY v <-> '[7,7]', id DESC LIMIT 12;
+SELECT string_agg(id::text, ' ') FROM (SELECT id FROM ties WHERE k IN (1, 2) ORDER BY v <-> '[7,7]', id DESC LIMIT 12) x;
+SELECT string_agg(id::text, ' ') FROM (SELECT id FROM ties ORDER BY v <-> '[7,7]', k, id LIMIT 12 OFFSET 3) x;
+SET enable_incremental_sort = off;
+SET enable_sort = on;
+SELECT string_agg(id::text, ' ') FROM (SELECT id FROM ties WHERE k IN (1, 2) ORDER BY v <-> '[7,7]', id DESC LIMIT 12) x;
+SELECT string_agg(id::text, ' ') FROM (SELECT id FROM ties ORDER BY v <-> '[7,7]', k, id LIMIT 12 OFFSET 3) x;
+RESET enable_incremental_sort;
+SET enable_sort = off;
+DROP TABLE ties;
+
 -- for each row of another table: another vector, another filter, both
 EXPLAIN (COSTS off) SELECT q.id, n.id FROM (SELECT * FROM items WHERE id <= 20) q
 CROSS JOIN LATERAL (SELECT id FROM items WHERE a = 3 ORDER BY v <-> q.v LIMIT 3) n;

@@ -33,6 +33,7 @@ _PG_init(void)
 	omen_explain_init();
 	omen_filter_init();
 	omen_fuse_init();
+	omen_first_key_init();		/* whose paths are completed by what follows */
 	omen_key_clauses_init();
 	omen_guc_init();
 }

@@ -367,6 +367,17 @@ omen_compat_is_ascending(const PathKey *key)
 #endif
 }
 
+/* Does the planner order by an index that knows the first of several keys? */
+static inline bool
+omen_compat_knows_first_key(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return true;
+#else
+	return false;
+#endif
+}
+
 /*
  * Members of an equivalence class, among them those of a partition or other
  * child, which lie elsewhere since 18

@@ -18,6 +18,7 @@ extern void omen_replaced_row_init(void);
 extern void omen_explain_init(void);
 extern void omen_filter_init(void);
 extern void omen_fuse_init(void);
+extern void omen_first_key_init(void);
 extern void omen_key_clauses_init(void);
 
 /* key_clauses.c: the restrictions that are conditions on keys, IndexClauses */
