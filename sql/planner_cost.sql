@@ -51,6 +51,18 @@ END $$;
 SELECT a, plan(format('SELECT id FROM items WHERE a < %s ORDER BY v <-> ''[1,2,3]'' LIMIT 10', a))
 	FROM unnest('{500,20,1}'::int[]) a;
 
+-- a bound that many rows are within is none to look for by the index, if it is
+-- known: the entries tell
+SELECT plan('SELECT count(*) FROM items WHERE v <-> ''[1,2,3]'' < 5') AS few,
+	plan('SELECT count(*) FROM items WHERE 60 > v <-> ''[1,2,3]''') AS many,
+	plan('SELECT count(*) FROM items WHERE v <-> ''[1,2,3]'' < 60 AND v <-> ''[1,2,3]'' <= 5') AS both,
+	plan('SELECT count(*) FROM items WHERE v <-> ''[1,2]'' < 60') AS other;
+PREPARE bounded(float8) AS SELECT count(*) FROM items WHERE v <-> '[1,2,3]' < $1;
+SELECT mode, plan('EXECUTE bounded(60)') FROM unnest('{force_custom_plan,force_generic_plan}'::text[]) mode,
+	set_config('plan_cache_mode', mode, false);
+RESET plan_cache_mode;
+DEALLOCATE bounded;
+
 -- what no index decides is filtered above the index scan; so is what one could
 -- if the bitmap costs more than to risk that the rows are far away
 SELECT plan('SELECT id FROM items WHERE a + 0 < 500 ORDER BY v <-> ''[1,2,3]'' LIMIT 10'),

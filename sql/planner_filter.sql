@@ -170,7 +170,7 @@ EXPLAIN (COSTS off) SELECT id FROM items WHERE v <-> '[10,10,10]' BETWEEN 1.5 AN
 SELECT pg_temp.plan_of($$SELECT id FROM items WHERE v <-> '[10,10,10]' > 4$$);
 SELECT compare('SELECT id FROM items WHERE v <-> ''[10,10,10]'' < 6');
 SELECT compare('SELECT id FROM items WHERE v <-> ''[10,10,10]'' <= 6 ORDER BY v <-> ''[10,10,10]''');
-SELECT compare('SELECT id FROM items WHERE 40 >= v <-> ''[10,10,10]'' AND a = 3');
+SELECT compare('SELECT id FROM items WHERE 15 >= v <-> ''[10,10,10]'' AND a = 3');
 SELECT compare('SELECT id FROM items WHERE v <-> ''[10,10,10]'' BETWEEN 3 AND 8 AND b = 2 ORDER BY v <-> ''[10,10,10]''');
 SELECT compare('SELECT id FROM items WHERE v <-> (SELECT v FROM items WHERE id = 77) <= 0');
 SELECT compare('SELECT id FROM items WHERE v <-> ''[10,10,10]'' < -1');

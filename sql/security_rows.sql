@@ -127,6 +127,30 @@ EXPLAIN (COSTS off) SELECT id FROM notes WHERE kind = 2 AND v <-> '[500,500,500]
 SELECT count(*) AS n, bool_and(tenant = 3) AS own FROM notes WHERE v <-> '[500,500,500]' < 300;
 RESET ROLE;
 
+-- how many rows a bound is thought to leave, entries of the index tell; but to nobody
+-- some of whose rows are hidden, though the index decides which
+CREATE FUNCTION pg_temp.cost(query text) RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
+	RETURN plan->0->'Plan'->>'Total Cost';
+END $$;
+CREATE VIEW pg_temp.told AS SELECT pg_temp.cost('SELECT id FROM notes WHERE tenant = 3 AND w <=> ''[1,2,3]'' < 0.01') <
+	pg_temp.cost('SELECT id FROM notes WHERE tenant = 3 AND w <=> ''[1,2,3]'' < 0.9') AS told;
+GRANT SELECT ON pg_temp.told TO omen_tenant3;
+ALTER POLICY own ON notes USING (tenant = 3);
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+TABLE pg_temp.told;
+SET ROLE omen_tenant3;
+EXPLAIN (COSTS off) SELECT id FROM notes WHERE w <=> '[1,2,3]' < 0.9;
+TABLE pg_temp.told;
+RESET ROLE;
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+DROP VIEW pg_temp.told;
+
 -- a view with a barrier stays a subquery below the user's function
 ALTER TABLE notes DISABLE ROW LEVEL SECURITY;
 CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM notes WHERE tenant = 3;

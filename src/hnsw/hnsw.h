@@ -171,6 +171,9 @@ extern void omen_hnsw_set_relinking(Relation index, bool relinking,
 extern bool omen_hnsw_form_value(const OmenOpclassInfo *opclass, uint32 dims,
 								 Datum datum, OmenHnswValue *value);
 
+/* How many dimensions a value has, whatever the column's */
+extern uint32 omen_hnsw_value_dims(const OmenOpclassInfo *opclass, Datum datum);
+
 extern float omen_hnsw_norm2(OmenElementType element, uint32 dims,
 							 const void *payload);
 
@@ -186,6 +189,8 @@ extern void omen_hnsw_seed_all(const OmenHnswIndex *hnsw, OmenSearch *search);
 extern int	omen_hnsw_near_entries(const OmenHnswIndex *hnsw,
 								   const OmenQuery *query, OmenHeard *near,
 								   int max);
+extern double omen_hnsw_share_within(Relation index, Datum query,
+									 double distance);
 extern void omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw,
 								  OmenLink link, int level,
 								  const uint8 *pair);

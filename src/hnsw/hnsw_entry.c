@@ -102,6 +102,41 @@ omen_hnsw_near_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
 }
 
 /*
+ * The share of all nodes that are within this graph distance of a query, as far as
+ * the entries tell, which are drawn from all of them; 0 if they do not: by inner
+ * product they are long ones.
+ */
+double
+omen_hnsw_share_within(Relation index, Datum query, double distance)
+{
+	OmenHnswIndex *hnsw = omen_hnsw_open(index);
+	uint32		dims = hnsw->meta.shape.dims;
+	OmenHnswValue value;
+	OmenQuery  *scored;
+	float	   *estimates;
+	uint32		within = 0;
+
+	if (hnsw->meta.shape.metric == OMEN_METRIC_IP ||
+		omen_hnsw_value_dims(hnsw->opclass, query) != dims ||
+		!omen_hnsw_form_value(hnsw->opclass, dims, query, &value))
+		return 0;
+	omen_hnsw_refresh_entries(index, hnsw);
+	if (hnsw->entry_pairs == NULL || hnsw->nentries == 0)
+		return 0;
+
+	scored = omen_query_init(palloc(omen_query_size(hnsw->quant)),
+							 hnsw->quant, value.payload);
+	estimates = palloc(hnsw->nentries * sizeof(float));
+	omen_query_block(scored, hnsw->entry_pairs, hnsw->pair_stride,
+					 hnsw->nentries, estimates);
+	for (uint32 i = 0; i < hnsw->nentries; i++)
+		within += estimates[i] <= distance;
+	pfree(estimates);
+	pfree(scored);
+	return (double) within / hnsw->nentries;
+}
+
+/*
  * A distance that so many entries are within, and not many more: the last of so
  * many groups, by the nearest of each.  Where there is no telling, infinity.  To
  * keep the nearest while going through all of them takes four times as long.

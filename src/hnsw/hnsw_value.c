@@ -79,6 +79,23 @@ omen_hnsw_form_value(const OmenOpclassInfo *opclass, uint32 dims, Datum datum,
 		has_direction(opclass->element, dims, value->payload);
 }
 
+uint32
+omen_hnsw_value_dims(const OmenOpclassInfo *opclass, Datum datum)
+{
+	switch (opclass->element)
+	{
+		case OMEN_ELEMENT_F32:
+			return omen_datum_vector(datum)->dim;
+		case OMEN_ELEMENT_F16:
+			return omen_datum_halfvec(datum)->dim;
+		case OMEN_ELEMENT_SPARSE:
+			return omen_datum_sparsevec(datum)->dim;
+		case OMEN_ELEMENT_BIT:
+			return VARBITLEN(DatumGetVarBitP(datum));
+	}
+	return 0;
+}
+
 /* The same words and SQLSTATE as the distance functions use */
 static void
 check_dims(const OmenOpclassInfo *opclass, uint32 expected, uint32 dims)

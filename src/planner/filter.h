@@ -228,6 +228,9 @@ typedef struct OmenFilterScanState
 extern const CustomScanMethods omen_filter_scan_methods;
 extern bool omen_filter_is_state(const PlanState *state);
 
+/* The graph distance, or a little more, of what is within a bound */
+extern double omen_filter_graph_bound(OmenMetric metric, double bound);
+
 /* Is there a version of this row that the snapshot sees? */
 extern bool omen_filter_fetch_row(OmenFilterScanState *state, ItemPointer tid,
 								  TupleTableSlot *slot);

@@ -15,9 +15,11 @@
 
 #include <math.h>
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "utils/float.h"
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
@@ -49,12 +51,15 @@
 #define MOST_LONE_ROWS	200.0
 
 /*
- * Nothing is known about distances.  A query that bounds them wants what is
- * near, not the third of the table that the server assumes of "<".
+ * A query that bounds distances wants what is near, not the third of the table that
+ * the server assumes of "<".  More, if so many of the index's entries are within.
  */
 #define BOUND_SELECTIVITY	DEFAULT_RANGE_INEQ_SEL
 
 static double share_with_keys(PlannerInfo *root, const OmenFilterPath *filter);
+static double share_within(PlannerInfo *root, const OmenFilterPath *filter);
+static double graph_bound(PlannerInfo *root, const OmenFilterPath *filter,
+						  OmenMetric metric);
 static void plan_trial_later(OmenFilterPath *filter,
 							 const OmenHnswCosts *costs, Cost set);
 static Cost plan_trial(PlannerInfo *root, OmenFilterPath *filter,
@@ -92,7 +97,7 @@ omen_filter_cost(PlannerInfo *root, RelOptInfo *rel, OmenFilterPath *filter)
 											 NULL) * rows / allowed;
 	filter->passing = Min(Max(filter->passing, 1.0 / allowed), 1.0);
 	within = clamp_row_est(filter->bounds == NIL ? allowed :
-						   allowed * BOUND_SELECTIVITY);
+						   allowed * share_within(root, filter));
 	wanted = limit > 0 ? Min(limit / filter->passing, within) : within;
 
 	/* a walk that nothing narrows costs what an ordinary scan does */
@@ -195,6 +200,54 @@ share_with_keys(PlannerInfo *root, const OmenFilterPath *filter)
 	foreach(cell, filter->keys)
 		clauses = lappend(clauses, lfirst_node(IndexClause, cell)->rinfo);
 	return clauselist_selectivity(root, clauses, 0, JOIN_INNER, NULL);
+}
+
+/*
+ * The share of rows within the bounds: where all values are known, and nobody may
+ * learn from what a plan costs where hidden rows are
+ */
+static double
+share_within(PlannerInfo *root, const OmenFilterPath *filter)
+{
+	const OmenDistanceMatch *match = &filter->match;
+	double		share = 0;
+	Node	   *query;
+	Relation	index;
+	double		bound;
+
+	query = estimate_expression_value(root, list_nth(match->distance->args,
+													 match->query_arg));
+	if (root->qual_security_level > 0 || !IsA(query, Const) ||
+		((Const *) query)->constisnull)
+		return BOUND_SELECTIVITY;
+	index = index_open(match->index->indexoid, NoLock);
+	bound = graph_bound(root, filter, omen_hnsw_opclass(index)->metric);
+	if (bound < get_float8_infinity())
+		share = omen_hnsw_share_within(index, ((Const *) query)->constvalue,
+									   bound);
+	index_close(index, NoLock);
+	return Max(share, BOUND_SELECTIVITY);
+}
+
+/* The least that is known; infinity if none is */
+static double
+graph_bound(PlannerInfo *root, const OmenFilterPath *filter,
+			OmenMetric metric)
+{
+	double		least = get_float8_infinity();
+	ListCell   *cell;
+
+	foreach(cell, filter->bounds)
+	{
+		Const	   *bound = (Const *) estimate_expression_value(root,
+																lfirst(cell));
+
+		if (IsA(bound, Const) && !bound->constisnull &&
+			!isnan(DatumGetFloat8(bound->constvalue)))
+			least = Min(least, omen_filter_graph_bound(metric,
+										   DatumGetFloat8(bound->constvalue)));
+	}
+	return least;
 }
 
 double

@@ -52,7 +52,6 @@ static bool begin_scan(OmenFilterScanState *state, OmenScanParams *params);
 static int	rows_to_come(OmenFilterScanState *state);
 static bool load_allow(OmenFilterScanState *state);
 static bool eval_bound(OmenFilterScanState *state);
-static double graph_bound(OmenMetric metric, double bound);
 static void end_scan(OmenFilterScanState *state);
 static void end_node(CustomScanState *custom);
 static void rescan_node(CustomScanState *custom);
@@ -341,7 +340,7 @@ eval_bound(OmenFilterScanState *state)
 
 		/* NaN is beyond every distance */
 		if (!isnan(bound))
-			nearest = Min(nearest, graph_bound(metric, bound));
+			nearest = Min(nearest, omen_filter_graph_bound(metric, bound));
 	}
 	state->bound = (float) nearest;
 	return nearest >= 0 || metric == OMEN_METRIC_IP;
@@ -352,8 +351,8 @@ eval_bound(OmenFilterScanState *state)
  * are computed in different ways.  What lies between does not pass the
  * restriction itself.
  */
-static double
-graph_bound(OmenMetric metric, double bound)
+double
+omen_filter_graph_bound(OmenMetric metric, double bound)
 {
 	double		graph = bound;
 
