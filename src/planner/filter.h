@@ -168,6 +168,8 @@ typedef struct OmenFilterTrial
 	int			nreturned;
 	int			nseen;			/* rows that were tested */
 	int			npassed;		/* of them, found or to be found */
+	int			nskipped;		/* of rows, in the order of TIDs, those that a
+								 * scan with the set is not to return again */
 } OmenFilterTrial;
 
 /*
@@ -210,6 +212,7 @@ typedef struct OmenFilterScanState
 	Relation	index;			/* NULL when only explained */
 	IndexFetchTableData *fetch;
 	MemoryContext context;		/* of one scan, reset by each rescan */
+	OmenScanParams params;		/* of each of its scans, but for what restricts */
 	OmenScan   *scan;			/* NULL until the first row is asked for */
 	bool		finished;
 	float		bound;			/* graph distances beyond end the scan */
@@ -240,6 +243,11 @@ extern bool omen_filter_is_trial_due(const OmenFilterScanState *state,
 									 const OmenScanParams *params);
 extern bool omen_filter_try(OmenFilterScanState *state,
 							const OmenScanParams *params);
+
+/* More rows are asked for than the trial has found: its rows are to be skipped */
+extern void omen_filter_end_trial(OmenFilterScanState *state);
+extern bool omen_filter_is_skipped(const OmenFilterTrial *trial,
+								   const ItemPointerData *tid);
 
 /* filter_explain.c */
 extern void omen_filter_explain(CustomScanState *custom, List *ancestors,

@@ -46,9 +46,11 @@ static void use_table_slot(CustomScanState *custom);
 static void init_distance(OmenFilterScanState *state, const CustomScan *plan);
 static TupleTableSlot *exec_node(CustomScanState *custom);
 static TupleTableSlot *next_row(ScanState *scan);
+static bool next_tid(OmenFilterScanState *state, ItemPointer tid);
+static bool go_on_with_set(OmenFilterScanState *state);
 static bool recheck_row(ScanState *scan, TupleTableSlot *slot);
 static void start_scan(OmenFilterScanState *state);
-static bool begin_scan(OmenFilterScanState *state, OmenScanParams *params);
+static bool begin_scan(OmenFilterScanState *state);
 static int	rows_to_come(OmenFilterScanState *state);
 static bool load_allow(OmenFilterScanState *state);
 static bool eval_bound(OmenFilterScanState *state);
@@ -163,10 +165,8 @@ static TupleTableSlot *
 next_row(ScanState *scan)
 {
 	OmenFilterScanState *state = (OmenFilterScanState *) scan;
-	OmenFilterTrial *trial = &state->trial;
 	TupleTableSlot *slot = scan->ss_ScanTupleSlot;
 	ItemPointerData tid;
-	float		distance;
 
 	if (state->scan == NULL && !state->finished)
 		start_scan(state);
@@ -174,17 +174,50 @@ next_row(ScanState *scan)
 	{
 		CHECK_FOR_INTERRUPTS();
 
-		/* distances come in ascending order, or are lower bounds that do */
-		if (trial->nreturned < trial->nfound)
-			tid = trial->rows[trial->nreturned++].tid;
-		else if (!omen_scan_next(state->scan, &tid, &distance) ||
-				 distance > state->bound)
+		if (!next_tid(state, &tid))
 			break;
 		if (omen_filter_fetch_row(state, &tid, slot))
 			return slot;
 	}
 	state->finished = true;
 	return ExecClearTuple(slot);
+}
+
+/* Of the trial, or of the scan */
+static bool
+next_tid(OmenFilterScanState *state, ItemPointer tid)
+{
+	OmenFilterTrial *trial = &state->trial;
+	float		distance;
+
+	if (trial->nreturned < trial->nfound)
+	{
+		*tid = trial->rows[trial->nreturned++].tid;
+		return true;
+	}
+	if (trial->nfound > 0 && !go_on_with_set(state))
+		return false;
+
+	/* distances come in ascending order, or are lower bounds that do */
+	while (omen_scan_next(state->scan, tid, &distance))
+	{
+		if (distance > state->bound)
+			return false;
+		if (!omen_filter_is_skipped(trial, tid))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The LIMIT has been filled, but rows did not count, as others have locked or
+ * changed them, or rows equally far are wanted, too.
+ */
+static bool
+go_on_with_set(OmenFilterScanState *state)
+{
+	omen_filter_end_trial(state);
+	return load_allow(state) && begin_scan(state);
 }
 
 bool
@@ -215,7 +248,7 @@ start_scan(OmenFilterScanState *state)
 {
 	PlanState  *ps = &state->custom.ss.ps;
 	OmenHnswOptions options = omen_hnsw_get_options(state->index);
-	OmenScanParams params = {0};
+	OmenScanParams *params = &state->params;
 	MemoryContext old;
 	bool		isnull;
 	bool		found;
@@ -223,9 +256,10 @@ start_scan(OmenFilterScanState *state)
 	pgstat_count_index_scan(state->index);
 	PredicateLockRelation(state->index, ps->state->es_snapshot);
 
-	params.query = ExecEvalExprSwitchContext(state->query,
-											 ps->ps_ExprContext, &isnull);
-	params.has_query = !isnull;
+	memset(params, 0, sizeof(OmenScanParams));
+	params->query = ExecEvalExprSwitchContext(state->query,
+											  ps->ps_ExprContext, &isnull);
+	params->has_query = !isnull;
 
 	/* nothing is within a distance of NULL */
 	if ((isnull && state->bounds != NIL) || !eval_bound(state))
@@ -236,16 +270,16 @@ start_scan(OmenFilterScanState *state)
 
 	old = MemoryContextSwitchTo(state->context);
 	if (!isnull)
-		params.query = datumCopy(params.query, state->query_typbyval,
-								 state->query_typlen);
-	params.index = state->index;
-	params.heap = state->custom.ss.ss_currentRelation;
-	params.snapshot = ps->state->es_snapshot;
-	params.strategy = omen_guc_filter_strategy();
-	params.ef = omen_guc_ef_search(options.ef_search);
-	params.exhaustive = omen_guc_exhaustive();
-	found = omen_filter_is_trial_due(state, &params) &&
-		omen_filter_try(state, &params);
+		params->query = datumCopy(params->query, state->query_typbyval,
+								  state->query_typlen);
+	params->index = state->index;
+	params->heap = state->custom.ss.ss_currentRelation;
+	params->snapshot = ps->state->es_snapshot;
+	params->strategy = omen_guc_filter_strategy();
+	params->ef = omen_guc_ef_search(options.ef_search);
+	params->exhaustive = omen_guc_exhaustive();
+	found = omen_filter_is_trial_due(state, params) &&
+		omen_filter_try(state, params);
 	MemoryContextSwitchTo(old);
 
 	/* what the bitmap's nodes allocate outlives the scan */
@@ -254,7 +288,7 @@ start_scan(OmenFilterScanState *state)
 		state->finished = true;
 		return;
 	}
-	if (!found && !begin_scan(state, &params))
+	if (!found && !begin_scan(state))
 		state->finished = true;
 	else
 		state->nscans++;
@@ -262,8 +296,9 @@ start_scan(OmenFilterScanState *state)
 
 /* False if there are conditions on keys that no row can meet */
 static bool
-begin_scan(OmenFilterScanState *state, OmenScanParams *params)
+begin_scan(OmenFilterScanState *state)
 {
+	OmenScanParams *params = &state->params;
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 	bool		possible = true;
 
@@ -300,7 +335,8 @@ rows_to_come(OmenFilterScanState *state)
 		return 0;
 	if (limit == INT_MAX)
 		return state->bounds == NIL ? INT_MAX : 0;
-	return (int) Min(ceil(limit / passing), INT_MAX / 2);
+	return (int) Min(ceil(limit / passing) + state->trial.nskipped,
+					 INT_MAX / 2);
 }
 
 /* Run the bitmap, unless its result is still good; false if no row is in it */
@@ -373,7 +409,7 @@ end_scan(OmenFilterScanState *state)
 		omen_scan_end(state->scan);
 	}
 	state->scan = NULL;
-	state->trial.nfound = state->trial.nreturned = 0;
+	state->trial.nfound = state->trial.nreturned = state->trial.nskipped = 0;
 	MemoryContextReset(state->context);
 }
 

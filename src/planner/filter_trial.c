@@ -21,7 +21,8 @@
  *
  * Nothing is returned before all rows that the LIMIT wants have been found: the
  * answer is wholly that of a walk without the set or wholly that of a scan with
- * it, each in its own order.
+ * it, each in its own order.  Only if more are asked for, as others have locked some
+ * of these, a scan with the set follows, past those that were returned.
  *
  *-------------------------------------------------------------------------
  */
@@ -82,6 +83,7 @@ static bool find_rows(OmenFilterScanState *state, int wanted);
 static int	rows_to_look_at(const OmenFilterScanState *state, int wanted);
 static void add_row(OmenFilterTrial *trial, OmenTrialRow row);
 static int	compare_rows(const OmenTrialRow *x, const OmenTrialRow *y);
+static int	compare_tids(const void *x, const void *y);
 
 /*
  * Is a walk without the set little beside the set?  Not if somebody has said
@@ -325,4 +327,35 @@ compare_rows(const OmenTrialRow *x, const OmenTrialRow *y)
 	if (x->distance != y->distance)
 		return x->distance < y->distance ? -1 : 1;
 	return ItemPointerCompare((ItemPointer) &x->tid, (ItemPointer) &y->tid);
+}
+
+/* All that it has found have been returned */
+void
+omen_filter_end_trial(OmenFilterScanState *state)
+{
+	OmenFilterTrial *trial = &state->trial;
+
+	qsort(trial->rows, trial->nfound, sizeof(OmenTrialRow), compare_tids);
+	trial->nskipped = trial->nfound;
+	trial->nfound = trial->nreturned = 0;
+	omen_scan_add_counts(&state->ended, state->scan);
+	omen_scan_end(state->scan);
+	state->scan = NULL;
+}
+
+bool
+omen_filter_is_skipped(const OmenFilterTrial *trial, const ItemPointerData *tid)
+{
+	OmenTrialRow row = {0, *tid};
+
+	return trial->nskipped > 0 &&
+		bsearch(&row, trial->rows, trial->nskipped, sizeof(OmenTrialRow),
+				compare_tids) != NULL;
+}
+
+static int
+compare_tids(const void *x, const void *y)
+{
+	return ItemPointerCompare((ItemPointer) &((const OmenTrialRow *) x)->tid,
+							  (ItemPointer) &((const OmenTrialRow *) y)->tid);
 }

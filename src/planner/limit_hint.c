@@ -250,5 +250,6 @@ rows_of_limit(const LimitedScan *limited)
 		return INT_MAX;
 	if (limit->noCount || limit->offset + limit->count > INT_MAX / 2)
 		return 0;
-	return (int) (limit->offset + limit->count) + limited->more;
+	return (int) (limit->offset + limit->count) + limited->more +
+		(limit->limitOption == LIMIT_OPTION_WITH_TIES);
 }
