@@ -26,6 +26,12 @@ INSERT INTO queries VALUES
 	(24, '(w0 | w1) <-> w2'), (25, 'w5:*A | w6:B'), (26, ''),
 	(27, 'w3 & w3'), (28, 'w3 | !w3'), (29, 'w3 & !w3'), (30, 'w59');
 
+-- of many lexemes: none is asked for twice as often as the one above it
+INSERT INTO queries
+SELECT 31, string_agg('w' || i, ' | ')::tsquery FROM generate_series(1, 60) i
+UNION ALL SELECT 32, string_agg('w' || i % 3, ' & ')::tsquery FROM generate_series(1, 60) i
+UNION ALL SELECT 33, string_agg('w' || i, ' & !')::tsquery FROM generate_series(1, 60) i;
+
 -- every query under every plan: those of which the rows differ, which are none
 CREATE FUNCTION differences(OUT query tsquery, OUT plan text, OUT missing int[], OUT surplus int[])
 RETURNS SETOF record LANGUAGE plpgsql AS $$

@@ -164,7 +164,10 @@ next_of_term(OmenMatch *match, Operand *operand, uint32 doc)
 	return Max(doc, omen_skips_first(&operand->skips, operand->block));
 }
 
-/* No document from doc on, but before what is returned, meets the operand */
+/*
+ * No document from doc on, but before what is returned, meets the operand.
+ * Min() and Max() would ask twice, and each operand below twice as often again.
+ */
 static uint32
 next_possible(OmenMatch *match, Operand *operand, uint32 doc)
 {
@@ -180,14 +183,22 @@ next_possible(OmenMatch *match, Operand *operand, uint32 doc)
 		case OMEN_MATCH_AND:
 			next = doc;
 			for (int i = 0; i < operand->noperands; i++)
-				next = Max(next, next_possible(match, operand->operands[i],
-											   next));
+			{
+				uint32		other = next_possible(match, operand->operands[i],
+												  next);
+
+				next = Max(next, other);
+			}
 			return next;
 		case OMEN_MATCH_OR:
 			next = match->ndocs;
 			for (int i = 0; i < operand->noperands; i++)
-				next = Min(next, next_possible(match, operand->operands[i],
-											   doc));
+			{
+				uint32		other = next_possible(match, operand->operands[i],
+												  doc);
+
+				next = Min(next, other);
+			}
 			return next;
 	}
 	pg_unreachable();
