@@ -61,15 +61,23 @@ omen_bm25_rank(const OmenBm25Query *query, Relation index, OmenBm25Keep keep,
 		return omen_bm25_copy_ranking(held);
 	}
 	n = open_indexes(query, index, &indexes);
-	ranking = try_rank(query, indexes, n, keep, filter, &last);
+	PG_TRY();
+	{
+		ranking = try_rank(query, indexes, n, keep, filter, &last);
+	}
+	PG_FINALLY();
+	{
+		/* callers try again if a part of one was replaced meanwhile */
+		for (int i = 0; i < n; i++)
+		{
+			if (indexes[i] != index)
+				index_close(indexes[i], AccessShareLock);
+		}
+	}
+	PG_END_TRY();
 	omen_bm25_hold(bound, ranking);
 	if (view)
 		*view = n == 1 && indexes[0] == index ? last : NULL;
-	for (int i = 0; i < n; i++)
-	{
-		if (indexes[i] != index)
-			index_close(indexes[i], AccessShareLock);
-	}
 	return ranking;
 }
 

@@ -46,7 +46,9 @@ psql_many(
 	'long' => "INSERT INTO docs (body) SELECT to_tsvector('simple', string_agg('long' || g, ' ')) FROM generate_series(1, 900) AS g;",
 	'merge' => "SELECT bm25_merge('docs_idx');",
 	'vacuum' => "VACUUM docs;",
-	'search' => "SELECT check_static();");
+	'search' => "SELECT check_static();",
+	'rank' => "SELECT avg(body <@> 'static | w1:*') FROM docs;");
+unlike(slurp_file($node->logfile), qr/reference leak/, 'who looks at the index anew leaves nothing open');
 is(query($node, "SELECT bm25_problems('docs_idx')"), '', 'the index is whole');
 is( query(
 		$node,
