@@ -39,6 +39,7 @@ typedef struct HeldRanking
 static void forget_all(void *arg);
 static void forget_last(void);
 static uint32 hash_query(const OmenBm25Query *query);
+static uint32 count_running(Snapshot snapshot);
 
 /* The one asked for last comes first; both end with the transaction */
 static MemoryContext held_context = NULL;
@@ -53,6 +54,7 @@ omen_bm25_set_key(OmenBm25RankingKey *key, const OmenBm25Query *query,
 	memcpy(key->query, query, VARSIZE(query));
 	key->xmin = snapshot->xmin;
 	key->xmax = snapshot->xmax;
+	key->nrunning = count_running(snapshot);
 	key->curcid = snapshot->curcid;
 }
 
@@ -61,6 +63,7 @@ omen_bm25_is_key(const OmenBm25RankingKey *key, const OmenBm25Query *query,
 				 Snapshot snapshot)
 {
 	return key->xmin == snapshot->xmin && key->xmax == snapshot->xmax &&
+		key->nrunning == count_running(snapshot) &&
 		key->curcid == snapshot->curcid &&
 		VARSIZE(key->query) == VARSIZE(query) &&
 		memcmp(key->query, query, VARSIZE(query)) == 0;
@@ -147,4 +150,14 @@ static uint32
 hash_query(const OmenBm25Query *query)
 {
 	return hash_bytes((const unsigned char *) query, VARSIZE(query));
+}
+
+/*
+ * Others that began before xmax and had not ended.  Of two snapshots with the
+ * same xmin and xmax, what only the later one sees is of some that have ended.
+ */
+static uint32
+count_running(Snapshot snapshot)
+{
+	return snapshot->xcnt + (uint32) snapshot->subxcnt;
 }

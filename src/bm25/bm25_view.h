@@ -126,6 +126,7 @@ typedef struct OmenBm25RankingKey
 	OmenBm25Query *query;
 	TransactionId xmin;			/* of the snapshot */
 	TransactionId xmax;
+	uint32		nrunning;		/* transactions between them, which only end */
 	CommandId	curcid;
 } OmenBm25RankingKey;
 
