@@ -121,6 +121,31 @@ REINDEX INDEX docs_idx;
 SELECT id, round((body <@> 'long3 | word7')::numeric, 9) AS built FROM docs ORDER BY body <@> 'long3 | word7' LIMIT 4;
 SELECT id, round(score::numeric, 9) FROM sql_bm25('{long3,word7}', 1.2, 0.75) LIMIT 4;
 
+-- many of these, by their weights: none takes a look at all of them
+CREATE TABLE weighty AS SELECT i AS id, ('a:' || p || ' b:' || p || ' c:' || p || ' d' || i % 7
+	|| CASE WHEN i % 3 = 0 THEN '' ELSE ' e:' || left(p, 4 + i % 200 * 5) END)::tsvector AS body
+FROM generate_series(1, 3000) AS i, (SELECT string_agg(n::text, ',') AS p FROM generate_series(1000, 1254) AS n) AS s;
+CREATE INDEX weighty_idx ON weighty USING omenbm25 (body) WITH (weights = '{100, 100, 100, 100}');
+SELECT bm25_problems('weighty_idx');
+CREATE TABLE ranked AS SELECT array_agg(id) AS by_index
+FROM (SELECT id FROM weighty ORDER BY body <@> 'a | d3 | e' LIMIT 500) s;
+SET enable_indexscan = off;
+SET enable_seqscan = on;
+SELECT by_index = ARRAY(SELECT id FROM weighty ORDER BY body <@> 'a | d3 | e', ctid LIMIT 500) AS alike FROM ranked;
+RESET enable_indexscan;
+SET enable_seqscan = off;
+CREATE FUNCTION pages_read(query text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (ANALYZE, FORMAT json) ' || query INTO plan;
+	RETURN jsonb_path_query_first(plan::jsonb, 'strict $.** ? (@.type() == "object" && exists (@."Postings"))."Pages"');
+END
+$$;
+SELECT pages_read('SELECT id FROM weighty ORDER BY body <@> ''a | d3 | e'' LIMIT 500') < 2000 AS few;
+DROP TABLE weighty, ranked;
+DROP FUNCTION pages_read;
+
 -- rows without any of the lexemes come last, by TID; NULLs are not in the index
 TRUNCATE docs;
 INSERT INTO docs SELECT i, ('w' || i % 7)::tsvector FROM generate_series(1, 20) AS i;

@@ -284,6 +284,8 @@ typedef struct OmenBm25Docs
 	int			kept;			/* number among kept segments, or -1 */
 	uint32		length_slice;	/* that "lengths" is the copy of */
 	uint16	   *lengths;
+	uint32		long_page;
+	uint32	   *longs;			/* pairs of document and length */
 	uint32		row_page;
 	ItemPointerData *rows;
 	uint32		alive_page;

@@ -42,6 +42,8 @@ static void copy_lengths(OmenBm25Docs *docs, uint32 first, uint32 end,
 static const uint16 *get_lengths(void *docs, uint32 doc, uint32 *first,
 								 uint32 *end);
 static uint32 get_long_length(void *docs, uint32 doc);
+static uint32 find_long(OmenBm25Docs *docs, uint32 page, uint32 doc);
+static void copy_longs(OmenBm25Docs *docs, uint32 page);
 static bool is_live(void *docs, uint32 doc);
 static uint64 get_row(void *docs, uint32 doc);
 static void near_page(OmenBm25Docs *docs, uint64 row, uint32 *low,
@@ -264,7 +266,8 @@ omen_bm25_docs_init(OmenBm25Docs *docs, Relation index, OmenBm25Index *bm25,
 	docs->has_dead = has_dead;
 	docs->times_forgotten = bm25->times_forgotten;
 	docs->kept = find_kept(bm25, segment->data->id);
-	docs->length_slice = docs->row_page = docs->alive_page = PG_UINT32_MAX;
+	docs->length_slice = docs->long_page = PG_UINT32_MAX;
+	docs->row_page = docs->alive_page = PG_UINT32_MAX;
 }
 
 const ItemPointerData *
@@ -614,37 +617,80 @@ copy_lengths(OmenBm25Docs *docs, uint32 first, uint32 end, uint16 *to)
 	omen_page_release(buffer);
 }
 
-/* Few documents are so long: their pages are read to the end */
+/*
+ * Of the long documents of an index with weights there may be many.  They are
+ * asked for in ascending order mostly: first the page at hand, then the last one
+ * that does not begin beyond the document.
+ */
 static uint32
 get_long_length(void *arg, uint32 doc)
 {
 	OmenBm25Docs *docs = arg;
 	const OmenBm25SegmentHeaderData *data = docs->segment->data;
+	uint32		low = 0;
+	uint32		high = (data->nlong + OMEN_BM25_LONGS_PER_PAGE - 1) /
+		OMEN_BM25_LONGS_PER_PAGE;
+	uint32		length = 0;
 
-	for (uint32 from = 0; from < data->nlong; from += OMEN_BM25_LONGS_PER_PAGE)
+	if (docs->long_page < high)
 	{
-		Buffer		buffer = omen_bm25_segment_page(docs->index, docs->bm25,
-													docs->segment,
-													data->long_lengths + from /
-													OMEN_BM25_LONGS_PER_PAGE,
-													OMEN_PAGE_LENGTHS,
-													OMEN_LOCK_SHARE);
-		const uint32 *pairs = (const uint32 *)
-			omen_page_content(BufferGetPage(buffer));
-		uint32		n = Min(data->nlong - from, OMEN_BM25_LONGS_PER_PAGE);
-		uint32		length = 0;
-
-		for (uint32 i = 0; i < n && length == 0; i++)
-		{
-			if (pairs[2 * i] == doc)
-				length = pairs[2 * i + 1];
-		}
-		omen_page_release(buffer);
-		if (length > 0)
-			return length;
+		length = find_long(docs, docs->long_page, doc);
+		if (docs->longs[0] <= doc)
+			low = docs->long_page;
 	}
-	omen_page_report_corrupt(docs->index, docs->segment->header,
-							 "The length of a long document is missing.");
+	while (length == 0 && high - low > 1)
+	{
+		uint32		middle = low + (high - low) / 2;
+
+		copy_longs(docs, middle);
+		if (docs->longs[0] <= doc)
+			low = middle;
+		else
+			high = middle;
+	}
+	if (length == 0 && low < high)
+		length = find_long(docs, low, doc);
+	if (length == 0)
+		omen_page_report_corrupt(docs->index, docs->segment->header,
+								 "The length of a long document is missing.");
+	return length;
+}
+
+/* The length that a page of them has for a document; 0 if it has none */
+static uint32
+find_long(OmenBm25Docs *docs, uint32 page, uint32 doc)
+{
+	uint32		low = 0;
+	uint32		high = Min(docs->segment->data->nlong -
+						   page * OMEN_BM25_LONGS_PER_PAGE,
+						   OMEN_BM25_LONGS_PER_PAGE);
+	uint32		end = high;
+
+	copy_longs(docs, page);
+	while (low < high)
+	{
+		uint32		middle = (low + high) / 2;
+
+		if (docs->longs[2 * middle] < doc)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < end && docs->longs[2 * low] == doc ?
+		docs->longs[2 * low + 1] : 0;
+}
+
+static void
+copy_longs(OmenBm25Docs *docs, uint32 page)
+{
+	if (docs->long_page == page)
+		return;
+	if (docs->longs == NULL)
+		docs->longs = palloc(OMEN_PAGE_CONTENT);
+	docs->long_page = PG_UINT32_MAX;
+	copy_page(docs, docs->segment->data->long_lengths + page,
+			  OMEN_PAGE_LENGTHS, docs->longs);
+	docs->long_page = page;
 }
 
 static bool
