@@ -105,6 +105,11 @@ SELECT count(*) FROM docs WHERE body @@ 'w3' AND body @@ 'w7' AND body @@ '!w1';
 SELECT count(*) FROM docs WHERE body @@ 'w3 & w7 & !w1';
 SELECT count(*) FROM docs WHERE body @@ NULL::tsquery;
 
+-- of more lexemes than nodes can be nested on the stack
+SELECT count(*) FROM docs WHERE body @@ (SELECT string_agg('w' || i, ' | ')::tsquery FROM generate_series(30, 2500) AS i);
+SELECT count(*) FROM docs WHERE body @@ '!w3 & w50:*' AND body @@ (SELECT string_agg('w' || i, ' | ')::tsquery FROM generate_series(30, 2500) AS i);
+SELECT count(*) FROM docs WHERE body @@ '!w3 & w50:*';
+
 -- together with another index
 CREATE INDEX ON docs (id);
 SET enable_indexscan = off;

@@ -38,6 +38,9 @@ static TSTernaryValue check_item(void *arg, QueryOperand *operand,
 static OmenMatchNode *make_node(FilterState *state, int item, bool in_phrase);
 static OmenMatchNode *make_operator(FilterState *state, int item,
 									bool in_phrase);
+static int	count_operands(TSQuery filter, int item, int8 oper);
+static void add_operands(FilterState *state, int item, int8 oper,
+						 bool in_phrase, OmenMatchNode *node);
 static OmenMatchNode *make_inner(OmenMatchKind kind, int noperands);
 static OmenMatchNode *make_term(FilterState *state, const char *lexeme,
 								int len);
@@ -210,11 +213,42 @@ make_operator(FilterState *state, int item, bool in_phrase)
 		node->operands[0] = make_node(state, item + 1, false);
 		return node;
 	}
-	node = make_inner(oper == OP_OR ? OMEN_MATCH_OR : OMEN_MATCH_AND, 2);
+	node = make_inner(oper == OP_OR ? OMEN_MATCH_OR : OMEN_MATCH_AND,
+					  count_operands(state->filter, item, oper));
 	node->lossy = in_phrase;
-	node->operands[0] = make_node(state, item + at->qoperator.left, in_phrase);
-	node->operands[1] = make_node(state, item + 1, in_phrase);
+	node->noperands = 0;
+	add_operands(state, item, oper, in_phrase, node);
 	return node;
+}
+
+/* Of a chain of one operator, as in a | b | c */
+static int
+count_operands(TSQuery filter, int item, int8 oper)
+{
+	QueryItem  *at = &GETQUERY(filter)[item];
+
+	check_stack_depth();
+	if (at->type != QI_OPR || at->qoperator.oper != oper)
+		return 1;
+	return count_operands(filter, item + at->qoperator.left, oper) +
+		count_operands(filter, item + 1, oper);
+}
+
+/* They are one node's: a chain may be longer than what evaluates nodes is deep */
+static void
+add_operands(FilterState *state, int item, int8 oper, bool in_phrase,
+			 OmenMatchNode *node)
+{
+	QueryItem  *at = &GETQUERY(state->filter)[item];
+
+	check_stack_depth();
+	if (at->type != QI_OPR || at->qoperator.oper != oper)
+	{
+		node->operands[node->noperands++] = make_node(state, item, in_phrase);
+		return;
+	}
+	add_operands(state, item + at->qoperator.left, oper, in_phrase, node);
+	add_operands(state, item + 1, oper, in_phrase, node);
 }
 
 static OmenMatchNode *
