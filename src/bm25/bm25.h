@@ -187,8 +187,12 @@ extern void omen_bm25_report_segment(Relation index, uint32 id,
 extern void omen_bm25_report_pending(Relation index, uint32 owner,
 									 BlockNumber block) pg_attribute_noreturn();
 
-/* The same of whatever it was */
+/*
+ * The same of whatever it was.  Whoever tries again asks whether this was called
+ * meanwhile: conflicts with recovery have that SQLSTATE, too.
+ */
 extern void omen_bm25_report_replaced(Relation index) pg_attribute_noreturn();
+extern uint64 omen_bm25_times_replaced;
 
 /* --- pending area (bm25_pending.c) --- */
 

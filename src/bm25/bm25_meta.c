@@ -21,6 +21,8 @@
 StaticAssertDecl(offsetof(OmenBm25Index, kept) == 0,
 				 "what is kept is the index");
 
+uint64		omen_bm25_times_replaced = 0;
+
 static OmenKept *make_kept(Relation index);
 static void init_meta(OmenBm25MetaPage meta, Relation index);
 
@@ -155,6 +157,7 @@ omen_bm25_report_pending(Relation index, uint32 owner, BlockNumber block)
 void
 omen_bm25_report_replaced(Relation index)
 {
+	omen_bm25_times_replaced++;
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("a part of index \"%s\" was replaced while it was read",

@@ -239,6 +239,7 @@ static bool
 try_rank(const OmenBm25Query *query, bool again, OmenBm25Ranking **ranking)
 {
 	MemoryContext context = CurrentMemoryContext;
+	uint64		replaced = omen_bm25_times_replaced;
 	volatile bool done = false;
 
 	PG_TRY();
@@ -250,7 +251,7 @@ try_rank(const OmenBm25Query *query, bool again, OmenBm25Ranking **ranking)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (geterrcode() != ERRCODE_T_R_SERIALIZATION_FAILURE || !again)
+		if (omen_bm25_times_replaced == replaced || !again)
 			PG_RE_THROW();
 		FlushErrorState();
 	}

@@ -292,6 +292,7 @@ try_step(OmenTextScan *scan, ScanStep step, void *arg, bool again,
 		 bool *result)
 {
 	MemoryContext old = CurrentMemoryContext;
+	uint64		replaced = omen_bm25_times_replaced;
 	volatile bool done = false;
 
 	PG_TRY();
@@ -305,7 +306,7 @@ try_step(OmenTextScan *scan, ScanStep step, void *arg, bool again,
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(old);
-		if (geterrcode() != ERRCODE_T_R_SERIALIZATION_FAILURE || !again)
+		if (omen_bm25_times_replaced == replaced || !again)
 			PG_RE_THROW();
 		FlushErrorState();
 	}

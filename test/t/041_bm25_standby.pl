@@ -144,6 +144,38 @@ $primary->poll_query_until('postgres',
 ) or die 'writers go on';
 compare('churn');
 
+# A query that replay cancels ends: that it is told so with the same SQLSTATE does
+# not mean that it is to look at the index anew, here at many pending documents.
+query($primary, 'ALTER INDEX docs_idx SET (pending_list_limit = 65536)');
+add_docs(3000);
+catch_up($primary, $standby);
+my $earlier = query($standby,
+	"SELECT confl_snapshot FROM pg_stat_database_conflicts WHERE datname = 'postgres'");
+$standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = 0');
+$standby->reload;
+my $cancelled = '';
+my $reader = IPC::Run::start(
+	[
+		'psql', '-X', '-h', $standby->host, '-p', $standby->port, 'postgres', '-c',
+		"SET statement_timeout = '120s'",
+		'-c',
+		"SELECT count(*) AS busy FROM generate_series(1, 100000) AS g, LATERAL (SELECT id FROM docs ORDER BY body <@> (SELECT string_agg('w' || i, ' | ')::tsquery FROM generate_series(1, 1000) AS i) LIMIT 1 + g % 2) s"
+	],
+	'>', '/dev/null', '2>', \$cancelled);
+$standby->poll_query_until('postgres',
+	"SELECT count(*) = 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT count(*) AS busy%'"
+) or die 'the query does not run';
+query($primary, 'DELETE FROM docs WHERE id > 0 AND id % 2 = 0');
+query($primary, 'VACUUM (INDEX_CLEANUP ON) docs');
+$reader->finish;
+like($cancelled, qr/conflict with recovery/, 'a query that replay has to cancel ends');
+$standby->poll_query_until('postgres',
+	"SELECT confl_snapshot > $earlier FROM pg_stat_database_conflicts WHERE datname = 'postgres'")
+  or die 'no conflict is counted';
+my $conflicts = query($standby,
+	"SELECT confl_snapshot FROM pg_stat_database_conflicts WHERE datname = 'postgres'");
+cmp_ok($conflicts, '<', $earlier + 10, "and when it is told for the first time: $conflicts, $earlier before");
+
 $standby->promote;
 is( $standby->safe_psql('postgres',
 		"INSERT INTO docs (body) SELECT bm25_document(i) FROM generate_series(1, 1000) AS i; SELECT bm25_problems('docs_idx')"
