@@ -74,6 +74,17 @@ WITH f AS (SELECT id, fuse(v <-> '[500,500,500]', t <@> 'a3 | b5 | c17'::tsquery
 	SELECT count(*) AS rows, (SELECT abs(x - y) < 1e-9 FROM c) AS same, (SELECT x * most <= 1 FROM c) AS most FROM f JOIN o USING (id);
 SELECT id FROM docs ORDER BY fuse(v <-> '[500,500,500]', t <@> 'a3 | b5'::tsquery, 'minmax', alpha => 0.5) LIMIT 3;
 SELECT id FROM docs ORDER BY fuse(t <@> 'a3'::tsquery, t <@> 'b5'::tsquery, 'none') LIMIT 2;
+-- and those that are NULL in the end, behind others that no branch ranks
+CREATE TABLE pairs (id int, a tsvector, b tsvector);
+INSERT INTO pairs VALUES (1, 'x', NULL), (2, NULL, 'y'), (3, 'z', 'z'), (4, 'x', 'z'), (5, 'z', 'y'), (6, NULL, NULL), (7, NULL, 'z'), (8, 'x', 'y'), (9, 'z', 'z');
+CREATE INDEX ON pairs USING omenbm25 (a);
+CREATE INDEX ON pairs USING omenbm25 (b);
+SET enable_seqscan = off;
+EXPLAIN (COSTS off) SELECT id FROM pairs ORDER BY fuse(a <@> 'x'::tsquery, b <@> 'y'::tsquery, 'none', weights => '{1,2}') LIMIT 8;
+SELECT id, score IS NULL AS isnull, score = 0 AS zero FROM (SELECT id, fuse(a <@> 'x'::tsquery, b <@> 'y'::tsquery, 'none', weights => '{1,2}') AS score FROM pairs ORDER BY score LIMIT 8) s;
+SELECT array_agg(id) FROM (SELECT id FROM pairs ORDER BY fuse(a <@> 'x'::tsquery, b <@> 'y'::tsquery, 'none', weights => '{1,2}') LIMIT 5) s;
+RESET enable_seqscan;
+DROP TABLE pairs;
 SELECT count(*), count(DISTINCT id), min(s) < 0 AS ranked, max(s) AS others FROM
 	(SELECT id, rrf(t <@> 'c17'::tsquery, t <@> 'c18'::tsquery) AS s FROM docs ORDER BY s) x;
 

@@ -30,7 +30,8 @@
  * Values relative to a window (minmax, zscore) are known when all windows are.
  *
  * When all of those are returned, the others that any stream has follow,
- * without an order among them: they are equal.
+ * without an order among them: they are equal.  Rows whose score is NULL come
+ * last.
  *
  * A single stream needs none of this: its rows come as it brings them.
  *
@@ -285,6 +286,9 @@ next_by_value(OmenFuseScanState *state)
 			OmenFuseRow *first =
 				((QueuedRow *) pairingheap_first(ranking->queue))->row;
 
+			/* what is NULL comes after the rest */
+			if (!more && first->isnull)
+				return NULL;
 			if (!more || (!first->isnull && first->score < unseen_score(state)))
 			{
 				pairingheap_remove_first(ranking->queue);
@@ -298,7 +302,10 @@ next_by_value(OmenFuseScanState *state)
 	}
 }
 
-/* Rows that have no rank in any branch: of each stream what it has left */
+/*
+ * Rows that have no rank in any branch: of each stream what it has left.  Then
+ * all whose score is NULL.
+ */
 static OmenFuseRow *
 next_of_rest(OmenFuseScanState *state)
 {
@@ -318,10 +325,14 @@ next_of_rest(OmenFuseScanState *state)
 			if (row == NULL || found)
 				continue;
 			score_unranked(state, row);
-			return row;
+			if (!row->isnull)
+				return row;
+			queue_row(ranking, row);
 		}
 	}
-	return NULL;
+	if (ranking->queue == NULL || pairingheap_is_empty(ranking->queue))
+		return NULL;
+	return ((QueuedRow *) pairingheap_remove_first(ranking->queue))->row;
 }
 
 /* False if there is none left */
