@@ -251,7 +251,8 @@ try_rank(const OmenBm25Query *query, bool again, OmenBm25Ranking **ranking)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (omen_bm25_times_replaced == replaced || !again)
+		if (geterrcode() != ERRCODE_T_R_SERIALIZATION_FAILURE ||
+			omen_bm25_times_replaced == replaced || !again)
 			PG_RE_THROW();
 		FlushErrorState();
 	}

@@ -306,7 +306,8 @@ try_step(OmenTextScan *scan, ScanStep step, void *arg, bool again,
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(old);
-		if (omen_bm25_times_replaced == replaced || !again)
+		if (geterrcode() != ERRCODE_T_R_SERIALIZATION_FAILURE ||
+			omen_bm25_times_replaced == replaced || !again)
 			PG_RE_THROW();
 		FlushErrorState();
 	}
