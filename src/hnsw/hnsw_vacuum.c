@@ -648,7 +648,8 @@ repair_node(VacuumState *state, OmenLink link)
 		ndead += is_deleted(state, node.links[i]);
 
 	near = palloc((node.nlinks + 3) * (OMEN_MAX_LINKS + 1) * sizeof(OmenNear));
-	n = Min(collect_near(state, &node, near), OMEN_SELECT_MAX);
+	n = collect_near(state, &node, near);
+	n = Min(n, OMEN_SELECT_MAX);
 	kept = palloc(Max(n, 1) * sizeof(bool));
 	for (int i = 0; i < n; i++)
 		kept[i] = has_local(&node, near[i].node);
