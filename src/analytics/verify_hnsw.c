@@ -311,7 +311,7 @@ is_there(void *arg, uint64 row, uint64 place)
 	omen_page_release(buffer);
 	if (there || list == OMEN_LINK_INVALID)
 		return there;
-	n = omen_hnsw_read_tids(&state->store, list, &tids);
+	n = omen_hnsw_read_tids(&state->store, link, list, &tids);
 	there = has_tid(tids, n, row);
 	pfree(tids);
 	return there;

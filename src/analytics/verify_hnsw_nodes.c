@@ -41,6 +41,14 @@ typedef struct NodeCheck
 	bool		visible;		/* the snapshot sees one of its rows */
 } NodeCheck;
 
+/* TIDs of a node's list */
+typedef struct ListTids
+{
+	ItemPointerData *tids;
+	Size		n;
+	Size		room;
+} ListTids;
+
 static void check_pages(void *arg);
 static void check_page(OmenVerifyHnsw *state, BlockNumber block, Page page);
 static bool is_page_end(const OmenHnswLayout *layout, Size end);
@@ -51,6 +59,8 @@ static void load_codes(NodeCheck *node);
 static bool check_chain(NodeCheck *node, OmenHnswSlot slot);
 static void check_tids(NodeCheck *node);
 static void check_list(NodeCheck *node);
+static OmenLink collect_list(OmenVerifyHnsw *state, OmenLink link,
+							 ListTids *tids);
 static OmenHnswSlot copy_list_slot(OmenVerifyHnsw *state, uint32 number,
 								   PGAlignedBlock *copy);
 static void check_tid(NodeCheck *node, const ItemPointerData *tid);
@@ -311,34 +321,67 @@ check_tids(NodeCheck *node)
 	check_list(node);
 }
 
-/* A slot that is no list any more ends it: all of its TIDs were dead */
+/* Where vacuum has freed a slot meanwhile, the list is looked at once more */
 static void
 check_list(NodeCheck *node)
 {
 	OmenVerifyHnsw *state = node->state;
-	OmenListGuard guard = OMEN_LIST_GUARD;
 	OmenLink	link = node->slot->more_tids;
-	PGAlignedBlock copy;
-	OmenHnswSlot slot;
+	OmenLink	gone = OMEN_LINK_INVALID;
+	OmenLink	before;
+	ListTids	tids = {0};
 
 	if (link != OMEN_LINK_INVALID && !omen_verify_is_link(state, link))
 	{
 		note(node, "H2", "A node's list of TIDs begins at no slot.");
 		return;
 	}
+	do
+	{
+		before = gone;
+		tids.n = 0;
+		gone = collect_list(state, link, &tids);
+		if (gone != OMEN_LINK_INVALID)
+			link = omen_hnsw_list_head(&state->store, node->link);
+	} while (gone != OMEN_LINK_INVALID && gone != before);
+
+	for (Size i = 0; i < tids.n; i++)
+		check_tid(node, &tids.tids[i]);
+}
+
+/* As far as slots are good.  Returns the link to one that has gone, if any. */
+static OmenLink
+collect_list(OmenVerifyHnsw *state, OmenLink link, ListTids *tids)
+{
+	OmenListGuard guard = OMEN_LIST_GUARD;
+	PGAlignedBlock copy;
+
 	while (link != OMEN_LINK_INVALID && omen_verify_is_link(state, link))
 	{
-		slot = copy_list_slot(state, omen_link_number(link), &copy);
+		OmenHnswSlot slot = copy_list_slot(state, omen_link_number(link),
+										   &copy);
+
 		if (slot == NULL || slot->version != omen_link_version(link))
-			break;
+			return link;
 		CHECK_FOR_INTERRUPTS();
 		omen_hnsw_guard_list(state->verify->index, state->hnsw, &guard, link);
 		if (omen_link_number(link) < state->nnumbers)
 			state->seen[omen_link_number(link)] |= OMEN_SEEN_REACHED;
-		for (int i = 0; i < slot->ntids; i++)
-			check_tid(node, &omen_slot_list(slot)[i]);
+		if (tids->n + slot->ntids > tids->room)
+		{
+			Size		room = (tids->n + slot->ntids) * 2;
+			Size		size = room * sizeof(ItemPointerData);
+
+			tids->tids = tids->tids == NULL ? palloc(size) :
+				repalloc_huge(tids->tids, size);
+			tids->room = room;
+		}
+		memcpy(tids->tids + tids->n, omen_slot_list(slot),
+			   slot->ntids * sizeof(ItemPointerData));
+		tids->n += slot->ntids;
 		link = slot->more_tids;
 	}
+	return OMEN_LINK_INVALID;
 }
 
 /* A slot in a copy of its page; NULL if it is no list that is good */

@@ -251,8 +251,9 @@ extern bool omen_hnsw_read_pair(OmenHnswStore *store, OmenLink link,
 extern void omen_hnsw_prefetch_own(OmenHnswStore *store, OmenLink link);
 extern int	omen_hnsw_copy_links(OmenHnswStore *store, OmenLink link,
 								 OmenLink *links);
-extern int	omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
-								ItemPointerData **tids);
+extern int	omen_hnsw_read_tids(OmenHnswStore *store, OmenLink node,
+								OmenLink first, ItemPointerData **tids);
+extern OmenLink omen_hnsw_list_head(OmenHnswStore *store, OmenLink node);
 
 /* A walk along a TID list, to notice one without end; starts as OMEN_LIST_GUARD */
 typedef struct OmenListGuard

@@ -16,6 +16,15 @@
 #include "graph/numberset.h"
 #include "hnsw/hnsw.h"
 
+/* TIDs read so far */
+typedef struct TidList
+{
+	ItemPointerData *tids;
+	Size		n;
+	Size		room;
+} TidList;
+
+static OmenLink read_list(OmenHnswStore *store, OmenLink first, TidList *list);
 static bool visit_node(void *arg, OmenLink link, OmenVisit *visit);
 static bool measure_node(void *arg, OmenLink link, OmenVisit *visit);
 static void copy_visited(const OmenHnswStore *store, OmenLink link,
@@ -324,20 +333,42 @@ omen_hnsw_copy_links(OmenHnswStore *store, OmenLink link,
 }
 
 /*
- * All TIDs of a TID list, palloc'd.  A list slot belongs to one node and is
- * freed only after the node, so a list that has gone ends the walk.
+ * All TIDs of a node's TID list, palloc'd; "first" is where it began when the
+ * caller looked.  Vacuum frees list slots that it has taken out of the list: whoever
+ * comes to one begins again, with the list as it is then.  TIDs stay where they are,
+ * and those of rows that somebody sees stay in the list.
  */
 int
-omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
+omen_hnsw_read_tids(OmenHnswStore *store, OmenLink node, OmenLink first,
 					ItemPointerData **tids)
 {
-	const OmenHnswLayout *layout = &store->hnsw->layout;
-	OmenLink	link = first;
-	OmenListGuard guard = OMEN_LIST_GUARD;
-	int			ntids = 0;
-	int			room = layout->list_tids;
+	TidList		list = {.room = store->hnsw->layout.list_tids};
+	OmenLink	gone = OMEN_LINK_INVALID;
+	OmenLink	before;
 
-	*tids = palloc(room * sizeof(ItemPointerData));
+	list.tids = palloc(list.room * sizeof(ItemPointerData));
+	do
+	{
+		before = gone;
+		list.n = 0;
+		gone = read_list(store, first, &list);
+		if (gone != OMEN_LINK_INVALID)
+			first = omen_hnsw_list_head(store, node);
+
+		/* the same slot once more: the list is broken */
+	} while (gone != OMEN_LINK_INVALID && gone != before);
+	*tids = list.tids;
+	return list.n;
+}
+
+/* Returns the link to a slot that is no list any more, or OMEN_LINK_INVALID */
+static OmenLink
+read_list(OmenHnswStore *store, OmenLink first, TidList *list)
+{
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	OmenListGuard guard = OMEN_LIST_GUARD;
+	OmenLink	link = first;
+
 	while (link != OMEN_LINK_INVALID)
 	{
 		uint32		number = omen_link_number(link);
@@ -352,23 +383,40 @@ omen_hnsw_read_tids(OmenHnswStore *store, OmenLink first,
 								   number % layout->slots_per_page);
 		if ((slot->flags & OMEN_SLOT_TIDLIST) == 0 ||
 			slot->version != omen_link_version(link))
-			link = OMEN_LINK_INVALID;
-		else
 		{
-			omen_hnsw_check_slot(store->index, store->hnsw, buffer, slot);
-			if (ntids + slot->ntids > room)
-			{
-				room = (ntids + slot->ntids) * 2;
-				*tids = repalloc_huge(*tids, room * sizeof(ItemPointerData));
-			}
-			memcpy(*tids + ntids, omen_slot_list(slot),
-				   slot->ntids * sizeof(ItemPointerData));
-			ntids += slot->ntids;
-			link = slot->more_tids;
+			omen_page_release(buffer);
+			return link;
 		}
+		omen_hnsw_check_slot(store->index, store->hnsw, buffer, slot);
+		if (list->n + slot->ntids > list->room)
+		{
+			list->room = (list->n + slot->ntids) * 2;
+			list->tids = repalloc_huge(list->tids,
+									   list->room * sizeof(ItemPointerData));
+		}
+		memcpy(list->tids + list->n, omen_slot_list(slot),
+			   slot->ntids * sizeof(ItemPointerData));
+		list->n += slot->ntids;
+		link = slot->more_tids;
 		omen_page_release(buffer);
 	}
-	return ntids;
+	return OMEN_LINK_INVALID;
+}
+
+/* The first slot of a node's TID list; OMEN_LINK_INVALID if the node is gone, too */
+OmenLink
+omen_hnsw_list_head(OmenHnswStore *store, OmenLink node)
+{
+	OmenHnswSlot slot;
+	Buffer		buffer = omen_hnsw_read_slot(store, node, OMEN_LOCK_SHARE,
+											 &slot);
+	OmenLink	head;
+
+	if (!BufferIsValid(buffer))
+		return OMEN_LINK_INVALID;
+	head = slot->more_tids;
+	omen_page_release(buffer);
+	return head;
 }
 
 /*

@@ -9,9 +9,9 @@
  *	  anywhere: the next vacuum takes up what the pages show.
  *
  *	  1. clean	 remove dead TIDs from slots and TID lists;
- *	  2. empty	 lists that have no TID left are cut off; a node whose slot has
- *				 none either is marked DELETED: scans no longer return it but
- *				 still walk through it;
+ *	  2. empty	 list slots that have no TID left are taken out of their
+ *				 lists; a node that has none in its slot either is marked
+ *				 DELETED: scans no longer return it but still walk through it;
  *	  3. relink	 where a tenth of the nodes is DELETED, or has been inserted
  *				 since links were last chosen for all of them: choose them
  *				 anew (hnsw_relink.c);
@@ -98,11 +98,13 @@ static void count_node(VacuumState *state, OmenHnswSlot slot);
 static int	clean_tids(VacuumState *state, ItemPointerData *tids, int ntids);
 static void empty_page(VacuumState *state, Buffer buffer,
 					   OmenPageKind kind);
-static void take_off_lists(VacuumState *state, Buffer buffer,
-						   const OmenLink *heads, bool *empty);
-static bool close_empty_lists(VacuumState *state, OmenLink list);
+static void cut_lists(VacuumState *state, Buffer buffer, const OmenLink *heads,
+					  const OmenLink *rests, bool *cut);
+static OmenLink shorten_list(VacuumState *state, OmenLink list);
+static OmenLink skip_empty_slots(VacuumState *state, OmenLink link,
+								 OmenListGuard *guard, OmenLink *next);
+static void set_next_slot(VacuumState *state, OmenLink link, OmenLink next);
 static void mark_listed(VacuumState *state, OmenLink list);
-static bool close_list_slot(VacuumState *state, OmenLink *link);
 static OmenLink next_list_slot(VacuumState *state, OmenLink link);
 static OmenHnswSlot lock_list_slot(VacuumState *state, OmenLink link,
 								   Buffer *buffer);
@@ -375,12 +377,12 @@ clean_tids(VacuumState *state, ItemPointerData *tids, int ntids)
 }
 
 /*
- * Pass 2: mark nodes without TIDs, and cut off lists without TIDs, so that pass
- * 5 frees no slot that a list still leads to: its version would come round again
- * one day.  Lists are looked at, and closed, without the node's own lock.  A
- * closed list takes no more TIDs, and a new list slot changes the node's
- * more_tids: so if that is as it was when the node is locked again, there are no
- * TIDs; if not, the new slot leads to the old ones.
+ * Pass 2: mark nodes without TIDs, and take list slots without TIDs out of their
+ * lists, so that pass 5 frees no slot that a list still leads to: its version would
+ * come round again one day.  Lists are looked at, and slots closed, without the
+ * node's own lock.  A closed slot takes no more TIDs, and a new list slot changes the
+ * node's more_tids: so if that is as it was when the node is locked again, what comes
+ * before the rest of the list has no TIDs; if not, the new slot leads to the old ones.
  */
 static void
 empty_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
@@ -389,8 +391,9 @@ empty_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 	uint32		first = BufferGetBlockNumber(buffer) *
 		layout->slots_per_page;
 	OmenLink   *heads;
-	bool	   *empty;
-	int			nempty = 0;
+	OmenLink   *rests;
+	bool	   *cut;
+	int			ncut = 0;
 
 	if (kind != OMEN_PAGE_NODE)
 	{
@@ -400,7 +403,8 @@ empty_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 
 	omen_hnsw_check_slots(state->index, state->hnsw, buffer);
 	heads = palloc(layout->slots_per_page * sizeof(OmenLink));
-	empty = palloc0(layout->slots_per_page);
+	rests = palloc(layout->slots_per_page * sizeof(OmenLink));
+	cut = palloc0(layout->slots_per_page);
 	for (int i = 0; i < layout->slots_per_page; i++)
 	{
 		OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
@@ -417,37 +421,34 @@ empty_page(VacuumState *state, Buffer buffer, OmenPageKind kind)
 			continue;
 		}
 		heads[i] = slot->more_tids;
-		empty[i] = slot->ntids == 0 || heads[i] != OMEN_LINK_INVALID;
+		cut[i] = slot->ntids == 0;
 	}
 	omen_page_unlock(buffer);
 
 	for (int i = 0; i < layout->slots_per_page; i++)
 	{
-		if (heads[i] != OMEN_LINK_INVALID &&
-			!close_empty_lists(state, heads[i]))
-			empty[i] = false;
-		nempty += empty[i];
+		rests[i] = shorten_list(state, heads[i]);
+		cut[i] = rests[i] != heads[i] ||
+			(cut[i] && heads[i] == OMEN_LINK_INVALID);
+		ncut += cut[i];
 	}
 
 	omen_page_lock(buffer, OMEN_LOCK_EXCLUSIVE);
-	if (nempty > 0)
-		take_off_lists(state, buffer, heads, empty);
+	if (ncut > 0)
+		cut_lists(state, buffer, heads, rests, cut);
 	omen_page_release(buffer);
 
 	for (int i = 0; i < layout->slots_per_page; i++)
-	{
-		if (empty[i] && heads[i] != OMEN_LINK_INVALID)
-			mark_listed(state, heads[i]);
-	}
+		mark_listed(state, cut[i] ? heads[i] : rests[i]);
 }
 
 /*
- * Of nodes whose lists have no TID: without their lists, and DELETED if they
- * have none of their own.  What is still empty[] then has got a new list slot.
+ * Nodes go on with the rest of their lists, and are DELETED if there is none and they
+ * have no TID of their own.  What is still to be cut[] then has got a new list slot.
  */
 static void
-take_off_lists(VacuumState *state, Buffer buffer, const OmenLink *heads,
-			   bool *empty)
+cut_lists(VacuumState *state, Buffer buffer, const OmenLink *heads,
+		  const OmenLink *rests, bool *cut)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	uint32		first = BufferGetBlockNumber(buffer) * layout->slots_per_page;
@@ -460,11 +461,11 @@ take_off_lists(VacuumState *state, Buffer buffer, const OmenLink *heads,
 	{
 		OmenHnswSlot slot = omen_hnsw_page_slot(layout, page, i);
 
-		if (!empty[i] || slot->more_tids != heads[i])
+		if (!cut[i] || slot->more_tids != heads[i])
 			continue;
-		empty[i] = false;
-		slot->more_tids = OMEN_LINK_INVALID;
-		if (slot->ntids > 0)
+		cut[i] = false;
+		slot->more_tids = rests[i];
+		if (slot->ntids > 0 || rests[i] != OMEN_LINK_INVALID)
 			continue;
 		slot->flags |= OMEN_SLOT_DELETED;
 		set_bit(state, state->deleted, first + i);
@@ -474,25 +475,87 @@ take_off_lists(VacuumState *state, Buffer buffer, const OmenLink *heads,
 }
 
 /*
- * Has no slot of this list a TID?  Closes the slots that have none.  If some
- * have, marks all slots of the list as in use.
+ * Close the slots of a list that have no TID, and take them out behind those that
+ * have.  Returns the first one of these, with which the list is to begin;
+ * OMEN_LINK_INVALID if there is none.
  */
-static bool
-close_empty_lists(VacuumState *state, OmenLink list)
+static OmenLink
+shorten_list(VacuumState *state, OmenLink list)
 {
-	OmenListGuard closed = OMEN_LIST_GUARD;
-	OmenLink	link = list;
+	OmenListGuard guard = OMEN_LIST_GUARD;
+	OmenLink	next = OMEN_LINK_INVALID;
+	OmenLink	first = skip_empty_slots(state, list, &guard, &next);
+	OmenLink	link = first;
 
 	while (link != OMEN_LINK_INVALID)
 	{
-		omen_hnsw_guard_list(state->index, state->hnsw, &closed, link);
-		if (!close_list_slot(state, &link))
-			break;
+		OmenLink	after = OMEN_LINK_INVALID;
+		OmenLink	rest = skip_empty_slots(state, next, &guard, &after);
+
+		if (rest != next)
+			set_next_slot(state, link, rest);
+		link = rest;
+		next = after;
 	}
-	if (link == OMEN_LINK_INVALID)
-		return true;
-	mark_listed(state, list);
-	return false;
+	return first;
+}
+
+/*
+ * The first slot from "link" on that has TIDs, and in *next what it leads to, or
+ * OMEN_LINK_INVALID.  Closes those before it.
+ */
+static OmenLink
+skip_empty_slots(VacuumState *state, OmenLink link, OmenListGuard *guard,
+				 OmenLink *next)
+{
+	while (link != OMEN_LINK_INVALID)
+	{
+		OmenHnswSlot slot;
+		Buffer		buffer;
+		bool		empty;
+
+		omen_hnsw_guard_list(state->index, state->hnsw, guard, link);
+		slot = lock_list_slot(state, link, &buffer);
+		if (slot == NULL)
+			return OMEN_LINK_INVALID;
+		*next = slot->more_tids;
+		empty = slot->ntids == 0;
+		if (empty && (slot->flags & OMEN_SLOT_DELETED) == 0)
+		{
+			OmenPageEdit edit;
+			Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
+
+			omen_edit_begin(&edit, state->index);
+			slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) +
+								   offset);
+			slot->flags |= OMEN_SLOT_DELETED;
+			omen_edit_finish(&edit);
+		}
+		omen_page_release(buffer);
+		if (!empty)
+			return link;
+		link = *next;
+	}
+	return OMEN_LINK_INVALID;
+}
+
+/* Only vacuum changes what a slot that is part of a list leads to */
+static void
+set_next_slot(VacuumState *state, OmenLink link, OmenLink next)
+{
+	Buffer		buffer;
+	OmenHnswSlot slot = lock_list_slot(state, link, &buffer);
+	OmenPageEdit edit;
+	Size		offset;
+
+	if (slot == NULL)
+		return;
+	offset = (char *) slot - (char *) BufferGetPage(buffer);
+	omen_edit_begin(&edit, state->index);
+	slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+	slot->more_tids = next;
+	omen_edit_finish(&edit);
+	omen_page_release(buffer);
 }
 
 static void
@@ -507,38 +570,6 @@ mark_listed(VacuumState *state, OmenLink list)
 		set_bit(state, state->listed, omen_link_number(link));
 		link = next_list_slot(state, link);
 	}
-}
-
-/* Returns false if the slot has TIDs; else closes it and moves *link on */
-static bool
-close_list_slot(VacuumState *state, OmenLink *link)
-{
-	Buffer		buffer;
-	OmenHnswSlot slot = lock_list_slot(state, *link, &buffer);
-
-	if (slot == NULL)
-	{
-		*link = OMEN_LINK_INVALID;
-		return true;
-	}
-	if (slot->ntids > 0)
-	{
-		omen_page_release(buffer);
-		return false;
-	}
-	*link = slot->more_tids;
-	if ((slot->flags & OMEN_SLOT_DELETED) == 0)
-	{
-		OmenPageEdit edit;
-		Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
-
-		omen_edit_begin(&edit, state->index);
-		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
-		slot->flags |= OMEN_SLOT_DELETED;
-		omen_edit_finish(&edit);
-	}
-	omen_page_release(buffer);
-	return true;
 }
 
 static OmenLink

@@ -402,8 +402,8 @@ current_next(OmenScan *scan, ItemPointer tid)
 	}
 	if (scan->next_tid == item->ntids && scan->list == NULL &&
 		item->more_tids != OMEN_LINK_INVALID)
-		scan->nlist = omen_hnsw_read_tids(&scan->store, item->more_tids,
-										  &scan->list);
+		scan->nlist = omen_hnsw_read_tids(&scan->store, item->link,
+										  item->more_tids, &scan->list);
 	while (scan->next_tid - item->ntids < scan->nlist)
 	{
 		*tid = scan->list[scan->next_tid++ - item->ntids];

@@ -156,7 +156,8 @@ omen_scan_verify(OmenScan *scan, OmenScanItem *item)
 	}
 	if (!visible && item->more_tids != OMEN_LINK_INVALID)
 	{
-		nlist = omen_hnsw_read_tids(&scan->store, item->more_tids, &list);
+		nlist = omen_hnsw_read_tids(&scan->store, item->link, item->more_tids,
+									&list);
 		for (int i = 0; i < nlist && !visible; i++)
 		{
 			omen_scan_check_tid(scan, item, &list[i]);

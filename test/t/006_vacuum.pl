@@ -125,6 +125,32 @@ foreach my $round (1 .. 20)
 }
 is($wrong, 0, 'no node finds the rows of another one in its list');
 
+# Where many rows are equal and the oldest of them go, list slots are emptied from the
+# end; where any of them go, in between, one now and then. They are used again.
+query($node, <<'SQL');
+CREATE TABLE queue (id serial, v vector(3));
+CREATE INDEX queue_idx ON queue USING omenhnsw (v vector_l2_ops);
+INSERT INTO queue (v) SELECT '[1,1,1]' FROM generate_series(1, 2000);
+SQL
+my $slots = "SELECT list_slots FROM omen_index_stats('queue_idx')";
+my $full = query($node, $slots);
+foreach ([ 'id', 1.5 ], [ 'hashtext(id::text)', 5 ])
+{
+	my ($order, $times) = @$_;
+
+	foreach my $round (1 .. 6)
+	{
+		query($node, "INSERT INTO queue (v) SELECT '[1,1,1]' FROM generate_series(1, 1000)");
+		query($node, "DELETE FROM queue WHERE id IN (SELECT id FROM queue ORDER BY $order LIMIT 1000)");
+		query($node, 'VACUUM queue');
+	}
+	is(all_through_index($node, 'queue', "v <-> '[1,1,1]'"),
+		'2000 2000', "equal rows by $order: each is found once");
+	cmp_ok(query($node, $slots), '<=', $times * $full, "equal rows by $order: no more list slots than they need");
+	is(query($node, "SELECT * FROM omen_verify_index('queue_idx', true)"),
+		'', "equal rows by $order: the index is whole");
+}
+
 # variable-size values: small ones deleted, large ones inserted
 query($node, <<'SQL');
 CREATE TABLE sparse (id int, v sparsevec(2000));
