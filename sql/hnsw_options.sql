@@ -46,6 +46,16 @@ SELECT refuses('INSERT INTO t (v) VALUES (''[1,2]'')');
 SELECT refuses('CREATE INDEX ON t USING omenhnsw ((nodim::vector(3)) vector_l2_ops)');
 SELECT count(*) FROM (SELECT 1 FROM t ORDER BY v <-> '[1,2,3]') x;
 
+-- a column that loses its dimensions keeps its index, until that is built anew
+ALTER TABLE t ALTER v TYPE vector;
+INSERT INTO t (v) VALUES ('[1,2,4]');
+SELECT refuses('INSERT INTO t (v) VALUES (''[1,2]'')');
+SELECT v FROM t ORDER BY v <-> '[1,2,4]' LIMIT 1;
+SELECT refuses('REINDEX INDEX idx');
+DELETE FROM t WHERE v = '[1,2,4]';
+ALTER TABLE t ALTER v TYPE vector(3);
+SELECT count(*) FROM (SELECT 1 FROM t ORDER BY v <-> '[1,2,3]') x;
+
 -- per-index ef_search changes without a rebuild
 ALTER INDEX idx SET (ef_search = 200);
 ALTER INDEX idx RESET (ef_search);

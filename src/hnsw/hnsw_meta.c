@@ -376,7 +376,10 @@ omen_hnsw_hash_codebook(const OmenQuantizer *quant)
 		hash_bytes((const unsigned char *) quant->codebook, (int) size);
 }
 
-/* Is the index one of these columns? */
+/*
+ * Is the index one of these columns?  ALTER TABLE may have taken their dimensions
+ * from them, and left the index as it was: then each value is checked, as ever.
+ */
 static void
 check_columns(Relation index, const OmenOpclassInfo *opclass,
 			  const OmenHnswMetaPageData *meta)
@@ -385,7 +388,8 @@ check_columns(Relation index, const OmenOpclassInfo *opclass,
 	int			typmod = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
 
 	if (shape->element != opclass->element ||
-		shape->metric != opclass->metric || shape->dims != typmod ||
+		shape->metric != opclass->metric ||
+		(typmod >= 0 && shape->dims != typmod) ||
 		!omen_hnsw_key_kinds_match(index, meta))
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage describes another type of column.");
