@@ -37,7 +37,7 @@ omen_hnsw_handler(PG_FUNCTION_ARGS)
 	routine->ampredlocks = false;
 	routine->amcanparallel = false;
 	routine->amcaninclude = false;
-	routine->amusemaintenanceworkmem = false;
+	routine->amusemaintenanceworkmem = true;
 	routine->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
 	routine->amkeytype = InvalidOid;
 	omen_compat_set_am_flags(routine);
