@@ -168,6 +168,33 @@ omen_compat_extend_to(Relation rel, ForkNumber fork, BlockNumber nblocks)
 #endif
 }
 
+/* Has this transaction made the relation or its file, so that nobody else reads it? */
+static inline bool
+omen_compat_is_private(Relation rel)
+{
+#if PG_VERSION_NUM >= 160000
+	SubTransactionId file = rel->rd_newRelfilelocatorSubid;
+#else
+	SubTransactionId file = rel->rd_newRelfilenodeSubid;
+#endif
+
+	return rel->rd_createSubid != InvalidSubTransactionId ||
+		file != InvalidSubTransactionId;
+}
+
+/* Forget what the shared buffers have of a fork */
+static inline void
+omen_compat_drop_buffers(Relation rel, ForkNumber fork)
+{
+	BlockNumber first = 0;
+
+#if PG_VERSION_NUM >= 160000
+	DropRelationBuffers(RelationGetSmgr(rel), &fork, 1, &first);
+#else
+	DropRelFileNodeBuffers(RelationGetSmgr(rel), &fork, 1, &first);
+#endif
+}
+
 /* Write blocks that follow each other; since 17 with one call */
 static inline void
 omen_compat_write_blocks(Relation rel, ForkNumber fork, BlockNumber first,

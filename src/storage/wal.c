@@ -334,6 +334,13 @@ omen_bulk_sync(Relation index, ForkNumber fork)
 	if (RelationNeedsWAL(index) || fork == INIT_FORKNUM ||
 		index->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		smgrimmedsync(RelationGetSmgr(index), fork);
+
+	/*
+	 * Of an index that is built concurrently, others know: pg_prewarm() may have
+	 * read blocks before they were written.
+	 */
+	if (!omen_compat_is_private(index))
+		omen_compat_drop_buffers(index, fork);
 }
 
 static void

@@ -60,7 +60,7 @@ extern Page omen_bulk_page(OmenBulkWriter *writer, BlockNumber block);
 /* Write what is left, and end; returns the seconds that went into WAL */
 extern double omen_bulk_finish(OmenBulkWriter *writer);
 
-/* Make the fork durable; by one process when all have finished */
+/* Make the fork durable, and seen by all; by one process when all have finished */
 extern void omen_bulk_sync(Relation index, ForkNumber fork);
 
 #endif							/* OMEN_WAL_H */

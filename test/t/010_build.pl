@@ -41,6 +41,29 @@ foreach my $memory ('1MB', '3073kB', '64MB', '2GB')
 	}
 }
 
+# Somebody reads the index while it is built concurrently: no block that was not written
+# yet is left in the shared buffers.
+SKIP:
+{
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	my ($in, $out, $error) = ('', '', '');
+	my $reader;
+
+	skip 'no pg_prewarm', 2 if $node->psql('postgres', 'CREATE EXTENSION pg_prewarm') != 0;
+	append_to_file("$dir/prewarm",
+		"SELECT pg_prewarm(oid) FROM pg_class WHERE relname = 'idx_read';\n");
+	$reader = IPC::Run::start(
+		[ 'pgbench', '-n', '-T', 60, '-f', "$dir/prewarm", '-h', $node->host, '-p', $node->port, 'postgres' ],
+		\$in, '>', \$out, '2>', \$error);
+	is( $node->psql('postgres',
+			'CREATE INDEX CONCURRENTLY idx_read ON items USING omenhnsw (v vector_l2_ops)'),
+		0, 'an index is built concurrently while it is read');
+	$reader->signal('INT');
+	$reader->finish;
+	is(query($node, "SELECT * FROM omen_verify_index('idx_read', true)"), '', 'and is whole');
+	query($node, 'DROP INDEX idx_read');
+}
+
 # a table of no rows, one row, and rows without vectors
 query($node, 'CREATE TABLE none (id int, v vector(64))');
 check_build('none', 0, '', 'no rows');
