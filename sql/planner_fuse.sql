@@ -123,6 +123,10 @@ SELECT count(*), min(s), max(s) FROM (SELECT rrf(v <-> (SELECT NULL::vector), w 
 
 -- a branch without a query, which the planner may see or not
 SELECT count(*), min(s), max(s) FROM (SELECT rrf(v <-> NULL, w <=> NULL) AS s FROM items ORDER BY s) x;
+SELECT norm, count(*), min(s), max(s) FROM unnest('{minmax,zscore,theoretical,none}'::text[]) norm,
+	LATERAL (SELECT fuse(v <-> NULL, w <=> NULL, norm) AS s FROM items ORDER BY s) x GROUP BY norm ORDER BY norm;
+SELECT count(*), min(s), max(s) FROM (SELECT fuse(v <-> NULL, w <=> NULL) AS s FROM items ORDER BY s) x;
+SELECT count(*), min(s), max(s) FROM (SELECT fuse(v <-> (SELECT NULL::vector), w <=> (SELECT NULL::vector), 'zscore') AS s FROM items ORDER BY s) x;
 EXPLAIN (COSTS off) SELECT id FROM items WHERE a = 3 ORDER BY rrf(v <-> NULL, w <=> '[1,2,3,4]') LIMIT 2;
 SELECT array_agg(id) FROM (SELECT id FROM items WHERE a = 3 ORDER BY rrf(v <-> NULL, w <=> '[1,2,3,4]') LIMIT 3) x
 	UNION SELECT array_agg(id) FROM (SELECT id FROM items WHERE a = 3 ORDER BY rrf(v <-> (SELECT NULL::vector), w <=> '[1,2,3,4]') LIMIT 3) x

@@ -49,19 +49,13 @@ static int	read_window(Datum datum, bool isnull);
 static int	count_branches(FunctionCallInfo fcinfo);
 static void find_measures(FunctionCallInfo fcinfo, int nbranches,
 						  OmenFuseScale *scales);
-static void report_unranked(const char *function);
+static void check_unranked(FunctionCallInfo fcinfo, int nbranches,
+						   const char *function);
 
-/* Without a branch that ranks rows, all are equal */
 Datum
 omen_rrf(PG_FUNCTION_ARGS)
 {
-	int			nbranches = count_branches(fcinfo);
-
-	for (int i = 0; i < nbranches; i++)
-	{
-		if (!PG_ARGISNULL(i))
-			report_unranked("rrf");
-	}
+	check_unranked(fcinfo, count_branches(fcinfo), "rrf");
 	PG_RETURN_FLOAT8(0);
 }
 
@@ -83,7 +77,10 @@ omen_fuse(PG_FUNCTION_ARGS)
 	omen_fuse_read_options(&options, datums + options.nbranches,
 						   isnull + options.nbranches);
 	if (omen_fuse_norm_needs_window(options.norm))
-		report_unranked("fuse");
+	{
+		check_unranked(fcinfo, options.nbranches, "fuse");
+		PG_RETURN_FLOAT8(0);
+	}
 	if (options.norm == OMEN_NORM_THEORETICAL)
 		find_measures(fcinfo, options.nbranches, scales);
 	for (int i = 0; i < options.nbranches; i++)
@@ -93,9 +90,16 @@ omen_fuse(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(score);
 }
 
+/* Without a branch that ranks rows, all are equal: then there is no scan */
 static void
-report_unranked(const char *function)
+check_unranked(FunctionCallInfo fcinfo, int nbranches, const char *function)
 {
+	int			nnulls = 0;
+
+	while (nnulls < nbranches && PG_ARGISNULL(nnulls))
+		nnulls++;
+	if (nnulls == nbranches)
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot compute %s() for a single row", function),
