@@ -51,3 +51,27 @@ INSERT INTO bits SELECT i, (repeat('10', i * 1000) || repeat('0', 64000 - i * 20
 CREATE INDEX ON bits USING omenhnsw (b bit_hamming_ops);
 SELECT id FROM bits ORDER BY b <~> (repeat('10', 7000) || repeat('0', 50000))::bit(64000) LIMIT 3;
 DROP TABLE bits;
+
+-- an index outlives its column's number of dimensions; it takes no others
+CREATE DOMAIN embedding AS vector(3);
+CREATE TABLE loose (id int, v vector(3), w vector(3), h halfvec(3), s sparsevec(3), b bit(3));
+INSERT INTO loose SELECT i, ARRAY[i, 0, 0]::vector, ARRAY[i, 0, 0]::vector, ARRAY[i, 0, 0]::halfvec, ARRAY[i, 0, 0]::sparsevec, i::bit(3)
+	FROM generate_series(1, 7) i;
+CREATE INDEX loose_v ON loose USING omenhnsw (v vector_l2_ops);
+CREATE INDEX loose_w ON loose USING omenhnsw (w vector_l2_ops);
+CREATE INDEX loose_h ON loose USING omenhnsw (h halfvec_l2_ops);
+CREATE INDEX loose_s ON loose USING omenhnsw (s sparsevec_l2_ops);
+CREATE INDEX loose_b ON loose USING omenhnsw (b bit_hamming_ops);
+ALTER TABLE loose ALTER v TYPE vector, ALTER w TYPE embedding, ALTER h TYPE halfvec, ALTER s TYPE sparsevec, ALTER b TYPE varbit;
+INSERT INTO loose VALUES (8, '[8,0,0]', '[8,0,0]', '[8,0,0]', '{1:8}/3', '000');
+DELETE FROM loose WHERE id = 2;
+VACUUM loose;
+SELECT ARRAY(SELECT id FROM loose ORDER BY v <-> '[8,0,0]' LIMIT 2) AS v, ARRAY(SELECT id FROM loose ORDER BY w <-> '[8,0,0]' LIMIT 2) AS w,
+	ARRAY(SELECT id FROM loose ORDER BY h <-> '[8,0,0]' LIMIT 2) AS h, ARRAY(SELECT id FROM loose ORDER BY s <-> '{1:8}/3' LIMIT 2) AS s,
+	ARRAY(SELECT id FROM loose ORDER BY b <~> B'000' LIMIT 1) AS b;
+SELECT f.* FROM unnest('{loose_v,loose_w,loose_h,loose_s,loose_b}'::regclass[]) i, omen_verify_index(i, true) f;
+INSERT INTO loose (v) VALUES ('[1,2]');
+SELECT id FROM loose ORDER BY v <-> '[1,2]' LIMIT 1;
+REINDEX INDEX loose_v;
+DROP TABLE loose;
+DROP DOMAIN embedding;
