@@ -78,3 +78,29 @@ SELECT v, count(*) OVER () FROM alike ORDER BY v <-> '[20000,9000]';
 REINDEX TABLE alike;
 SELECT v, count(*) OVER () FROM alike ORDER BY v <-> '[20000,9000]';
 DROP TABLE alike;
+
+-- a height beside coordinates of places: the rotation rounds it off, not the tag.
+-- Heights up and down differ by their sign only.
+CREATE TABLE places (id int, v vector(3));
+INSERT INTO places SELECT i, ARRAY[500000, 4649776, (i - 100) / 100.0]::vector FROM generate_series(1, 200) i;
+CREATE FUNCTION places_misplaced(quantizer text, out nodes bigint, out misplaced bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE 'CREATE INDEX places_idx ON places USING omenhnsw (v vector_l2_ops) WITH (quantizer = ' || quantizer || ')';
+	SELECT s.nodes FROM omen_index_stats('places_idx') s INTO nodes;
+	SELECT count(*) FILTER (WHERE d < before) FROM (SELECT d, lag(d) OVER (ORDER BY n) AS before FROM
+		(SELECT d, row_number() OVER () AS n FROM
+			(SELECT v <-> '[500000,4649776,0.5]' AS d FROM places ORDER BY v <-> '[500000,4649776,0.5]' LIMIT 200) x) y) z INTO misplaced;
+	DROP INDEX places_idx;
+END $$;
+SELECT quantizer, p.* FROM unnest('{auto,sq8,pq}'::text[]) quantizer, places_misplaced(quantizer) p;
+DROP FUNCTION places_misplaced;
+DROP TABLE places;
+
+-- so do numbers near the largest, which it makes infinite; 0 has one sign
+CREATE TABLE places (id int, v vector(2));
+INSERT INTO places SELECT i, ARRAY[3e38, i]::vector FROM generate_series(1, 20) i;
+INSERT INTO places VALUES (21, '[0,0]'), (22, '[-0,0]');
+CREATE INDEX places_idx ON places USING omenhnsw (v vector_l2_ops);
+SELECT nodes FROM omen_index_stats('places_idx');
+SELECT array_agg(id) FROM (SELECT id FROM places ORDER BY v <-> '[3e38,20]' LIMIT 3) x;
+DROP TABLE places;

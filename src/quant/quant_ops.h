@@ -89,7 +89,7 @@ extern Size omen_raw_size(const OmenCodeShape *shape, const void *payload);
 
 /* Own codes of rotated vectors: quant_own.c */
 extern void omen_own_load(const OmenQuantizer *quant, const void *payload,
-						  float *rotated);
+						  float *rotated, uint32 *hash);
 extern Size omen_own_encode(const OmenQuantizer *quant, const void *payload,
 							uint8 *own, float *scratch);
 extern void omen_own_encode_i8(const OmenQuantizer *quant, const float *x,
@@ -111,7 +111,7 @@ extern bool omen_own_special_factors(uint32 dims, float largest,
 extern void omen_own_form_factors(const OmenQuantizer *quant, const float *x,
 								  const OmenEncodeSums *sums,
 								  OmenOwnFactors *factors);
-extern void omen_own_tag(uint32 dims, const float *x, OmenOwnFactors *factors);
+extern void omen_own_tag(uint32 hash, OmenOwnFactors *factors);
 extern Size omen_own_query_size(const OmenQuantizer *quant);
 extern void omen_own_query_init(OmenQuery *query, const void *payload);
 extern OmenBounds omen_own_bounds(const OmenQuery *query, const uint8 *own);

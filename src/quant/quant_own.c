@@ -82,11 +82,34 @@ normalize(uint32 dims, float *x)
 }
 
 /*
+ * -0 counts as 0.  Products carry upwards only, so the highest bits are taken:
+ * they depend on all of all values, on the signs as well.
+ */
+static uint32
+hash_floats(uint32 n, const float *x)
+{
+	uint64		hash = n;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		float		value = x[i] + 0.0f;
+		uint32		bits;
+
+		memcpy(&bits, &value, sizeof(bits));
+		hash = (hash ^ bits) * UINT64_C(0x9E3779B97F4A7C15);
+	}
+	return (uint32) (hash >> 48);
+}
+
+/*
  * The centred rotated vector of a payload; x[code_dims].  Elements may be
- * infinite or NaN if the payload's were near the limits of floats.
+ * infinite or NaN if the payload's were near the limits of floats.  "hash",
+ * if not NULL, is for omen_own_tag(): of the values before, since the rotation
+ * rounds off what is small beside the vector's length.
  */
 void
-omen_own_load(const OmenQuantizer *quant, const void *payload, float *x)
+omen_own_load(const OmenQuantizer *quant, const void *payload, float *x,
+			  uint32 *hash)
 {
 	const OmenCodeShape *shape = &quant->shape;
 
@@ -96,6 +119,8 @@ omen_own_load(const OmenQuantizer *quant, const void *payload, float *x)
 		memcpy(x, payload, shape->dims * sizeof(float));
 	if (shape->metric == OMEN_METRIC_COSINE)
 		normalize(shape->dims, x);
+	if (hash != NULL)
+		*hash = hash_floats(shape->dims, x);
 	memset(x + shape->dims, 0,
 		   (shape->code_dims - shape->dims) * sizeof(float));
 	omen_rotation_apply(quant->signs, shape->code_dims, x);
@@ -183,24 +208,6 @@ encode_i16(const OmenQuantizer *quant, const float *x,
 	omen_own_form_factors(quant, x, &sums, factors);
 }
 
-/* NaN has one hash: machines differ in which one they make */
-static uint32
-hash_floats(uint32 n, const float *x)
-{
-	uint32		hash = 0;
-
-	for (uint32 i = 0; i < n; i++)
-	{
-		uint32		bits;
-
-		memcpy(&bits, &x[i], sizeof(bits));
-		if (isnan(x[i]))
-			bits = UINT32_C(0x7FC00000);
-		hash = (hash ^ bits) * UINT32_C(0x9E3779B1);
-	}
-	return hash ^ hash >> 15;
-}
-
 /*
  * Rows with equal codes share a node and count as equally far.  Vectors that
  * differ only below the code's resolution, like (1000, 1002) and (1002, 1000),
@@ -208,9 +215,8 @@ hash_floats(uint32 n, const float *x)
  * an upper bound and may be larger by a sixtieth, tell them apart.
  */
 void
-omen_own_tag(uint32 dims, const float *x, OmenOwnFactors *factors)
+omen_own_tag(uint32 hash, OmenOwnFactors *factors)
 {
-	uint32		hash = hash_floats(dims, x);
 	uint32		bits;
 
 	memcpy(&bits, &factors->error, sizeof(bits));
@@ -225,14 +231,15 @@ omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
 	/* the rotation's loads and stores must not straddle cache lines */
 	float	   *x = (float *) TYPEALIGN(64, scratch);
 	OmenOwnFactors factors;
+	uint32		hash;
 
-	omen_own_load(quant, payload, x);
+	omen_own_load(quant, payload, x, &hash);
 	if (quant->shape.own_kind == OMEN_OWN_I16)
 		encode_i16(quant, x, &factors, (int16 *) (own + sizeof(factors)));
 	else
 		omen_own_encode_i8(quant, x, &factors,
 						   (int8 *) (own + sizeof(factors)));
-	omen_own_tag(quant->shape.code_dims, x, &factors);
+	omen_own_tag(hash, &factors);
 	memcpy(own, &factors, sizeof(factors));
 	return quant->shape.own_size;
 }
@@ -245,7 +252,7 @@ omen_own_encode_fine(const OmenQuantizer *quant, const void *payload,
 	float	   *x = (float *) TYPEALIGN(64, scratch);
 	OmenOwnFactors factors;
 
-	omen_own_load(quant, payload, x);
+	omen_own_load(quant, payload, x, NULL);
 	omen_own_encode_i8(quant, x, &factors, (int8 *) (pair + sizeof(factors)));
 	memcpy(pair, &factors, sizeof(factors));
 }
@@ -447,7 +454,7 @@ omen_own_query_init(OmenQuery *query, const void *payload)
 
 	query->rotated = (float *) query->memory;
 	query->codes = (int8 *) (query->rotated + dims);
-	omen_own_load(quant, payload, query->rotated);
+	omen_own_load(quant, payload, query->rotated, NULL);
 	omen_own_encode_i8(quant, query->rotated, &query->factors, query->codes);
 
 	query->usable = query->factors.norm2 != OMEN_UNUSABLE;

@@ -266,14 +266,15 @@ encode_own(const OmenQuantizer *quant, const void *payload, uint8 *own,
 	float	   *x = (float *) TYPEALIGN(64, scratch);
 	uint8	   *code = own + sizeof(OmenOwnFactors);
 	OmenOwnFactors factors;
+	uint32		hash;
 
-	omen_own_load(quant, payload, x);
+	omen_own_load(quant, payload, x, &hash);
 	if (omen_own_special_factors(dims, omen_code_kernels->max_abs(dims, x),
 								 &factors))
 		memset(code, 0, omen_pq_parts(&quant->shape));
 	else
 		encode_direction(quant, x, (int16 *) (x + dims), &factors, code);
-	omen_own_tag(dims, x, &factors);
+	omen_own_tag(hash, &factors);
 	memcpy(own, &factors, sizeof(factors));
 	return quant->shape.own_size;
 }
@@ -301,7 +302,7 @@ omen_pq_sample(const OmenQuantizer *quant, const void *payload,
 
 	Assert(at >= 0 && at < capacity);
 
-	omen_own_load(quant, payload, x);
+	omen_own_load(quant, payload, x, NULL);
 	if (omen_own_special_factors(dims, omen_code_kernels->max_abs(dims, x),
 								 &factors))
 		return false;
