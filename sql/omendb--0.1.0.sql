@@ -2109,6 +2109,8 @@ BEGIN
 		RAISE invalid_parameter_value USING MESSAGE = 'hybrid_tune() needs as many vectors, text queries and judgements, at least one of each';
 	ELSIF steps IS NULL OR steps < 1 OR k IS NULL OR k < 1 THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'k and steps of hybrid_tune() must be at least 1';
+	ELSIF coalesce(cardinality(fusions), 0) = 0 THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'hybrid_tune() needs at least one fusion';
 	END IF;
 
 	FOREACH fusion_tried IN ARRAY fusions LOOP

@@ -170,6 +170,7 @@ SELECT count(*), count(ndcg) FROM hybrid_tune('docs', 'id', 'v', ARRAY['[1,1,1]'
 \set VERBOSITY terse
 SELECT * FROM hybrid_tune('docs', 'id', 'v', '{}', 't', '{}', '{}');
 SELECT * FROM hybrid_tune('docs', 'id', 'v', ARRAY['[1,1,1]']::vector[], 't', '{c17}', ARRAY['{"1": 1}']::jsonb[], steps => 0);
+SELECT * FROM hybrid_tune('docs', 'id', 'v', ARRAY['[1,1,1]']::vector[], 't', '{c17}', ARRAY['{"1": 1}']::jsonb[], fusions => NULL);
 \set VERBOSITY default
 SELECT round(omen_ndcg('{a,b,c}', '{"b": 1, "d": 1}', 10)::numeric, 4) AS some, omen_ndcg('{a}', '{"a": 2}', 10) AS most, omen_ndcg('{x}', '{"a": 2}', 10) AS least,
 	omen_ndcg(NULL, '{"a": 2}', 10) AS nothing, omen_ndcg('{a}', '{}', 10) AS unknown;

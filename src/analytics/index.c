@@ -16,6 +16,7 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -74,7 +75,7 @@ open_index(Oid oid, Methods methods, Relation *heap)
 				 errmsg("index \"%s\" is not valid",
 						RelationGetRelationName(index)),
 				 errhint("Rebuild it with REINDEX INDEX %s.",
-						 RelationGetRelationName(index))));
+						 quote_identifier(RelationGetRelationName(index)))));
 	if (RELATION_IS_OTHER_TEMP(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -14,6 +14,7 @@
 #include "storage/buf_internals.h"
 #include "storage/freespace.h"
 #include "storage/indexfsm.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/spccache.h"
 
@@ -314,7 +315,7 @@ omen_page_report_corrupt(Relation index, BlockNumber block, const char *detail)
 					RelationGetRelationName(index), block),
 			 errdetail("%s", detail),
 			 errhint("Rebuild it with REINDEX INDEX %s.",
-					 RelationGetRelationName(index))));
+					 quote_identifier(RelationGetRelationName(index)))));
 }
 
 void
@@ -326,7 +327,7 @@ omen_page_report_format(Relation index, const char *what, uint32 found,
 			 errmsg("index \"%s\" has %s %u, this version of omendb reads %u",
 					RelationGetRelationName(index), what, found, expected),
 			 errhint("Rebuild it with REINDEX INDEX %s.",
-					 RelationGetRelationName(index))));
+					 quote_identifier(RelationGetRelationName(index)))));
 }
 
 /*
