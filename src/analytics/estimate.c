@@ -259,7 +259,7 @@ form_result(FunctionCallInfo fcinfo, const OmenHnswMetaPageData *meta,
 		elog(ERROR, "return type must be a row type");
 
 	omen_hnsw_estimate_build(meta, own_bytes, rows, blocks, nparticipants,
-							 &estimate);
+							 OMEN_ESTIMATE_PASSES, &estimate);
 	values[0] = Int64GetDatum((int64) rows);
 	values[1] = Int32GetDatum(nparticipants);
 	values[2] = Int64GetDatum((int64) estimate.index_bytes);

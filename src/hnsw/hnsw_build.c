@@ -118,12 +118,10 @@ omen_hnsw_build(Relation heap, Relation index, IndexInfo *info)
 								  &meta->shape, mean, meta->max_norm2);
 	omen_hnsw_build_prepare(&state);
 	state.shared->has_codebook = omen_hnsw_train(&state);
-	omen_hnsw_end_stage(&state, OMEN_STAGE_PREPARE);
 
 	nworkers = omen_build_workers(heap, index);
 	nworkers = Min(nworkers, OMEN_BUILD_MAX_PARTICIPANTS - 1);
 	omen_hnsw_gpu_start(&state, nworkers + 1);
-	omen_hnsw_end_stage(&state, OMEN_STAGE_GPU_START);
 	if (nworkers > 0)
 		workers = omen_hnsw_start_workers(&state, nworkers);
 	if (workers == NULL)
@@ -841,7 +839,8 @@ announce(OmenHnswBuildState *state)
 		omen_hnsw_estimate_build(&state->shared->meta, state->typical_own,
 								 state->expected_rows,
 								 RelationGetNumberOfBlocks(state->heap),
-								 state->shared->nparticipants, &estimate);
+								 state->shared->nparticipants,
+								 OMEN_ESTIMATE_PASSES, &estimate);
 	start_progress(state, &estimate);
 	if (estimate.total_seconds >= LONG_BUILD)
 		ereport(NOTICE,

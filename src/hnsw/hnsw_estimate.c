@@ -33,9 +33,8 @@
 #define MIN_CODES		32
 #define MAX_WORK		(32.0 * 1024 * 1024)	/* pairs times bytes */
 
-/* Best of so many passes: the others were disturbed by who shares the core */
-#define PASSES			9
-#define MAX_SECONDS		0.02	/* after two of them */
+/* Passes after the second are left out when they have taken so long */
+#define MAX_SECONDS		0.02
 
 /* Memory of a process beside what the graph needs: its own, and buffers */
 #define FIXED_MEMORY	(8.0 * 1024 * 1024)
@@ -93,7 +92,7 @@ static void estimate_time(const OmenHnswMetaPageData *meta,
 						  OmenBuildEstimate *estimate);
 static double pairs_compared(const OmenHnswMetaPageData *meta, double rows);
 static void measure_costs(const OmenHnswMetaPageData *meta, Size own_bytes,
-						  OmenQuantizer *quant, StepCosts *costs);
+						  OmenQuantizer *quant, int passes, StepCosts *costs);
 static void form_codes(SampleCodes *codes, Size own_bytes);
 static void fill_payload(const SampleCodes *codes, Size own_bytes,
 						 pg_prng_state *random);
@@ -105,7 +104,7 @@ static double cpu_seconds(void);
 void
 omen_hnsw_estimate_build(const OmenHnswMetaPageData *meta, Size own_bytes,
 						 double rows, double blocks, int nparticipants,
-						 OmenBuildEstimate *estimate)
+						 int passes, OmenBuildEstimate *estimate)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "omenhnsw estimate",
@@ -128,7 +127,7 @@ omen_hnsw_estimate_build(const OmenHnswMetaPageData *meta, Size own_bytes,
 	estimate->index_bytes += map_pages * BLCKSZ;
 	estimate->file_bytes += map_pages * BLCKSZ;
 	estimate->private_bytes *= nparticipants;
-	measure_costs(meta, own_bytes, quant, &costs);
+	measure_costs(meta, own_bytes, quant, passes, &costs);
 	estimate_time(meta, &costs, own_bytes, rows, nparticipants, estimate);
 	estimate->mapped_bytes = Min(estimate->mapped_bytes,
 								 maintenance_work_mem * 1024.0);
@@ -289,7 +288,7 @@ pairs_compared(const OmenHnswMetaPageData *meta, double rows)
 
 static void
 measure_costs(const OmenHnswMetaPageData *meta, Size own_bytes,
-			  OmenQuantizer *quant, StepCosts *costs)
+			  OmenQuantizer *quant, int passes, StepCosts *costs)
 {
 	SampleCodes codes = {.quant = quant};
 	double		best[3] = {1, 1, 1};
@@ -297,7 +296,7 @@ measure_costs(const OmenHnswMetaPageData *meta, Size own_bytes,
 
 	form_codes(&codes, own_bytes);
 	start = cpu_seconds();
-	for (int pass = 0; pass < PASSES; pass++)
+	for (int pass = 0; pass < passes; pass++)
 	{
 		if (pass > 1 && cpu_seconds() - start > MAX_SECONDS)
 			break;

@@ -33,13 +33,17 @@ typedef struct OmenBuildEstimate
 /*
  * Estimate the build of an index whose shape and layout are known, for so
  * many rows of distinct values in so many blocks of the table.  own_bytes is
- * the typical length of an own code, if that varies.  Measures the CPU for some milliseconds.  Time is that
- * of the CPU: a disk that cannot keep up is not in it.
+ * the typical length of an own code, if that varies.  Measures the CPU, some ten
+ * milliseconds with OMEN_ESTIMATE_PASSES, of which the best counts; one with a single
+ * pass, which may have been disturbed.  Time is that of the CPU: a disk that cannot
+ * keep up is not in it.
  */
+#define OMEN_ESTIMATE_PASSES	9
+
 extern void omen_hnsw_estimate_build(const OmenHnswMetaPageData *meta,
 									 Size own_bytes, double rows,
 									 double blocks, int nparticipants,
-									 OmenBuildEstimate *estimate);
+									 int passes, OmenBuildEstimate *estimate);
 
 /* "2 minutes" and "1.2 GB", palloc'd */
 extern char *omen_hnsw_form_duration(double seconds);

@@ -107,7 +107,9 @@ omen_hnsw_gpu_start(OmenHnswBuildState *state, int nparticipants)
 	}
 	if (mode == OMEN_GPU_BUILD_AUTO && !is_worthwhile(state, nparticipants))
 		return;
+	omen_hnsw_end_stage(state, OMEN_STAGE_PREPARE);
 	state->gpu = omen_gpu_start(path, omen_guc_gpu_timeout());
+	omen_hnsw_end_stage(state, OMEN_STAGE_GPU_START);
 }
 
 /* Now and then while the table is read, which has to go on */
@@ -176,7 +178,7 @@ is_worthwhile(const OmenHnswBuildState *state, int nparticipants)
 	omen_hnsw_estimate_build(&state->shared->meta, state->typical_own,
 							 state->expected_rows,
 							 RelationGetNumberOfBlocks(state->heap),
-							 nparticipants, &estimate);
+							 nparticipants, 1, &estimate);
 	return estimate.seconds[OMEN_BUILD_CONSTRUCT] >= DEVICE_START;
 }
 
