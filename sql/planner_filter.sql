@@ -376,5 +376,19 @@ DEALLOCATE bands;
 RESET plan_cache_mode;
 DROP TABLE bands;
 
+-- most vectors are equal, and nearest: no more of them are tested than it takes to find
+-- the rows wanted, or to see that these cost less by the bitmap
+CREATE TABLE same (id int, a int, b int, v vector(2));
+INSERT INTO same SELECT i, i % 10, CASE WHEN i % 4 = 0 THEN i / 4 % 10 + 1 ELSE 0 END,
+	(CASE WHEN i % 4 = 0 THEN ARRAY[i % 200, i / 200] ELSE ARRAY[50, 50] END)::vector FROM generate_series(0, 39999) i;
+CREATE INDEX same_v ON same USING omenhnsw (v vector_l2_ops);
+CREATE INDEX same_a ON same (a);
+CREATE INDEX same_b ON same (b);
+VACUUM ANALYZE same;
+SELECT qual, n->'Actual Rows' AS rows, (n->'Rows Removed by Filter')::int < 10000 AS few_tested
+FROM unnest('{a < 3,b IN (1\,2\,3)}'::text[]) qual, explain_nodes(format('EXPLAIN (ANALYZE, FORMAT json)
+	SELECT id FROM same WHERE %s ORDER BY v <-> ''[50,50]'' LIMIT 10', qual)) n;
+DROP TABLE same;
+
 DROP FUNCTION compare, explain_lines, explain_nodes, leaky;
 DROP TABLE items;

@@ -163,11 +163,13 @@ typedef struct OmenTrialRow
 typedef struct OmenFilterTrial
 {
 	OmenTrialRow *rows;			/* that passed, nearest first */
-	int			size;
+	int			wanted;			/* of them; there is room for twice as many */
 	int			nfound;			/* so many; 0 after a walk that was in vain */
 	int			nreturned;
 	int			nseen;			/* rows that were tested */
 	int			npassed;		/* of them, found or to be found */
+	double		most_seen;		/* to be tested before it gives up, */
+	bool		gives_up;		/* which it has */
 	int			nskipped;		/* of rows, in the order of TIDs, those that a
 								 * scan with the set is not to return again */
 } OmenFilterTrial;

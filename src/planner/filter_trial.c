@@ -77,12 +77,13 @@ static double part_beyond(const OmenFilterTrial *trial, double share);
 static int	breadth_to_look_at(const OmenScanParams *params, int rows);
 static bool find_all(OmenFilterScanState *state, const OmenScanParams *params,
 					 int wanted, int breadth);
+static double most_rows_seen(const OmenFilterScanState *state, int rows);
 static bool try_row(void *arg, const ItemPointerData *tid);
 static bool passes(OmenFilterScanState *state, ItemPointerData tid);
 static bool find_rows(OmenFilterScanState *state, int wanted);
+static void keep_nearest(OmenFilterTrial *trial);
 static int	rows_to_look_at(const OmenFilterScanState *state, int wanted);
-static void add_row(OmenFilterTrial *trial, OmenTrialRow row);
-static int	compare_rows(const OmenTrialRow *x, const OmenTrialRow *y);
+static int	compare_rows(const void *a, const void *b);
 static int	compare_tids(const void *x, const void *y);
 
 /*
@@ -126,10 +127,12 @@ omen_filter_try(OmenFilterScanState *state, const OmenScanParams *params)
 	all.breadth = Max(OMEN_BREADTH_PER_ROW, (double) breadth / all.k_hint);
 	all.passes = try_row;
 	all.passes_arg = state;
-	trial->size = wanted;
-	trial->rows = palloc_extended(wanted * sizeof(OmenTrialRow),
+	trial->wanted = wanted;
+	trial->rows = palloc_extended((Size) wanted * 2 * sizeof(OmenTrialRow),
 								  MCXT_ALLOC_HUGE);
 	trial->nfound = trial->nreturned = trial->nseen = trial->npassed = 0;
+	trial->most_seen = most_rows_seen(state, rows);
+	trial->gives_up = false;
 	state->scan = omen_scan_begin(&all);
 	if (rows > all.k_hint)
 		breadth = breadth_to_look_at(params, rows);
@@ -202,9 +205,12 @@ find_all(OmenFilterScanState *state, const OmenScanParams *params,
 	for (;;)
 	{
 		float		within = get_float4_infinity();
+		bool		found = find_rows(state, wanted);
 		int			rows;
 
-		if (find_rows(state, wanted))
+		if (trial->gives_up)
+			return false;
+		if (found)
 		{
 			int			needed = breadth_for(params, wanted, trial->nseen,
 											 part_beyond(trial, share));
@@ -222,19 +228,40 @@ find_all(OmenFilterScanState *state, const OmenScanParams *params,
 				return false;
 			breadth = Max(breadth, breadth_to_look_at(params, rows));
 		}
+		trial->most_seen = most_rows_seen(state, rows);
 		if (!omen_scan_expect(state->scan, rows, breadth, within))
 			return trial->nfound >= wanted;
 	}
 }
 
+/*
+ * So many rows a walk may come to that is to look at some: those of equal vectors
+ * come all together, and may be most of the table.  What is beyond costs more than
+ * the set.
+ */
+static double
+most_rows_seen(const OmenFilterScanState *state, int rows)
+{
+	return rows + omen_filter_plan_patience((CustomScan *)
+											state->custom.ss.ps.plan) /
+		OMEN_VISITS_PER_TRIED_ROW;
+}
+
+/* Who gives up lets the next row pass untested, which ends the scan's search */
 static bool
 try_row(void *arg, const ItemPointerData *tid)
 {
 	OmenFilterScanState *state = arg;
-	bool		good = passes(state, *tid);
+	OmenFilterTrial *trial = &state->trial;
+	bool		good;
 
-	state->trial.nseen++;
-	state->trial.npassed += good;
+	CHECK_FOR_INTERRUPTS();
+	trial->gives_up |= trial->nseen >= trial->most_seen;
+	if (trial->gives_up)
+		return true;
+	good = passes(state, *tid);
+	trial->nseen++;
+	trial->npassed += good;
 	return good;
 }
 
@@ -259,41 +286,39 @@ passes(OmenFilterScanState *state, ItemPointerData tid)
 	return false;
 }
 
-/* As many as the walk is good for now; is that all that are wanted? */
+/*
+ * As many as the walk is good for now; is that all that are wanted?  A wider walk
+ * may have found what is nearer than rows before; it comes first.
+ */
 static bool
 find_rows(OmenFilterScanState *state, int wanted)
 {
 	OmenFilterTrial *trial = &state->trial;
+	bool		again = trial->nfound >= wanted;
 	ItemPointerData tid;
 	float		distance;
 
-	bool		again = trial->nfound >= wanted;
-
-	/* a wider walk may have found what is nearer than rows before */
 	while ((again || trial->nfound < wanted) &&
 		   omen_scan_next(state->scan, &tid, &distance))
 	{
 		CHECK_FOR_INTERRUPTS();
-		add_row(trial, (OmenTrialRow) {distance, tid});
+		if (trial->gives_up ||
+			(again && distance >= trial->rows[wanted - 1].distance))
+			break;
+		trial->rows[trial->nfound++] = (OmenTrialRow) {distance, tid};
+		if (trial->nfound == 2 * wanted)
+			keep_nearest(trial);
 	}
+	keep_nearest(trial);
 	return trial->nfound >= wanted;
 }
 
-/* To those found, in order of distance */
+/* In order, as many as are wanted */
 static void
-add_row(OmenFilterTrial *trial, OmenTrialRow row)
+keep_nearest(OmenFilterTrial *trial)
 {
-	int			at = trial->nfound++;
-
-	if (at == trial->size)
-	{
-		trial->size *= 2;
-		trial->rows = repalloc_huge(trial->rows,
-									trial->size * sizeof(OmenTrialRow));
-	}
-	for (; at > 0 && compare_rows(&row, &trial->rows[at - 1]) < 0; at--)
-		trial->rows[at] = trial->rows[at - 1];
-	trial->rows[at] = row;
+	qsort(trial->rows, trial->nfound, sizeof(OmenTrialRow), compare_rows);
+	trial->nfound = Min(trial->nfound, trial->wanted);
 }
 
 /*
@@ -322,8 +347,11 @@ rows_to_look_at(const OmenFilterScanState *state, int wanted)
 }
 
 static int
-compare_rows(const OmenTrialRow *x, const OmenTrialRow *y)
+compare_rows(const void *a, const void *b)
 {
+	const OmenTrialRow *x = a;
+	const OmenTrialRow *y = b;
+
 	if (x->distance != y->distance)
 		return x->distance < y->distance ? -1 : 1;
 	return ItemPointerCompare((ItemPointer) &x->tid, (ItemPointer) &y->tid);
