@@ -97,6 +97,10 @@ struct OmenFuseRanking
 	uint64		next_check;		/* turn at which to look for a certain row */
 	bool		has_looked;		/* ahead, if that can be done */
 	OmenFuseAhead *ahead;
+	OmenFuseRow **certain;		/* rows to be returned next, in order */
+	Size		ncertain;
+	Size		maxcertain;
+	Size		certain_at;		/* the next of them */
 	int			rest;			/* branch that brings the rest */
 };
 
@@ -124,7 +128,9 @@ static void queue_row(OmenFuseRanking *ranking, OmenFuseRow *row);
 static void score_ranks(const OmenFuseScanState *state, OmenFuseRow *row);
 static void score_values(OmenFuseScanState *state, OmenFuseRow *row);
 static void score_unranked(OmenFuseScanState *state, OmenFuseRow *row);
-static OmenFuseRow *find_certain(OmenFuseScanState *state);
+static void find_certain(OmenFuseScanState *state);
+static void make_room_for_certain(OmenFuseRanking *ranking);
+static void keep_better(OmenFuseRanking *ranking, double bound);
 static void look_ahead(OmenFuseScanState *state);
 static double lowest_score(const OmenFuseScanState *state,
 						   const OmenFuseRow *row);
@@ -239,16 +245,18 @@ next_by_window(OmenFuseScanState *state)
 
 	while (ranking->stage == STAGE_PULL)
 	{
+		if (ranking->certain_at < ranking->ncertain)
+		{
+			OmenFuseRow *row = ranking->certain[ranking->certain_at++];
+
+			row->returned = state->stopped_early = true;
+			return row;
+		}
 		if (state->options.by_rank && ranking->nturns >= ranking->next_check)
 		{
-			OmenFuseRow *row = find_certain(state);
-
-			if (row)
-			{
-				row->returned = state->stopped_early = true;
-				return row;
-			}
+			find_certain(state);
 			ranking->next_check += Max(LEAST_TURNS, ranking->nturns / 4);
+			continue;
 		}
 		if (!pull_all(state))
 		{
@@ -542,37 +550,64 @@ score_unranked(OmenFuseScanState *state, OmenFuseRow *row)
 
 /* --- ranks: rows that are certain before all windows are known --- */
 
-/* The next row to be returned, or NULL if another may overtake it */
-static OmenFuseRow *
+/*
+ * All rows that none but each other can overtake any more, in order.  They are looked
+ * for together: one by one, a LIMIT of n rows would take n looks at all rows.
+ */
+static void
 find_certain(OmenFuseScanState *state)
 {
 	OmenFuseRanking *ranking = state->ranking;
-	OmenFuseRow *best = NULL;
+	double		bound;			/* what others can come to, at best */
 
 	if (!ranking->has_looked)
 		look_ahead(state);
-	for (Size i = 0; i < ranking->nrows; i++)
-	{
-		OmenFuseRow *row = ranking->rows[i];
-
-		if (!row->returned && (best == NULL || compare_rows(row, best) < 0))
-			best = row;
-	}
-	if (best == NULL || lowest_score(state, best) < best->score ||
-		best->score >= lowest_score(state, NULL))
-		return NULL;
+	make_room_for_certain(ranking);
+	ranking->ncertain = ranking->certain_at = 0;
+	bound = lowest_score(state, NULL);
 	for (Size i = 0; i < ranking->nrows; i++)
 	{
 		OmenFuseRow *row = ranking->rows[i];
 		double		lowest;
 
-		if (row->returned || row == best)
+		if (row->returned)
 			continue;
 		lowest = lowest_score(state, row);
-		if (lowest < row->score && lowest <= best->score)
-			return NULL;
+		if (lowest < row->score)
+			bound = Min(bound, lowest);
+		else
+			ranking->certain[ranking->ncertain++] = row;
 	}
-	return best;
+	keep_better(ranking, bound);
+	qsort(ranking->certain, ranking->ncertain, sizeof(OmenFuseRow *),
+		  compare_row_pointers);
+}
+
+static void
+make_room_for_certain(OmenFuseRanking *ranking)
+{
+	if (ranking->nrows <= ranking->maxcertain)
+		return;
+	ranking->maxcertain = ranking->maxrows;
+	if (ranking->certain)
+		pfree(ranking->certain);
+	ranking->certain = palloc_extended(ranking->maxcertain *
+									   sizeof(OmenFuseRow *),
+									   MCXT_ALLOC_HUGE);
+}
+
+/* Of rows whose scores are final, those that are better than a bound */
+static void
+keep_better(OmenFuseRanking *ranking, double bound)
+{
+	Size		kept = 0;
+
+	for (Size i = 0; i < ranking->ncertain; i++)
+	{
+		if (ranking->certain[i]->score < bound)
+			ranking->certain[kept++] = ranking->certain[i];
+	}
+	ranking->ncertain = kept;
 }
 
 /* Of the rows of windows, those that streams have not brought yet */
