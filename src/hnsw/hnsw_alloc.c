@@ -21,9 +21,16 @@
 /* Leave some slack: the map rounds what it stores down, requests up */
 #define WANT_SLOT	(BLCKSZ / 4)
 
+/*
+ * FREE pages that are passed over in the search for a free slot.  They lie together,
+ * as the chains of a build do; each takes about a microsecond.
+ */
+#define MOST_PASSED	256
+
 static Buffer find_slot(Relation index, OmenHnswIndex *hnsw, int *position);
 static Buffer try_block(Relation index, OmenHnswIndex *hnsw,
-						BlockNumber block, int *position);
+						BlockNumber block, bool take_free, int *position,
+						bool *is_free);
 static void make_node_page(Relation index, Buffer buffer);
 
 void
@@ -94,31 +101,48 @@ omen_hnsw_free_slot(const OmenHnswLayout *layout, Page page,
 
 /*
  * Find a free slot.  Returns its page exclusively locked; *position is the
- * slot's.
+ * slot's.  One of a NODE page first: the map names FREE pages as well, which become
+ * NODE pages for good, and then chains, which need them, make the file grow.
  */
 static Buffer
 find_slot(Relation index, OmenHnswIndex *hnsw, int *position)
 {
+	BlockNumber passed[MOST_PASSED];
+	int			npassed = 0;
 	BlockNumber block = RelationGetTargetBlock(index);
-	Buffer		buffer;
+	Buffer		buffer = InvalidBuffer;
 
 	if (!BlockNumberIsValid(block))
 		block = GetPageWithFreeSpace(index, WANT_SLOT);
 	while (BlockNumberIsValid(block))
 	{
+		bool		is_free;
+
 		CHECK_FOR_INTERRUPTS();
-		buffer = try_block(index, hnsw, block, position);
+		buffer = try_block(index, hnsw, block, npassed == MOST_PASSED, position,
+						   &is_free);
 		if (BufferIsValid(buffer))
-		{
-			RelationSetTargetBlock(index, block);
-			return buffer;
-		}
+			break;
+		if (is_free)
+			passed[npassed++] = block;
 		block = RecordAndGetPageWithFreeSpace(index, block, 0, WANT_SLOT);
 	}
+	while (npassed > 0)
+	{
+		bool		is_free;
 
-	buffer = omen_page_extend(index, MAIN_FORKNUM);
-	make_node_page(index, buffer);
-	*position = 0;
+		block = passed[--npassed];
+		if (BufferIsValid(buffer))
+			omen_page_record_free(index, block);
+		else
+			buffer = try_block(index, hnsw, block, true, position, &is_free);
+	}
+	if (!BufferIsValid(buffer))
+	{
+		buffer = omen_page_extend(index, MAIN_FORKNUM);
+		make_node_page(index, buffer);
+		*position = 0;
+	}
 	RelationSetTargetBlock(index, BufferGetBlockNumber(buffer));
 	return buffer;
 }
@@ -168,19 +192,21 @@ omen_hnsw_write_chain(Relation index, OmenHnswIndex *hnsw, uint32 owner,
 	return next;
 }
 
-/* The page locked, if it has a free slot */
+/* The page locked, if it has a free slot, or is FREE and may be taken for nodes */
 static Buffer
 try_block(Relation index, OmenHnswIndex *hnsw, BlockNumber block,
-		  int *position)
+		  bool take_free, int *position, bool *is_free)
 {
 	Buffer		buffer;
 	OmenPageKind kind;
 
+	*is_free = false;
 	if (block >= RelationGetNumberOfBlocks(index))
 		return InvalidBuffer;
 	buffer = omen_page_read_any(index, block, OMEN_LOCK_EXCLUSIVE, NULL,
 								&kind);
-	if (kind == OMEN_PAGE_FREE)
+	*is_free = kind == OMEN_PAGE_FREE;
+	if (*is_free && take_free)
 	{
 		make_node_page(index, buffer);
 		*position = 0;

@@ -177,6 +177,28 @@ my ($touched) = $plan =~ /shared hit=(\d+)/;
 cmp_ok($touched, '<', 5 * query($node, 'SELECT count(*) FROM sparse'),
 	"an insert after vacuum touches few pages: $touched");
 
+# of as many rows as before, some of them with chains: the file does not grow for ever
+query($node, <<'SQL');
+CREATE TABLE chained (id serial, v sparsevec(20000));
+CREATE FUNCTION value(i int) RETURNS sparsevec LANGUAGE sql AS $$
+  SELECT ('{' || string_agg(g || ':' || (i * 7919::bigint + g * 104729::bigint) % 1009 + 1, ',') || '}/20000')::sparsevec
+  FROM generate_series(1, CASE WHEN i % 4 = 0 THEN 1300 ELSE 100 END) g $$;
+INSERT INTO chained (v) SELECT value(i) FROM generate_series(1, 600) i;
+CREATE INDEX chained_idx ON chained USING omenhnsw (v sparsevec_l2_ops);
+SQL
+my @pages;
+foreach my $round (1 .. 12)
+{
+	query($node, <<"SQL");
+DELETE FROM chained WHERE id % 3 = $round % 3;
+INSERT INTO chained (v) SELECT value(i) FROM generate_series(1000 * $round, 1000 * $round + 599 - (SELECT count(*)::int FROM chained)) i;
+SQL
+	query($node, 'VACUUM chained');
+	push @pages, query($node, "SELECT pg_relation_size('chained_idx') / 8192");
+}
+cmp_ok($pages[-1], '<', 1.15 * $pages[3], "rounds of deletes, inserts and vacuum: @pages pages");
+is(query($node, "SELECT * FROM omen_verify_index('chained_idx', true)"), '', 'and the index is whole');
+
 # four clients that insert, delete, update and search, and one that vacuums
 query($node, <<'SQL');
 CREATE TABLE stress (id bigserial PRIMARY KEY, v vector(16));
