@@ -101,6 +101,26 @@ SQL
 is_deeply(\@executed, [ ($exact =~ s/\n/ /gr) x 9 ],
 	'a prepared statement finds them, each time');
 
+# --- many rows ---
+
+# of two rankings that agree, each row is certain as soon as both have brought it
+query($node, <<"SQL");
+CREATE TABLE agreeing AS SELECT i AS id, $columns FROM generate_series(1, 20000) i;
+CREATE INDEX agreeing_v ON agreeing USING omenhnsw (v vector_l2_ops);
+ANALYZE agreeing;
+CREATE FUNCTION seconds(score text) RETURNS float8 VOLATILE LANGUAGE plpgsql AS \$\$
+DECLARE
+  began timestamptz := clock_timestamp();
+BEGIN
+  EXECUTE format('SELECT count(*) FROM (SELECT id FROM agreeing ORDER BY %s LIMIT 20000) s', score);
+  RETURN extract(epoch FROM clock_timestamp() - began);
+END \$\$;
+SQL
+my ($ranks, $values) = map { query($node, <<"SQL") } 'rrf', 'fuse';
+SELECT min(seconds(\$\$$_(v <-> $q, v <-> $q)\$\$)) FROM generate_series(1, 2) i
+SQL
+cmp_ok($ranks, '<', 4 * $values, "20,000 rows by rank take $ranks s, by value $values s");
+
 # --- scan after scan ---
 
 query($node, <<"SQL");
