@@ -277,6 +277,8 @@ prepare_samples(RecallState *state)
 		Sample	   *sample = &state->samples[i];
 		OmenHnswValue value;
 
+		CHECK_FOR_INTERRUPTS();
+
 		/* the sample's own copy: nothing has to be detoasted */
 		omen_hnsw_form_value(state->hnsw->opclass,
 							 state->hnsw->meta.shape.dims, sample->datum,
@@ -295,6 +297,7 @@ compare_with_samples(RecallState *state, Datum datum,
 	{
 		Sample	   *sample = &state->samples[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if (!ItemPointerEquals(&sample->tid, &state->slot->tts_tid))
 			keep_nearest(sample, state->k,
 						 omen_query_exact(sample->query, value->payload));
