@@ -357,19 +357,17 @@ static void
 add_finding(OmenVerify *verify, const char *invariant, BlockNumber block,
 			int offset, const char *severity, const char *detail)
 {
-	Datum		values[] = {
-		Int64GetDatum((int64) block),
-		Int32GetDatum(offset),
-		CStringGetTextDatum(severity),
-		CStringGetTextDatum(invariant),
-		CStringGetTextDatum(detail)
-	};
-	bool		isnull[] = {
-		!BlockNumberIsValid(block), offset < 0, false, false, false
-	};
+	Datum		values[5];
+	bool		isnull[5] = {!BlockNumberIsValid(block), offset < 0};
 
+	/* there may be one for each row of the table: no memory for those not listed */
 	if (find_count(verify, invariant)->n++ >= OMEN_VERIFY_LISTED)
 		return;
+	values[0] = Int64GetDatum((int64) block);
+	values[1] = Int32GetDatum(offset);
+	values[2] = CStringGetTextDatum(severity);
+	values[3] = CStringGetTextDatum(invariant);
+	values[4] = CStringGetTextDatum(detail);
 	tuplestore_putvalues(verify->result->setResult, verify->result->setDesc,
 						 values, isnull);
 }
