@@ -51,6 +51,8 @@ static void check_row_security(Oid index);
 static double get_number(HeapTupleHeader stats, const char *name);
 static void get_terms(HeapTupleHeader stats, TSQuery query,
 					  OmenBm25Ranking *ranking, double ndocs);
+static int	find_lexeme(const Datum *lexemes, int nlexemes, int from,
+						const OmenBm25QueryTerm *term);
 static Datum *get_array(HeapTupleHeader stats, const char *name, Oid type,
 						int *n);
 
@@ -282,6 +284,7 @@ get_terms(HeapTupleHeader stats, TSQuery query, OmenBm25Ranking *ranking,
 {
 	int			nlexemes;
 	int			nfrequencies;
+	int			next = 0;		/* where the term before was found */
 	Datum	   *lexemes = get_array(stats, "lexemes", TEXTOID, &nlexemes);
 	Datum	   *frequencies = get_array(stats, "frequencies", FLOAT8OID,
 										&nfrequencies);
@@ -296,19 +299,37 @@ get_terms(HeapTupleHeader stats, TSQuery query, OmenBm25Ranking *ranking,
 	for (int t = 0; t < ranking->nterms; t++)
 	{
 		double		df = 0;
+		int			at = find_lexeme(lexemes, nlexemes, next,
+									 &ranking->terms[t]);
 
-		for (int i = 0; i < nlexemes; i++)
+		if (at < nlexemes)
 		{
-			text	   *lexeme = DatumGetTextPP(lexemes[i]);
-
-			if (omen_bm25_compare_lexemes(VARDATA_ANY(lexeme),
-										  VARSIZE_ANY_EXHDR(lexeme),
-										  ranking->terms[t].lexeme,
-										  ranking->terms[t].len) == 0)
-				df = DatumGetFloat8(frequencies[i]);
+			df = DatumGetFloat8(frequencies[at]);
+			next = at;
 		}
 		ranking->weights[t] = omen_bm25_idf(ndocs, Min(Max(df, 0), ndocs));
 	}
+}
+
+/*
+ * Where a term is among lexemes, nlexemes if it is not there.  Looks from one place on
+ * and then before: those of bm25_stats_for() are in the order of the query's terms.
+ */
+static int
+find_lexeme(const Datum *lexemes, int nlexemes, int from,
+			const OmenBm25QueryTerm *term)
+{
+	for (int i = 0; i < nlexemes; i++)
+	{
+		int			at = (from + i) % nlexemes;
+		text	   *lexeme = DatumGetTextPP(lexemes[at]);
+
+		if (omen_bm25_compare_lexemes(VARDATA_ANY(lexeme),
+									  VARSIZE_ANY_EXHDR(lexeme), term->lexeme,
+									  term->len) == 0)
+			return at;
+	}
+	return nlexemes;
 }
 
 static Datum *
