@@ -200,3 +200,20 @@ SELECT * FROM mortal_stats;
 INSERT INTO mortal VALUES (1, 'all:1');
 SELECT id, round((body <@> 'all')::numeric, 6) AS score FROM mortal ORDER BY body <@> 'all';
 DROP TABLE mortal CASCADE;
+
+-- The index of what is ranked is found where an outer join or grouping sets may make the
+-- columns NULL, and where they are what rows are grouped by
+CREATE TABLE leaves (id int, body text, tsv tsvector);
+INSERT INTO leaves SELECT i, 'oak ' || i % 5, to_tsvector('simple', 'elm ' || i % 5) FROM generate_series(1, 20) i;
+CREATE INDEX ON leaves USING omenbm25 (to_tsvector('simple', body));
+CREATE INDEX ON leaves USING omenbm25 (tsv);
+SELECT count(to_tsvector('simple', body) <@> 'oak'), count(tsv <@> 'elm') FROM generate_series(1, 30) g LEFT JOIN leaves ON id = g;
+SELECT count(doc <@> 'oak') FROM generate_series(1, 30) g LEFT JOIN (SELECT id, to_tsvector('simple', body) AS doc FROM leaves) x ON id = g;
+SELECT g FROM generate_series(18, 30) g LEFT JOIN leaves ON id = g ORDER BY to_tsvector('simple', body) <@> '3', g LIMIT 2;
+SELECT body FROM leaves GROUP BY body ORDER BY to_tsvector('simple', body) <@> '3' LIMIT 1;
+SELECT tsv FROM leaves GROUP BY tsv ORDER BY tsv <@> '3' LIMIT 1;
+SELECT count(*) FROM (SELECT tsv FROM leaves GROUP BY tsv OFFSET 0) x WHERE tsv <@> '3' < 0;
+SELECT (SELECT count(*) FROM generate_series(1, 2) WHERE to_tsvector('simple', body) <@> '3' < 0) AS n, body FROM leaves GROUP BY body ORDER BY 2;
+SELECT third, sum(to_tsvector('simple', body) <@> '3') < 0 AS found, count(tsv <@> 'elm')
+FROM (SELECT *, id % 3 AS third FROM leaves) x GROUP BY ROLLUP (third) ORDER BY third;
+DROP TABLE leaves;

@@ -444,6 +444,32 @@ omen_compat_members_next(OmenCompatMembers *members)
 #endif
 }
 
+/*
+ * Since 18, what a query groups by is a range table entry of its own, until it is
+ * planned: what the columns of that stand for
+ */
+static inline Node *
+omen_compat_ungroup(Query *query, Node *node)
+{
+#if PG_VERSION_NUM >= 180000
+	if (query->hasGroupRTE)
+		return flatten_group_exprs(NULL, query, node);
+#endif
+	return node;
+}
+
+/* A copy of a column, as below all outer joins, which mark it since 16 */
+static inline Var *
+omen_compat_unmarked_var(const Var *var)
+{
+	Var		   *copy = (Var *) copyObject(var);
+
+#if PG_VERSION_NUM >= 160000
+	copy->varnullingrels = NULL;
+#endif
+	return copy;
+}
+
 /* A scan of this table, row by row, for a node that would make a bitmap of it */
 static inline IndexScanDesc
 omen_compat_index_beginscan(Relation heap, BitmapIndexScanState *node)

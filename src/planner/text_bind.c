@@ -41,6 +41,8 @@ OMEN_FUNCTION(omen_bm25_bind_support);
 static Node *bind(const SupportRequestSimplify *request);
 static bool is_bound(Node *query, Oid bind_function);
 static Oid	find_index(PlannerInfo *root, Node *document);
+static bool is_column_of(const Query *query, const Var *var);
+static Node *as_of_table(Node *node, void *arg);
 static Var *find_var(Node *document);
 static bool find_var_walker(Node *node, Var **var);
 static Oid	find_index_of_table(Oid table, Node *document, Index varno);
@@ -126,39 +128,36 @@ is_bound(Node *query, Oid bind_function)
 static Oid
 find_index(PlannerInfo *root, Node *document)
 {
-	Query	   *query = NULL;
-	Var		   *var;
+	Var		   *var = find_var(document);
+	Query	   *query;
+
+	if (var == NULL)
+		return InvalidOid;
+	for (Index i = 0; i < var->varlevelsup; i++)
+	{
+		root = root->parent_root;
+		if (root == NULL)
+			return InvalidOid;
+	}
+	query = root->parse;
+	document = copyObject(document);
+	IncrementVarSublevelsUp(document, -(int) var->varlevelsup,
+							var->varlevelsup);
 
 	for (int depth = 0; depth < MAX_SUBQUERIES; depth++)
 	{
 		RangeTblEntry *table;
 		TargetEntry *target;
 
+		if (!is_column_of(query, find_var(document)))
+			return InvalidOid;
+		document = as_of_table(omen_compat_ungroup(query, document), NULL);
 		var = find_var(document);
-		if (var == NULL)
-			return InvalidOid;
-		if (depth == 0)
-		{
-			for (Index i = 0; i < var->varlevelsup; i++)
-			{
-				root = root->parent_root;
-				if (root == NULL)
-					return InvalidOid;
-			}
-			query = root->parse;
-		}
-		else if (var->varlevelsup > 0)
-			return InvalidOid;
-		if (var->varno < 1 || var->varno > list_length(query->rtable))
+		if (!is_column_of(query, var))
 			return InvalidOid;
 		table = rt_fetch(var->varno, query->rtable);
 		if (table->rtekind == RTE_RELATION)
-		{
-			document = copyObject(document);
-			IncrementVarSublevelsUp(document, -(int) var->varlevelsup,
-									var->varlevelsup);
 			return find_index_of_table(table->relid, document, var->varno);
-		}
 
 		/* the column of a subquery that stays one */
 		if (table->rtekind != RTE_SUBQUERY || !IsA(document, Var))
@@ -170,6 +169,26 @@ find_index(PlannerInfo *root, Node *document)
 		document = (Node *) target->expr;
 	}
 	return InvalidOid;
+}
+
+static bool
+is_column_of(const Query *query, const Var *var)
+{
+	return var != NULL && var->varlevelsup == 0 && var->varno >= 1 &&
+		var->varno <= list_length(query->rtable);
+}
+
+/* Without the marks that outer joins and grouping sets may make it NULL */
+static Node *
+as_of_table(Node *node, void *arg)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+		return (Node *) omen_compat_unmarked_var((const Var *) node);
+	if (IsA(node, PlaceHolderVar))
+		return as_of_table((Node *) ((PlaceHolderVar *) node)->phexpr, arg);
+	return expression_tree_mutator(node, as_of_table, arg);
 }
 
 /* The first column in an expression whose columns are of one table */
