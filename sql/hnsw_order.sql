@@ -73,6 +73,16 @@ SELECT count(*), count(*) FILTER (WHERE d < before) AS disorder FROM
 			(SELECT v <-> '[0.5,0.5,0.5,0.5]' AS d FROM many
 			 ORDER BY v <-> '[0.5,0.5,0.5,0.5]' LIMIT 80 OFFSET 20) x) y) z;
 DROP TABLE many;
+-- OFFSET alone leaves all rows to come
+CREATE TABLE loose (v vector(16));
+INSERT INTO loose SELECT array_agg(random())::vector FROM generate_series(1, 1500) i, generate_series(1, 16) GROUP BY i;
+CREATE INDEX ON loose USING omenhnsw (v vector_l2_ops) WITH (m = 2, ef_construction = 4);
+SET enable_sort = off;
+SELECT count(*), count(*) FILTER (WHERE d < before) AS disorder FROM
+	(SELECT d, lag(d) OVER () AS before FROM
+		(SELECT v <-> '[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]' AS d FROM loose ORDER BY d OFFSET 20) x) y;
+RESET enable_sort;
+DROP TABLE loose;
 
 -- Dead rows do not change what is returned, nor how far a query looks
 CREATE TABLE churn (id int, v vector(4), n int);

@@ -154,6 +154,9 @@ note_scans(LimitState *limit, int more, PlanState *state)
 static bool
 takes_all_rows(const PlanState *state)
 {
+	/* OFFSET alone */
+	if (IsA(state, LimitState))
+		return ((const LimitState *) state)->limitCount == NULL;
 	return IsA(state, AggState) || IsA(state, WindowAggState) ||
 		IsA(state, SortState) || IsA(state, IncrementalSortState);
 }
