@@ -216,4 +216,9 @@ SELECT count(*) FROM (SELECT tsv FROM leaves GROUP BY tsv OFFSET 0) x WHERE tsv 
 SELECT (SELECT count(*) FROM generate_series(1, 2) WHERE to_tsvector('simple', body) <@> '3' < 0) AS n, body FROM leaves GROUP BY body ORDER BY 2;
 SELECT third, sum(to_tsvector('simple', body) <@> '3') < 0 AS found, count(tsv <@> 'elm')
 FROM (SELECT *, id % 3 AS third FROM leaves) x GROUP BY ROLLUP (third) ORDER BY third;
-DROP TABLE leaves;
+-- and where RETURNING says of which row, as since 18
+CREATE VIEW leaves_docs AS SELECT id, to_tsvector('simple', body) AS doc FROM leaves;
+SELECT CASE WHEN current_setting('server_version_num')::int >= 180000 THEN 'old.' ELSE '' END AS version \gset
+UPDATE leaves SET id = 21 WHERE id = 1 RETURNING to_tsvector('simple', :version body) <@> 'oak' < 0 AS doc, :version tsv <@> 'elm' < 0 AS tsv;
+UPDATE leaves_docs SET id = 1 WHERE id = 21 RETURNING :version doc <@> 'oak' < 0 AS doc;
+DROP TABLE leaves CASCADE;

@@ -458,7 +458,10 @@ omen_compat_ungroup(Query *query, Node *node)
 	return node;
 }
 
-/* A copy of a column, as below all outer joins, which mark it since 16 */
+/*
+ * A copy of a column, as it is below all outer joins, which mark it since 16, and not as
+ * RETURNING may have it since 18, of the old row or the new one
+ */
 static inline Var *
 omen_compat_unmarked_var(const Var *var)
 {
@@ -467,7 +470,21 @@ omen_compat_unmarked_var(const Var *var)
 #if PG_VERSION_NUM >= 160000
 	copy->varnullingrels = NULL;
 #endif
+#if PG_VERSION_NUM >= 180000
+	copy->varreturningtype = VAR_RETURNING_DEFAULT;
+#endif
 	return copy;
+}
+
+/* Since 18: what RETURNING has of the old or the new row of a view, else NULL */
+static inline Node *
+omen_compat_returned(Node *node)
+{
+#if PG_VERSION_NUM >= 180000
+	if (IsA(node, ReturningExpr))
+		return (Node *) ((ReturningExpr *) node)->retexpr;
+#endif
+	return NULL;
 }
 
 /* A scan of this table, row by row, for a node that would make a bitmap of it */

@@ -178,7 +178,10 @@ is_column_of(const Query *query, const Var *var)
 		var->varno <= list_length(query->rtable);
 }
 
-/* Without the marks that outer joins and grouping sets may make it NULL */
+/*
+ * Without the marks that outer joins and grouping sets may make it NULL, and of which
+ * version of the row RETURNING has it
+ */
 static Node *
 as_of_table(Node *node, void *arg)
 {
@@ -188,6 +191,8 @@ as_of_table(Node *node, void *arg)
 		return (Node *) omen_compat_unmarked_var((const Var *) node);
 	if (IsA(node, PlaceHolderVar))
 		return as_of_table((Node *) ((PlaceHolderVar *) node)->phexpr, arg);
+	if (omen_compat_returned(node) != NULL)
+		return as_of_table(omen_compat_returned(node), arg);
 	return expression_tree_mutator(node, as_of_table, arg);
 }
 
