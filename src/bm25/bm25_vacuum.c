@@ -47,10 +47,10 @@ static int	clean_page(VacuumState *state, Page page);
 static void clean_segment(VacuumState *state,
 						  const OmenBm25SegmentEntryData *entry);
 static uint32 find_dead(VacuumState *state, OmenBm25Docs *docs, uint32 first,
-						uint32 end, uint64 *dead);
+						uint32 end, uint64 *dead, uint32 *nmarked);
 static void mark_dead(VacuumState *state, const OmenBm25Segment *segment,
 					  uint32 page, const uint64 *dead);
-static void count_dead(VacuumState *state, uint32 id, uint32 n);
+static void count_dead(VacuumState *state, uint32 id, uint32 ndead);
 static void find_lost_blocks(Relation index);
 static void note_blocks(VacuumState *state, BlockNumber start, uint32 n);
 static void note_known(VacuumState *state);
@@ -190,6 +190,10 @@ clean_page(VacuumState *state, Page page)
 	return marked;
 }
 
+/*
+ * Whoever marked documents before may not have come to count them, so all that
+ * are marked are counted anew, whatever the metapage says.
+ */
 static void
 clean_segment(VacuumState *state, const OmenBm25SegmentEntryData *entry)
 {
@@ -197,32 +201,35 @@ clean_segment(VacuumState *state, const OmenBm25SegmentEntryData *entry)
 													  state->bm25, entry);
 	OmenBm25Docs docs;
 	uint64	   *dead = palloc(OMEN_PAGE_CONTENT);
-	uint32		total = 0;
+	uint32		removed = 0;
+	uint32		marked = 0;
 
-	omen_bm25_docs_init(&docs, state->index, state->bm25, segment,
-						entry->ndead > 0);
+	omen_bm25_docs_init(&docs, state->index, state->bm25, segment, true);
 	for (uint32 first = 0; first < entry->ndocs;
 		 first += OMEN_BM25_BITS_PER_PAGE)
 	{
 		uint32		n = find_dead(state, &docs, first,
 								  Min(first + OMEN_BM25_BITS_PER_PAGE,
-									  entry->ndocs), dead);
+									  entry->ndocs), dead, &marked);
 
 		if (n > 0)
 			mark_dead(state, segment, first / OMEN_BM25_BITS_PER_PAGE, dead);
-		total += n;
+		removed += n;
 	}
-	if (total > 0)
-		count_dead(state, entry->id, total);
-	state->stats->tuples_removed += total;
-	state->stats->num_index_tuples += entry->ndocs - entry->ndead - total;
+	if (marked + removed > entry->ndead)
+		count_dead(state, entry->id, marked + removed);
+	state->stats->tuples_removed += removed;
+	state->stats->num_index_tuples += entry->ndocs - marked - removed;
 	pfree(dead);
 }
 
-/* Which documents have died that are not marked yet?  Returns how many */
+/*
+ * Which documents have died that are not marked yet?  Returns how many, and
+ * counts those that are
+ */
 static uint32
 find_dead(VacuumState *state, OmenBm25Docs *docs, uint32 first, uint32 end,
-		  uint64 *dead)
+		  uint64 *dead, uint32 *nmarked)
 {
 	uint32		n = 0;
 
@@ -237,7 +244,12 @@ find_dead(VacuumState *state, OmenBm25Docs *docs, uint32 first, uint32 end,
 
 		if (doc % OMEN_BM25_ROWS_PER_PAGE == 0)
 			omen_compat_vacuum_delay();
-		if (omen_bm25_docs_is_dead(docs, doc) || !ItemPointerIsValid(&tid) ||
+		if (omen_bm25_docs_is_dead(docs, doc))
+		{
+			(*nmarked)++;
+			continue;
+		}
+		if (!ItemPointerIsValid(&tid) ||
 			!state->callback(&tid, state->callback_state))
 			continue;
 		dead[(doc - first) / 64] |= UINT64CONST(1) << ((doc - first) % 64);
@@ -267,7 +279,7 @@ mark_dead(VacuumState *state, const OmenBm25Segment *segment, uint32 page,
 }
 
 static void
-count_dead(VacuumState *state, uint32 id, uint32 n)
+count_dead(VacuumState *state, uint32 id, uint32 ndead)
 {
 	Buffer		buffer = omen_page_read(state->index, OMEN_BM25_META_BLOCK,
 										OMEN_PAGE_META, OMEN_LOCK_EXCLUSIVE);
@@ -280,7 +292,7 @@ count_dead(VacuumState *state, uint32 id, uint32 n)
 	for (int i = 0; i < meta->nsegments; i++)
 	{
 		if (meta->segments[i].id == id)
-			meta->segments[i].ndead += n;
+			meta->segments[i].ndead = ndead;
 	}
 	omen_edit_finish(&edit);
 	omen_page_release(buffer);
