@@ -149,6 +149,8 @@ typedef struct OmenBm25Index
 	uint32		times_forgotten;	/* counts up when they are dropped */
 	OmenTextUnits units;		/* of the metapage; unit 0: not yet read */
 	OmenBm25Tail tail;			/* of the lane this backend appends to */
+	uint64		idle;			/* blocks in no use that are known not to be
+								 * lost */
 } OmenBm25Index;
 
 extern OmenBm25Index *omen_bm25_open(Relation index);
@@ -500,8 +502,18 @@ extern void omen_bm25_flush(Relation index, Relation heap, bool all);
  * all into one.  The caller holds the maintenance lock.
  */
 extern void omen_bm25_merge(Relation index, Relation heap, uint32 max_pages);
+
+/* See to it that there is room for one more segment */
+extern void omen_bm25_make_room(Relation index, Relation heap);
 extern int	omen_bm25_level(uint32 npages);
 extern void omen_bm25_merge_all(Relation index, Relation heap);
+
+/*
+ * Look for blocks that nothing refers to if the file has many; the list of
+ * extents is another one then.  The caller holds the maintenance lock.
+ */
+extern void omen_bm25_reclaim(Relation index,
+							  const OmenBm25MetaPageData *meta);
 
 /*
  * Put new segments into the directory in place of others, and what this leaves

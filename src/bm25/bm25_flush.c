@@ -60,8 +60,11 @@ omen_bm25_flush(Relation index, Relation heap, bool all)
 {
 	for (int lane = 0; all && lane < OMEN_BM25_LANES; lane++)
 		omen_bm25_close_lane(index, lane);
-	while (flush_some(index, heap))
+	do
+	{
 		CHECK_FOR_INTERRUPTS();
+		omen_bm25_make_room(index, heap);
+	} while (flush_some(index, heap));
 }
 
 /* Returns whether there may be more */
@@ -288,7 +291,7 @@ replace_segments(OmenBm25MetaPage meta, const OmenBm25Publish *publish)
 	}
 	for (int i = 0; i < publish->nsegments; i++)
 	{
-		/* merges keep it far below that */
+		/* omen_bm25_make_room() sees to that */
 		if (n == OMEN_BM25_MAX_SEGMENTS)
 			elog(ERROR, "too many segments");
 		meta->segments[n++] = publish->segments[i];

@@ -99,6 +99,23 @@ omen_bm25_merge(Relation index, Relation heap, uint32 max_pages)
 	pfree(meta);
 }
 
+/*
+ * There are far fewer segments than there is room for, unless merges were given
+ * up again and again: by a timeout, or for want of space, after what was flushed
+ * before them had become a segment.
+ */
+void
+omen_bm25_make_room(Relation index, Relation heap)
+{
+	OmenBm25MetaPageData *meta = palloc(sizeof(*meta));
+
+	omen_bm25_read_meta(index, meta);
+	omen_bm25_reclaim(index, meta);
+	if (meta->nsegments >= OMEN_BM25_MAX_SEGMENTS)
+		omen_bm25_merge(index, heap, 0);
+	pfree(meta);
+}
+
 /* Of a segment of this size that was not merged of others */
 int
 omen_bm25_level(uint32 npages)

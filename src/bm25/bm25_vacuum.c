@@ -23,6 +23,9 @@
 #include "base/compat.h"
 #include "bm25/bm25.h"
 
+/* So many blocks may be lost, and a quarter of the file, until VACUUM comes */
+#define MOST_LOST		1024
+
 typedef struct VacuumState
 {
 	Relation	index;
@@ -39,7 +42,7 @@ typedef struct VacuumState
 	OmenBm25Space space;
 	BlockNumber run;			/* where the lost run at hand began */
 	uint32		run_length;
-	bool		found;
+	uint64		found;			/* blocks of such runs */
 } VacuumState;
 
 static void clean_pending(VacuumState *state);
@@ -51,7 +54,7 @@ static uint32 find_dead(VacuumState *state, OmenBm25Docs *docs, uint32 first,
 static void mark_dead(VacuumState *state, const OmenBm25Segment *segment,
 					  uint32 page, const uint64 *dead);
 static void count_dead(VacuumState *state, uint32 id, uint32 ndead);
-static void find_lost_blocks(Relation index);
+static uint64 find_lost_blocks(Relation index);
 static void note_blocks(VacuumState *state, BlockNumber start, uint32 n);
 static void note_known(VacuumState *state);
 static void look_at_block(VacuumState *state, BlockNumber block);
@@ -303,8 +306,9 @@ count_dead(VacuumState *state, uint32 id, uint32 ndead)
 /*
  * They are left by a crash or an error while a segment was written, or between
  * a flush and the end of its pages, and where the list of extents was full.
+ * Returns how many it has found.
  */
-static void
+static uint64
 find_lost_blocks(Relation index)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
@@ -313,6 +317,7 @@ find_lost_blocks(Relation index)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	VacuumState *state = palloc0(sizeof(*state));
 	OmenBm25Publish publish = {&state->space};
+	uint64		found;
 
 	state->index = index;
 	state->bm25 = omen_bm25_open(index);
@@ -330,10 +335,37 @@ find_lost_blocks(Relation index)
 		look_at_block(state, block);
 	}
 	end_run(state);
-	if (state->found)
+	found = state->found;
+	if (found > 0)
 		omen_bm25_publish(&publish);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	return found;
+}
+
+/*
+ * Segments whose writing is given up time and again, for a timeout for instance,
+ * leave as much behind each time: those after them are to find it, as VACUUM may
+ * be far away.  What was flushed is not in use either, but is not lost.
+ */
+void
+omen_bm25_reclaim(Relation index, const OmenBm25MetaPageData *meta)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
+	uint64		used = 1;
+	uint64		found;
+
+	for (int i = 0; i < OMEN_BM25_LANES; i++)
+		used += meta->lanes[i].npages;
+	for (int i = 0; i < meta->nsegments; i++)
+		used += meta->segments[i].npages;
+	for (int i = 0; i < meta->nextents; i++)
+		used += meta->extents[i].npages;
+	if (nblocks <= used + omen_bm25_open(index)->idle +
+		Max(MOST_LOST, nblocks / 4))
+		return;
+	found = find_lost_blocks(index);
+	omen_bm25_open(index)->idle = nblocks - used - Min(found, nblocks - used);
 }
 
 static void
@@ -405,8 +437,8 @@ end_run(VacuumState *state)
 	if (state->run_length == 0)
 		return;
 	omen_bm25_space_retire(&state->space, state->run, state->run_length);
+	state->found += state->run_length;
 	state->run_length = 0;
-	state->found = true;
 }
 
 static bool

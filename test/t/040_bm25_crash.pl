@@ -205,5 +205,43 @@ is( query($node, "SELECT reltuples FROM pg_class WHERE relname = 'marked_idx'"),
 	'4490', 'and not as rows of the index');
 is(query($node, "SELECT count(*) FROM omen_verify_index('marked_idx', true)"), '0', 'the index is whole');
 
+# Merges that fail again and again, here for a broken page, leave more and more
+# segments. When there is no room for the next, others are merged.
+query($node, <<'SQL');
+CREATE TABLE full_dir (id int, body tsvector) WITH (autovacuum_enabled = off);
+INSERT INTO full_dir SELECT i, ('a zz' || i || ' y' || i)::tsvector FROM generate_series(1, 3000) AS i;
+CREATE INDEX full_idx ON full_dir USING omenbm25 (body) WITH (pending_list_limit = 64);
+SQL
+my $full = $node->data_dir . '/' . query($node, "SELECT pg_relation_filepath('full_idx')");
+my $broken;
+
+# the dictionary's first page gets another owner, or its own again
+sub turn_owner
+{
+	my $bytes = slurp_file($full, 0);
+
+	$broken //= (grep { unpack('v', substr($bytes, $_ * $page + $page - 24, 2)) == 15 } 0 .. length($bytes) / $page - 1)[0];
+	vec($bytes, 8 * ($broken * $page + $page - 24 + 12) + 20, 1) ^= 1;
+	open my $file, '+<:raw', $full or die "$full: $!";
+	print $file $bytes;
+	close $file or die "$full: $!";
+	return;
+}
+
+$node->stop;
+turn_owner();
+$node->start;
+my (undef, undef, $errors) = $node->psql('postgres',
+	"INSERT INTO full_dir SELECT i, ('a zz' || i)::tsvector FROM generate_series(1, 1500) AS i;\n" x 200,
+	on_error_stop => 0);
+like($errors, qr/ERROR:  index "full_idx" is not valid at block/, 'merges fail');
+unlike($errors, qr/too many segments/, 'but flushes find room');
+$node->stop;
+turn_owner();
+$node->start;
+query($node, 'VACUUM full_dir');
+is(query($node, "SELECT segments <= 64 FROM bm25_stats('full_idx')"), 't', 'vacuum makes room');
+is(query($node, "SELECT count(*) FROM omen_verify_index('full_idx', true)"), '0', 'the index is whole');
+
 $node->stop;
 done_testing();
