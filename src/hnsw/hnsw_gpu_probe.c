@@ -22,6 +22,12 @@
 /* Distances to be in order, but for rounding of sums in another order */
 #define ORDER_SLACK		1.001f
 
+/*
+ * The same of what distances are differences of, by squared length: of near copies
+ * there is more of it than of the distance
+ */
+#define LENGTH_SLACK	1e-5f
+
 typedef struct Probe
 {
 	OmenHnswBuildState *state;
@@ -192,6 +198,27 @@ count_missed(Probe *probe, const float *found, int nfound, uint32 *nnear)
 	return nmissed;
 }
 
+/* By how much distances from the query may differ that are computed otherwise */
+static float
+length_slack(const Probe *probe)
+{
+	const OmenQuantizer *quant = probe->state->quant;
+	const OmenBuildTask *task = &probe->task;
+	float		norm2;
+
+	switch (quant->shape.metric)
+	{
+		case OMEN_METRIC_COSINE:
+			return LENGTH_SLACK;
+		case OMEN_METRIC_IP:
+			norm2 = omen_quant_pair_norm2(quant, task->codes +
+										  probe->query * task->stride);
+			return LENGTH_SLACK * Max(quant->max_norm2, norm2);
+		default:
+			return 0;
+	}
+}
+
 /* Are the local links of a node nearest first? */
 static bool
 is_sorted(Probe *probe, uint32 node)
@@ -200,13 +227,14 @@ is_sorted(Probe *probe, uint32 node)
 	int			nscale = probe->task.levels[node] > 0 ?
 		probe->task.scale_links : 0;
 	const uint32 *links = omen_build_get_links(probe->build, node, &nlinks);
+	float		slack = length_slack(probe);
 	float		before = 0;
 
 	for (int i = 0; i < nlinks - nscale; i++)
 	{
 		float		distance = distance_of(probe, links[i]);
 
-		if (distance * ORDER_SLACK < before)
+		if (distance * ORDER_SLACK + slack < before)
 			return false;
 		before = distance;
 	}

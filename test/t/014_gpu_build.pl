@@ -177,6 +177,22 @@ my ($out, $err) = run_sql($cpu, 'CREATE INDEX idx ON items USING omenhnsw (v vec
 	q{SELECT count(*) FROM omen_verify_index('idx', true)});
 is("$out$err", '0', '3000 rows of 3 vectors');
 
+# nearer to each other than distances by inner products can tell
+query($node, 'CREATE TABLE copies (v vector(64)); INSERT INTO copies SELECT'
+	  . ' ARRAY(SELECT (sin(i % 20 * g) + 1e-3 * cos(i * g))::real FROM generate_series(1, 64) g)::vector'
+	  . ' FROM generate_series(1, 1500) i');
+foreach my $metric (qw(l2 ip cosine))
+{
+	foreach my $quantizer (qw(auto none))
+	{
+		($out, $err) = run_sql($cpu,
+			"CREATE INDEX copies_idx ON copies USING omenhnsw (v vector_${metric}_ops) WITH (quantizer = $quantizer)");
+		query($node, 'DROP INDEX copies_idx');
+		is($err, '', "near copies, $metric, quantizer = $quantizer: links are taken");
+	}
+}
+query($node, 'DROP TABLE copies');
+
 query($node, 'TRUNCATE items; INSERT INTO items SELECT i,'
 	  . ' ARRAY(SELECT ((i % 2) + 1e-6 * g * (i % 2000))::real FROM generate_series(1, 16) g)::vector'
 	  . ' FROM generate_series(1, 4000) i');
