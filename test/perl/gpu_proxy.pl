@@ -7,19 +7,22 @@
 # memory and of the machine's the server allows. MODE is "pass", or a deed at a message:
 # "kill@TYPE", "hang@TYPE", "exit@TYPE" when the first message of that type passes
 # (of either side, START being none), or something done to the first CLUSTERS or
-# LINKS, or to where the rows are.
+# LINKS, or to where the rows are. "busy" does not listen to the helper after CLUSTERS
+# until that has nothing more to do or waits; PIDFILE.progress gets how often it told
+# its progress from then on.
 
 use strict;
 use warnings FATAL => 'all';
 
 use IPC::Open2;
 use IO::Select;
+use Socket;
 
 my ($pidfile, $mode, @helper) = @ARGV;
 my @types = qw(START HELLO REQUEST ROWS PROGRESS CLUSTERS LINKS END ERROR);
 my %type = map { $types[$_] => $_ } 0 .. $#types;
 my ($deed, $when) = split /@/, $mode;
-my ($nnodes, $max_links, $clusters_seen, $links_seen) = (0, 0, 0, 0);
+my ($nnodes, $max_links, $clusters_seen, $links_seen, $nprogress) = (0, 0, 0, 0, 0);
 
 # --- CRC-32C ---
 
@@ -198,11 +201,46 @@ sub write_all
 	return;
 }
 
+# processor time of the helper
+sub ticks_of
+{
+	my ($pid) = @_;
+
+	open my $file, '<', "/proc/$pid/stat" or return 0;
+	my @fields = split ' ', <$file>;
+	return $fields[13] + $fields[14];
+}
+
+sub be_busy
+{
+	my ($pid) = @_;
+
+	foreach my $try (1 .. 60)
+	{
+		my $before = ticks_of($pid);
+
+		sleep 2;
+		last if ticks_of($pid) == $before;
+	}
+	return;
+}
+
 sub from_helper
 {
-	my ($type, $bytes) = @_;
+	my ($type, $bytes, $pid) = @_;
 
 	act_at($type);
+	if ($mode eq 'busy')
+	{
+		be_busy($pid) if $type == $type{CLUSTERS} && !$clusters_seen;
+		$nprogress++ if $type == $type{PROGRESS} && $clusters_seen && !$links_seen;
+		if ($type == $type{LINKS} && !$links_seen)
+		{
+			open my $file, '>', "$pidfile.progress" or die "$pidfile.progress: $!";
+			print $file $nprogress;
+			close $file;
+		}
+	}
 	$bytes = spoil(substr $bytes, 16)
 	  if $type == $type{LINKS} && !$links_seen++;
 	$bytes = spoil_clusters(substr $bytes, 16)
@@ -244,7 +282,27 @@ if ($mode eq 'silent' || $mode eq 'noise')
 	sleep 1000;
 }
 
-my $pid = open2(my $out, my $in, @helper);
+my ($out, $in);
+my $pid;
+if ($mode eq 'busy')
+{
+	# as the server talks to it, but with little room
+	socketpair($out, my $other, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
+	setsockopt $other, SOL_SOCKET, SO_SNDBUF, 4096 or die "setsockopt: $!";
+	$in = $out;
+	$pid = fork // die "fork: $!";
+	if (!$pid)
+	{
+		open STDIN, '<&', $other or die "stdin: $!";
+		open STDOUT, '>&', $other or die "stdout: $!";
+		exec @helper or die "$helper[0]: $!";
+	}
+	close $other;
+}
+else
+{
+	$pid = open2($out, $in, @helper);
+}
 print $pids "$pid\n";
 close $pids;
 
@@ -264,7 +322,7 @@ while (my @ready = $select->can_read)
 		{
 			if ($name eq 'helper')
 			{
-				from_helper($type, $bytes);
+				from_helper($type, $bytes, $pid);
 			}
 			else
 			{

@@ -263,6 +263,14 @@ like($err, qr/^WARNING:  38000: could not build index "idx" on a GPU\nDETAIL:  H
 ($out, $err) = run_sql(misbehaving('pass'), 'SET omendb.gpu_build = auto',
 	'SET client_min_messages = debug1', $create_much);
 like($err, qr/\Q$builds\E/, 'auto uses a helper for much');
+# a server that has other things to do after the clusters
+SKIP:
+{
+	skip 'no /proc', 2 if !-e "/proc/$$/stat";
+	($out, $err) = run_sql(misbehaving('busy'), 'SET client_min_messages = debug1', $create_much);
+	like($err, qr/\Q$builds\E/, 'a helper that is not listened to for a time');
+	cmp_ok(slurp_file("$dir/pids.progress"), '<=', 10, 'and goes on computing');
+}
 query($node, 'DROP TABLE much');
 
 run_sql(misbehaving('pass'), "SET omendb.gpu_memory = '3GB'",

@@ -13,6 +13,7 @@
 #include "c.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,19 @@ receive_message(Server *server, OmenGpuReceived *received)
 
 /* --- progress --- */
 
+/*
+ * Would a short message go at once, or show that nobody is there?  While the server
+ * has other things to do, what was told lies in the socket, which holds some seconds
+ * of it; computing must not wait for it then.
+ */
+static bool
+may_write(int fd)
+{
+	struct pollfd out = {.fd = fd, .events = POLLOUT};
+
+	return poll(&out, 1, 0) != 0;
+}
+
 static void
 tell_progress(Server *server)
 {
@@ -140,6 +154,8 @@ tell_progress(Server *server)
 	if (now - server->last_progress < PROGRESS_INTERVAL)
 		return;
 	server->last_progress = now;
+	if (!may_write(server->out))
+		return;
 	send_message(server, OMEN_GPU_PROGRESS, &server->progress,
 				 sizeof(server->progress), NULL, 0);
 }
