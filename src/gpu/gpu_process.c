@@ -30,6 +30,7 @@
 
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
@@ -222,18 +223,27 @@ reap(OmenGpuHelper *helper, int ms, int *status)
 
 /*
  * Wait for some of WL_SOCKET_READABLE and WL_SOCKET_WRITEABLE.  Returns which
- * have come, or 0 if nothing has for too long.
+ * have come, or 0 if nothing has for too long.  The latch is set for much that has
+ * nothing to do with the helper, and does not give it more time.
  */
 static int
 wait_for(OmenGpuHelper *helper, int events)
 {
+	long		timeout = helper->timeout * 1000L;
+	instr_time	start;
+
+	INSTR_TIME_SET_CURRENT(start);
 	for (;;)
 	{
+		instr_time	waited;
 		int			happened;
 
+		INSTR_TIME_SET_CURRENT(waited);
+		INSTR_TIME_SUBTRACT(waited, start);
 		happened = WaitLatchOrSocket(MyLatch, events | WL_LATCH_SET |
 									 WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-									 helper->sock, helper->timeout * 1000L,
+									 helper->sock,
+									 Max(timeout - (long) INSTR_TIME_GET_MILLISEC(waited), 0),
 									 PG_WAIT_EXTENSION);
 		if (happened & WL_LATCH_SET)
 			ResetLatch(MyLatch);

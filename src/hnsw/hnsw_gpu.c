@@ -102,7 +102,8 @@ omen_hnsw_gpu_start(OmenHnswBuildState *state, int nparticipants)
 	path = helper_path();
 	if (access(path, X_OK) != 0)
 	{
-		report_absence(state, path, "there is no such program");
+		report_absence(state, path, errno == ENOENT ?
+					   "there is no such program" : psprintf("%m"));
 		return;
 	}
 	if (mode == OMEN_GPU_BUILD_AUTO && !is_worthwhile(state, nparticipants))

@@ -234,6 +234,10 @@ load_rows($node, 'items', %data, rows => 1500);
 ($out, $err) = run_sql("$dir/nothing", $create);
 like($err, qr/ERROR:  55000: no GPU is there to build index "idx"/, 'on without a helper is an error');
 like($err, qr/HINT:  Install the helper/, 'with a hint');
+my $locked = program('locked', 'true');
+chmod 0644, $locked;
+($out, $err) = run_sql($locked, $create);
+like($err, qr/DETAIL:  Helper program "$locked": Permission denied\./, 'one that may not be executed is not said to be absent');
 ($out, $err) = run_sql('', $create);
 like($err, qr/ERROR:  55000: .*was made without nvcc/s, 'on without a device is an error');
 foreach my $mode ('kill@HELLO', 'silent', 'noise')
@@ -263,6 +267,7 @@ like($err, qr/^WARNING:  38000: could not build index "idx" on a GPU\nDETAIL:  H
 ($out, $err) = run_sql(misbehaving('pass'), 'SET omendb.gpu_build = auto',
 	'SET client_min_messages = debug1', $create_much);
 like($err, qr/\Q$builds\E/, 'auto uses a helper for much');
+
 # a server that has other things to do after the clusters
 SKIP:
 {
@@ -397,12 +402,16 @@ sub wait_for_build
 
 sub start_build
 {
-	my $path = misbehaving('hang@LINKS');
+	my ($mode, $timeout) = @_;
+	my $path = misbehaving($mode // 'hang@LINKS');
+
+	$timeout //= 60;
 
 	return IPC::Run::start(
 		[
 			'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
 			"SET omendb.gpu_helper_path = '$path'", '-c', 'SET omendb.gpu_build = on',
+			'-c', "SET omendb.gpu_timeout = $timeout",
 			'-c', 'DROP INDEX IF EXISTS idx', '-c',
 			'CREATE INDEX idx ON items USING omenhnsw (v vector_l2_ops)'
 		],
@@ -430,6 +439,25 @@ foreach my $function (qw(pg_cancel_backend pg_terminate_backend))
 	is(processes_left(), '', 'and nothing of the helper is left');
 }
 is(query($node, q{SELECT count(*) FROM pg_class WHERE relname = 'idx'}), '0', 'no index is left');
+
+# what wakes the backend does not give the helper more time
+{
+	my $build = start_build('hang@ROWS', 2);
+	my $pid = wait_for_build();
+	my $tries = 0;
+
+	while ($build->pumpable && $tries++ < 100)
+	{
+		kill 'USR1', $pid;
+		$build->pump_nb;
+		sleep(0.2);
+	}
+	cmp_ok($tries, '<', 100, 'a silent helper is given up in time');
+	$build->kill_kill if $tries >= 100;
+	eval { $build->finish };
+	like(slurp_file("$dir/stderr"), qr/it has said nothing for 2 s/, 'with a warning');
+	query($node, 'DROP INDEX IF EXISTS idx');
+}
 
 foreach my $how (qw(backend server))
 {
