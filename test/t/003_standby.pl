@@ -105,8 +105,11 @@ foreach my $type (qw(halfvec sparsevec bit))
 sub largest_step
 {
 	my ($start, $end) = @_;
-	my ($wal) = run_command(
-		[ 'pg_waldump', '-p', $primary->data_dir . '/pg_wal', '-s', $start, '-e', $end ]);
+	# by name: another file, in which it might look for their size, may be all zeros
+	my @files = split /\|/,
+	  query($primary, "SELECT pg_walfile_name('$start'::pg_lsn + 1), pg_walfile_name('$end')");
+	my ($wal, $error) = run_command(
+		[ 'pg_waldump', '-p', $primary->data_dir . '/pg_wal', '-s', $start, '-e', $end, @files ]);
 	my %last;
 	my $largest = 0;
 
@@ -118,6 +121,7 @@ sub largest_step
 		$largest = $step if $step > $largest;
 		$last{$file} = $block if $step > 0;
 	}
+	diag($error) if $largest == 0;
 	return $largest;
 }
 
