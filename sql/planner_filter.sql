@@ -385,7 +385,7 @@ CREATE INDEX same_v ON same USING omenhnsw (v vector_l2_ops);
 CREATE INDEX same_a ON same (a);
 CREATE INDEX same_b ON same (b);
 VACUUM ANALYZE same;
-SELECT qual, n->'Actual Rows' AS rows, (n->'Rows Removed by Filter')::int < 10000 AS few_tested
+SELECT qual, (n->'Actual Rows')::int AS rows, (n->'Rows Removed by Filter')::int < 10000 AS few_tested
 FROM unnest('{a < 3,b IN (1\,2\,3)}'::text[]) qual, explain_nodes(format('EXPLAIN (ANALYZE, FORMAT json)
 	SELECT id FROM same WHERE %s ORDER BY v <-> ''[50,50]'' LIMIT 10', qual)) n;
 DROP TABLE same;

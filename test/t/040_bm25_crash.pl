@@ -12,6 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_node('bm25_crash',
+	without_checksums => 1,
 	conf => "wal_consistency_checking = 'generic'\ncheckpoint_timeout = 1h");
 
 query($node, 'CREATE TABLE docs (id serial, body tsvector)');
