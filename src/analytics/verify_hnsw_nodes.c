@@ -41,14 +41,6 @@ typedef struct NodeCheck
 	bool		visible;		/* the snapshot sees one of its rows */
 } NodeCheck;
 
-/* TIDs of a node's list */
-typedef struct ListTids
-{
-	ItemPointerData *tids;
-	Size		n;
-	Size		room;
-} ListTids;
-
 static void check_pages(void *arg);
 static void check_page(OmenVerifyHnsw *state, BlockNumber block, Page page);
 static bool is_page_end(const OmenHnswLayout *layout, Size end);
@@ -60,7 +52,7 @@ static bool check_chain(NodeCheck *node, OmenHnswSlot slot);
 static void check_tids(NodeCheck *node);
 static void check_list(NodeCheck *node);
 static OmenLink collect_list(OmenVerifyHnsw *state, OmenLink link,
-							 ListTids *tids);
+							 OmenTidList *tids);
 static OmenHnswSlot copy_list_slot(OmenVerifyHnsw *state, uint32 number,
 								   PGAlignedBlock *copy);
 static void check_tid(NodeCheck *node, const ItemPointerData *tid);
@@ -329,7 +321,7 @@ check_list(NodeCheck *node)
 	OmenLink	link = node->slot->more_tids;
 	OmenLink	gone = OMEN_LINK_INVALID;
 	OmenLink	before;
-	ListTids	tids = {0};
+	OmenTidList tids = {0};
 
 	if (link != OMEN_LINK_INVALID && !omen_verify_is_link(state, link))
 	{
@@ -351,7 +343,7 @@ check_list(NodeCheck *node)
 
 /* As far as slots are good.  Returns the link to one that has gone, if any. */
 static OmenLink
-collect_list(OmenVerifyHnsw *state, OmenLink link, ListTids *tids)
+collect_list(OmenVerifyHnsw *state, OmenLink link, OmenTidList *tids)
 {
 	OmenListGuard guard = OMEN_LIST_GUARD;
 	PGAlignedBlock copy;
@@ -367,18 +359,7 @@ collect_list(OmenVerifyHnsw *state, OmenLink link, ListTids *tids)
 		omen_hnsw_guard_list(state->verify->index, state->hnsw, &guard, link);
 		if (omen_link_number(link) < state->nnumbers)
 			state->seen[omen_link_number(link)] |= OMEN_SEEN_REACHED;
-		if (tids->n + slot->ntids > tids->room)
-		{
-			Size		room = (tids->n + slot->ntids) * 2;
-			Size		size = room * sizeof(ItemPointerData);
-
-			tids->tids = tids->tids == NULL ? palloc(size) :
-				repalloc_huge(tids->tids, size);
-			tids->room = room;
-		}
-		memcpy(tids->tids + tids->n, omen_slot_list(slot),
-			   slot->ntids * sizeof(ItemPointerData));
-		tids->n += slot->ntids;
+		omen_hnsw_add_tids(tids, slot);
 		link = slot->more_tids;
 	}
 	return OMEN_LINK_INVALID;

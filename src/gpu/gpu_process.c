@@ -68,7 +68,7 @@ typedef enum ReadResult
 static void stop_callback(void *arg);
 static pid_t run_program(const char *path, pgsocket sock, pgsocket other);
 static void become_program(const char *path, pgsocket sock, pid_t parent);
-static int	wait_for(OmenGpuHelper *helper, int events);
+static bool wait_to_read(OmenGpuHelper *helper);
 static ReadResult read_some(OmenGpuHelper *helper);
 static bool send_bytes(OmenGpuHelper *helper, const char *data, Size length);
 static bool connection_lost(OmenGpuHelper *helper);
@@ -222,12 +222,11 @@ reap(OmenGpuHelper *helper, int ms, int *status)
 }
 
 /*
- * Wait for some of WL_SOCKET_READABLE and WL_SOCKET_WRITEABLE.  Returns which
- * have come, or 0 if nothing has for too long.  The latch is set for much that has
- * nothing to do with the helper, and does not give it more time.
+ * Wait for something to read; false if nothing has come for too long.  The latch is
+ * set for much that has nothing to do with the helper, and does not give it more time.
  */
-static int
-wait_for(OmenGpuHelper *helper, int events)
+static bool
+wait_to_read(OmenGpuHelper *helper)
 {
 	long		timeout = helper->timeout * 1000L;
 	instr_time	start;
@@ -240,7 +239,7 @@ wait_for(OmenGpuHelper *helper, int events)
 
 		INSTR_TIME_SET_CURRENT(waited);
 		INSTR_TIME_SUBTRACT(waited, start);
-		happened = WaitLatchOrSocket(MyLatch, events | WL_LATCH_SET |
+		happened = WaitLatchOrSocket(MyLatch, WL_SOCKET_READABLE | WL_LATCH_SET |
 									 WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 									 helper->sock,
 									 Max(timeout - (long) INSTR_TIME_GET_MILLISEC(waited), 0),
@@ -248,10 +247,10 @@ wait_for(OmenGpuHelper *helper, int events)
 		if (happened & WL_LATCH_SET)
 			ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
-		if (happened & events)
-			return happened & events;
+		if (happened & WL_SOCKET_READABLE)
+			return true;
 		if (happened & WL_TIMEOUT)
-			return 0;
+			return false;
 	}
 }
 
@@ -341,7 +340,7 @@ omen_gpu_receive(OmenGpuHelper *helper, OmenGpuReceived *received)
 			case READ_SOME:
 				break;
 			case READ_NOTHING:
-				if (wait_for(helper, WL_SOCKET_READABLE) == 0)
+				if (!wait_to_read(helper))
 					return omen_gpu_fail(helper,
 										 psprintf("it has said nothing for %d s",
 												  helper->timeout));
@@ -370,7 +369,7 @@ connection_lost(OmenGpuHelper *helper)
 			if (received.type == OMEN_GPU_ERROR)
 				return take_error(helper, &received);
 		}
-		if (wait_for(helper, WL_SOCKET_READABLE) == 0)
+		if (!wait_to_read(helper))
 			break;
 	}
 

@@ -253,6 +253,16 @@ extern int	omen_hnsw_copy_links(OmenHnswStore *store, OmenLink link,
 								 OmenLink *links);
 extern int	omen_hnsw_read_tids(OmenHnswStore *store, OmenLink node,
 								OmenLink first, ItemPointerData **tids);
+
+/* TIDs of list slots, added up; starts as zeros */
+typedef struct OmenTidList
+{
+	ItemPointerData *tids;
+	Size		n;
+	Size		room;
+} OmenTidList;
+
+extern void omen_hnsw_add_tids(OmenTidList *list, OmenHnswSlot slot);
 extern OmenLink omen_hnsw_list_head(OmenHnswStore *store, OmenLink node);
 
 /* A walk along a TID list, to notice one without end; starts as OMEN_LIST_GUARD */

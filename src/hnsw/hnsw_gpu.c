@@ -6,8 +6,8 @@
  * Of a build, the helper does what takes most of the time: it divides the rows
  * into coarse clusters, by which nodes are numbered, and it finds links.  By then
  * rows have been read and encoded; their pair codes are what it is given, in the file
- * of the arena.  Its answers are checked, and if anything is wrong with one, the build goes on
- * without, from the same codes (omen_build_graph).  What comes after is the same
+ * of the arena.  Its answers are checked, and if anything is wrong with one, the
+ * build goes on without, from the same codes (omen_build_graph).  What comes after is the same
  * either way: everything is made reachable, put in order, and written.
  *
  * The helper is started before the table is read, and looks for a device meanwhile,

@@ -16,15 +16,8 @@
 #include "graph/numberset.h"
 #include "hnsw/hnsw.h"
 
-/* TIDs read so far */
-typedef struct TidList
-{
-	ItemPointerData *tids;
-	Size		n;
-	Size		room;
-} TidList;
-
-static OmenLink read_list(OmenHnswStore *store, OmenLink first, TidList *list);
+static OmenLink read_list(OmenHnswStore *store, OmenLink first,
+						  OmenTidList *list);
 static bool visit_node(void *arg, OmenLink link, OmenVisit *visit);
 static bool measure_node(void *arg, OmenLink link, OmenVisit *visit);
 static void copy_visited(const OmenHnswStore *store, OmenLink link,
@@ -342,7 +335,7 @@ int
 omen_hnsw_read_tids(OmenHnswStore *store, OmenLink node, OmenLink first,
 					ItemPointerData **tids)
 {
-	TidList		list = {.room = store->hnsw->layout.list_tids};
+	OmenTidList list = {.room = store->hnsw->layout.list_tids};
 	OmenLink	gone = OMEN_LINK_INVALID;
 	OmenLink	before;
 
@@ -363,7 +356,7 @@ omen_hnsw_read_tids(OmenHnswStore *store, OmenLink node, OmenLink first,
 
 /* Returns the link to a slot that is no list any more, or OMEN_LINK_INVALID */
 static OmenLink
-read_list(OmenHnswStore *store, OmenLink first, TidList *list)
+read_list(OmenHnswStore *store, OmenLink first, OmenTidList *list)
 {
 	const OmenHnswLayout *layout = &store->hnsw->layout;
 	OmenListGuard guard = OMEN_LIST_GUARD;
@@ -388,19 +381,28 @@ read_list(OmenHnswStore *store, OmenLink first, TidList *list)
 			return link;
 		}
 		omen_hnsw_check_slot(store->index, store->hnsw, buffer, slot);
-		if (list->n + slot->ntids > list->room)
-		{
-			list->room = (list->n + slot->ntids) * 2;
-			list->tids = repalloc_huge(list->tids,
-									   list->room * sizeof(ItemPointerData));
-		}
-		memcpy(list->tids + list->n, omen_slot_list(slot),
-			   slot->ntids * sizeof(ItemPointerData));
-		list->n += slot->ntids;
+		omen_hnsw_add_tids(list, slot);
 		link = slot->more_tids;
 		omen_page_release(buffer);
 	}
 	return OMEN_LINK_INVALID;
+}
+
+void
+omen_hnsw_add_tids(OmenTidList *list, OmenHnswSlot slot)
+{
+	if (list->n + slot->ntids > list->room)
+	{
+		Size		room = (list->n + slot->ntids) * 2;
+		Size		size = room * sizeof(ItemPointerData);
+
+		list->tids = list->tids == NULL ? palloc(size) :
+			repalloc_huge(list->tids, size);
+		list->room = room;
+	}
+	memcpy(list->tids + list->n, omen_slot_list(slot),
+		   slot->ntids * sizeof(ItemPointerData));
+	list->n += slot->ntids;
 }
 
 /* The first slot of a node's TID list; OMEN_LINK_INVALID if the node is gone, too */
