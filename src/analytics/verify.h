@@ -130,6 +130,9 @@ typedef struct OmenVerifyRows
 
 extern void omen_verify_begin_rows(OmenVerify *verify);
 
+/* What the index has of a row cannot be compared with the row */
+#define OMEN_VERIFY_ANY_HASH	UINT64CONST(0)
+
 /* The index has a row, with this hash of what it has of it, at a place */
 extern void omen_verify_add_row(OmenVerify *verify, uint64 row, uint64 hash,
 								uint64 place);

@@ -76,6 +76,7 @@ open_index(void *arg)
 
 	omen_hnsw_read_meta(verify->index, &state->meta);
 	state->hnsw = omen_hnsw_open(verify->index);
+	omen_hnsw_learn_mean(verify->index, state->hnsw, &state->meta);
 	check_meta(state);
 	omen_hnsw_store_init(&state->store, verify->index, state->hnsw, NULL);
 	state->page_context = AllocSetContextCreate(CurrentMemoryContext,
@@ -252,6 +253,17 @@ omen_verify_is_link(OmenVerifyHnsw *state, OmenLink link)
 		state->verify->kinds[block] == OMEN_PAGE_NODE)
 		return true;
 	return omen_verify_kind_now(state->verify, block) == OMEN_PAGE_NODE;
+}
+
+/*
+ * Are the codes of a node by the same mean as those that an insert would make now?
+ * Those of before are not (hnsw_mean.c); nor, if the mean has been taken since the
+ * check began, are those of after.
+ */
+bool
+omen_verify_shares_mean(const OmenVerifyHnsw *state, OmenHnswSlot slot)
+{
+	return ((slot->flags & OMEN_SLOT_CENTRED) != 0) == state->store.centred;
 }
 
 /* --- rows --- */

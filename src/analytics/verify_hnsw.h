@@ -56,6 +56,9 @@ extern uint64 omen_verify_hnsw_hash(const OmenHnswLayout *layout,
 /* Does a link lead to a NODE page, of now or since the check began? */
 extern bool omen_verify_is_link(OmenVerifyHnsw *state, OmenLink link);
 
+extern bool omen_verify_shares_mean(const OmenVerifyHnsw *state,
+									OmenHnswSlot slot);
+
 /* verify_hnsw_parts.c: all but NODE and CHAIN pages */
 extern void omen_verify_hnsw_parts(OmenVerifyHnsw *state);
 

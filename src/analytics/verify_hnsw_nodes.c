@@ -255,13 +255,15 @@ load_codes(NodeCheck *node)
 			return;
 		}
 		own = palloc(slot->own_bytes);
-		memcpy(own, omen_hnsw_slot_own(&state->store, buffer, slot),
+		memcpy(own, omen_hnsw_stored_own(&state->store, buffer, slot),
 			   slot->own_bytes);
 		omen_page_release(buffer);
 		node->own = own;
 	}
 	else
 		node->own = omen_slot_own(&hnsw->layout, node->slot);
+	if (!omen_verify_shares_mean(state, node->slot))
+		return;
 	node->pair = palloc(pair_size > 0 ? pair_size : node->slot->own_bytes);
 	omen_quant_own_to_pair(hnsw->quant, node->own, node->pair);
 	if (state->verify->heapallindexed)
@@ -468,7 +470,9 @@ check_neighbour(NodeCheck *node, int at)
 	}
 	level = slot->level;
 	state->nmutual += links_to(layout, slot, node->link);
-	if (state->hnsw->meta.shape.link_kind != OMEN_LINK_NONE)
+	if (state->hnsw->meta.shape.link_kind != OMEN_LINK_NONE &&
+		node->pair != NULL &&
+		(omen_verify_shares_mean(state, slot) || state->store.centred))
 	{
 		pair = palloc(pair_size);
 		omen_quant_own_to_pair(state->hnsw->quant,

@@ -155,6 +155,7 @@ check_entry(OmenVerifyHnsw *state, BlockNumber block, int at,
 	uint8	   *pair;
 	Size		size;
 	int			level;
+	bool		comparable;
 
 	if (!omen_verify_is_link(state, entry->link))
 	{
@@ -169,12 +170,16 @@ check_entry(OmenVerifyHnsw *state, BlockNumber block, int at,
 	if (!BufferIsValid(buffer))
 		return;
 	level = slot->level;
+	comparable = pairs && omen_verify_shares_mean(state, slot);
 	omen_page_release(buffer);
 	if (entry->level != 0 && entry->level != level)
 		omen_verify_note(state->verify, "H8", block, at,
 						 "The entry has level %u, its node %d.", entry->level,
 						 level);
-	if (!pairs || !omen_hnsw_read_pair(&state->store, entry->link, &pair,
+	if ((entry->flags & ~OMEN_ENTRY_CENTRED) != 0)
+		omen_verify_note(state->verify, "H8", block, at,
+						 "The entry has unknown flags.");
+	if (!comparable || !omen_hnsw_read_pair(&state->store, entry->link, &pair,
 									   &size))
 		return;
 	if (memcmp(pair, entry->pair, size) != 0)

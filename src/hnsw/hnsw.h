@@ -107,7 +107,8 @@ typedef struct OmenHnswIndex
 	OmenHnswMetaPageData meta;	/* as of then; counters may be old */
 	OmenHnswLayout layout;
 	const OmenOpclassInfo *opclass;
-	OmenQuantizer *quant;
+	OmenQuantizer *quant;		/* of new codes */
+	OmenQuantizer *early;		/* of those before the late mean, or NULL */
 	OmenBufferHints hints;
 	OmenBufferHints heap_hints; /* of the table's blocks */
 	OmenTidMapPlace tidmap[OMEN_TIDMAP_CACHE];	/* by leaf, modulo its size */
@@ -161,11 +162,31 @@ extern uint32 omen_hnsw_hash_codebook(const OmenQuantizer *quant);
 extern void *omen_hnsw_read_data(Relation index, BlockNumber block, Size size);
 extern void omen_hnsw_read_meta(Relation index, OmenHnswMetaPageData *meta);
 extern void omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw);
+extern void omen_hnsw_drop_entries(OmenHnswIndex *hnsw);
 extern void omen_hnsw_reload_entries(Relation index, OmenHnswIndex *hnsw);
 extern void omen_hnsw_raise_norm(Relation index, OmenHnswIndex *hnsw,
 								 float norm2);
 extern void omen_hnsw_set_relinking(Relation index, bool relinking,
 									double rows);
+
+/*
+ * hnsw_mean.c: the mean of an index that was built on fewer rows than this, which
+ * is taken when it has so many nodes
+ */
+#define OMEN_MEAN_ROWS		32
+extern bool omen_hnsw_awaits_mean(const OmenHnswIndex *hnsw);
+extern void omen_hnsw_learn_mean(Relation index, OmenHnswIndex *hnsw,
+								 const OmenHnswMetaPageData *meta);
+extern bool omen_hnsw_hold_mean(Relation index, OmenHnswIndex *hnsw);
+extern void omen_hnsw_release_mean(Relation index);
+extern void omen_hnsw_offer_mean(Relation index, Relation heap,
+								 OmenHnswIndex *hnsw, const void *payload);
+extern void omen_hnsw_entry_pair(const OmenHnswIndex *hnsw,
+								   OmenHnswEntry entry, uint8 *pair);
+
+/* hnsw_recentre.c */
+extern void omen_hnsw_recentre(Relation index, Relation heap,
+							   OmenHnswIndex *hnsw);
 
 /* hnsw_value.c: from datums to payloads */
 extern bool omen_hnsw_form_value(const OmenOpclassInfo *opclass, uint32 dims,
@@ -213,6 +234,8 @@ typedef struct OmenHnswStore
 	OmenHnswIndex *hnsw;
 	MemoryContext context;		/* holds the work areas */
 	const OmenQuery *query;		/* what visits measure distances to */
+	const OmenQuantizer *quant; /* of the query, and of codes as they are returned */
+	bool		centred;		/* they are by the late mean */
 	const OmenAllowSet *allow;	/* NULL: all nodes are */
 	bool		keep_pairs;		/* visits return pair codes */
 	const uint8 *wanted;		/* visits stop at a live node of this own code */
@@ -223,6 +246,7 @@ typedef struct OmenHnswStore
 										 * scored before */
 	uint8	   *own;			/* work area for codes in chains */
 	Size		own_size;
+	uint8	   *shifted;		/* and for those of the other kind, or NULL */
 	uint64		ndistances;		/* codes compared with the query so far */
 } OmenHnswStore;
 
@@ -246,6 +270,10 @@ extern OmenHnswSlot omen_hnsw_page_slot(const OmenHnswLayout *layout,
 										Page page, int position);
 extern const uint8 *omen_hnsw_slot_own(OmenHnswStore *store, Buffer buffer,
 									   OmenHnswSlot slot);
+extern const uint8 *omen_hnsw_stored_own(OmenHnswStore *store, Buffer buffer,
+										 OmenHnswSlot slot);
+extern const uint8 *omen_hnsw_shift_own(OmenHnswStore *store,
+										OmenHnswSlot slot, const uint8 *own);
 extern bool omen_hnsw_read_pair(OmenHnswStore *store, OmenLink link,
 								uint8 **pair, Size *size);
 extern void omen_hnsw_prefetch_own(OmenHnswStore *store, OmenLink link);

@@ -34,6 +34,7 @@ static void put_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old,
 static float find_limit(float *estimates, uint32 n, int max);
 static int	keep_nearest(OmenHeard *near, int n, int max, float estimate,
 						 OmenLink link);
+static OmenHnswEntry entry_at(const OmenHnswIndex *hnsw, Page page, uint32 at);
 static void write_entry(const OmenHnswIndex *hnsw, Page page, uint32 at,
 						OmenLink link, int level, const uint8 *pair);
 static Buffer read_entry_page(Relation index, const OmenHnswIndex *hnsw,
@@ -366,16 +367,23 @@ omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 	pfree(links);
 }
 
+static OmenHnswEntry
+entry_at(const OmenHnswIndex *hnsw, Page page, uint32 at)
+{
+	return (OmenHnswEntry) (omen_page_content(page) +
+							(at % hnsw->layout.entries_per_page) *
+							hnsw->meta.entry_size);
+}
+
 static void
 write_entry(const OmenHnswIndex *hnsw, Page page, uint32 at, OmenLink link,
 			int level, const uint8 *pair)
 {
-	OmenHnswEntry entry = (OmenHnswEntry)
-		(omen_page_content(page) + (at % hnsw->layout.entries_per_page) *
-		 hnsw->meta.entry_size);
+	OmenHnswEntry entry = entry_at(hnsw, page, at);
 
 	entry->link = link;
 	entry->level = level;
+	entry->flags = hnsw->early != NULL ? OMEN_ENTRY_CENTRED : 0;
 	if (hnsw->pair_stride > 0)
 		memcpy(entry->pair, pair, hnsw->meta.shape.pair_size);
 }
@@ -426,9 +434,8 @@ put_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old, uint32 first,
 	{
 		last = palloc(hnsw->meta.entry_size);
 		buffer = read_entry_page(index, hnsw, meta, meta->nentries - 1);
-		memcpy(last, omen_page_content(BufferGetPage(buffer)) +
-			   ((meta->nentries - 1) % hnsw->layout.entries_per_page) *
-			   hnsw->meta.entry_size, hnsw->meta.entry_size);
+		memcpy(last, entry_at(hnsw, BufferGetPage(buffer), meta->nentries - 1),
+			   hnsw->meta.entry_size);
 		omen_page_release(buffer);
 	}
 
@@ -440,8 +447,8 @@ put_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old, uint32 first,
 		meta->nentries--;
 	buffer = read_entry_page(index, hnsw, meta, at);
 	if (last != NULL)
-		write_entry(hnsw, omen_edit_page(&edit, buffer), at, last->link,
-					last->level, last->pair);
+		memcpy(entry_at(hnsw, omen_edit_page(&edit, buffer), at), last,
+			   hnsw->meta.entry_size);
 	else if (heir != OMEN_LINK_INVALID)
 		write_entry(hnsw, omen_edit_page(&edit, buffer), at, heir, 0, pair);
 	omen_edit_finish(&edit);

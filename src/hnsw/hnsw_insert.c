@@ -96,8 +96,16 @@ omen_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	if (omen_hnsw_form_value(state->hnsw->opclass,
 							 state->hnsw->meta.shape.dims, values[0], &value))
 	{
+		bool		held = omen_hnsw_hold_mean(index, state->hnsw);
+
 		omen_hnsw_form_keys(&state->hnsw->meta, values, isnull, &state->keys);
 		insert_value(state, &value, find_replaced(state, heap, info));
+		if (held)
+		{
+			omen_hnsw_release_mean(index);
+			if (state->link != 0)
+				omen_hnsw_offer_mean(index, heap, state->hnsw, value.payload);
+		}
 	}
 
 	MemoryContextSwitchTo(old);
@@ -520,7 +528,8 @@ fill_slot(OmenInsert *state, OmenHnswSlot slot, BlockNumber chain)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 
-	slot->flags = OMEN_SLOT_USED | OMEN_SLOT_INSERTED;
+	slot->flags = OMEN_SLOT_USED | OMEN_SLOT_INSERTED |
+		(state->hnsw->early != NULL ? OMEN_SLOT_CENTRED : 0);
 	slot->level = state->level;
 	slot->nlinks = state->nlinks;
 	slot->nscale = state->nscale;

@@ -188,6 +188,7 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 									&hnsw->hints), &meta);
 	omen_hnsw_check_meta(index, &meta);
 	hnsw->quant->max_norm2 = meta.max_norm2;
+	omen_hnsw_learn_mean(index, hnsw, &meta);
 	if (meta.entry_epoch == hnsw->entry_epoch &&
 		meta.nentries <= hnsw->nentries + hnsw->nentries / 4)
 		return;
@@ -220,13 +221,21 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 			hnsw->entry_links[i] = entry->link;
 			hnsw->entry_levels[i] = (uint8) entry->level;
 			if (hnsw->entry_pairs)
-				memcpy(hnsw->entry_pairs + i * hnsw->pair_stride, entry->pair,
-					   hnsw->meta.shape.pair_size);
+				omen_hnsw_entry_pair(hnsw, entry, hnsw->entry_pairs +
+									   i * hnsw->pair_stride);
 		}
 		omen_page_release(buffer);
 	}
 	hnsw->nentries = n;
 	hnsw->entry_epoch = meta.entry_epoch;
+}
+
+/* The kept list is no good: differs from what any metapage says */
+void
+omen_hnsw_drop_entries(OmenHnswIndex *hnsw)
+{
+	hnsw->nentries = 0;
+	hnsw->entry_epoch--;
 }
 
 /*
@@ -307,6 +316,10 @@ load_index(Relation index)
 													sizeof(float)),
 										  meta->max_norm2);
 	load_codebook(index, hnsw);
+	if ((meta->flags & OMEN_META_LATE_MEAN) != 0)
+		hnsw->early = omen_quant_init_rotated(palloc(omen_quant_size(&meta->shape)),
+											  &meta->shape, NULL,
+											  meta->max_norm2);
 	omen_page_hints_init(&hnsw->hints, context);
 	omen_page_hints_init(&hnsw->heap_hints, context);
 	hnsw->entry_context = AllocSetContextCreate(context, "omenhnsw entries",
@@ -314,8 +327,9 @@ load_index(Relation index)
 	if (meta->entry_size > sizeof(OmenHnswEntryData))
 		hnsw->pair_stride = TYPEALIGN(16, meta->shape.pair_size);
 
-	/* differs from what any metapage says: the first scan reads the list */
-	hnsw->entry_epoch = meta->entry_epoch - 1;
+	/* the first scan reads the list */
+	hnsw->entry_epoch = meta->entry_epoch;
+	omen_hnsw_drop_entries(hnsw);
 	MemoryContextSwitchTo(old);
 	omen_kept_finish(&hnsw->kept, context, index);
 	return &hnsw->kept;

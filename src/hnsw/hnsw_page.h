@@ -4,8 +4,9 @@
  *	  What an omenhnsw index looks like on disk.
  *
  *	block 0				metapage
- *	next blocks			DATA pages: the rotated mean, float4[code_dims]; then the
- *						codebook of product codes, int8 (quant_pq.h)
+ *	next blocks			DATA pages: the rotated mean, float4[code_dims], which may
+ *						be elsewhere (hnsw_mean.c); then the codebook of product
+ *						codes, int8 (quant_pq.h)
  *	all others			ENTRY pages (listed on the metapage), NODE pages, CHAIN
  *						pages, pages of the TID map, and free pages, in any
  *						order
@@ -146,7 +147,8 @@
 /* Flags of the metapage */
 #define OMEN_META_TIDS_UNMAPPED	0x0001	/* some TIDs are not in the map */
 #define OMEN_META_RELINKING		0x0002	/* vacuum has not connected all nodes */
-#define OMEN_META_ALL			0x0003
+#define OMEN_META_LATE_MEAN		0x0004	/* the mean is an insert's: hnsw_mean.c */
+#define OMEN_META_ALL			0x0007
 
 typedef struct OmenHnswMetaPageData
 {
@@ -230,9 +232,12 @@ typedef struct OmenKeyListPageData
 typedef struct OmenHnswEntryData
 {
 	OmenLink	link;
-	uint32		level;
+	uint16		level;
+	uint16		flags;			/* OMEN_ENTRY_* */
 	uint8		pair[FLEXIBLE_ARRAY_MEMBER];
 } OmenHnswEntryData;
+
+#define OMEN_ENTRY_CENTRED	0x0001	/* its code is by the late mean */
 
 typedef OmenHnswEntryData *OmenHnswEntry;
 
@@ -240,7 +245,8 @@ typedef OmenHnswEntryData *OmenHnswEntry;
 #define OMEN_SLOT_DELETED	0x02	/* node without rows, still a way */
 #define OMEN_SLOT_TIDLIST	0x04	/* heap TIDs of another node */
 #define OMEN_SLOT_INSERTED	0x08	/* node whose links an insert chose */
-#define OMEN_SLOT_ALL		0x0F
+#define OMEN_SLOT_CENTRED	0x10	/* node whose codes are by the late mean */
+#define OMEN_SLOT_ALL		0x1F
 
 /* Those that tell what a slot holds */
 #define OMEN_SLOT_KIND		(OMEN_SLOT_USED | OMEN_SLOT_DELETED | \

@@ -37,6 +37,9 @@ struct OmenRowReader
 };
 
 static void forget_keys(IndexInfo *info);
+static bool read_value(OmenRowReader *rows, const ItemPointerData *tid,
+					   OmenHnswValue *value);
+static void forget_row(OmenRowReader *rows);
 static bool fetch_row(OmenRowReader *rows, const ItemPointerData *tid);
 static bool form_column(OmenRowReader *rows, Datum *datum);
 
@@ -76,10 +79,43 @@ bool
 omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
 				   float *distance)
 {
+	OmenHnswValue value;
+	bool		usable = read_value(rows, tid, &value);
+
+	if (usable)
+		*distance = omen_query_exact(rows->query, value.payload);
+	forget_row(rows);
+
+	/* a distance that is no number must not break the queue's order */
+	if (usable && isnan(*distance))
+		*distance = get_float4_infinity();
+	return usable;
+}
+
+bool
+omen_rows_copy(OmenRowReader *rows, const ItemPointerData *tid,
+			   OmenHnswValue *value)
+{
+	bool		usable = read_value(rows, tid, value);
+
+	if (usable)
+		value->payload = memcpy(palloc(value->size), value->payload,
+								value->size);
+	forget_row(rows);
+	return usable;
+}
+
+/*
+ * What the index has of a row, until it is forgotten; false if it has nothing or
+ * the snapshot does not see the row
+ */
+static bool
+read_value(OmenRowReader *rows, const ItemPointerData *tid,
+		   OmenHnswValue *value)
+{
 	MemoryContext old;
 	Datum		datum;
 	bool		usable;
-	OmenHnswValue value;
 
 	if (!fetch_row(rows, tid))
 		return false;
@@ -87,18 +123,17 @@ omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
 	old = MemoryContextSwitchTo(rows->context);
 	usable = form_column(rows, &datum) &&
 		omen_hnsw_form_value(rows->hnsw->opclass,
-							 rows->hnsw->meta.shape.dims, datum, &value);
-	if (usable)
-		*distance = omen_query_exact(rows->query, value.payload);
+							 rows->hnsw->meta.shape.dims, datum, value);
 	MemoryContextSwitchTo(old);
+	return usable;
+}
+
+static void
+forget_row(OmenRowReader *rows)
+{
 	if (rows->estate)
 		ResetPerTupleExprContext(rows->estate);
 	ExecClearTuple(rows->slot);
-
-	/* a distance that is no number must not break the queue's order */
-	if (usable && isnan(*distance))
-		*distance = get_float4_infinity();
-	return usable;
 }
 
 /* False if the snapshot does not see it */

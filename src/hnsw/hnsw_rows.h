@@ -22,6 +22,10 @@ extern OmenRowReader *omen_rows_open(Relation heap, Relation index,
 /* Exact graph distance of a row; false if the snapshot does not see it */
 extern bool omen_rows_distance(OmenRowReader *rows, const ItemPointerData *tid,
 							   float *distance);
+
+/* What the index has of it, in the current memory context; the same */
+extern bool omen_rows_copy(OmenRowReader *rows, const ItemPointerData *tid,
+						   OmenHnswValue *value);
 extern void omen_rows_close(OmenRowReader *rows);
 
 /* n rows are likely to be looked up or returned soon */

@@ -94,7 +94,8 @@ omen_hnsw_sample(OmenHnswBuildState *build, OmenHnswMetaPageData *meta)
 	if (!isfinite(meta->max_norm2))
 		meta->max_norm2 = 0;
 
-	if (state->sum != NULL && state->nrows > 0)
+	/* of fewer rows, inserts take it when there are more: hnsw_mean.c */
+	if (state->sum != NULL && state->nrows >= OMEN_MEAN_ROWS)
 	{
 		mean = palloc(shape->dims * sizeof(float));
 		for (uint32 i = 0; i < shape->dims; i++)

@@ -60,6 +60,8 @@ omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 	store->hnsw = hnsw;
 	store->context = CurrentMemoryContext;
 	store->query = query;
+	store->quant = hnsw->quant;
+	store->centred = hnsw->early != NULL;
 	store->allow = NULL;
 	store->keep_pairs = false;
 	store->wanted = NULL;
@@ -69,6 +71,7 @@ omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 	store->scored = NULL;
 	store->own = NULL;
 	store->own_size = 0;
+	store->shifted = NULL;
 	store->ndistances = 0;
 	omen_page_hints_start_scan(&hnsw->hints);
 	if (query != NULL && hnsw->meta.shape.link_kind == OMEN_LINK_NONE)
@@ -205,7 +208,8 @@ omen_hnsw_find_slot_fault(const OmenHnswIndex *hnsw, Page page,
 
 	if (unlikely(slot->version > 15 || (slot->flags & ~OMEN_SLOT_ALL) != 0 ||
 				 (slot->flags != 0 && (slot->flags & OMEN_SLOT_USED) == 0) ||
-				 (list && (slot->flags & OMEN_SLOT_INSERTED) != 0)))
+				 (list && (slot->flags & (OMEN_SLOT_INSERTED |
+										  OMEN_SLOT_CENTRED)) != 0)))
 		return "A slot has unknown flags.";
 	if (slot->flags == 0)
 		return NULL;
@@ -278,10 +282,21 @@ omen_hnsw_page_slot(const OmenHnswLayout *layout, Page page, int position)
 
 /*
  * The own code of a slot whose page is locked: in place, or gathered from its
- * chain into the store's work area.
+ * chain into the store's work area; by the mean that the store's query is by.
  */
 const uint8 *
 omen_hnsw_slot_own(OmenHnswStore *store, Buffer buffer, OmenHnswSlot slot)
+{
+	bool		centred = (slot->flags & OMEN_SLOT_CENTRED) != 0;
+	const uint8 *own = omen_hnsw_stored_own(store, buffer, slot);
+
+	return likely(centred == store->centred) ? own :
+		omen_hnsw_shift_own(store, slot, own);
+}
+
+/* The same as it is stored */
+const uint8 *
+omen_hnsw_stored_own(OmenHnswStore *store, Buffer buffer, OmenHnswSlot slot)
 {
 	if (likely(!BlockNumberIsValid(slot->chain)))
 		return omen_slot_own(&store->hnsw->layout, slot);
@@ -642,7 +657,7 @@ keep_pair(OmenHnswStore *store, OmenHnswSlot slot, const uint8 *own,
 
 	*size = pair_size > 0 ? pair_size : slot->own_bytes;
 	*pair = palloc(*size);
-	omen_quant_own_to_pair(store->hnsw->quant, own, *pair);
+	omen_quant_own_to_pair(store->quant, own, *pair);
 }
 
 bool

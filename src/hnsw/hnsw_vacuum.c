@@ -60,6 +60,7 @@ typedef struct VacuumState
 	IndexVacuumInfo *info;
 	Relation	index;
 	OmenHnswIndex *hnsw;
+	bool		holds_mean;		/* see omen_hnsw_hold_mean() */
 	OmenHnswStore store;
 	IndexBulkDeleteResult *stats;
 	IndexBulkDeleteCallback callback;
@@ -87,6 +88,7 @@ static void look_after_inserts(IndexVacuumInfo *info,
 							   IndexBulkDeleteResult *stats);
 static void begin(VacuumState *state, IndexVacuumInfo *info,
 				  IndexBulkDeleteResult *stats);
+static void finish(VacuumState *state);
 static bool mend(VacuumState *state);
 static void visit_pages(VacuumState *state, OmenLockMode mode,
 						PageVisitor visitor);
@@ -157,6 +159,7 @@ omen_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	visit_pages(&state, OMEN_LOCK_SHARE, empty_page);
 	mend(&state);
 	visit_pages(&state, OMEN_LOCK_EXCLUSIVE, free_page);
+	finish(&state);
 	FreeSpaceMapVacuum(info->index);
 
 	MemoryContextSwitchTo(old);
@@ -211,6 +214,7 @@ look_after_inserts(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	visit_pages(&state, OMEN_LOCK_SHARE, count_page);
 	if (!mend(&state))
 		omen_hnsw_set_relinking(info->index, false, info->num_heap_tuples);
+	finish(&state);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -224,6 +228,7 @@ begin(VacuumState *state, IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	state->info = info;
 	state->index = info->index;
 	state->hnsw = omen_hnsw_open(info->index);
+	state->holds_mean = omen_hnsw_hold_mean(info->index, state->hnsw);
 	state->stats = stats;
 	state->nblocks = RelationGetNumberOfBlocks(info->index);
 	state->nodes.nblocks = state->nblocks;
@@ -239,6 +244,13 @@ begin(VacuumState *state, IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	state->listed = palloc_extended(words * sizeof(uint64),
 									MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	omen_hnsw_store_init(&state->store, info->index, state->hnsw, NULL);
+}
+
+static void
+finish(VacuumState *state)
+{
+	if (state->holds_mean)
+		omen_hnsw_release_mean(state->index);
 }
 
 /*

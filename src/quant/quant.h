@@ -228,6 +228,28 @@ extern void omen_quant_add_to_centre(const OmenQuantizer *quant,
 extern void omen_quant_form_centre(const OmenQuantizer *quant, float *sum,
 								   uint32 n, uint8 *pair);
 
+/*
+ * The vector of a payload, rotated and less the mean: x[code_dims], 64-byte
+ * alignment makes it fast.  Not of raw codes, as what follows.
+ */
+extern void omen_quant_load(const OmenQuantizer *quant, const void *payload,
+							float *x);
+
+/*
+ * Codes of the vector that a code of "from" stands for, by "to", which has another
+ * mean and nothing else.  Such own codes have estimates, but no bounds: those are
+ * infinite.  scratch: float[OMEN_QUANT_SCRATCH].
+ */
+extern void omen_quant_shift_own(const OmenQuantizer *from,
+								 const OmenQuantizer *to, const uint8 *own,
+								 uint8 *shifted, float *scratch);
+extern void omen_quant_shift_pair(const OmenQuantizer *from,
+								  const OmenQuantizer *to, const uint8 *pair,
+								  uint8 *shifted, float *scratch);
+
+/* An own code of which nothing is known: its estimate is the mean's, without bounds */
+extern void omen_quant_blank_own(const OmenQuantizer *quant, uint8 *own);
+
 /* Graph distance of two pair codes */
 extern float omen_quant_pair_distance(const OmenQuantizer *quant,
 									  const uint8 *a, const uint8 *b);

@@ -22,6 +22,9 @@ typedef struct OmenQuantizerOps
 
 	Size		(*encode_own) (const OmenQuantizer *quant, const void *payload,
 							   uint8 *own, float *scratch);
+	/* the same of a vector that is loaded: x, and as much room behind it */
+	void		(*encode_loaded) (const OmenQuantizer *quant, float *x,
+								  OmenOwnFactors *factors, uint8 *code);
 	void		(*own_to_pair) (const OmenQuantizer *quant, const uint8 *own,
 								uint8 *pair);
 	float		(*pair_distance) (const OmenQuantizer *quant, const uint8 *a,
@@ -92,6 +95,8 @@ extern void omen_own_load(const OmenQuantizer *quant, const void *payload,
 						  float *rotated, uint32 *hash);
 extern Size omen_own_encode(const OmenQuantizer *quant, const void *payload,
 							uint8 *own, float *scratch);
+extern void omen_own_encode_loaded(const OmenQuantizer *quant, float *x,
+								   OmenOwnFactors *factors, uint8 *code);
 extern void omen_own_encode_i8(const OmenQuantizer *quant, const float *x,
 							   OmenOwnFactors *factors, int8 *codes);
 extern void omen_own_to_pair(const OmenQuantizer *quant, const uint8 *own,

@@ -224,6 +224,17 @@ omen_own_tag(uint32 hash, OmenOwnFactors *factors)
 	memcpy(&factors->error, &bits, sizeof(bits));
 }
 
+void
+omen_own_encode_loaded(const OmenQuantizer *quant, float *x,
+					   OmenOwnFactors *factors, uint8 *code)
+{
+	if (quant->shape.own_kind == OMEN_OWN_I16)
+		encode_i16(quant, x, factors, (int16 *) code);
+	else
+		omen_own_encode_i8(quant, x, factors, (int8 *) code);
+}
+
+/* Own codes of all kinds */
 Size
 omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
 				float *scratch)
@@ -234,11 +245,7 @@ omen_own_encode(const OmenQuantizer *quant, const void *payload, uint8 *own,
 	uint32		hash;
 
 	omen_own_load(quant, payload, x, &hash);
-	if (quant->shape.own_kind == OMEN_OWN_I16)
-		encode_i16(quant, x, &factors, (int16 *) (own + sizeof(factors)));
-	else
-		omen_own_encode_i8(quant, x, &factors,
-						   (int8 *) (own + sizeof(factors)));
+	quant->ops->encode_loaded(quant, x, &factors, own + sizeof(factors));
 	omen_own_tag(hash, &factors);
 	memcpy(own, &factors, sizeof(factors));
 	return quant->shape.own_size;
@@ -327,6 +334,71 @@ omen_own_to_pair(const OmenQuantizer *quant, const uint8 *own, uint8 *pair)
 	drop_to_i8(quant->shape.code_dims, (const int16 *) (own + sizeof(factors)),
 			   &factors, (int8 *) (pair + sizeof(factors)));
 	memcpy(pair, &factors, sizeof(factors));
+}
+
+/* --- another mean --- */
+
+void
+omen_quant_load(const OmenQuantizer *quant, const void *payload, float *x)
+{
+	omen_own_load(quant, payload, x, NULL);
+}
+
+/* What a pair code stands for, less another mean; false if for no vector */
+static bool
+load_shifted(const OmenQuantizer *from, const OmenQuantizer *to,
+			 const uint8 *pair, float *x)
+{
+	OmenOwnFactors factors = omen_own_factors(pair);
+	const int8 *codes = omen_own_codes(pair);
+
+	for (uint32 i = 0; i < from->shape.code_dims; i++)
+		x[i] = factors.scale * codes[i] + (from->mean[i] - to->mean[i]);
+	return factors.norm2 != OMEN_UNUSABLE;
+}
+
+void
+omen_quant_shift_own(const OmenQuantizer *from, const OmenQuantizer *to,
+					 const uint8 *own, uint8 *shifted, float *scratch)
+{
+	float	   *x = (float *) TYPEALIGN(64, scratch);
+	uint8	   *pair = (uint8 *) (x + from->shape.code_dims);
+	OmenOwnFactors factors;
+
+	from->ops->own_to_pair(from, own, pair);
+	if (!load_shifted(from, to, pair, x))
+	{
+		memcpy(shifted, own, from->shape.own_size);
+		return;
+	}
+	to->ops->encode_loaded(to, x, &factors, shifted + sizeof(factors));
+	factors.error = INFINITY;
+	memcpy(shifted, &factors, sizeof(factors));
+}
+
+void
+omen_quant_shift_pair(const OmenQuantizer *from, const OmenQuantizer *to,
+					  const uint8 *pair, uint8 *shifted, float *scratch)
+{
+	float	   *x = (float *) TYPEALIGN(64, scratch);
+	OmenOwnFactors factors;
+
+	if (!load_shifted(from, to, pair, x))
+	{
+		memcpy(shifted, pair, from->shape.pair_size);
+		return;
+	}
+	omen_own_encode_i8(to, x, &factors, (int8 *) (shifted + sizeof(factors)));
+	memcpy(shifted, &factors, sizeof(factors));
+}
+
+void
+omen_quant_blank_own(const OmenQuantizer *quant, uint8 *own)
+{
+	OmenOwnFactors factors = {.error = INFINITY};
+
+	memset(own, 0, quant->shape.own_size);
+	memcpy(own, &factors, sizeof(factors));
 }
 
 /* --- centres --- */
@@ -507,6 +579,19 @@ no_bounds(const OmenQuery *query)
 	return bounds;
 }
 
+/* The estimate from a code whose error is not known; dot is a <u,q> */
+static OmenBounds
+estimate_only(const OmenQuery *query, const OmenOwnFactors *f, float dot)
+{
+	OmenBounds	bounds = no_bounds(query);
+
+	if (query->quant->shape.metric == OMEN_METRIC_IP)
+		bounds.estimate = -(dot + query->mean_dot + f->mean_dot);
+	else
+		bounds.estimate = Max(query->norm2 + f->norm2 - 2 * dot, 0.0f);
+	return bounds;
+}
+
 /* dot is a <u,q> */
 static OmenBounds
 bound_l2(const OmenQuery *query, const OmenOwnFactors *f, float dot)
@@ -574,6 +659,8 @@ omen_own_bounds_of(const OmenQuery *query, const OmenOwnFactors *factors,
 {
 	if (!query->usable || factors->norm2 == OMEN_UNUSABLE)
 		return no_bounds(query);
+	if (unlikely(isinf(factors->error)))
+		return estimate_only(query, factors, dot);
 	return query->quant->shape.metric == OMEN_METRIC_IP ?
 		bound_inner_product(query, factors, dot) :
 		bound_l2(query, factors, dot);

@@ -258,25 +258,17 @@ encode_direction(const OmenQuantizer *quant, const float *x, int16 *row,
 		factors->norm2 = OMEN_UNUSABLE;
 }
 
-static Size
-encode_own(const OmenQuantizer *quant, const void *payload, uint8 *own,
-		   float *scratch)
+static void
+encode_loaded(const OmenQuantizer *quant, float *x, OmenOwnFactors *factors,
+			  uint8 *code)
 {
 	uint32		dims = quant->shape.code_dims;
-	float	   *x = (float *) TYPEALIGN(64, scratch);
-	uint8	   *code = own + sizeof(OmenOwnFactors);
-	OmenOwnFactors factors;
-	uint32		hash;
 
-	omen_own_load(quant, payload, x, &hash);
 	if (omen_own_special_factors(dims, omen_code_kernels->max_abs(dims, x),
-								 &factors))
+								 factors))
 		memset(code, 0, omen_pq_parts(&quant->shape));
 	else
-		encode_direction(quant, x, (int16 *) (x + dims), &factors, code);
-	omen_own_tag(hash, &factors);
-	memcpy(own, &factors, sizeof(factors));
-	return quant->shape.own_size;
+		encode_direction(quant, x, (int16 *) (x + dims), factors, code);
 }
 
 static void
@@ -427,7 +419,8 @@ query_own(const OmenQuery *query, const uint8 *own)
 
 const OmenQuantizerOps omen_quant_pq_ops = {
 	.name = "pq",
-	.encode_own = encode_own,
+	.encode_own = omen_own_encode,
+	.encode_loaded = encode_loaded,
 	.own_to_pair = own_to_pair,
 	.pair_distance = omen_own_pair_distance,
 	.pair_norm2 = omen_own_pair_norm2,

@@ -294,6 +294,7 @@ query_links(const OmenQuery *query, const OmenLinkBatch *batch)
 const OmenQuantizerOps omen_quant_rabitq_ops = {
 	.name = "rabitq",
 	.encode_own = omen_own_encode,
+	.encode_loaded = omen_own_encode_loaded,
 	.own_to_pair = omen_own_to_pair,
 	.pair_distance = omen_own_pair_distance,
 	.pair_norm2 = omen_own_pair_norm2,
