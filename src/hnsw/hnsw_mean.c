@@ -37,6 +37,9 @@
 /* An index that is larger than the first nodes can be has come without a mean */
 #define MOST_BLOCKS 512
 
+/* Nor should so many have come, unless by hundreds at the same time */
+#define MOST_NODES 1000
+
 /* The mean and the metapage are to fit one record */
 #define MOST_PAGES (MAX_GENERIC_XLOG_PAGES - 1)
 
@@ -59,6 +62,7 @@ static Size mean_pages(const OmenCodeShape *shape);
 static void learn(Relation index, OmenHnswIndex *hnsw);
 static void take_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
                       const void *payload);
+static bool are_enough(const MeanSums *sums);
 static void sum_nodes(Relation index, OmenHnswIndex *hnsw, MeanSums *sums);
 static void sum_page(OmenHnswStore *store, Buffer buffer, uint8 *pair,
                      MeanSums *sums);
@@ -123,7 +127,11 @@ omen_hnsw_learn_mean(Relation index, OmenHnswIndex *hnsw,
 bool
 omen_hnsw_hold_mean(Relation index, OmenHnswIndex *hnsw)
 {
-	if (likely(!omen_hnsw_awaits_mean(hnsw)) || !is_small(index))
+	if (likely(!omen_hnsw_awaits_mean(hnsw)))
+		return false;
+	/* it may have grown large since we have looked, with a mean */
+	learn(index, hnsw);
+	if (!omen_hnsw_awaits_mean(hnsw) || !is_small(index))
 		return false;
 	LockDatabaseObject(RelationRelationId, RelationGetRelid(index), 0,
 	                   ShareLock);
@@ -167,7 +175,7 @@ omen_hnsw_offer_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
 	MeanSums sums = {0};
 
 	sum_nodes(index, hnsw, &sums);
-	if (sums.n < OMEN_MEAN_ROWS)
+	if (!are_enough(&sums))
 		return;
 	LockDatabaseObject(RelationRelationId, RelationGetRelid(index), 0,
 	                   ExclusiveLock);
@@ -178,6 +186,13 @@ omen_hnsw_offer_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
 	                     ExclusiveLock);
 }
 
+/* Not so many either that it would take long to give them all new codes */
+static bool
+are_enough(const MeanSums *sums)
+{
+	return sums->n >= OMEN_MEAN_ROWS && sums->n <= MOST_NODES;
+}
+
 /* Once more: somebody else may have added nodes, but nobody does now */
 static void
 take_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
@@ -186,7 +201,7 @@ take_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
 	MeanSums sums = {0};
 
 	sum_nodes(index, hnsw, &sums);
-	if (sums.n < OMEN_MEAN_ROWS)
+	if (!are_enough(&sums))
 		return;
 	write_mean(index, hnsw, choose_mean(hnsw, &sums, payload));
 	learn(index, hnsw);

@@ -52,6 +52,8 @@ static bool is_of_node(RecentreState *state, const EarlyNode *node,
 static void write_node(RecentreState *state, const EarlyNode *node);
 static int choose_links(RecentreState *state, const EarlyNode *node,
                         OmenHnswEdge *edges);
+static void form_edge(RecentreState *state, const EarlyNode *node,
+                      OmenLink link, const uint8 *pair, OmenHnswEdge *edge);
 static void rewrite_slot(RecentreState *state, const EarlyNode *node,
                          const OmenHnswEdge *edges, int nlinks);
 
@@ -201,11 +203,16 @@ write_node(RecentreState *state, const EarlyNode *node)
 	                        node->pair);
 }
 
-/* All local, among all other nodes; returns how many */
+/*
+ * All local: the next node, so that each can be reached (H16), then the nearest of
+ * the others.  Returns how many.
+ */
 static int
 choose_links(RecentreState *state, const EarlyNode *node, OmenHnswEdge *edges)
 {
 	const OmenQuantizer *quant = state->hnsw->quant;
+	const EarlyNode *next =
+	    &state->nodes[(node - state->nodes + 1) % state->n];
 	OmenNear *near = palloc(state->n * sizeof(OmenNear));
 	int chosen[OMEN_MAX_LINKS];
 	int n = 0;
@@ -214,7 +221,7 @@ choose_links(RecentreState *state, const EarlyNode *node, OmenHnswEdge *edges)
 	{
 		const EarlyNode *other = &state->nodes[i];
 
-		if (other == node)
+		if (other == node || other == next)
 			continue;
 		near[n].node = other->link;
 		near[n].pair = other->pair;
@@ -223,15 +230,22 @@ choose_links(RecentreState *state, const EarlyNode *node, OmenHnswEdge *edges)
 	}
 	qsort(near, n, sizeof(OmenNear), omen_graph_compare_near);
 	n = omen_graph_select(quant, near, Min(n, OMEN_SELECT_MAX),
-	                      state->hnsw->layout.max_links, 1, true, chosen);
+	                      state->hnsw->layout.max_links - 1, 1, true, chosen);
+	form_edge(state, node, next->link, next->pair, &edges[0]);
 	for (int i = 0; i < n; i++)
-	{
-		edges[i].link = near[chosen[i]].node;
-		edges[i].code = palloc(Max(state->hnsw->layout.link_size, 1));
-		omen_hnsw_encode_edge(quant, node->pair, near[chosen[i]].pair,
-		                      &edges[i], state->scratch);
-	}
-	return n;
+		form_edge(state, node, near[chosen[i]].node, near[chosen[i]].pair,
+		          &edges[i + 1]);
+	return n + 1;
+}
+
+static void
+form_edge(RecentreState *state, const EarlyNode *node, OmenLink link,
+          const uint8 *pair, OmenHnswEdge *edge)
+{
+	edge->link = link;
+	edge->code = palloc(Max(state->hnsw->layout.link_size, 1));
+	omen_hnsw_encode_edge(state->hnsw->quant, node->pair, pair, edge,
+	                      state->scratch);
 }
 
 static void
