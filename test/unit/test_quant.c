@@ -1484,6 +1484,81 @@ test_centre(OmenQuantizerKind kind, int dims)
 	free(x);
 }
 
+/*
+ * Codes by no mean, brought to one: the estimate is as far off as the first code's
+ * error allows, nothing is said to be certain, and pair codes are the same either way
+ */
+static void
+test_shift(OmenQuantizerKind kind, OmenMetric metric, int dims)
+{
+	float	   *q = malloc(dims * sizeof(float));
+	float	   *x = malloc(dims * sizeof(float));
+	float	   *mean = malloc(dims * sizeof(float));
+	OmenQuantizer *from = make_quantizer(OMEN_ELEMENT_F32, metric, dims, kind,
+										 NULL);
+	OmenQuantizer *to;
+	float	   *scratch = malloc(OMEN_QUANT_SCRATCH(&from->shape) *
+								 sizeof(float));
+	uint8	   *shifted = malloc(from->shape.own_size);
+	uint8	   *pair = malloc(from->shape.pair_size);
+	uint8	   *own;
+	OmenQuery  *query;
+	OmenBounds	bounds;
+	float		exact;
+	float		near;
+	float		error;
+	float		slack;
+	char		name[100];
+
+	for (int i = 0; i < dims; i++)
+	{
+		mean[i] = 10;
+		q[i] = 10 + random_normal();
+		x[i] = 10 + random_normal();
+	}
+	if (metric == OMEN_METRIC_COSINE)
+	{
+		for (int i = 0; i < dims; i++)
+			mean[i] = 1 / sqrtf(dims);
+	}
+	to = make_quantizer(OMEN_ELEMENT_F32, metric, dims, kind, mean);
+	own = make_own(from, x);
+	error = omen_own_factors(own).error;
+	query = make_query(to, q);
+	exact = omen_query_exact(query, x);
+
+	omen_quant_shift_own(from, to, own, shifted, scratch);
+	bounds = omen_query_own(query, shifted);
+	omen_quant_own_to_pair(from, own, pair);
+	omen_quant_shift_pair(from, to, pair, pair, scratch);
+	omen_query_block(query, pair, from->shape.pair_size, 1, &near);
+	slack = metric == OMEN_METRIC_IP ? 1.1f * error * query->norm +
+		0.02f * query->norm * sqrtf(omen_own_factors(shifted).norm2) :
+		error * error + 2.2f * error * sqrtf(exact) + 0.02f * exact;
+	snprintf(name, sizeof(name),
+			 "shifted, kind %d, metric %d, %d dimensions: %g and %g, is %g give or take %g",
+			 kind, metric, dims, bounds.estimate, near, exact, slack);
+	ok(fabsf(bounds.estimate - exact) <= slack &&
+	   fabsf(near - exact) <= slack &&
+	   bounds.lower == (metric == OMEN_METRIC_IP ? -INFINITY : 0) &&
+	   isinf(bounds.upper), name);
+
+	omen_quant_blank_own(to, shifted);
+	bounds = omen_query_own(query, shifted);
+	ok(isfinite(bounds.estimate) && isinf(bounds.upper) &&
+	   bounds.lower <= bounds.estimate, "a blank code says nothing");
+	free(query);
+	free(own);
+	free(pair);
+	free(shifted);
+	free(scratch);
+	free(to);
+	free(from);
+	free(mean);
+	free(x);
+	free(q);
+}
+
 /* Half vectors give the codes of the floats they stand for */
 static void
 test_halves(OmenQuantizerKind kind, const char *name)
@@ -1958,6 +2033,11 @@ main(void)
 	test_centre(OMEN_QUANTIZER_SQ8, 128);
 	test_centre(OMEN_QUANTIZER_AUTO, 500);
 	test_centre(OMEN_QUANTIZER_PQ, 64);
+	test_shift(OMEN_QUANTIZER_AUTO, OMEN_METRIC_L2, 3);
+	test_shift(OMEN_QUANTIZER_AUTO, OMEN_METRIC_IP, 128);
+	test_shift(OMEN_QUANTIZER_AUTO, OMEN_METRIC_COSINE, 500);
+	test_shift(OMEN_QUANTIZER_SQ8, OMEN_METRIC_IP, 500);
+	test_shift(OMEN_QUANTIZER_PQ, OMEN_METRIC_L2, 100);
 	test_halves(OMEN_QUANTIZER_AUTO, "half vectors are coded as floats are");
 	test_halves(OMEN_QUANTIZER_PQ, "the same with product codes");
 	test_product_codes();
