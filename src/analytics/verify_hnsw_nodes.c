@@ -566,7 +566,7 @@ check_range_code(NodeCheck *node)
 	uint32		range;
 
 	if (!state->codes_hold || !state->verify->heapallindexed ||
-		!node->visible || node->slot->version != 0 ||
+		!node->visible || node->slot->version != 0 || node->pair == NULL ||
 		node->number < meta->range_first ||
 		node->number - meta->range_first >= meta->built_nodes)
 		return;

@@ -106,6 +106,7 @@ typedef struct OmenHnswIndex
 	OmenKept	kept;			/* must be first */
 	OmenHnswMetaPageData meta;	/* as of then; counters may be old */
 	OmenHnswLayout layout;
+	uint8		slot_flags;		/* that slots may have */
 	const OmenOpclassInfo *opclass;
 	OmenQuantizer *quant;		/* of new codes */
 	OmenQuantizer *early;		/* of those before the late mean, or NULL */

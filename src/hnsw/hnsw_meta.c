@@ -40,6 +40,7 @@ static void copy_meta(Buffer buffer, OmenHnswMetaPageData *meta);
 static OmenKept *load_index(Relation index);
 static void load_codebook(Relation index, OmenHnswIndex *hnsw);
 static bool is_layout_valid(const OmenHnswMetaPageData *meta);
+static bool may_have_late_mean(const OmenHnswMetaPageData *meta);
 static bool is_entry_list_valid(const OmenHnswMetaPageData *meta);
 static void check_columns(Relation index, const OmenOpclassInfo *opclass,
 						  const OmenHnswMetaPageData *meta);
@@ -327,6 +328,10 @@ load_index(Relation index)
 	if (meta->entry_size > sizeof(OmenHnswEntryData))
 		hnsw->pair_stride = TYPEALIGN(16, meta->shape.pair_size);
 
+	hnsw->slot_flags = OMEN_SLOT_ALL;
+	if (!may_have_late_mean(meta))
+		hnsw->slot_flags &= ~OMEN_SLOT_CENTRED;
+
 	/* the first scan reads the list */
 	hnsw->entry_epoch = meta->entry_epoch;
 	omen_hnsw_drop_entries(hnsw);
@@ -425,6 +430,10 @@ omen_hnsw_check_meta(Relation index, const OmenHnswMetaPageData *meta)
 	if (!is_entry_list_valid(meta))
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage describes an impossible list of entries.");
+	if ((meta->flags & OMEN_META_LATE_MEAN) != 0 &&
+		(!may_have_late_mean(meta) || !BlockNumberIsValid(meta->mean_start)))
+		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
+								 "The metapage tells of a mean that an insert cannot have taken.");
 	if (!omen_range_is_valid(meta))
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage describes impossible ranges of nodes.");
@@ -463,6 +472,14 @@ is_layout_valid(const OmenHnswMetaPageData *meta)
 		meta->slot_size >= OMEN_SLOT_HEADER +
 		meta->nkeys * sizeof(uint64) + meta->own_inline +
 		meta->max_links * link;
+}
+
+/* Codes have one, and the build took none */
+static bool
+may_have_late_mean(const OmenHnswMetaPageData *meta)
+{
+	return meta->shape.own_kind != OMEN_OWN_RAW &&
+		meta->built_nodes < OMEN_MEAN_ROWS;
 }
 
 /* Entries are as long as with or without a pair code, and fit their pages */

@@ -206,7 +206,7 @@ omen_hnsw_find_slot_fault(const OmenHnswIndex *hnsw, Page page,
 	bool		list = (slot->flags & OMEN_SLOT_TIDLIST) != 0;
 	const char *fault = NULL;
 
-	if (unlikely(slot->version > 15 || (slot->flags & ~OMEN_SLOT_ALL) != 0 ||
+	if (unlikely(slot->version > 15 || (slot->flags & ~hnsw->slot_flags) != 0 ||
 				 (slot->flags != 0 && (slot->flags & OMEN_SLOT_USED) == 0) ||
 				 (list && (slot->flags & (OMEN_SLOT_INSERTED |
 										  OMEN_SLOT_CENTRED)) != 0)))
