@@ -86,6 +86,7 @@ static int	gpu_build;
 static char *gpu_helper_path;
 static int	gpu_memory;
 static int	gpu_timeout;
+static int	kept_memory;
 static bool vacuum_relink;
 
 static int	ef_search;
@@ -458,6 +459,14 @@ define_omendb_settings(void)
 							NULL, &gpu_timeout, 60, 1, 3600, PGC_USERSET,
 							GUC_UNIT_S, NULL, NULL, NULL);
 
+	DefineCustomIntVariable("omendb.kept_memory",
+							"Sets how much memory a session keeps of indexes "
+							"that it does not use at the moment.",
+							"Of those not used for the longest time, it reads "
+							"anew what it needs.",
+							&kept_memory, 64 * 1024, 0, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+
 	DefineCustomEnumVariable("omendb.simd",
 							 "Sets the instruction set of distance kernels.",
 							 "The default chooses the best this machine has.",
@@ -588,6 +597,12 @@ int
 omen_guc_gpu_timeout(void)
 {
 	return gpu_timeout;
+}
+
+int
+omen_guc_kept_memory(void)
+{
+	return kept_memory;
 }
 
 OmenIterativeScan

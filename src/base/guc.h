@@ -69,6 +69,9 @@ extern int	omen_guc_gpu_timeout(void);
 /* Memory of a device that a build may use, in kB; 0 for what is free */
 extern int	omen_guc_gpu_memory(void);
 
+/* Memory for what is kept of indexes that are not in use, in kB */
+extern int	omen_guc_kept_memory(void);
+
 /* The name of a strategy, as the setting has it */
 extern const char *omen_guc_strategy_name(OmenFilterStrategy strategy);
 

@@ -28,6 +28,7 @@ typedef struct OmenBm25ScanState
 
 int			(*omen_bm25_rows_wanted) (IndexScanDesc scan) = NULL;
 
+static void end_scan(OmenBm25ScanState *state);
 static void start_scan(IndexScanDesc scan, bool ranked);
 static TSQuery get_filter(IndexScanDesc scan, bool *nothing);
 static OmenBm25Query *get_query(IndexScanDesc scan);
@@ -51,9 +52,7 @@ omen_bm25_rescan(IndexScanDesc scan, ScanKey keys, int nkeys,
 {
 	OmenBm25ScanState *state = scan->opaque;
 
-	if (state->scan)
-		omen_text_scan_add_counts(&state->ended, state->scan);
-	state->scan = NULL;
+	end_scan(state);
 	MemoryContextReset(state->context);
 	if (keys && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
@@ -96,9 +95,21 @@ omen_bm25_endscan(IndexScanDesc scan)
 {
 	OmenBm25ScanState *state = scan->opaque;
 
+	end_scan(state);
 	MemoryContextDelete(state->context);
 	pfree(state);
 	scan->opaque = NULL;
+}
+
+static void
+end_scan(OmenBm25ScanState *state)
+{
+	if (state->scan)
+	{
+		omen_text_scan_add_counts(&state->ended, state->scan);
+		omen_text_scan_end(state->scan);
+	}
+	state->scan = NULL;
 }
 
 uint64

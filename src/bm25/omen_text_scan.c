@@ -248,7 +248,10 @@ just_look(OmenTextScan *scan, void *arg)
 void
 omen_text_scan_end(OmenTextScan *scan)
 {
+	Relation	index = scan->params.index;
+
 	MemoryContextDelete(scan->context);
+	omen_kept_end_scan(index);
 }
 
 void

@@ -197,9 +197,12 @@ omen_scan_is_visible(const OmenScan *scan)
 void
 omen_scan_end(OmenScan *scan)
 {
+	Relation	index = scan->params.index;
+
 	if (scan->rows)
 		omen_rows_close(scan->rows);
 	MemoryContextDelete(scan->context);
+	omen_kept_end_scan(index);
 }
 
 void

@@ -33,6 +33,9 @@
 
 uint64		omen_page_reads = 0;
 
+/* Of blocks that have not been read, never written to */
+static Buffer no_hints[OMEN_HINTS_PER_PART];
+
 /*
  * After a read that missed shared buffers, as many looks ahead are made: where
  * misses are rare, looking for blocks to ask for would be work for nothing.
@@ -42,7 +45,10 @@ uint64		omen_page_reads = 0;
 static OmenPageKind lock_any(Relation index, Buffer buffer, OmenLockMode mode);
 static Buffer read_by_hint(Relation index, BlockNumber block,
 						   OmenBufferHints *hints);
-static void grow_hints(OmenBufferHints *hints, BlockNumber nblocks);
+static inline Buffer get_guess(BlockNumber block,
+							   const OmenBufferHints *hints);
+static inline Buffer *get_hint(BlockNumber block, OmenBufferHints *hints);
+static void make_hints(BlockNumber block, OmenBufferHints *hints);
 static bool is_named(Relation index, Buffer buffer);
 static void check_block(Relation index, BlockNumber block);
 static void check_page(Relation index, Buffer buffer, OmenPageKind kind);
@@ -98,21 +104,20 @@ Buffer
 omen_page_read_fixed(Relation index, BlockNumber block, OmenPageKind kind,
 					 OmenLockMode mode, OmenBufferHints *hints)
 {
-	bool		known = block < hints->nblocks && hints->buffers[block] > 0;
-	Buffer		guess = known ? hints->buffers[block] : InvalidBuffer;
+	Buffer		guess = get_guess(block, hints);
 	Buffer		buffer = read_by_hint(index, block, hints);
 
 	omen_page_reads++;
 	LockBuffer(buffer, mode);
-	if (known && guess == buffer)
+	if (guess > 0 && guess == buffer)
 		return buffer;
 
 	/* a hint is left only of a page that is good */
-	if (block < hints->nblocks)
-		hints->buffers[block] = InvalidBuffer;
+	if (block < hints->nhints)
+		*get_hint(block, hints) = InvalidBuffer;
 	check_page(index, buffer, kind);
-	if (block < hints->nblocks)
-		hints->buffers[block] = buffer;
+	if (block < hints->nhints)
+		*get_hint(block, hints) = buffer;
 	return buffer;
 }
 
@@ -340,14 +345,15 @@ void
 omen_page_prefetch_memory(BlockNumber block, Size offset, Size len,
 						  const OmenBufferHints *hints)
 {
+	Buffer		guess = get_guess(block, hints);
 	const char *page;
 
-	if (block >= hints->nblocks || hints->buffers[block] <= 0)
+	if (guess <= 0)
 		return;
 
 	/* header and special area are looked at on the way there */
-	page = (const char *) BufferGetBlock(hints->buffers[block]);
-	__builtin_prefetch(GetBufferDescriptor(hints->buffers[block] - 1));
+	page = (const char *) BufferGetBlock(guess);
+	__builtin_prefetch(GetBufferDescriptor(guess - 1));
 	pg_compiler_barrier();
 	__builtin_prefetch(page);
 	__builtin_prefetch(page + BLCKSZ - MAXALIGN(sizeof(OmenPageOpaqueData)));
@@ -358,11 +364,12 @@ void
 omen_page_prefetch_fixed(BlockNumber block, Size offset, Size len,
 						 const OmenBufferHints *hints)
 {
-	if (block >= hints->nblocks || hints->buffers[block] <= 0)
+	Buffer		guess = get_guess(block, hints);
+
+	if (guess <= 0)
 		return;
-	__builtin_prefetch(GetBufferDescriptor(hints->buffers[block] - 1));
-	prefetch_lines((const char *) BufferGetBlock(hints->buffers[block]) +
-				   offset, len);
+	__builtin_prefetch(GetBufferDescriptor(guess - 1));
+	prefetch_lines((const char *) BufferGetBlock(guess) + offset, len);
 }
 
 static inline void
@@ -392,7 +399,7 @@ omen_page_prefetch_row(const ItemPointerData *tid,
 {
 	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
 	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
-	Buffer		buffer = block < hints->nblocks ? hints->buffers[block] : 0;
+	Buffer		buffer = get_guess(block, hints);
 	ItemIdData	line;
 	Size		start;
 
@@ -417,7 +424,8 @@ omen_page_hints_init(OmenBufferHints *hints, MemoryContext context)
 {
 	hints->context = context;
 	hints->nblocks = 0;
-	hints->buffers = NULL;
+	hints->nhints = 0;
+	hints->parts = NULL;
 	hints->reads = 0;
 	hints->scan = 0;
 	hints->cold = 0;
@@ -447,19 +455,15 @@ void
 omen_page_read_ahead(Relation rel, BlockNumber block, OmenBufferHints *hints)
 {
 	PrefetchBufferResult result;
-	Buffer		guess;
-
-	if (block >= hints->nblocks)
-		grow_hints(hints, block + 1);
+	Buffer	   *hint = get_hint(block, hints);
 
 	/* whose block of that number it is would only matter for correctness */
-	guess = hints->buffers[block];
-	if (guess == -hints->scan ||
-		(guess > 0 && GetBufferDescriptor(guess - 1)->tag.blockNum == block))
+	if (*hint == -hints->scan ||
+		(*hint > 0 && GetBufferDescriptor(*hint - 1)->tag.blockNum == block))
 		return;
 	result = PrefetchBuffer(rel, MAIN_FORKNUM, block);
-	hints->buffers[block] = BufferIsValid(result.recent_buffer) ?
-		result.recent_buffer : -hints->scan;
+	*hint = BufferIsValid(result.recent_buffer) ? result.recent_buffer :
+		-hints->scan;
 }
 
 /* Lock a page of any kind, check it, and say which kind it is */
@@ -481,7 +485,7 @@ lock_any(Relation index, Buffer buffer, OmenLockMode mode)
 static Buffer
 read_by_hint(Relation index, BlockNumber block, OmenBufferHints *hints)
 {
-	Buffer		buffer;
+	Buffer	   *hint;
 	int64		misses;
 
 	/* local buffers of temporary relations have no mapping to save */
@@ -491,45 +495,72 @@ read_by_hint(Relation index, BlockNumber block, OmenBufferHints *hints)
 		return ReadBuffer(index, block);
 	}
 
-	if (block >= hints->nblocks)
+	if (unlikely(block >= hints->nblocks))
 	{
 		check_block(index, block);
-		grow_hints(hints, block + 1);
+		hints->nblocks = RelationGetNumberOfBlocks(index);
 	}
-
-	buffer = hints->buffers[block];
-	if (buffer > 0 && hints->reads++ % HINT_REFRESH != 0 &&
+	hint = get_hint(block, hints);
+	if (*hint > 0 && hints->reads++ % HINT_REFRESH != 0 &&
 		ReadRecentBuffer(omen_compat_locator(index), MAIN_FORKNUM, block,
-						 buffer))
+						 *hint))
 	{
 		pgstat_count_buffer_read(index);
 		pgstat_count_buffer_hit(index);
-		return buffer;
+		return *hint;
 	}
 
 	misses = pgBufferUsage.shared_blks_read;
-	buffer = ReadBuffer(index, block);
-	hints->buffers[block] = buffer;
+	*hint = ReadBuffer(index, block);
 	if (pgBufferUsage.shared_blks_read != misses)
 		hints->cold = COLD_LOOKS;
-	return buffer;
+	return *hint;
 }
 
-/* 4 bytes for each block: a smaller, hashed table loses most of the gain */
-static void
-grow_hints(OmenBufferHints *hints, BlockNumber nblocks)
+/* InvalidBuffer or negative if there is no guess */
+static inline Buffer
+get_guess(BlockNumber block, const OmenBufferHints *hints)
 {
-	Size		size;
+	return likely(block < hints->nhints) ? *omen_page_hint(block, hints) :
+		InvalidBuffer;
+}
 
-	nblocks = Max(nblocks + nblocks / 4, 64);
-	size = mul_size(nblocks, sizeof(Buffer));
-	if (hints->buffers == NULL)
-		hints->buffers = MemoryContextAllocHuge(hints->context, size);
-	else
-		hints->buffers = repalloc_huge(hints->buffers, size);
-	memset(hints->buffers + hints->nblocks, 0,
-		   (nblocks - hints->nblocks) * sizeof(Buffer));
-	hints->nblocks = nblocks;
+/* To be written */
+static inline Buffer *
+get_hint(BlockNumber block, OmenBufferHints *hints)
+{
+	if (unlikely(block >= hints->nhints ||
+				 hints->parts[block / OMEN_HINTS_PER_PART] == no_hints))
+		make_hints(block, hints);
+	return omen_page_hint(block, hints);
+}
+
+/*
+ * 4 bytes for each block: a smaller, hashed table loses most of the gain.  But
+ * only where blocks are read: the first queries of a session, and of one that
+ * has just forgotten the index, do not wait for megabytes to be cleared.
+ */
+static void
+make_hints(BlockNumber block, OmenBufferHints *hints)
+{
+	uint32		part = block / OMEN_HINTS_PER_PART;
+	uint32		nparts = hints->nhints / OMEN_HINTS_PER_PART;
+
+	if (part >= nparts)
+	{
+		uint32		more = part + part / 4 + 1;
+		Size		size = mul_size(more, sizeof(Buffer *));
+
+		if (hints->parts == NULL)
+			hints->parts = MemoryContextAllocHuge(hints->context, size);
+		else
+			hints->parts = repalloc_huge(hints->parts, size);
+		while (nparts < more)
+			hints->parts[nparts++] = no_hints;
+		hints->nhints = (uint64) nparts * OMEN_HINTS_PER_PART;
+	}
+	hints->parts[part] = MemoryContextAllocZero(hints->context,
+												sizeof(no_hints));
 }
 
 /*

@@ -99,6 +99,9 @@ omen_page_content(Page page)
 	return (char *) page + MAXALIGN(SizeOfPageHeaderData);
 }
 
+/* Guesses are allocated for so many blocks at a time */
+#define OMEN_HINTS_PER_PART	1024
+
 /*
  * Backend-local guesses which buffer holds which block of one relation.
  * Only hints: what they lead to is verified by the buffer manager.
@@ -106,9 +109,10 @@ omen_page_content(Page page)
 typedef struct OmenBufferHints
 {
 	MemoryContext context;
-	BlockNumber nblocks;		/* size of the array */
-	Buffer	   *buffers;		/* InvalidBuffer = no guess, negative =
-								 * none, but asked for by that scan */
+	BlockNumber nblocks;		/* the relation has at least */
+	uint64		nhints;			/* of all parts */
+	Buffer	  **parts;			/* InvalidBuffer = no guess, negative = none,
+								 * but asked for by that scan */
 	uint32		reads;			/* counts up; now and then a read takes the
 								 * ordinary path, so that usage counts rise */
 	int			scan;			/* number of the scan, from 1 */
@@ -238,12 +242,20 @@ extern void omen_page_report_format(Relation index, const char *what,
 									uint32 found, uint32 expected)
 			pg_attribute_noreturn();
 
+/* Of a block below nhints, and only to be read */
+static inline Buffer *
+omen_page_hint(BlockNumber block, const OmenBufferHints *hints)
+{
+	return &hints->parts[block / OMEN_HINTS_PER_PART]
+		[block % OMEN_HINTS_PER_PART];
+}
+
 /* Touch the hint of a block: of a page in memory, it is what one waits for */
 static inline void
 omen_page_prefetch_hint(BlockNumber block, const OmenBufferHints *hints)
 {
-	if (block < hints->nblocks)
-		__builtin_prefetch(&hints->buffers[block]);
+	if (likely(block < hints->nhints))
+		__builtin_prefetch(omen_page_hint(block, hints));
 }
 
 /* Touch the guessed frame of a block, so that its lines are in cache */
