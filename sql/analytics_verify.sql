@@ -29,6 +29,12 @@ ROLLBACK;
 SELECT index, v.* FROM unnest('{verified_v,verified_cosine,verified_expression,verified_body}'::regclass[]) AS index,
 	LATERAL omen_verify_index(index, true) AS v;
 
+-- nodes of equal vectors, told apart by their keys, link to any of them
+CREATE TABLE verified_equal AS SELECT i AS id, array_fill((i % 3)::real, ARRAY[4])::vector(4) AS v FROM generate_series(1, 1500) i;
+CREATE INDEX verified_equal_v ON verified_equal USING omenhnsw (v vector_l2_ops, id) WITH (m = 4);
+SELECT * FROM omen_verify_index('verified_equal_v', true);
+DROP TABLE verified_equal;
+
 -- what does not agree with the table
 BEGIN;
 CREATE FUNCTION twice(vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = public

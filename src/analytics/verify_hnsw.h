@@ -34,9 +34,12 @@ typedef struct OmenVerifyHnsw
 	bool		column_holds;
 	bool		codes_hold;		/* range codes */
 
-	/* links of live nodes, in all, and those that lead nowhere, and back */
+	/* links of live nodes, in all, and those that lead nowhere */
 	uint64		nlinks;
 	uint64		nlost;
+
+	/* of nodes without equal ones, and those that lead back */
+	uint64		ncounted;
 	uint64		nmutual;
 	float	   *scratch;		/* for codes */
 	uint8	   *link_code;
