@@ -32,6 +32,7 @@
 #include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #if PG_VERSION_NUM >= 160000
 #include "nodes/miscnodes.h"
@@ -293,6 +294,24 @@ omen_compat_count_search(IndexScanDesc scan)
 #if PG_VERSION_NUM >= 180000
 	if (scan->instrument)
 		scan->instrument->nsearches++;
+#endif
+}
+
+/*
+ * Before 17, old_snapshot_threshold lets vacuum remove rows that an old snapshot
+ * sees.  To be called after what they were in has been read, and before anything
+ * is returned.  The server's own access methods spare whom only pages are read
+ * for that are older than the snapshot; what vacuum has taken out of ours need not
+ * leave a trace on what a scan reads.
+ */
+static inline void
+omen_compat_check_snapshot(Snapshot snapshot, Relation index)
+{
+#if PG_VERSION_NUM < 170000
+	if (old_snapshot_threshold >= 0 && snapshot != NULL &&
+		snapshot->snapshot_type == SNAPSHOT_MVCC &&
+		!XLogRecPtrIsInvalid(snapshot->lsn))
+		TestForOldSnapshot_impl(snapshot, index);
 #endif
 }
 

@@ -154,6 +154,7 @@ start_scan(IndexScanDesc scan, bool ranked)
 						RelationGetRelationName(scan->indexRelation))));
 
 	params.index = scan->indexRelation;
+	params.snapshot = scan->xs_snapshot;
 	params.filter = get_filter(scan, &state->nothing);
 	if (ranked)
 		params.query = get_query(scan);

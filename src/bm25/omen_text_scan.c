@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "bm25/bm25_view.h"
 #include "bm25/omen_text_scan.h"
 #include "graph/allowset.h"
@@ -285,6 +286,7 @@ retry(OmenTextScan *scan, ScanStep step, void *arg)
 		CHECK_FOR_INTERRUPTS();
 		scan->looked = false;
 	}
+	omen_compat_check_snapshot(scan->params.snapshot, scan->params.index);
 	scan->counts.pages += omen_page_reads - before;
 	return result;
 }

@@ -23,6 +23,7 @@
 #include "nodes/tidbitmap.h"
 #include "storage/itemptr.h"
 #include "utils/rel.h"
+#include "utils/snapshot.h"
 
 #include "bm25/bm25.h"
 #include "bm25/bm25_query.h"
@@ -41,6 +42,7 @@ typedef struct OmenTextAllow
 typedef struct OmenTextScanParams
 {
 	Relation	index;
+	Snapshot	snapshot;
 	const OmenBm25Query *query; /* NULL: all rows at score 0, by TID */
 	TSQuery		filter;			/* NULL, or what rows have to match (@@) */
 	const OmenTextAllow *allow; /* NULL: all */

@@ -38,6 +38,7 @@
 #include "utils/float.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "hnsw/omen_scan_state.h"
 
 /*
@@ -167,6 +168,7 @@ omen_scan_next(OmenScan *scan, ItemPointer tid, float *distance)
 		else
 			scan->ngone++;
 	}
+	omen_compat_check_snapshot(scan->params.snapshot, scan->params.index);
 	scan->counts.pages += omen_page_reads - reads;
 	MemoryContextSwitchTo(old);
 	return found;

@@ -83,6 +83,7 @@ begin_stream(OmenStream *base, int wanted)
 	TextStream *stream = (TextStream *) base;
 	OmenTextScanParams params = {
 		.index = base->index,
+		.snapshot = base->snapshot,
 		.allow = stream->restricted ? &stream->allow : NULL,
 		.filter = base->filter,
 		.k_hint = wanted,
