@@ -221,6 +221,26 @@ SELECT compare('SELECT id FROM kinds WHERE s <-> ''{1:1,3:4}/3'' <= 10 ORDER BY 
 SELECT compare('SELECT id FROM kinds WHERE b <~> B''101010101010101010101010'' <= 8');
 SELECT compare('SELECT id FROM kinds WHERE b <%> B''101010101010101010101010'' <= 0.6');
 SELECT compare('SELECT id FROM kinds WHERE v::halfvec(3) <=> ''[1,2,3]'' < 0.02 AND id < 900');
+
+-- of a similarity, where the order is that of its distance, and rows without one are not in the index
+INSERT INTO kinds VALUES (2000, '[0,0,0]');
+SELECT bound, compare(format('SELECT id FROM kinds WHERE %s AND id < 2000 ORDER BY v <=> ''[1,2,3]''', bound))
+FROM unnest(ARRAY[$$1 - (v <=> '[1,2,3]') > 0.98$$, $$0.98::real <= 1 - ('[1,2,3]' <=> v)$$, $$(v <=> '[1,2,3]') * -1 >= -0.01$$,
+	$$-2 * (v <=> '[1,2,3]') > -0.01$$, $$1 - (v <=> '[1,2,3]') >= 1$$, $$1 - (v <=> '[1,2,3]') > 'NaN'$$,
+	$$1 - (v <=> '[1,2,3]') > 'Infinity'$$, $$1 - (v <=> '[1,2,3]') > -1e308$$, $$1 - (v <=> '[1,2,3]') < 0.5$$,
+	$$1 + (v <=> '[1,2,3]') > 1.5$$, $$-0.5 * (v <=> '[1,2,3]') > -0.01$$]) bound;
+SELECT compare('SELECT id FROM kinds WHERE 1 - (v <=> ''[1,2,3]'') > 0.98');
+SELECT compare('SELECT id FROM kinds WHERE -(v <#> ''[1,2,3]'') > 150 ORDER BY v <#> ''[1,2,3]''');
+SELECT compare('SELECT id FROM kinds WHERE 20 - (h <-> ''[1,2,3]'') >= 8 ORDER BY h <-> ''[1,2,3]''');
+EXPLAIN (COSTS off) SELECT id FROM kinds WHERE 1 - (v <=> '[1,2,3]') > 0.75 ORDER BY v <=> '[1,2,3]' LIMIT 5;
+PREPARE alike(vector, float8) AS SELECT count(*) FROM (SELECT FROM kinds WHERE 1 - (v <=> $1) > $2 AND id < 2000
+	ORDER BY v <=> $1 LIMIT 500) x;
+SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS off) EXECUTE alike('[1,2,3]', 0.98);
+EXECUTE alike('[1,2,3]', 0.98);
+EXECUTE alike('[1,2,3]', NULL);
+RESET plan_cache_mode;
+DEALLOCATE alike;
 CREATE INDEX ON kinds (id);
 SELECT compare('SELECT id FROM kinds WHERE id BETWEEN 100 AND 300 ORDER BY v::halfvec(3) <=> ''[1,2,3]''');
 SELECT compare('SELECT id FROM kinds WHERE id < 1100 ORDER BY v::halfvec(3) <=> ''[1,2,3]''');

@@ -49,9 +49,13 @@ extern bool omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
 								 const RestrictInfo *info,
 								 OmenDistanceMatch *match);
 
-/* Which of the clauses are upper bounds of this distance; and the values */
+/*
+ * Which of the clauses are upper bounds of this distance; and the values.  If the scan
+ * is ordered by it, lower bounds of a similarity, 1 - distance, are some, too.
+ */
 extern List *omen_match_bounds(PlannerInfo *root, List *clauses,
-							   const OmenDistanceMatch *match, List **bounds);
+							   const OmenDistanceMatch *match, bool ordered,
+							   List **bounds);
 
 /* Which of them are conditions on the index's column, and on what */
 extern List *omen_match_conditions(PlannerInfo *root, List *clauses,

@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/stratnum.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
@@ -14,6 +16,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
+#include "utils/float.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
@@ -23,6 +26,14 @@ static int	find_query_arg(PlannerInfo *root, IndexOptInfo *index,
 						   const Expr *expr, Oid *operator);
 static Expr *find_bound(PlannerInfo *root, const OmenDistanceMatch *match,
 						Expr *clause);
+static Expr *find_similarity_bound(PlannerInfo *root,
+								   const OmenDistanceMatch *match,
+								   Expr *clause);
+static bool is_similarity(PlannerInfo *root, const OmenDistanceMatch *match,
+						  Node *expr, double *shift, double *factor);
+static double plain_constant(Node *expr);
+static Expr *as_float8(Node *bound);
+static Expr *of_float8(Oid function, Expr *left, double right);
 static bool is_same_distance(PlannerInfo *root,
 							 const OmenDistanceMatch *match, Node *expr);
 static bool is_query(PlannerInfo *root, const IndexOptInfo *index,
@@ -113,7 +124,7 @@ omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
 
 List *
 omen_match_bounds(PlannerInfo *root, List *clauses,
-				  const OmenDistanceMatch *match, List **bounds)
+				  const OmenDistanceMatch *match, bool ordered, List **bounds)
 {
 	List	   *found = NIL;
 	ListCell   *cell;
@@ -124,6 +135,8 @@ omen_match_bounds(PlannerInfo *root, List *clauses,
 		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
 		Expr	   *bound = find_bound(root, match, info->clause);
 
+		if (bound == NULL && ordered)
+			bound = find_similarity_bound(root, match, info->clause);
 		if (bound == NULL)
 			continue;
 		found = lappend(found, info);
@@ -165,6 +178,112 @@ find_bound(PlannerInfo *root, const OmenDistanceMatch *match, Expr *clause)
 	if (strategy != BTLessStrategyNumber &&
 		strategy != BTLessEqualStrategyNumber)
 		return NULL;
+	return as_float8(bound);
+}
+
+/*
+ * If the clause is similarity > bound, >= bound, or the other way round: the
+ * distance at that similarity.  Only of a scan in the order of the distance,
+ * which brings no rows without one either: to SQL, NaN is the greatest
+ * similarity.
+ */
+static Expr *
+find_similarity_bound(PlannerInfo *root, const OmenDistanceMatch *match,
+					  Expr *clause)
+{
+	OpExpr	   *op = (OpExpr *) clause;
+	Oid			operator;
+	Node	   *bound;
+	Expr	   *distance;
+	double		shift;
+	double		factor;
+	int			strategy;
+
+	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
+		return NULL;
+	if (is_similarity(root, match, linitial(op->args), &shift, &factor))
+	{
+		operator = op->opno;
+		bound = lsecond(op->args);
+	}
+	else if (is_similarity(root, match, lsecond(op->args), &shift, &factor))
+	{
+		operator = get_commutator(op->opno);
+		bound = linitial(op->args);
+	}
+	else
+		return NULL;
+
+	if (!OidIsValid(operator) || !is_query(root, match->index, bound))
+		return NULL;
+	strategy = get_op_opfamily_strategy(operator, match->sortfamily);
+	distance = as_float8(bound);
+	if (distance == NULL || (strategy != BTGreaterStrategyNumber &&
+							 strategy != BTGreaterEqualStrategyNumber))
+		return NULL;
+	distance = of_float8(F_FLOAT8MI, distance, shift);
+	distance = of_float8(F_FLOAT8DIV, distance, factor);
+	return (Expr *) eval_const_expressions(root, (Node *) distance);
+}
+
+/*
+ * 1 - distance, - distance, distance * -1: "shift" + "factor" * distance, which
+ * falls as the distance grows.  The constants are such that nothing overflows
+ * that did not before, and that rounding is far below what a scan looks beyond
+ * its bound.
+ */
+static bool
+is_similarity(PlannerInfo *root, const OmenDistanceMatch *match, Node *expr,
+			  double *shift, double *factor)
+{
+	OpExpr	   *op = (OpExpr *) expr;
+	Node	   *left;
+	Node	   *right;
+
+	if (!IsA(expr, OpExpr))
+		return false;
+	left = linitial(op->args);
+	right = llast(op->args);
+	*shift = 0;
+	*factor = -1;
+	switch (op->opfuncid)
+	{
+		case F_FLOAT8UM:
+			break;
+		case F_FLOAT8MI:
+			*shift = plain_constant(left);
+			break;
+		case F_FLOAT8MUL:
+			if (IsA(right, Const))
+			{
+				right = left;
+				left = llast(op->args);
+			}
+			*factor = plain_constant(left);
+			break;
+		default:
+			return false;
+	}
+	return !isnan(*shift) && *factor <= -1 &&
+		is_same_distance(root, match, right);
+}
+
+/* NaN: none */
+static double
+plain_constant(Node *expr)
+{
+	const Const *constant = (const Const *) expr;
+	double		value = get_float8_nan();
+
+	if (IsA(expr, Const) && constant->consttype == FLOAT8OID &&
+		!constant->constisnull)
+		value = DatumGetFloat8(constant->constvalue);
+	return fabs(value) <= 1000 ? value : get_float8_nan();
+}
+
+static Expr *
+as_float8(Node *bound)
+{
 	switch (exprType(bound))
 	{
 		case FLOAT8OID:
@@ -176,6 +295,18 @@ find_bound(PlannerInfo *root, const OmenDistanceMatch *match, Expr *clause)
 		default:
 			return NULL;
 	}
+}
+
+static Expr *
+of_float8(Oid function, Expr *left, double right)
+{
+	Const	   *constant = makeConst(FLOAT8OID, -1, InvalidOid,
+									 sizeof(float8), Float8GetDatum(right),
+									 false, FLOAT8PASSBYVAL);
+
+	return (Expr *) makeFuncExpr(function, FLOAT8OID,
+								 list_make2(left, constant), InvalidOid,
+								 InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
 /*
