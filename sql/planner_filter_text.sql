@@ -112,6 +112,28 @@ EXECUTE best(NULL, 'common', '!x1');
 RESET plan_cache_mode;
 DEALLOCATE ALL;
 
+-- no further than a bound: rows without the words are at 0, and not looked at
+EXPLAIN (COSTS off) SELECT id FROM docs WHERE t <@> 'z17'::tsquery < 0 ORDER BY t <@> 'z17'::tsquery LIMIT 50;
+SELECT bound, compare(bound, 'y5 | z17', '1000')
+FROM unnest(ARRAY[$$t <@> 'y5 | z17'::tsquery < 0$$, $$t <@> 'y5 | z17'::tsquery <= 0$$, $$-4.5 >= t <@> 'y5 | z17'::tsquery$$,
+	$$-(t <@> 'y5 | z17'::tsquery) > 4.5$$, $$(t <@> 'y5 | z17'::tsquery) * -1 >= 4.5::real AND a < 40$$, $$t <@> 'y5 | z17'::tsquery < -4 AND t @@ '!x1'$$,
+	$$t <@> 'y5 | z17'::tsquery < -4 AND t <@> 'y5 | z17'::tsquery <= -4.5$$, $$t <@> 'y5 | z17'::tsquery < 'NaN'$$,
+	$$t <@> 'y5 | z17'::tsquery < NULL$$, $$t <@> 'y5 | z17'::tsquery < -100$$, $$t <@> 'y5 | z17'::tsquery > -4$$, $$t <@> 'y5'::tsquery < 0$$]) bound;
+SELECT compare('t <@> ''y5 | z17''::tsquery < 0', 'y5 | z17');
+SET plan_cache_mode = force_generic_plan;
+PREPARE within(text, float8) AS SELECT count(*), max(s) < $2 AS within FROM
+	(SELECT t <@> to_tsquery('simple', $1) AS s FROM docs WHERE t <@> to_tsquery('simple', $1) < $2 ORDER BY s LIMIT 500) x;
+EXPLAIN (COSTS off) EXECUTE within('y5 | z17', 0);
+EXECUTE within('y5 | z17', 0);
+EXECUTE within('y5 | z17', -4);
+EXECUTE within('y5 | z17', NULL);
+EXECUTE within(NULL, 0);
+RESET plan_cache_mode;
+DEALLOCATE ALL;
+SELECT q.id, n.id, round(n.s::numeric, 4) AS s FROM (VALUES (1, -3), (2, -4), (3, -9)) q(id, bound)
+	CROSS JOIN LATERAL (SELECT id, t <@> format('z%s', q.id)::tsquery AS s FROM docs WHERE t <@> format('z%s', q.id)::tsquery < q.bound
+		ORDER BY s, id LIMIT 2) n;
+
 -- for each row of another table: another text, another filter, another condition
 EXPLAIN (COSTS off) SELECT q.n, d.id FROM generate_series(1, 20) q(n)
 	CROSS JOIN LATERAL (SELECT id FROM docs WHERE a = q.n ORDER BY t <@> ('y' || q.n)::tsquery LIMIT 3) d;
@@ -170,6 +192,9 @@ CREATE POLICY own ON docs TO omen_filter_text_user USING (a = 3 AND id < 160);
 SET ROLE omen_filter_text_user;
 EXPLAIN (COSTS off) SELECT id FROM docs WHERE t @@ '!y5' AND tell(id) ORDER BY t <@> 'common'::tsquery LIMIT 5;
 SELECT id FROM docs WHERE t @@ '!y5' AND tell(id) ORDER BY t <@> 'common'::tsquery LIMIT 5;
+SET enable_bitmapscan = off;
+SELECT pg_temp.plan_of($$SELECT id FROM docs WHERE t <@> 'common'::tsquery < 0 ORDER BY t <@> 'common'::tsquery LIMIT 5$$);
+RESET enable_bitmapscan;
 RESET ROLE;
 DROP POLICY own ON docs;
 ALTER TABLE docs DISABLE ROW LEVEL SECURITY;
@@ -197,6 +222,10 @@ SELECT id, round((t <@> 'x3 | y5'::tsquery)::numeric, 6) AS s FROM parts WHERE a
 SET omendb.enable_filtered_scan = off;
 SELECT id, round((t <@> 'x3 | y5'::tsquery)::numeric, 6) AS s FROM parts WHERE a = 3 ORDER BY t <@> 'x3 | y5'::tsquery LIMIT 5;
 RESET omendb.enable_filtered_scan;
+
+SELECT count(*), max(s) < 0 AS within FROM (SELECT t <@> 'x3 | y5'::tsquery AS s FROM parts WHERE t <@> 'x3 | y5'::tsquery < 0
+	ORDER BY s LIMIT 1000) x;
+SELECT count(*) FROM parts WHERE t @@ 'x3 | y5';
 
 -- an expression, a partial index, two of them
 CREATE TABLE raw (id int, a int, body text);

@@ -57,6 +57,10 @@ extern List *omen_match_bounds(PlannerInfo *root, List *clauses,
 							   const OmenDistanceMatch *match, bool ordered,
 							   List **bounds);
 
+/* Of one of those: may the distance not even be equal? */
+extern bool omen_match_is_strict(const OmenDistanceMatch *match,
+								 const RestrictInfo *info);
+
 /* Which of them are conditions on the index's column, and on what */
 extern List *omen_match_conditions(PlannerInfo *root, List *clauses,
 								   IndexOptInfo *index, int strategy,

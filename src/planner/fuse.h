@@ -144,6 +144,8 @@ typedef struct OmenFuseMatch
 	OmenDistanceMatch branches[OMEN_FUSE_MAX_BRANCHES];
 	List	   *conditions;		/* RestrictInfos that the index of a single
 								 * branch decides */
+	List	   *bounds;			/* of float8: what ends a single branch */
+	List	   *strict;			/* of int: is it the bound already? */
 } OmenFuseMatch;
 
 /*
@@ -172,7 +174,7 @@ typedef struct OmenFusePath
  * What a plan carries.  Its scan tuple: the value of each branch, the score,
  * columns of the table.  The score of a single branch is never read: its value
  * comes first, and is the same.  In custom_exprs for each branch its query and
- * its column, then the options.
+ * its column, then the options, then bounds.
  */
 typedef struct OmenFusePlanBranch
 {
@@ -190,6 +192,8 @@ extern double omen_fuse_plan_passing(const CustomScan *plan);
 extern void omen_fuse_plan_branch(const CustomScan *plan, int n,
 								  OmenFusePlanBranch *branch);
 extern List *omen_fuse_plan_options(const CustomScan *plan);
+extern List *omen_fuse_plan_bounds(const CustomScan *plan);
+extern List *omen_fuse_plan_strict(const CustomScan *plan);
 
 #define omen_fuse_value_column(n)	(1 + (n))
 #define omen_fuse_score_column(nbranches)	(1 + (nbranches))
@@ -335,6 +339,7 @@ typedef struct OmenFuseScanState
 	CustomScanState custom;
 	PlanState  *bitmap;			/* NULL: none */
 	List	   *option_exprs;	/* of ExprState: OmenFuseCall.args */
+	List	   *bound_exprs;	/* likewise: OmenFuseMatch.bounds */
 	bool		is_single;
 	int			nbranches;
 	OmenFuseBranch branches[OMEN_FUSE_MAX_BRANCHES];
@@ -354,6 +359,8 @@ typedef struct OmenFuseScanState
 	OmenFuseRanking *ranking;	/* NULL until the first row is asked for */
 	bool		loaded;			/* the bitmap has been run */
 	bool		nothing;		/* no stream has a row */
+	double		bound;			/* values beyond end a single branch, */
+	bool		ends_at_bound;	/* and so does this one */
 	int			window;
 	uint64		nscans;
 	bool		stopped_early;	/* the last scan, by its bounds */

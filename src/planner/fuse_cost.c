@@ -18,6 +18,7 @@
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
+#include "utils/selfuncs.h"
 
 #include "hnsw/hnsw_cost.h"
 #include "planner/fuse.h"
@@ -49,6 +50,8 @@ omen_fuse_cost(PlannerInfo *root, RelOptInfo *rel, OmenFusePath *fuse)
 							clauselist_selectivity(root,
 												   fuse->match.conditions, 0,
 												   JOIN_INNER, NULL));
+	if (fuse->match.bounds != NIL)
+		brought = clamp_row_est(brought * DEFAULT_RANGE_INEQ_SEL);
 	fuse->passing = Min(Max(path->rows, 1.0) / brought, 1.0);
 	pulled = Min(rows_to_pull(call, path->rows, limit) / fuse->passing,
 				 brought);
@@ -56,7 +59,7 @@ omen_fuse_cost(PlannerInfo *root, RelOptInfo *rel, OmenFusePath *fuse)
 		search += cost_branch(root, rel, fuse, &fuse->match.branches[i],
 							  allowed, pulled);
 	if (call->is_single)
-		pulled = path->rows / fuse->passing;
+		pulled = Min(path->rows / fuse->passing, brought);
 	fetch = call->nbranches * pulled *
 		(cpu_tuple_cost + rel->baserestrictcost.per_tuple) +
 		omen_filter_cost_rows(root, rel,

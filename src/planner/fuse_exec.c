@@ -46,6 +46,7 @@
 #include "tsearch/ts_utils.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -69,6 +70,7 @@ static bool find_changed_row(const ScanState *scan, TupleTableSlot **slot);
 static void start_scan(OmenFuseScanState *state);
 static void eval_options(OmenFuseScanState *state);
 static bool eval_filter(OmenFuseScanState *state, OmenStream *stream);
+static bool eval_bound(OmenFuseScanState *state);
 static void eval_query(OmenFuseScanState *state, OmenFuseBranch *branch);
 static int	choose_window(const OmenFuseScanState *state);
 static void run_bitmap(OmenFuseScanState *state);
@@ -128,6 +130,8 @@ begin_node(CustomScanState *custom, EState *estate, int eflags)
 	state->nbranches = omen_fuse_plan_nbranches(plan);
 	state->option_exprs = ExecInitExprList(omen_fuse_plan_options(plan),
 										   &custom->ss.ps);
+	state->bound_exprs = ExecInitExprList(omen_fuse_plan_bounds(plan),
+										  &custom->ss.ps);
 	init_columns(state, plan);
 	for (int i = 0; i < state->nbranches; i++)
 		init_branch(state, plan, i);
@@ -395,7 +399,8 @@ start_scan(OmenFuseScanState *state)
 	MemoryContext old;
 
 	eval_options(state);
-	if (state->is_single && !eval_filter(state, state->branches[0].stream))
+	if (state->is_single &&
+		(!eval_filter(state, state->branches[0].stream) || !eval_bound(state)))
 	{
 		state->nothing = true;
 		return;
@@ -479,6 +484,38 @@ eval_filter(OmenFuseScanState *state, OmenStream *stream)
 		MemoryContextSwitchTo(old);
 	}
 	stream->filter = (TSQuery) DatumGetPointer(filter);
+	return true;
+}
+
+/* Where a single branch is to end; false if no row is within the bounds */
+static bool
+eval_bound(OmenFuseScanState *state)
+{
+	const CustomScan *plan = (CustomScan *) state->custom.ss.ps.plan;
+	ExprContext *context = state->custom.ss.ps.ps_ExprContext;
+	ListCell   *expr;
+	ListCell   *strict;
+
+	state->bound = get_float8_infinity();
+	state->ends_at_bound = false;
+	forboth(expr, state->bound_exprs, strict, omen_fuse_plan_strict(plan))
+	{
+		bool		isnull;
+		Datum		datum = ExecEvalExprSwitchContext(lfirst(expr), context,
+													  &isnull);
+		double		bound;
+
+		if (isnull)
+			return false;
+		bound = DatumGetFloat8(datum);
+
+		/* NaN is beyond every value */
+		if (isnan(bound) || bound > state->bound)
+			continue;
+		state->ends_at_bound = lfirst_int(strict) ||
+			(bound == state->bound && state->ends_at_bound);
+		state->bound = bound;
+	}
 	return true;
 }
 

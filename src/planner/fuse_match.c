@@ -45,6 +45,8 @@ static bool is_usable(const IndexOptInfo *index);
 static Oid	named_index(const OmenDistanceMatch *match);
 static bool match_text(PlannerInfo *root, RelOptInfo *rel,
 					   OmenDistanceMatch *match);
+static void match_text_bounds(PlannerInfo *root, RelOptInfo *rel,
+							  OmenFuseMatch *match);
 static bool prefer(OmenDistanceMatch *match, const OmenDistanceMatch *other);
 static bool is_text(const IndexOptInfo *index);
 
@@ -319,7 +321,29 @@ omen_fuse_match_text(PlannerInfo *root, RelOptInfo *rel,
 	call->nbranches = 1;
 	call->score = (Expr *) match->branches[0].distance;
 	call->args = lcons(call->score, queries);
+	match_text_bounds(root, rel, match);
 	return true;
+}
+
+/*
+ * WHERE a <@> $1 < bound.  Not below row security or a security barrier: where
+ * the scan ends would tell of rows that these hide.
+ */
+static void
+match_text_bounds(PlannerInfo *root, RelOptInfo *rel, OmenFuseMatch *match)
+{
+	List	   *clauses;
+	ListCell   *cell;
+
+	match->bounds = match->strict = NIL;
+	if (root->qual_security_level > 0)
+		return;
+	clauses = omen_match_bounds(root, rel->baserestrictinfo,
+								&match->branches[0], true, &match->bounds);
+	foreach(cell, clauses)
+		match->strict = lappend_int(match->strict,
+									omen_match_is_strict(&match->branches[0],
+														 lfirst(cell)));
 }
 
 /* Is the order that of a text, first of all? */

@@ -5,8 +5,8 @@
  *
  * With the best bitmap for WHERE, and without; the cost decides.  If the
  * function has no value for a row alone, what the server has found so far is
- * of no use, and is dropped.  By a text alone, only with a bitmap: without, an
- * index scan does the same.
+ * of no use, and is dropped.  By a text alone, only with a bitmap or a bound:
+ * without, an index scan does the same.
  *
  * The scan tuple holds, besides columns of the table, the call itself and each
  * of its branches: wherever the query has these expressions, the server takes
@@ -46,6 +46,7 @@ static List *form_scan_tuple(RelOptInfo *rel, const OmenFuseMatch *match,
 static List *add_column(List *tlist, Expr *expr);
 static List *add_computed(List *tlist, List *scan_tuple, int n);
 static bool has_gate(List *clauses);
+static int	first_bound(const CustomScan *plan);
 
 static const CustomPathMethods path_methods = {
 	.CustomName = OMEN_FUSE_NAME,
@@ -102,6 +103,8 @@ add_single_paths(PlannerInfo *root, RelOptInfo *rel,
 	foreach(cell, omen_filter_find_bitmaps(root, rel,
 										   match->branches[0].index))
 		add_fuse_path(root, rel, match, lfirst(cell));
+	if (match->bounds != NIL)
+		add_fuse_path(root, rel, match, NULL);
 }
 
 static void
@@ -186,9 +189,11 @@ plan_fuse_path(PlannerInfo *root, RelOptInfo *rel, CustomPath *custom,
 	scan->custom_exprs = list_concat(scan->custom_exprs,
 									 list_copy_tail(call->args,
 													call->nbranches));
+	scan->custom_exprs = list_concat(scan->custom_exprs, match->bounds);
 	scan->custom_private =
-		list_make4(list_make1_int(call->by_rank), indexes, query_args,
-				   makeFloat(psprintf("%.17g", path->passing)));
+		list_make5(list_make1_int(call->by_rank), indexes, query_args,
+				   makeFloat(psprintf("%.17g", path->passing)),
+				   match->strict);
 	scan->methods = call->is_single ? &omen_filter_scan_methods :
 		&omen_fuse_scan_methods;
 	return &scan->scan.plan;
@@ -302,6 +307,27 @@ omen_fuse_plan_branch(const CustomScan *plan, int n,
 List *
 omen_fuse_plan_options(const CustomScan *plan)
 {
-	return list_copy_tail(plan->custom_exprs,
-						  2 * omen_fuse_plan_nbranches(plan));
+	return list_truncate(list_copy_tail(plan->custom_exprs,
+										2 * omen_fuse_plan_nbranches(plan)),
+						 first_bound(plan) -
+						 2 * omen_fuse_plan_nbranches(plan));
+}
+
+List *
+omen_fuse_plan_bounds(const CustomScan *plan)
+{
+	return list_copy_tail(plan->custom_exprs, first_bound(plan));
+}
+
+List *
+omen_fuse_plan_strict(const CustomScan *plan)
+{
+	return list_nth(plan->custom_private, 4);
+}
+
+static int
+first_bound(const CustomScan *plan)
+{
+	return list_length(plan->custom_exprs) -
+		list_length(omen_fuse_plan_strict(plan));
 }

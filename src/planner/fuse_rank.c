@@ -120,6 +120,8 @@ static bool start_rest(OmenFuseScanState *state, OmenFuseBranch *branch);
 static bool pull_all(OmenFuseScanState *state);
 static void pull(OmenFuseScanState *state, int n);
 static OmenFuseRow *pull_row(OmenFuseScanState *state, int n, bool *found);
+static bool is_beyond(const OmenFuseScanState *state,
+					  const OmenStream *stream);
 static OmenFuseRow *note_row(OmenFuseScanState *state, int n,
 							 const ItemPointerData *tid, bool *found);
 static OmenFuseRow *make_row(OmenFuseRow *row, const ItemPointerData *tid);
@@ -434,7 +436,7 @@ pull_row(OmenFuseScanState *state, int n, bool *found)
 	OmenFuseRow *row;
 
 	CHECK_FOR_INTERRUPTS();
-	if (!stream->ops->next(stream, &tid))
+	if (!stream->ops->next(stream, &tid) || is_beyond(state, stream))
 	{
 		branch->stop = OMEN_FUSE_EXHAUSTED;
 		return NULL;
@@ -447,6 +449,15 @@ pull_row(OmenFuseScanState *state, int n, bool *found)
 		row->values[n] = stream->value;
 	}
 	return row;
+}
+
+/* Of a single branch: do neither this row nor those after it pass? */
+static bool
+is_beyond(const OmenFuseScanState *state, const OmenStream *stream)
+{
+	return state->bound_exprs != NIL && stream->has_value &&
+		(stream->value > state->bound ||
+		 (state->ends_at_bound && stream->value == state->bound));
 }
 
 /* Of a single stream, which brings each row once, there is only the last */

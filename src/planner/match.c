@@ -145,6 +145,16 @@ omen_match_bounds(PlannerInfo *root, List *clauses,
 	return found;
 }
 
+bool
+omen_match_is_strict(const OmenDistanceMatch *match, const RestrictInfo *info)
+{
+	int			strategy = get_op_opfamily_strategy(castNode(OpExpr, info->clause)->opno,
+													match->sortfamily);
+
+	return strategy == BTLessStrategyNumber ||
+		strategy == BTGreaterStrategyNumber;
+}
+
 /*
  * If the clause is distance < bound, <= bound, or the other way round: the
  * bound, as a float8
