@@ -51,6 +51,25 @@ END $$;
 SELECT a, plan(format('SELECT id FROM items WHERE a < %s ORDER BY v <-> ''[1,2,3]'' LIMIT 10', a))
 	FROM unnest('{500,20,1}'::int[]) a;
 
+-- a LIMIT that is not known is no tenth of the table; but with a filter by
+-- parameters, plans that know these are to look better
+CREATE FUNCTION uses_index(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	plan text;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
+	RETURN plan ~ 'items_v_idx';
+END $$;
+SELECT query, uses_index(format(query, $$v <-> '[1,2,3]'$$)) FROM unnest(ARRAY['SELECT id FROM items ORDER BY %s LIMIT (SELECT 5)',
+	'SELECT id FROM items WHERE id <> 7 ORDER BY %s LIMIT (SELECT 5)', 'SELECT id FROM items WHERE id %% 100 = 7 ORDER BY %s LIMIT (SELECT 5)',
+	'SELECT id FROM items ORDER BY %s OFFSET (SELECT 5)', 'SELECT id FROM items ORDER BY %s LIMIT NULL',
+	'SELECT a FROM items GROUP BY v, a ORDER BY %s LIMIT (SELECT 5)']) query;
+PREPARE nearest(vector, int) AS SELECT id FROM items ORDER BY v <-> $1 LIMIT $2;
+PREPARE filtered(int, int) AS SELECT id FROM items WHERE id <> $1 ORDER BY v <-> '[1,2,3]' LIMIT $2;
+SET plan_cache_mode = force_generic_plan;
+SELECT uses_index('EXECUTE nearest(''[1,2,3]'', 5)') AS nearest, uses_index('EXECUTE filtered(7, 5)') AS filtered;
+RESET plan_cache_mode;
+
 -- a bound that many rows are within is none to look for by the index, if it is
 -- known: the entries tell
 SELECT plan('SELECT count(*) FROM items WHERE v <-> ''[1,2,3]'' < 5') AS few,
@@ -77,5 +96,5 @@ CREATE INDEX ON items USING omenhnsw (v vector_l2_ops) WHERE a < 50;
 ANALYZE items;
 SELECT cost('SELECT id FROM items WHERE a < 50 ORDER BY v <-> ''[1,2,3]'' LIMIT 10') <
 	cost('SELECT id FROM items ORDER BY v <-> ''[1,2,3]'' LIMIT 10') AS own;
-DROP FUNCTION cost, plan;
+DROP FUNCTION cost, plan, uses_index;
 DROP TABLE items;

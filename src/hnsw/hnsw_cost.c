@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "access/genam.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "utils/float.h"
@@ -54,8 +55,18 @@
 /* Rows that a walk under a filter looks for at least */
 #define LEAST_WANTED				10.0
 
+/*
+ * What a LIMIT is thought to be whose value is not known yet; and the share of
+ * all rows that the server thinks it is
+ */
+#define UNKNOWN_LIMIT				100.0
+#define UNKNOWN_LIMIT_SHARE			0.1
+
 static double wanted_visits(PlannerInfo *root, IndexPath *path,
 							double nodes);
+static double visits_per_row(const IndexPath *path);
+static bool has_unknown_limit(const PlannerInfo *root, const IndexPath *path);
+static bool parameter_walker(Node *node, void *context);
 static Cost cost_far_rows(PlannerInfo *root, const IndexPath *path,
 						  const OmenHnswCosts *costs);
 static Cost cost_walk(const OmenHnswCosts *costs, double allowed,
@@ -110,7 +121,10 @@ omen_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 						VISITS_ON_THE_WAY(costs.nodes)));
 		*startup_cost = first * costs.visit +
 			cost_far_rows(root, path, &costs);
-		*total_cost = *startup_cost +
+		if (has_unknown_limit(root, path))
+			*selectivity = Min(UNKNOWN_LIMIT / UNKNOWN_LIMIT_SHARE *
+							   visits_per_row(path) / costs.nodes, 1.0);
+		*total_cost = *startup_cost + *selectivity *
 			costs.nodes * (costs.visit + cpu_index_tuple_cost);
 	}
 	*pages = Min(costs.nodes, info->pages);
@@ -192,13 +206,52 @@ cost_passes(const OmenHnswCosts *costs, double allowed, double wanted)
 static double
 wanted_visits(PlannerInfo *root, IndexPath *path, double nodes)
 {
-	const IndexOptInfo *info = path->indexinfo;
-	double		rows = omen_hnsw_limit(root);
+	return Min(omen_hnsw_limit(root) * visits_per_row(path), nodes);
+}
 
-	/* what the index's own predicate says is no filter */
-	if (info->indrestrictinfo != NIL)
-		rows *= OMEN_VISITS_PER_FILTERED_ROW / omen_hnsw_rows_share(info->rel);
-	return Min(rows, nodes);
+/* That is left after the filter; what the index's own predicate says is none */
+static double
+visits_per_row(const IndexPath *path)
+{
+	const IndexOptInfo *info = path->indexinfo;
+
+	return info->indrestrictinfo == NIL ? 1 :
+		OMEN_VISITS_PER_FILTERED_ROW / omen_hnsw_rows_share(info->rel);
+}
+
+/*
+ * Is there a LIMIT that only the execution knows, and nothing between it and the
+ * scan?  The server pays for a tenth of all rows then, which nobody asks an order
+ * by distance for: a function in SQL, whose plans know no arguments, looked at all
+ * rows of a table to return ten.  Not with a filter by parameters: plans that know
+ * their values must go on to look better than one for all values.
+ */
+static bool
+has_unknown_limit(const PlannerInfo *root, const IndexPath *path)
+{
+	const Query *query = root->parse;
+
+	return query->limitCount != NULL && !IsA(query->limitCount, Const) &&
+		root->limit_tuples < 0 && root->tuple_fraction > 0 &&
+		root->tuple_fraction < 1 &&
+		!parameter_walker((Node *) path->indexinfo->indrestrictinfo, NULL) &&
+		bms_membership(root->all_baserels) == BMS_SINGLETON &&
+		query->groupClause == NIL && query->groupingSets == NIL &&
+		query->distinctClause == NIL && !query->hasAggs &&
+		!query->hasWindowFuncs && !query->hasTargetSRFs &&
+		!root->hasHavingQual;
+}
+
+static bool
+parameter_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RestrictInfo))
+		return parameter_walker((Node *) ((RestrictInfo *) node)->clause, context);
+	if (IsA(node, Param))
+		return ((Param *) node)->paramkind == PARAM_EXTERN;
+	return expression_tree_walker(node, parameter_walker, context);
 }
 
 /*
@@ -211,7 +264,8 @@ cost_far_rows(PlannerInfo *root, const IndexPath *path,
 {
 	const RelOptInfo *rel = path->indexinfo->rel;
 
-	if (path->indexinfo->indrestrictinfo == NIL || omen_hnsw_limit(root) == 0)
+	if (path->indexinfo->indrestrictinfo == NIL ||
+		(omen_hnsw_limit(root) == 0 && !has_unknown_limit(root, path)))
 		return 0;
 	return OMEN_FAR_CHANCE(omen_hnsw_rows_share(rel)) * costs->nodes *
 		(costs->pass + cpu_tuple_cost);
