@@ -228,7 +228,10 @@ SELECT bound, compare(format('SELECT id FROM kinds WHERE %s AND id < 2000 ORDER 
 FROM unnest(ARRAY[$$1 - (v <=> '[1,2,3]') > 0.98$$, $$0.98::real <= 1 - ('[1,2,3]' <=> v)$$, $$(v <=> '[1,2,3]') * -1 >= -0.01$$,
 	$$-2 * (v <=> '[1,2,3]') > -0.01$$, $$1 - (v <=> '[1,2,3]') >= 1$$, $$1 - (v <=> '[1,2,3]') > 'NaN'$$,
 	$$1 - (v <=> '[1,2,3]') > 'Infinity'$$, $$1 - (v <=> '[1,2,3]') > -1e308$$, $$1 - (v <=> '[1,2,3]') < 0.5$$,
-	$$1 + (v <=> '[1,2,3]') > 1.5$$, $$-0.5 * (v <=> '[1,2,3]') > -0.01$$]) bound;
+	$$1 + (v <=> '[1,2,3]') > 1.5$$, $$-0.5 * (v <=> '[1,2,3]') > -0.01$$,
+	$$round((v <=> '[1,2,3]')::numeric, 8) <= round(2 - 2 * 0.99, 8)$$, $$round((v <=> '[1,2,3]')::numeric, 8) < 'NaN'$$,
+	$$round((v <=> '[1,2,3]')::numeric, 6) < 1e400$$, $$round((v <=> '[1,2,3]')::numeric, 6) <= -1e400$$,
+	$$round((v <=> '[1,2,3]')::numeric, 1) <= 0.1$$, $$round((v <=> '[1,2,3]')::numeric, 8) > 0.1$$]) bound;
 SELECT compare('SELECT id FROM kinds WHERE 1 - (v <=> ''[1,2,3]'') > 0.98');
 SELECT compare('SELECT id FROM kinds WHERE -(v <#> ''[1,2,3]'') > 150 ORDER BY v <#> ''[1,2,3]''');
 SELECT compare('SELECT id FROM kinds WHERE 20 - (h <-> ''[1,2,3]'') >= 8 ORDER BY h <-> ''[1,2,3]''');

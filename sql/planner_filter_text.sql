@@ -118,7 +118,7 @@ SELECT bound, compare(bound, 'y5 | z17', '1000')
 FROM unnest(ARRAY[$$t <@> 'y5 | z17'::tsquery < 0$$, $$t <@> 'y5 | z17'::tsquery <= 0$$, $$-4.5 >= t <@> 'y5 | z17'::tsquery$$,
 	$$-(t <@> 'y5 | z17'::tsquery) > 4.5$$, $$(t <@> 'y5 | z17'::tsquery) * -1 >= 4.5::real AND a < 40$$, $$t <@> 'y5 | z17'::tsquery < -4 AND t @@ '!x1'$$,
 	$$t <@> 'y5 | z17'::tsquery < -4 AND t <@> 'y5 | z17'::tsquery <= -4.5$$, $$t <@> 'y5 | z17'::tsquery < 'NaN'$$,
-	$$t <@> 'y5 | z17'::tsquery < NULL$$, $$t <@> 'y5 | z17'::tsquery < -100$$, $$t <@> 'y5 | z17'::tsquery > -4$$, $$t <@> 'y5'::tsquery < 0$$]) bound;
+	$$10 - (t <@> 'y5 | z17'::tsquery) > 14.5$$, $$round((t <@> 'y5 | z17'::tsquery)::numeric, 8) < 0$$, $$t <@> 'y5 | z17'::tsquery < NULL$$, $$t <@> 'y5 | z17'::tsquery < -100$$, $$t <@> 'y5 | z17'::tsquery > -4$$, $$t <@> 'y5'::tsquery < 0$$]) bound;
 SELECT compare('t <@> ''y5 | z17''::tsquery < 0', 'y5 | z17');
 SET plan_cache_mode = force_generic_plan;
 PREPARE within(text, float8) AS SELECT count(*), max(s) < $2 AS within FROM

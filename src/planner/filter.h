@@ -50,12 +50,20 @@ extern bool omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
 								 OmenDistanceMatch *match);
 
 /*
- * Which of the clauses are upper bounds of this distance; and the values.  If the scan
- * is ordered by it, lower bounds of a similarity, 1 - distance, are some, too.
+ * Which of the clauses are upper bounds of this distance; and the values.  If the
+ * scan is ordered by it, lower bounds of a similarity, 1 - distance, are some,
+ * too, unless the bound is only near what the clause says, and must be exact.
  */
+typedef enum OmenBoundUse
+{
+	OMEN_BOUND_OF_DISTANCE,
+	OMEN_BOUND_IN_ORDER,
+	OMEN_BOUND_EXACT_IN_ORDER
+} OmenBoundUse;
+
 extern List *omen_match_bounds(PlannerInfo *root, List *clauses,
-							   const OmenDistanceMatch *match, bool ordered,
-							   List **bounds);
+							   const OmenDistanceMatch *match,
+							   OmenBoundUse use, List **bounds);
 
 /* Of one of those: may the distance not even be equal? */
 extern bool omen_match_is_strict(const OmenDistanceMatch *match,

@@ -299,7 +299,9 @@ add_filter_path(PlannerInfo *root, RelOptInfo *rel,
 	filter->keys = undecided_keys(root, match->index, decided);
 	clauses = secure_clauses(rel, clauses, decided, filter->keys);
 	filter->bound_clauses = omen_match_bounds(root, clauses, match,
-											  pathkeys != NIL,
+											  pathkeys == NIL ?
+											  OMEN_BOUND_OF_DISTANCE :
+											  OMEN_BOUND_IN_ORDER,
 											  &filter->bounds);
 	if (filter->bounds == NIL && (bitmap == NULL || pathkeys == NIL))
 		return;

@@ -339,7 +339,8 @@ match_text_bounds(PlannerInfo *root, RelOptInfo *rel, OmenFuseMatch *match)
 	if (root->qual_security_level > 0)
 		return;
 	clauses = omen_match_bounds(root, rel->baserestrictinfo,
-								&match->branches[0], true, &match->bounds);
+								&match->branches[0],
+								OMEN_BOUND_EXACT_IN_ORDER, &match->bounds);
 	foreach(cell, clauses)
 		match->strict = lappend_int(match->strict,
 									omen_match_is_strict(&match->branches[0],

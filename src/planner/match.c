@@ -16,6 +16,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
+#include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -28,12 +29,15 @@ static Expr *find_bound(PlannerInfo *root, const OmenDistanceMatch *match,
 						Expr *clause);
 static Expr *find_similarity_bound(PlannerInfo *root,
 								   const OmenDistanceMatch *match,
-								   Expr *clause);
+								   Expr *clause, bool exact);
+static Expr *find_rounded_bound(PlannerInfo *root,
+								const OmenDistanceMatch *match, Expr *clause);
 static bool is_similarity(PlannerInfo *root, const OmenDistanceMatch *match,
 						  Node *expr, double *shift, double *factor);
 static double plain_constant(Node *expr);
 static Expr *as_float8(Node *bound);
 static Expr *of_float8(Oid function, Expr *left, double right);
+static Const *make_float8(double value);
 static bool is_same_distance(PlannerInfo *root,
 							 const OmenDistanceMatch *match, Node *expr);
 static bool is_query(PlannerInfo *root, const IndexOptInfo *index,
@@ -124,7 +128,8 @@ omen_match_any_bound(PlannerInfo *root, IndexOptInfo *index,
 
 List *
 omen_match_bounds(PlannerInfo *root, List *clauses,
-				  const OmenDistanceMatch *match, bool ordered, List **bounds)
+				  const OmenDistanceMatch *match, OmenBoundUse use,
+				  List **bounds)
 {
 	List	   *found = NIL;
 	ListCell   *cell;
@@ -135,8 +140,11 @@ omen_match_bounds(PlannerInfo *root, List *clauses,
 		RestrictInfo *info = lfirst_node(RestrictInfo, cell);
 		Expr	   *bound = find_bound(root, match, info->clause);
 
-		if (bound == NULL && ordered)
-			bound = find_similarity_bound(root, match, info->clause);
+		if (bound == NULL && use != OMEN_BOUND_OF_DISTANCE)
+			bound = find_similarity_bound(root, match, info->clause,
+										  use == OMEN_BOUND_EXACT_IN_ORDER);
+		if (bound == NULL && use == OMEN_BOUND_IN_ORDER)
+			bound = find_rounded_bound(root, match, info->clause);
 		if (bound == NULL)
 			continue;
 		found = lappend(found, info);
@@ -199,7 +207,7 @@ find_bound(PlannerInfo *root, const OmenDistanceMatch *match, Expr *clause)
  */
 static Expr *
 find_similarity_bound(PlannerInfo *root, const OmenDistanceMatch *match,
-					  Expr *clause)
+					  Expr *clause, bool exact)
 {
 	OpExpr	   *op = (OpExpr *) clause;
 	Oid			operator;
@@ -229,11 +237,46 @@ find_similarity_bound(PlannerInfo *root, const OmenDistanceMatch *match,
 	strategy = get_op_opfamily_strategy(operator, match->sortfamily);
 	distance = as_float8(bound);
 	if (distance == NULL || (strategy != BTGreaterStrategyNumber &&
-							 strategy != BTGreaterEqualStrategyNumber))
+							 strategy != BTGreaterEqualStrategyNumber) ||
+		(exact && (shift != 0 || factor != -1)))
 		return NULL;
 	distance = of_float8(F_FLOAT8MI, distance, shift);
 	distance = of_float8(F_FLOAT8DIV, distance, factor);
 	return (Expr *) eval_const_expressions(root, (Node *) distance);
+}
+
+/*
+ * If the clause is round(distance::numeric, 8) < bound or <= bound, as LangChain4j
+ * has it, where what is rounded is far below what a scan looks beyond its bound:
+ * the bound, of a constant
+ */
+static Expr *
+find_rounded_bound(PlannerInfo *root, const OmenDistanceMatch *match,
+				   Expr *clause)
+{
+	const OpExpr *op = (const OpExpr *) clause;
+	const FuncExpr *rounded;
+	const FuncExpr *cast;
+	const Const *digits;
+	const Const *bound;
+
+	if (!IsA(clause, OpExpr) || (op->opfuncid != F_NUMERIC_LT &&
+								 op->opfuncid != F_NUMERIC_LE))
+		return NULL;
+	rounded = linitial(op->args);
+	bound = lsecond(op->args);
+	if (!IsA(rounded, FuncExpr) || rounded->funcid != F_ROUND_NUMERIC_INT4 ||
+		!IsA(bound, Const) || bound->constisnull)
+		return NULL;
+	cast = linitial(rounded->args);
+	digits = lsecond(rounded->args);
+	if (!IsA(cast, FuncExpr) || cast->funcid != F_NUMERIC_FLOAT8 ||
+		!is_same_distance(root, match, linitial(cast->args)) ||
+		!IsA(digits, Const) || digits->constisnull ||
+		DatumGetInt32(digits->constvalue) < 6)
+		return NULL;
+	return (Expr *) make_float8(DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+																   bound->constvalue)));
 }
 
 /*
@@ -310,13 +353,17 @@ as_float8(Node *bound)
 static Expr *
 of_float8(Oid function, Expr *left, double right)
 {
-	Const	   *constant = makeConst(FLOAT8OID, -1, InvalidOid,
-									 sizeof(float8), Float8GetDatum(right),
-									 false, FLOAT8PASSBYVAL);
-
 	return (Expr *) makeFuncExpr(function, FLOAT8OID,
-								 list_make2(left, constant), InvalidOid,
-								 InvalidOid, COERCE_EXPLICIT_CALL);
+								 list_make2(left, make_float8(right)),
+								 InvalidOid, InvalidOid,
+								 COERCE_EXPLICIT_CALL);
+}
+
+static Const *
+make_float8(double value)
+{
+	return makeConst(FLOAT8OID, -1, InvalidOid, sizeof(float8),
+					 Float8GetDatum(value), false, FLOAT8PASSBYVAL);
 }
 
 /*
