@@ -161,3 +161,38 @@ SELECT bm25_stats('parts_idx');
 DROP VIEW docs_view;
 DROP TABLE docs, churn, parts, whole;
 DROP FUNCTION best;
+
+-- an index that counts by other weights does not find the rows for a query that is ranked by
+-- another one, though the server would take either
+CREATE TABLE twice (id int, t tsvector);
+INSERT INTO twice SELECT i, setweight(to_tsvector('simple', concat_ws(' ', 'a', 'b' || i % 50, CASE WHEN i % 5 = 0 THEN 'b3' END)),
+	CASE WHEN i % 3 = 0 THEN 'A' ELSE 'D' END::"char") FROM generate_series(1, 1000) i;
+CREATE INDEX twice_1 ON twice USING omenbm25 (t);
+CREATE INDEX twice_2 ON twice USING omenbm25 (t) WITH (weights = '{0.1, 0.2, 0.4, 1.0}');
+CREATE INDEX twice_3 ON twice USING omenbm25 (t) WITH (weights = '{0.1, 0.2, 0.4, 1.0}') WHERE id < 900;
+VACUUM ANALYZE twice;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+CREATE FUNCTION pg_temp.ranked_by(query text, condition text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	plan text;
+	first int;
+BEGIN
+	EXECUTE format('EXPLAIN (FORMAT json) SELECT id FROM twice WHERE %s ORDER BY t <@> %s LIMIT 1', condition, query) INTO plan;
+	EXECUTE format('SELECT id FROM twice WHERE %s ORDER BY t <@> %s LIMIT 1', condition, query) INTO first;
+	RETURN format('%s by %s', first, substring(plan FROM '(?:Text Index|Index Name)": "(\w+)'));
+END $$;
+SELECT query, pg_temp.ranked_by(query, 'true') AS all, pg_temp.ranked_by(query, 'id < 500') AS some, pg_temp.ranked_by(query, 't @@ ''b3''') AS matching,
+	pg_temp.ranked_by(query, format('t <@> %s < 0', query)) AS bounded
+FROM unnest(ARRAY[$$'b3'::tsquery$$, $$to_bm25query('b3', 'twice_1')$$, $$to_bm25query('b3', 'twice_2')$$, $$to_bm25query('b3', k1 => 2)$$]) query;
+PREPARE ranked(tsquery) AS SELECT id FROM twice ORDER BY t <@> $1 LIMIT 1;
+PREPARE named(tsquery) AS SELECT id FROM twice ORDER BY t <@> to_bm25query($1, 'twice_2') LIMIT 1;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE ranked('b3');
+EXECUTE named('b3');
+RESET plan_cache_mode;
+DEALLOCATE ALL;
+SELECT id FROM twice ORDER BY rrf(t <@> 'b3'::tsquery, t <@> to_bm25query('b3', 'twice_2')) LIMIT 1;
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+DROP TABLE twice;

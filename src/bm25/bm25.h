@@ -550,6 +550,13 @@ extern void omen_bm25_costestimate(PlannerInfo *root, IndexPath *path,
 								   double loop_count, Cost *startup_cost,
 								   Cost *total_cost, Selectivity *selectivity,
 								   double *correlation, double *pages);
+
+/*
+ * Can this index find the rows for a query that is to be ranked by what another
+ * one counts?  And which one that is, or InvalidOid
+ */
+extern bool omen_bm25_may_rank(const IndexOptInfo *info, const Node *query);
+extern Oid	omen_bm25_bound_index(const Node *query);
 extern bool omen_bm25_validate(Oid opclass);
 extern IndexScanDesc omen_bm25_beginscan(Relation index, int nkeys,
 										 int norderbys);

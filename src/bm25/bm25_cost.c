@@ -14,6 +14,8 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
@@ -46,6 +48,7 @@
 /* Before the first row, whatever the query: the pending area, and so on */
 #define OPERATORS_PER_SCAN	1000
 
+static bool may_rank(const IndexPath *path);
 static double count_terms(const IndexPath *path);
 static double count_terms_of(const Node *query);
 
@@ -70,7 +73,8 @@ omen_bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	*selectivity = 1;
 	*pages = info->pages;
 	if (list_length(path->indexorderbys) > 1 ||
-		(path->indexorderbys == NIL && path->indexclauses == NIL))
+		(path->indexorderbys == NIL && path->indexclauses == NIL) ||
+		!may_rank(path))
 	{
 		omen_compat_forbid_path(path, startup_cost, total_cost);
 		return;
@@ -100,6 +104,79 @@ omen_bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		(cpu_index_tuple_cost +
 		 (ranked ? OPERATORS_PER_HIT : 1) * cpu_operator_cost);
 	*pages = read;
+}
+
+static bool
+may_rank(const IndexPath *path)
+{
+	const OpExpr *order;
+
+	if (path->indexorderbys == NIL)
+		return true;
+	order = linitial(path->indexorderbys);
+	return !IsA(order, OpExpr) ||
+		omen_bm25_may_rank(path->indexinfo, lsecond(order->args));
+}
+
+/*
+ * The server may take any index on what is ranked, but one that counts positions
+ * by other weights does not know the frequencies that the score is made of
+ */
+bool
+omen_bm25_may_rank(const IndexOptInfo *info, const Node *query)
+{
+	Oid			oid = omen_bm25_bound_index(query);
+	char		kind = OidIsValid(oid) ? get_rel_relkind(oid) : '\0';
+	OmenTextUnits units;
+	OmenTextUnits bound;
+	Relation	index;
+
+	if (oid == info->indexoid || info->hypothetical ||
+		(kind != RELKIND_INDEX && kind != RELKIND_PARTITIONED_INDEX))
+		return true;
+	index = index_open(oid, AccessShareLock);
+	if (index->rd_indam->aminsert != omen_bm25_insert)
+	{
+		index_close(index, AccessShareLock);
+		return true;
+	}
+	bound = kind == RELKIND_INDEX ?
+		omen_bm25_stored_units(index, omen_bm25_open(index)) :
+		omen_bm25_units(index);
+	index_close(index, AccessShareLock);
+	index = index_open(info->indexoid, NoLock);
+	units = omen_bm25_stored_units(index, omen_bm25_open(index));
+	index_close(index, NoLock);
+	return memcmp(&units, &bound, sizeof(units)) == 0;
+}
+
+/*
+ * The index that a query names, or else is bound to (planner/text_bind.c), as far
+ * as the planner knows it; or InvalidOid
+ */
+Oid
+omen_bm25_bound_index(const Node *query)
+{
+	const FuncExpr *call = (const FuncExpr *) query;
+	const Const *value = (const Const *) query;
+
+	if (IsA(query, FuncExpr))
+	{
+		Oid			named = InvalidOid;
+
+		if (list_length(call->args) < 2)
+			return InvalidOid;
+		if (IsA(linitial(call->args), FuncExpr))
+			named = omen_bm25_bound_index(linitial(call->args));
+		value = lsecond(call->args);
+		if (OidIsValid(named) || !IsA(value, Const) ||
+			value->consttype != REGCLASSOID || value->constisnull)
+			return named;
+		return DatumGetObjectId(value->constvalue);
+	}
+	return IsA(query, Const) && value->consttype != TSQUERYOID &&
+		!value->constisnull ?
+		DatumGetOmenBm25Query(value->constvalue)->index : InvalidOid;
 }
 
 /* Lexemes of the conditions and the order */

@@ -42,6 +42,7 @@ static bool are_options_fixed(PlannerInfo *root, RelOptInfo *rel,
 static bool match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 						 OmenDistanceMatch *match);
 static bool is_usable(const IndexOptInfo *index);
+static bool may_rank(const OmenDistanceMatch *match);
 static Oid	named_index(const OmenDistanceMatch *match);
 static bool match_text(PlannerInfo *root, RelOptInfo *rel,
 					   OmenDistanceMatch *match);
@@ -250,7 +251,7 @@ match_branch(PlannerInfo *root, RelOptInfo *rel, Expr *branch,
 
 		if (is_usable(index) &&
 			omen_match_distance(root, index, branch, &other) &&
-			prefer(match, &other))
+			may_rank(&other) && prefer(match, &other))
 			return true;
 	}
 	return match->index != NULL;
@@ -277,25 +278,22 @@ is_usable(const IndexOptInfo *index)
 	return omen_filter_is_usable(index);
 }
 
+/* Not by an index that counts by other weights than the query is ranked by */
+static bool
+may_rank(const OmenDistanceMatch *match)
+{
+	return !is_text(match->index) ||
+		omen_bm25_may_rank(match->index,
+						   list_nth(match->distance->args, match->query_arg));
+}
+
 /* That whose statistics a query for text is bound to, or InvalidOid */
 static Oid
 named_index(const OmenDistanceMatch *match)
 {
-	Node	   *query = list_nth(match->distance->args, match->query_arg);
-	const Const *value = (const Const *) query;
-
-	if (!is_text(match->index))
-		return InvalidOid;
-	if (IsA(query, FuncExpr) && list_length(((FuncExpr *) query)->args) == 2)
-	{
-		value = lsecond(((FuncExpr *) query)->args);
-		return IsA(value, Const) && value->consttype == OIDOID &&
-			!value->constisnull ? DatumGetObjectId(value->constvalue) :
-			InvalidOid;
-	}
-	return IsA(value, Const) && value->consttype != TSQUERYOID &&
-		!value->constisnull ?
-		DatumGetOmenBm25Query(value->constvalue)->index : InvalidOid;
+	return is_text(match->index) ?
+		omen_bm25_bound_index(list_nth(match->distance->args,
+									   match->query_arg)) : InvalidOid;
 }
 
 /* --- by a text alone --- */
@@ -361,7 +359,7 @@ match_text(PlannerInfo *root, RelOptInfo *rel, OmenDistanceMatch *match)
 
 		if (is_text(index) && is_usable(index) &&
 			omen_match_order(root, rel, index, &other) &&
-			prefer(match, &other))
+			may_rank(&other) && prefer(match, &other))
 			return true;
 	}
 	return match->index != NULL;
