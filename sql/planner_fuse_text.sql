@@ -53,6 +53,19 @@ SELECT by_ranks('a3 | common', 't @@ ''b5''', '{1,1}', 60, 100, 20);
 SELECT by_ranks('a3 | common', 't @@ ''b5 <-> common''', '{1,1}', 60, 100, 20);
 SELECT by_ranks('nowhere', 'true', '{1,1}', 60, 100, 10);
 
+-- a query that is no constant, in a function in SQL, whose body is simplified twice
+SELECT id, round(rrf_score(v <-> '[500,500,500]', t <@> plainto_tsquery('a3'))::numeric, 6) AS s
+	FROM docs ORDER BY rrf(v <-> '[500,500,500]', t <@> plainto_tsquery('a3')) LIMIT 2;
+SELECT id, round(fuse_score(v <-> '[500,500,500]', t <@> 'a3'::tsquery)::numeric, 6) AS s,
+	round(fuse_score(v <-> '[500,500,500]', t <@> 'a3'::tsquery, norm => 'minmax')::numeric, 6) AS normed
+	FROM docs ORDER BY fuse(v <-> '[500,500,500]', t <@> 'a3'::tsquery) LIMIT 2;
+PREPARE scored(vector, text) AS SELECT id, round(fuse_score(v <-> $1, t <@> to_tsquery('simple', $2))::numeric, 6) AS s
+	FROM docs ORDER BY fuse(v <-> $1, t <@> to_tsquery('simple', $2)) LIMIT 2;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE scored('[500,500,500]', 'a3 | common');
+RESET plan_cache_mode;
+DEALLOCATE scored;
+
 -- rows of the pending area, of segments, deleted ones
 UPDATE docs SET t = to_tsvector('simple', 'a3 common again') WHERE id % 100 = 7;
 DELETE FROM docs WHERE id % 50 = 3;

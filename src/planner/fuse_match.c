@@ -27,6 +27,7 @@
 /* As disable_cost of the server */
 #define USELESS_COST	1.0e10
 
+static bool unify_walker(Node *node, void *call);
 static bool has_open_parameters(PlannerInfo *root);
 static bool open_parameter_walker(Node *node, void *arg);
 static void discourage_paths(RelOptInfo *rel);
@@ -78,7 +79,11 @@ omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
 		hint = "An argument is \"column operator value\" with an operator that an index on the column orders by, as in embedding <=> $1.";
 	}
 	if (obstacle == NULL)
+	{
+		if (IsA(call->score, FuncExpr))
+			unify_walker((Node *) root->processed_tlist, call->score);
 		return true;
+	}
 	if (call->needs_scan && has_open_parameters(root))
 		discourage_paths(rel);
 	else if (call->needs_scan)
@@ -88,6 +93,23 @@ omen_fuse_match_order(PlannerInfo *root, RelOptInfo *rel,
 				 errdetail_internal("%s", obstacle),
 				 hint ? errhint("%s", hint) : 0));
 	return false;
+}
+
+/*
+ * A call has the collation of the arguments that are written: fuse() without a norm
+ * none, the one in fuse_score(), which hands a norm on, that of the norm.  Nothing
+ * depends on it, but calls that differ in it would not be taken from the scan.
+ */
+static bool
+unify_walker(Node *node, void *call)
+{
+	FuncExpr   *other = (FuncExpr *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncExpr) && other->funcid == ((FuncExpr *) call)->funcid)
+		other->inputcollid = ((FuncExpr *) call)->inputcollid;
+	return expression_tree_walker(node, unify_walker, call);
 }
 
 /*

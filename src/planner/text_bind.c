@@ -39,7 +39,8 @@ OMEN_FUNCTION(omen_bm25_bind_support);
 #define MAX_SUBQUERIES	10
 
 static Node *bind(const SupportRequestSimplify *request);
-static bool is_bound(Node *query, Oid bind_function);
+static Oid	find_bind_function(Oid query_type, Oid schema);
+static bool is_bound(Node *query, Oid bind_function, Oid bind_tsquery);
 static Oid	find_index(PlannerInfo *root, Node *document);
 static bool is_column_of(const Query *query, const Var *var);
 static Node *as_of_table(Node *node, void *arg);
@@ -72,7 +73,6 @@ bind(const SupportRequestSimplify *request)
 	Oid			bind_function;
 	Oid			operator;
 	Oid			index;
-	Oid			arguments[2];
 
 	if (request->root == NULL || list_length(call->args) != 2)
 		return NULL;
@@ -87,20 +87,14 @@ bind(const SupportRequestSimplify *request)
 	if (!OidIsValid(bound_type) ||
 		(query_type != TSQUERYOID && query_type != bound_type))
 		return NULL;
-	arguments[0] = query_type;
-	arguments[1] = REGCLASSOID;
-	bind_function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
-									CStringGetDatum("bm25query_bind"),
-									PointerGetDatum(buildoidvector(arguments,
-																   2)),
-									ObjectIdGetDatum(schema));
+	bind_function = find_bind_function(query_type, schema);
 	operator = GetSysCacheOid4(OPERNAMENSP, Anum_pg_operator_oid,
 							   CStringGetDatum("<@>"),
 							   ObjectIdGetDatum(TSVECTOROID),
 							   ObjectIdGetDatum(bound_type),
 							   ObjectIdGetDatum(schema));
 	if (!OidIsValid(bind_function) || !OidIsValid(operator) ||
-		is_bound(query, bind_function))
+		is_bound(query, bind_function, find_bind_function(TSQUERYOID, schema)))
 		return NULL;
 	index = find_index(request->root, document);
 	if (!OidIsValid(index))
@@ -112,13 +106,29 @@ bind(const SupportRequestSimplify *request)
 								  InvalidOid, call->inputcollid);
 }
 
+static Oid
+find_bind_function(Oid query_type, Oid schema)
+{
+	Oid			arguments[2] = {query_type, REGCLASSOID};
+
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+						   CStringGetDatum("bm25query_bind"),
+						   PointerGetDatum(buildoidvector(arguments, 2)),
+						   ObjectIdGetDatum(schema));
+}
+
+/*
+ * Either way: what the body of a function in SQL has is simplified twice, and a
+ * tsquery that is bound is a bm25query by then
+ */
 static bool
-is_bound(Node *query, Oid bind_function)
+is_bound(Node *query, Oid bind_function, Oid bind_tsquery)
 {
 	const Const *value = (const Const *) query;
 
 	if (IsA(query, FuncExpr))
-		return ((FuncExpr *) query)->funcid == bind_function;
+		return ((FuncExpr *) query)->funcid == bind_function ||
+			((FuncExpr *) query)->funcid == bind_tsquery;
 	return IsA(query, Const) && value->consttype != TSQUERYOID &&
 		!value->constisnull &&
 		OidIsValid(DatumGetOmenBm25Query(value->constvalue)->index);
