@@ -205,12 +205,11 @@ extern float omen_hnsw_norm2(OmenElementType element, uint32 dims,
  */
 #define OMEN_ENTRY_SEEDS	4
 #define OMEN_NEAR_ENTRIES	32
-extern void omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
+extern void omen_hnsw_seed(const OmenHnswIndex *hnsw, OmenQuery *query,
 						   OmenSearch *search);
 extern void omen_hnsw_seed_all(const OmenHnswIndex *hnsw, OmenSearch *search);
 extern int	omen_hnsw_near_entries(const OmenHnswIndex *hnsw,
-								   const OmenQuery *query, OmenHeard *near,
-								   int max);
+								   OmenQuery *query, OmenHeard *near, int max);
 extern double omen_hnsw_share_within(Relation index, Datum query,
 									 double distance);
 extern void omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw,

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include <float.h>
+#include <math.h>
 
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -31,6 +32,8 @@ static void replace_shorter_entry(Relation index, OmenHnswIndex *hnsw,
 								  OmenLink link, const uint8 *pair);
 static void put_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old,
 					  uint32 first, OmenLink heir, const uint8 *pair);
+static void aim_query(const OmenHnswIndex *hnsw, OmenQuery *query,
+					  const float *estimates, float limit);
 static float find_limit(float *estimates, uint32 n, int max);
 static int	keep_nearest(OmenHeard *near, int n, int max, float estimate,
 						 OmenLink link);
@@ -52,7 +55,7 @@ static bool leads_to_node(OmenHnswStore *store, OmenLink link);
  * offered all: the walk measures them as it visits.
  */
 void
-omen_hnsw_seed(const OmenHnswIndex *hnsw, const OmenQuery *query,
+omen_hnsw_seed(const OmenHnswIndex *hnsw, OmenQuery *query,
 			   OmenSearch *search)
 {
 	OmenHeard	near[OMEN_ENTRY_SEEDS];
@@ -77,10 +80,10 @@ omen_hnsw_seed_all(const OmenHnswIndex *hnsw, OmenSearch *search)
 
 /*
  * The nearest of the entries, which have codes, in order, up to max of them;
- * returns how many.
+ * returns how many.  The query is aimed at them.
  */
 int
-omen_hnsw_near_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
+omen_hnsw_near_entries(const OmenHnswIndex *hnsw, OmenQuery *query,
 					   OmenHeard *near, int max)
 {
 	float	   *estimates = palloc(hnsw->nentries * sizeof(float));
@@ -98,8 +101,29 @@ omen_hnsw_near_entries(const OmenHnswIndex *hnsw, const OmenQuery *query,
 			n = keep_nearest(near, n, max, estimates[i],
 							 hnsw->entry_links[i]);
 	}
+	if (hnsw->meta.shape.metric == OMEN_METRIC_IP)
+		aim_query(hnsw, query, estimates, limit);
 	pfree(estimates);
 	return n;
+}
+
+/* At the entries within this limit: estimates are of negative inner products */
+static void
+aim_query(const OmenHnswIndex *hnsw, OmenQuery *query, const float *estimates,
+		  float limit)
+{
+	double		dot = 0;
+	double		norm2 = 0;
+
+	for (uint32 i = 0; i < hnsw->nentries; i++)
+	{
+		if (likely(estimates[i] > limit) || !isfinite(estimates[i]))
+			continue;
+		dot -= estimates[i];
+		norm2 += omen_quant_pair_norm2(hnsw->quant, hnsw->entry_pairs +
+									   i * hnsw->pair_stride);
+	}
+	omen_query_aim(query, dot, norm2);
 }
 
 /*

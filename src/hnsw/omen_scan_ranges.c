@@ -90,6 +90,7 @@ static void pass_by_codes(OmenScan *scan, OmenPassItems *items);
 static void pass_over_tail(OmenScan *scan, OmenPassItems *items);
 static RangeScores *score_ranges(OmenScan *scan, int keep);
 static RangeScores *create_scores(OmenScan *scan, int keep);
+static void init_query(OmenScan *scan);
 static bool next_page(OmenScan *scan, const RangeScores *scores,
 					  RangeWalk *walk, RangePage *page);
 static bool is_too_far(const OmenScan *scan, const RangeScores *scores, uint32 n);
@@ -403,9 +404,7 @@ create_scores(OmenScan *scan, int keep)
 	RangeScores *scores = palloc0(sizeof(RangeScores));
 
 	if (scan->ranges.query == NULL)
-		scan->ranges.query =
-			omen_query_init(palloc(omen_query_size(&hnsw->range_quant)),
-							&hnsw->range_quant, scan->payload);
+		init_query(scan);
 	scores->numbers = palloc(OMEN_NUMBER_BLOCK * sizeof(uint32));
 	scores->f_add = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
 	scores->f_rescale = palloc(OMEN_NUMBER_BLOCK * sizeof(float));
@@ -416,6 +415,33 @@ create_scores(OmenScan *scan, int keep)
 	scores->keep = keep;
 	scores->best = palloc(scores->keep * sizeof(OmenHeard));
 	return scores;
+}
+
+/* For range codes, aimed at the nearest centres */
+static void
+init_query(OmenScan *scan)
+{
+	OmenHnswIndex *hnsw = scan->hnsw;
+	OmenScanRanges *ranges = &scan->ranges;
+	double		dot = 0;
+	double		norm2 = 0;
+
+	ranges->query = omen_query_init(palloc(omen_query_size(&hnsw->range_quant)),
+									&hnsw->range_quant, scan->payload);
+	if (hnsw->meta.shape.metric != OMEN_METRIC_IP)
+		return;
+	for (uint32 i = 0; i < Min(ranges->n, NEAR_RANGES); i++)
+	{
+		const OmenHeard *near = &ranges->nearest[i];
+
+		if (!isfinite(near->estimate))
+			continue;
+		dot -= near->estimate;
+		norm2 += omen_quant_pair_norm2(hnsw->quant, hnsw->range_centres +
+									   near->link *
+									   omen_range_stride(&hnsw->meta));
+	}
+	omen_query_aim(ranges->query, dot, norm2);
 }
 
 static void
@@ -448,7 +474,7 @@ copy_codes(OmenScan *scan, RangeScores *scores, const RangePage *range)
 		int			at = scores->n++;
 
 		scores->numbers[at] = numbers[i];
-		scores->f_add[at] = range->base + omen_range_lengthen(code->f_add);
+		scores->f_add[at] = omen_range_lengthen(code->f_add);
 		scores->bases[at] = range->base;
 		scores->f_rescale[at] = omen_range_lengthen(code->f_rescale);
 		copy_code(scores->codes + at * scores->code_size, code->code,
@@ -514,11 +540,11 @@ score_codes(OmenScan *scan, RangeScores *scores)
 	scan->counts.distances += scores->n;
 	for (int i = 0; i < scores->n; i++)
 	{
-		float		before = scores->bases[i] - scores->estimates[i];
+		float		nearer = scores->estimates[i];
 
-		keep_best(scores, scores->numbers[i], scores->estimates[i]);
-		if (before > scores->most_before)
-			scores->most_before = before;
+		keep_best(scores, scores->numbers[i], scores->bases[i] + nearer);
+		if (-nearer > scores->most_before)
+			scores->most_before = -nearer;
 	}
 	scores->n = 0;
 }

@@ -487,6 +487,13 @@ omen_query_init_pair(void *memory, const OmenQuantizer *quant,
 	return query;
 }
 
+void
+omen_query_aim(OmenQuery *query, double dot, double norm2)
+{
+	if (query->quant->ops->query_aim != NULL)
+		query->quant->ops->query_aim(query, dot, norm2);
+}
+
 static OmenQuery *
 form_query(void *memory, const OmenQuantizer *quant)
 {

@@ -306,13 +306,21 @@ extern OmenQuery *omen_query_init_pair(void *memory,
 									   const OmenQuantizer *quant,
 									   const uint8 *pair);
 
+/*
+ * Inner product: from now on, estimates from link codes are to be best at nodes like
+ * those that "dot" is the sum of inner products with the query of, and "norm2" that of
+ * |x|^2: nodes where the walk begins.  Other metrics and codes take no notice.
+ */
+extern void omen_query_aim(OmenQuery *query, double dot, double norm2);
+
 /* Graph distance from the query to a node, from its own code */
 extern OmenBounds omen_query_own(const OmenQuery *query, const uint8 *own);
 
 /*
  * Estimated graph distances to all n neighbours of a node at estimated
  * graph distance "base": est[i] = base + f_add[i] + f_rescale[i] *
- * <code[i], query>.  Codes lie link_size bytes apart.
+ * <code[i], query>, and f_add in proportion where a query was aimed.  Codes lie
+ * link_size bytes apart.
  */
 extern void omen_query_links(const OmenQuery *query, float base, int n,
 							 const float *f_add, const float *f_rescale,

@@ -43,6 +43,8 @@ typedef struct OmenQuantizerOps
 	void		(*query_init) (OmenQuery *query, const void *payload);
 	/* NULL without link codes of residuals */
 	void		(*query_init_pair) (OmenQuery *query, const uint8 *pair);
+	/* NULL likewise */
+	void		(*query_aim) (OmenQuery *query, double dot, double norm2);
 	OmenBounds	(*query_own) (const OmenQuery *query, const uint8 *own);
 	void		(*query_links) (const OmenQuery *query,
 								const OmenLinkBatch *batch);
@@ -52,7 +54,8 @@ typedef struct OmenQuantizerOps
 
 /*
  * All fields after "raw" belong to the rotated family.  q is the rotated
- * centred query, m the mean; Q = q + m.
+ * centred query, m the mean; Q = q + t m, where t, "mean_part", is 1 but for
+ * inner products: see choose_mean_part() in quant_own.c.
  */
 struct OmenQuery
 {
@@ -63,7 +66,8 @@ struct OmenQuery
 	bool		usable;			/* false: too long, nothing can be said */
 	float		norm2;			/* |q|^2 */
 	float		norm;			/* |q| */
-	float		mean_norm;		/* |m| */
+	float		mean_part;		/* t */
+	float		mean_norm;		/* |t m| */
 	float		mean_dot;		/* <Q, m> */
 
 	/* relative rounding errors, see quant_own.c */
@@ -74,6 +78,7 @@ struct OmenQuery
 	OmenOwnFactors factors;		/* of q's own code of 8 bits */
 	int8	   *codes;			/* that code */
 	OmenLinkQuery link;			/* the same against link codes */
+	float		aim;			/* see quant_rabitq.c */
 	const int32 *tables;		/* the query against all centroids, */
 	float		table_step;		/* in this unit: see quant_pq.c */
 	float		steer;			/* part of a code's error that bounds count */

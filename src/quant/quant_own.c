@@ -101,15 +101,10 @@ hash_floats(uint32 n, const float *x)
 	return (uint32) (hash >> 48);
 }
 
-/*
- * The centred rotated vector of a payload; x[code_dims].  Elements may be
- * infinite or NaN if the payload's were near the limits of floats.  "hash",
- * if not NULL, is for omen_own_tag(): of the values before, since the rotation
- * rounds off what is small beside the vector's length.
- */
-void
-omen_own_load(const OmenQuantizer *quant, const void *payload, float *x,
-			  uint32 *hash)
+/* As omen_own_load(), before the vector is centred */
+static void
+load_rotated(const OmenQuantizer *quant, const void *payload, float *x,
+			 uint32 *hash)
 {
 	const OmenCodeShape *shape = &quant->shape;
 
@@ -124,7 +119,20 @@ omen_own_load(const OmenQuantizer *quant, const void *payload, float *x,
 	memset(x + shape->dims, 0,
 		   (shape->code_dims - shape->dims) * sizeof(float));
 	omen_rotation_apply(quant->signs, shape->code_dims, x);
-	for (uint32 i = 0; i < shape->code_dims; i++)
+}
+
+/*
+ * The centred rotated vector of a payload; x[code_dims].  Elements may be
+ * infinite or NaN if the payload's were near the limits of floats.  "hash",
+ * if not NULL, is for omen_own_tag(): of the values before, since the rotation
+ * rounds off what is small beside the vector's length.
+ */
+void
+omen_own_load(const OmenQuantizer *quant, const void *payload, float *x,
+			  uint32 *hash)
+{
+	load_rotated(quant, payload, x, hash);
+	for (uint32 i = 0; i < quant->shape.code_dims; i++)
 		x[i] -= quant->mean[i];
 }
 
@@ -518,6 +526,25 @@ relative_sum_error(uint32 dims)
 	return ldexpf((float) (dims / omen_code_kernels->sums + 16), -24);
 }
 
+/*
+ * How much of the mean to take off the query.  Distances need all of it.  Inner
+ * products do not, as <Q,x> = <Q-tm,x> + t <m,x> for any t, and errors are in
+ * proportion to |Q-tm|: that makes it least.  Of a query that is short beside the
+ * mean, all of it would leave little but -m.
+ */
+static float
+choose_mean_part(const OmenQuantizer *quant, const float *rotated)
+{
+	float		part;
+
+	if (quant->shape.metric != OMEN_METRIC_IP)
+		return 1;
+	part = (float) (omen_code_kernels->dot_f32(quant->shape.code_dims,
+											   quant->mean, rotated) /
+					quant->mean_norm2);
+	return isfinite(part) ? part : 0;
+}
+
 void
 omen_own_query_init(OmenQuery *query, const void *payload)
 {
@@ -526,14 +553,18 @@ omen_own_query_init(OmenQuery *query, const void *payload)
 
 	query->rotated = (float *) query->memory;
 	query->codes = (int8 *) (query->rotated + dims);
-	omen_own_load(quant, payload, query->rotated, NULL);
+	load_rotated(quant, payload, query->rotated, NULL);
+	query->mean_part = choose_mean_part(quant, query->rotated);
+	for (uint32 i = 0; i < dims; i++)
+		query->rotated[i] -= query->mean_part * quant->mean[i];
 	omen_own_encode_i8(quant, query->rotated, &query->factors, query->codes);
 
 	query->usable = query->factors.norm2 != OMEN_UNUSABLE;
 	query->norm2 = query->factors.norm2;
 	query->norm = sqrtf(query->norm2) + query->factors.error;
-	query->mean_norm = sqrtf(quant->mean_norm2);
-	query->mean_dot = query->factors.mean_dot + quant->mean_norm2;
+	query->mean_norm = fabsf(query->mean_part) * sqrtf(quant->mean_norm2);
+	query->mean_dot = query->factors.mean_dot +
+		query->mean_part * quant->mean_norm2;
 	query->sum_error = relative_sum_error(dims);
 	query->rotation_error = omen_rotation_error(dims);
 }
@@ -549,7 +580,7 @@ omen_own_query_block(const OmenQuery *query, const uint8 *pairs, Size stride,
 	if (query->quant->shape.metric == OMEN_METRIC_IP)
 	{
 		form.constant = -query->mean_dot;
-		form.mean_dot_weight = -1;
+		form.mean_dot_weight = -query->mean_part;
 		form.dot_weight = -query->factors.scale;
 		form.minimum = -INFINITY;
 	}
@@ -627,9 +658,11 @@ static OmenBounds
 bound_inner_product(const OmenQuery *query, const OmenOwnFactors *f, float dot)
 {
 	float		norm = sqrtf(f->norm2);
-	float		centre = dot + query->mean_dot + f->mean_dot;
+	float		centre = dot + query->mean_dot +
+		query->mean_part * f->mean_dot;
 	float		slack = 2 * (query->rotation_error + query->sum_error) *
-		(query->norm + query->mean_norm) * (norm + query->mean_norm);
+		(query->norm + query->mean_norm) *
+		(norm + sqrtf(query->quant->mean_norm2));
 	float		least = -f->error * query->norm;
 	float		most = f->error * query->norm;
 	OmenBounds	bounds;

@@ -718,6 +718,46 @@ test_bound_width(void)
 	free(i16);
 }
 
+/* What is short beside the mean has bounds as much narrower as it is shorter */
+static void
+test_short_queries(void)
+{
+	static float q[128];
+	static float x[128];
+	static float mean[128];
+	double		width[2] = {0, 0};
+	OmenQuantizer *quant;
+
+	for (int i = 0; i < 128; i++)
+		mean[i] = 5;
+	quant = make_quantizer(OMEN_ELEMENT_F32, OMEN_METRIC_IP, 128,
+						   OMEN_QUANTIZER_AUTO, mean);
+	for (int trial = 0; trial < 100; trial++)
+	{
+		uint8	   *own;
+
+		fill_normal(128, q);
+		fill_normal(128, x);
+		for (int i = 0; i < 128; i++)
+			x[i] += mean[i];
+		own = make_own(quant, x);
+		for (int part = 0; part < 2; part++)
+		{
+			OmenQuery  *query = make_query(quant, q);
+			OmenBounds	bounds = omen_query_own(query, own);
+
+			width[part] += bounds.upper - bounds.lower;
+			free(query);
+			for (int i = 0; i < 128; i++)
+				q[i] *= 1e-3f;
+		}
+		free(own);
+	}
+	printf("# widths %g %g\n", width[0], width[1]);
+	ok(width[1] < 1.1e-3 * width[0], "bounds of short queries are narrow");
+	free(quant);
+}
+
 static void
 test_bounds(void)
 {
@@ -727,6 +767,7 @@ test_bounds(void)
 		test_bounds_of(how, OMEN_QUANTIZER_AUTO);
 	}
 	test_bound_width();
+	test_short_queries();
 }
 
 /* --- pairs --- */
@@ -1076,7 +1117,8 @@ test_stored(void)
  * L being the covered dimensions, with theory.  If codes point in a direction
  * at angle t to r, the error is tan(t) sqrt(L / D).  Over L dimensions,
  * cos^2(t) is 2 / pi for one bit (RaBitQ, section 3.2) and 0.881 for the
- * four-level quantizer of a normal distribution (Max, 1960).
+ * four-level quantizer of a normal distribution (Max, 1960).  A query that is
+ * aimed at c: in units of |q-tc| |r|, t being what makes it least.
  */
 static double
 link_error(const OmenCodeShape *shape)
@@ -1097,7 +1139,7 @@ typedef struct LinkStats
 
 static void
 check_link(const OmenQuantizer *quant, const float *q, const float *c,
-		   const float *x, LinkStats *stats)
+		   const float *x, bool aimed, LinkStats *stats)
 {
 	const OmenCodeShape *shape = &quant->shape;
 	int			dims = shape->dims;
@@ -1115,14 +1157,20 @@ check_link(const OmenQuantizer *quant, const float *q, const float *c,
 	double		r2 = 0;
 	double		p2 = 0;
 	double		cosine_scale = 1;
+	double		part = 1;
 
+	if (aimed)
+	{
+		part = dot(dims, q, c) / dot(dims, c, c);
+		omen_query_aim(query, dot(dims, q, c), dot(dims, c, c));
+	}
 	omen_quant_encode_link(quant, centre, neighbour, &f_add, &f_rescale, code,
 						   scratch);
 	omen_query_links(query, base, 1, &f_add, &f_rescale, code, &est);
 	for (int i = 0; i < dims; i++)
 	{
 		r2 += (double) (x[i] - c[i]) * (x[i] - c[i]);
-		p2 += (double) (q[i] - c[i]) * (q[i] - c[i]);
+		p2 += (q[i] - part * c[i]) * (q[i] - part * c[i]);
 	}
 	if (shape->metric == OMEN_METRIC_COSINE)
 		cosine_scale = dot(dims, c, c);
@@ -1139,8 +1187,9 @@ check_link(const OmenQuantizer *quant, const float *q, const float *c,
 	free(query);
 }
 
+/* Nodes are so many times as long as queries, which are aimed then */
 static void
-test_links_of(OmenMetric metric, int dims, int bits)
+test_links_of(OmenMetric metric, int dims, int bits, float length)
 {
 	float	   *q = malloc(dims * sizeof(float));
 	float	   *c = malloc(dims * sizeof(float));
@@ -1172,13 +1221,15 @@ test_links_of(OmenMetric metric, int dims, int bits)
 			c[i] += 0.5f;
 			x[i] = c[i] + 0.4f * random_normal();
 			q[i] = c[i] + 0.6f * random_normal() + 0.3f * (x[i] - c[i]);
+			c[i] *= length;
+			x[i] *= length;
 		}
-		check_link(quant, q, c, x, &stats);
+		check_link(quant, q, c, x, length != 1, &stats);
 	}
 	rms = sqrt(stats.square / stats.n);
 	snprintf(name, sizeof(name),
-			 "links: metric %d, %d dims, %d bits: no bias, error as in theory",
-			 metric, dims, bits);
+			 "links: metric %d, %d dims, %d bits, %g times as long: no bias,"
+			 " error as in theory", metric, dims, bits, length);
 	printf("# bias %.3f rms %.3f theory %.3f\n", stats.bias / stats.n, rms,
 		   theory);
 	ok(fabs(stats.bias / stats.n) < 0.15 && rms < theory * 1.2 + 0.05 &&
@@ -1297,9 +1348,14 @@ test_links(void)
 	{
 		for (int i = 0; i < lengthof(dims); i++)
 		{
-			test_links_of(metrics[m], dims[i], 1);
-			test_links_of(metrics[m], dims[i], 2);
+			test_links_of(metrics[m], dims[i], 1, 1);
+			test_links_of(metrics[m], dims[i], 2, 1);
 		}
+	}
+	for (int i = 0; i < lengthof(dims); i++)
+	{
+		test_links_of(OMEN_METRIC_IP, dims[i], 1, 30);
+		test_links_of(OMEN_METRIC_IP, dims[i], 2, 30);
 	}
 	test_degenerate_links();
 }

@@ -1,0 +1,54 @@
+# Searches by inner product: what is nearest does not depend on how long a query
+# is, and neither do recall and the pages that are read. Rows have a part in common,
+# and are of very unequal lengths.
+
+use strict;
+use warnings FATAL => 'all';
+
+use OmenTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('lengths');
+
+query($node, q{
+	SELECT setseed(0.7);
+	CREATE TABLE lengths AS SELECT i AS id, ARRAY(SELECT l * (1 + random() + random()
+		- random() - random()) FROM generate_series(1, 24) AS g WHERE g > 0 * i)
+		::real[]::vector(24) AS v FROM (SELECT i, exp(3 * random()) AS l
+		FROM generate_series(1, 6040) AS i OFFSET 0) AS x;
+	CREATE TABLE askers AS SELECT id, v AS whole, v FROM lengths WHERE id > 6000;
+	DELETE FROM lengths WHERE id > 6000;
+	CREATE INDEX lengths_v ON lengths USING omenhnsw (v vector_ip_ops);
+	CREATE INDEX ON lengths (id);
+	ANALYZE lengths});
+
+foreach my $part (1, 0.001)
+{
+	my $label = "inner product, queries $part times as long as rows";
+	my $some = '(SELECT * FROM lengths WHERE id <= 1500)';
+
+	query($node, "UPDATE askers SET v ="
+		  . " whole * array_fill($part, ARRAY[24])::vector; ANALYZE askers");
+	foreach my $table ('lengths', $some)
+	{
+		my ($recall) = recall(
+			$node,
+			table => $table,
+			queries => 'askers',
+			operator => '<#>',
+			settings => "SET omendb.filter_strategy = 'sweep'");
+
+		cmp_ok($recall, '>=', 0.85, "$label, $table: recall $recall");
+	}
+	my ($pages) = query($node,
+		"SET enable_seqscan = off; SET jit = off; EXPLAIN (ANALYZE, BUFFERS)"
+		  . " SELECT n.id FROM askers AS q, LATERAL (SELECT id FROM lengths"
+		  . " ORDER BY v <#> q.v LIMIT 10) AS n") =~ /shared hit=(\d+)/;
+
+	cmp_ok($pages, '<', 40 * 300, "$label: $pages pages for 40 of them");
+}
+
+$node->stop;
+done_testing();
