@@ -79,7 +79,7 @@
  * Inner product: sets of long nodes, of a quarter of all, a sixteenth and so
  * on, which are scales of these numbers (graph_build_long.c)
  */
-#define OMEN_LONG_SETS			3
+#define OMEN_LONG_SETS			5
 #define OMEN_LONG_SCALE			(OMEN_MAX_LEVEL + 1)
 
 /* Independent clusterings at most */

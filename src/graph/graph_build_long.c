@@ -13,7 +13,7 @@
  * in which candidates are looked for once more, as among the nodes of a scale:
  * each of their nodes gets a quarter of its local links in each set that it
  * is in.  So a walk among long vectors stays among them.  Links that the node
- * had before make room, the farthest first; the nearest quarter stays.
+ * had before make room, the farthest first; in the smallest sets, all of them.
  *
  * After that, a node of more than average length to which fewer have links
  * than it has itself gets more, from its own neighbours, nearest first.  Each

@@ -50,5 +50,19 @@ foreach my $part (1, 0.001)
 	cmp_ok($pages, '<', 40 * 300, "$label: $pages pages for 40 of them");
 }
 
+# Of very long rows there are few, and each is an answer to many queries
+query($node, q{
+	CREATE TABLE longer AS SELECT i AS id, ARRAY(SELECT l * (random() + random() - 1)
+		FROM generate_series(1, 32) AS g WHERE g > 0 * i)::real[]::vector(32) AS v
+		FROM (SELECT i, exp(7 * (random() + random() + random() - 1.5)) AS l
+		FROM generate_series(1, 10040) AS i OFFSET 0) AS x;
+	DROP TABLE askers;
+	CREATE TABLE askers AS SELECT * FROM longer WHERE id > 10000;
+	DELETE FROM longer WHERE id > 10000;
+	CREATE INDEX ON longer USING omenhnsw (v vector_ip_ops)});
+my ($recall) = recall($node, table => 'longer', queries => 'askers', operator => '<#>');
+
+cmp_ok($recall, '>=', 0.97, "inner product, few very long rows: recall $recall");
+
 $node->stop;
 done_testing();

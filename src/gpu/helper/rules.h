@@ -35,7 +35,7 @@
  * By inner product: sets of long nodes, of a quarter of all, a sixteenth and so on,
  * all of them longer than average.  They are scales of these numbers.
  */
-#define LONG_SETS		3
+#define LONG_SETS		5
 #define LONG_SCALE		13
 #define LONG_NORM2		1.01f
 
