@@ -617,7 +617,8 @@ estimate_only(const OmenQuery *query, const OmenOwnFactors *f, float dot)
 	OmenBounds	bounds = no_bounds(query);
 
 	if (query->quant->shape.metric == OMEN_METRIC_IP)
-		bounds.estimate = -(dot + query->mean_dot + f->mean_dot);
+		bounds.estimate = -(dot + query->mean_dot +
+							query->mean_part * f->mean_dot);
 	else
 		bounds.estimate = Max(query->norm2 + f->norm2 - 2 * dot, 0.0f);
 	return bounds;
