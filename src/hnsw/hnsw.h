@@ -110,6 +110,7 @@ typedef struct OmenHnswIndex
 	const OmenOpclassInfo *opclass;
 	OmenQuantizer *quant;		/* of new codes */
 	OmenQuantizer *early;		/* of those before the late mean, or NULL */
+	bool		is_mean_settled;	/* see omen_hnsw_hold_mean() */
 	OmenBufferHints hints;
 	OmenBufferHints heap_hints; /* of the table's blocks */
 	OmenTidMapPlace tidmap[OMEN_TIDMAP_CACHE];	/* by leaf, modulo its size */

@@ -122,22 +122,28 @@ omen_hnsw_learn_mean(Relation index, OmenHnswIndex *hnsw,
 
 /*
  * Called before a node is made or links are chosen.  Returns true if there may be
- * a mean soon, and nobody takes it before omen_hnsw_release_mean().
+ * a mean soon, and nobody takes it before omen_hnsw_release_mean().  Where it has been
+ * taken, nodes of before may be getting new codes at this moment, however we have come
+ * to know: a session waits once until that has ended.
  */
 bool
 omen_hnsw_hold_mean(Relation index, OmenHnswIndex *hnsw)
 {
-	if (likely(!omen_hnsw_awaits_mean(hnsw)))
+	if (likely(hnsw->is_mean_settled))
 		return false;
-	/* it may have grown large since we have looked, with a mean */
-	learn(index, hnsw);
-	if (!omen_hnsw_awaits_mean(hnsw) || !is_small(index))
-		return false;
+	if (omen_hnsw_awaits_mean(hnsw) && !is_small(index))
+	{
+		/* it may have grown large since we have looked, with a mean */
+		learn(index, hnsw);
+		if (omen_hnsw_awaits_mean(hnsw))
+			return false;
+	}
 	LockDatabaseObject(RelationRelationId, RelationGetRelid(index), 0,
 	                   ShareLock);
 	learn(index, hnsw);
 	if (omen_hnsw_awaits_mean(hnsw))
 		return true;
+	hnsw->is_mean_settled = true;
 	omen_hnsw_release_mean(index);
 	return false;
 }

@@ -328,6 +328,8 @@ load_index(Relation index)
 	if (meta->entry_size > sizeof(OmenHnswEntryData))
 		hnsw->pair_stride = TYPEALIGN(16, meta->shape.pair_size);
 
+	hnsw->is_mean_settled = !omen_hnsw_awaits_mean(hnsw) &&
+		(meta->flags & OMEN_META_LATE_MEAN) == 0;
 	hnsw->slot_flags = OMEN_SLOT_ALL;
 	if (!may_have_late_mean(meta))
 		hnsw->slot_flags &= ~OMEN_SLOT_CENTRED;

@@ -58,6 +58,18 @@ foreach my $case ([ 8, 0 ], [ 32, 0 ], [ 8, 1000 ])
 		"$clients clients around $centre: of all rows, $nearest_found are the nearest to themselves");
 }
 
+# A few rows each: while the first ones get new codes, by the mean of all, others come
+my ($sound, $seen) = (0, 0);
+
+foreach my $repeat (1 .. 15)
+{
+	query($node, 'TRUNCATE raced');
+	psql_many($node, 8, 12, started => "INSERT INTO raced SELECT nextval('raced_id'), $random;");
+	$seen++ if all_through_index($node, 'raced', $nearest) eq '96 96';
+	$sound++ if query($node, "SELECT count(*) FROM omen_verify_index('raced_idx', true)") eq '0';
+}
+is("$sound $seen", '15 15', '8 clients begin an index, 15 times: it is whole and has their rows');
+
 psql_many($node, 20, 50,
 	same => "INSERT INTO same (v) SELECT array_fill(1, ARRAY[16])::vector;");
 is(all_through_index($node, 'same', $nearest),
