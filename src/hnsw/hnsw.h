@@ -106,7 +106,6 @@ typedef struct OmenHnswIndex
 	OmenKept	kept;			/* must be first */
 	OmenHnswMetaPageData meta;	/* as of then; counters may be old */
 	OmenHnswLayout layout;
-	uint8		slot_flags;		/* that slots may have */
 	const OmenOpclassInfo *opclass;
 	OmenQuantizer *quant;		/* of new codes */
 	OmenQuantizer *early;		/* of those before the late mean, or NULL */
@@ -176,6 +175,7 @@ extern void omen_hnsw_set_relinking(Relation index, bool relinking,
  * is taken when it has so many nodes
  */
 #define OMEN_MEAN_ROWS		32
+extern bool omen_hnsw_may_have_late_mean(const OmenHnswMetaPageData *meta);
 extern bool omen_hnsw_awaits_mean(const OmenHnswIndex *hnsw);
 extern void omen_hnsw_learn_mean(Relation index, OmenHnswIndex *hnsw,
 								 const OmenHnswMetaPageData *meta);

@@ -40,7 +40,6 @@ static void copy_meta(Buffer buffer, OmenHnswMetaPageData *meta);
 static OmenKept *load_index(Relation index);
 static void load_codebook(Relation index, OmenHnswIndex *hnsw);
 static bool is_layout_valid(const OmenHnswMetaPageData *meta);
-static bool may_have_late_mean(const OmenHnswMetaPageData *meta);
 static bool is_entry_list_valid(const OmenHnswMetaPageData *meta);
 static void check_columns(Relation index, const OmenOpclassInfo *opclass,
 						  const OmenHnswMetaPageData *meta);
@@ -330,9 +329,6 @@ load_index(Relation index)
 
 	hnsw->is_mean_settled = !omen_hnsw_awaits_mean(hnsw) &&
 		(meta->flags & OMEN_META_LATE_MEAN) == 0;
-	hnsw->slot_flags = OMEN_SLOT_ALL;
-	if (!may_have_late_mean(meta))
-		hnsw->slot_flags &= ~OMEN_SLOT_CENTRED;
 
 	/* the first scan reads the list */
 	hnsw->entry_epoch = meta->entry_epoch;
@@ -433,7 +429,7 @@ omen_hnsw_check_meta(Relation index, const OmenHnswMetaPageData *meta)
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage describes an impossible list of entries.");
 	if ((meta->flags & OMEN_META_LATE_MEAN) != 0 &&
-		(!may_have_late_mean(meta) || !BlockNumberIsValid(meta->mean_start)))
+		(!omen_hnsw_may_have_late_mean(meta) || !BlockNumberIsValid(meta->mean_start)))
 		omen_page_report_corrupt(index, OMEN_HNSW_META_BLOCK,
 								 "The metapage tells of a mean that an insert cannot have taken.");
 	if (!omen_range_is_valid(meta))
@@ -477,8 +473,8 @@ is_layout_valid(const OmenHnswMetaPageData *meta)
 }
 
 /* Codes have one, and the build took none */
-static bool
-may_have_late_mean(const OmenHnswMetaPageData *meta)
+bool
+omen_hnsw_may_have_late_mean(const OmenHnswMetaPageData *meta)
 {
 	return meta->shape.own_kind != OMEN_OWN_RAW &&
 		meta->built_nodes < OMEN_MEAN_ROWS;

@@ -206,10 +206,12 @@ omen_hnsw_find_slot_fault(const OmenHnswIndex *hnsw, Page page,
 	bool		list = (slot->flags & OMEN_SLOT_TIDLIST) != 0;
 	const char *fault = NULL;
 
-	if (unlikely(slot->version > 15 || (slot->flags & ~hnsw->slot_flags) != 0 ||
+	if (unlikely(slot->version > 15 || (slot->flags & ~OMEN_SLOT_ALL) != 0 ||
 				 (slot->flags != 0 && (slot->flags & OMEN_SLOT_USED) == 0) ||
 				 (list && (slot->flags & (OMEN_SLOT_INSERTED |
-										  OMEN_SLOT_CENTRED)) != 0)))
+										  OMEN_SLOT_CENTRED)) != 0) ||
+				 ((slot->flags & OMEN_SLOT_CENTRED) != 0 &&
+				  !omen_hnsw_may_have_late_mean(&hnsw->meta))))
 		return "A slot has unknown flags.";
 	if (slot->flags == 0)
 		return NULL;
