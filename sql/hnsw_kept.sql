@@ -84,6 +84,17 @@ INSERT INTO many SELECT i % 20 + 1, i, ARRAY[i, 1, 1, 1, 1, 1, 1, 1]::real[]::ve
 FROM generate_series(5000, 5100) i;
 SELECT id FROM many ORDER BY v <-> '[5050,1,1,1,1,1,1,1]' LIMIT 3;
 SELECT count(*) FROM many WHERE t @@ 'y';
+-- what grows as rows are inserted is measured, too, where others are asked meanwhile
+SET omendb.kept_memory = 0;
+SELECT 1 FROM many_1 ORDER BY v <-> '[1,1,1,1,1,1,1,1]' LIMIT 1;
+SET omendb.kept_memory = '200kB';
+DO $$ BEGIN
+	FOR i IN 2..20 LOOP
+		EXECUTE format('INSERT INTO many_%s VALUES (%1$s, 6000, ''[6000,1,1,1,1,1,1,%1$s]'', ''z'')', i);
+		PERFORM id FROM many_1 ORDER BY v <-> '[1,1,1,1,1,1,1,1]' LIMIT 1;
+	END LOOP;
+END $$;
+SELECT bytes <= 200 * 1024 AS within, vector_indexes > 1 AS some FROM kept;
 DROP VIEW kept;
 DROP FUNCTION ask_all, fetch_all;
 DROP TABLE many;

@@ -7,7 +7,8 @@
  *	  It grows while it is used: a scan reads more of the index, or learns where
  *	  more of its pages are.  So its size is taken anew when a scan ends, and when
  *	  another index is loaded, of all that were used since the last time; these
- *	  come first in the list.
+ *	  come first in the list, that of the scan as well: behind one whose size is
+ *	  known, an index that rows were inserted into would never be measured.
  *
  *	  What is too much goes when a scan ends or an index is loaded: indexes not
  *	  used for the longest time, and none that is open, as a scan, an insertion or
@@ -105,7 +106,7 @@ void
 omen_kept_end_scan(Relation index)
 {
 	if (index->rd_amcache != NULL)
-		take_size(*(OmenKept **) index->rd_amcache);
+		note_use(*(OmenKept **) index->rd_amcache);
 	keep_within_limit();
 }
 
