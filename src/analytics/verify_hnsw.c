@@ -284,7 +284,8 @@ hash_row(void *arg, const Datum *values, const bool *isnull, uint64 *hash)
 										   &value))
 		return false;
 	own = palloc(Max(hnsw->meta.shape.own_size, value.size));
-	size = omen_quant_encode_own(hnsw->quant, value.payload, own,
+	/* the index's may be by a mean that has been taken since the check began */
+	size = omen_quant_encode_own(state->store.quant, value.payload, own,
 								 state->scratch);
 	omen_hnsw_form_keys(&hnsw->meta, values, isnull, &keys);
 	*hash = omen_verify_hnsw_hash(&hnsw->layout, own, size, &keys);

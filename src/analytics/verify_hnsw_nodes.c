@@ -460,7 +460,10 @@ check_links(NodeCheck *node)
 	}
 }
 
-/* H4, H7: what the link says of the neighbour follows from both nodes' codes */
+/*
+ * H4, H7: what the link says of the neighbour follows from both nodes' codes, unless
+ * the neighbour was to get one by the mean, which the link was made for, and has not.
+ */
 static void
 check_neighbour(NodeCheck *node, int at)
 {
@@ -484,8 +487,7 @@ check_neighbour(NodeCheck *node, int at)
 	node->nmutual += links_to(layout, slot, node->link);
 	node->has_twin |= is_twin(layout, slot, node->slot);
 	if (state->hnsw->meta.shape.link_kind != OMEN_LINK_NONE &&
-		node->pair != NULL &&
-		(omen_verify_shares_mean(state, slot) || state->store.centred))
+		node->pair != NULL && omen_verify_shares_mean(state, slot))
 	{
 		pair = palloc(pair_size);
 		omen_quant_own_to_pair(state->hnsw->quant,

@@ -170,7 +170,8 @@ check_entry(OmenVerifyHnsw *state, BlockNumber block, int at,
 	if (!BufferIsValid(buffer))
 		return;
 	level = slot->level;
-	comparable = pairs && omen_verify_shares_mean(state, slot);
+	comparable = pairs && omen_verify_shares_mean(state, slot) &&
+		((entry->flags & OMEN_ENTRY_CENTRED) != 0) == state->store.centred;
 	omen_page_release(buffer);
 	if (entry->level != 0 && entry->level != level)
 		omen_verify_note(state->verify, "H8", block, at,
