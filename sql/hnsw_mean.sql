@@ -73,6 +73,16 @@ SELECT met = total AS whole, recall >= 0.95 AS good, findings FROM check_near('f
 UPDATE few SET kind = kind + 1 WHERE id < 50;
 SELECT met = total AS whole, recall >= 0.95 AS good, findings FROM check_near('few', '<->');
 
+-- a vector that is far longer than the others, among the first or as the one that
+-- makes them enough
+CREATE TABLE lone (id int, kind int, v vector(12));
+CREATE INDEX lone_idx ON lone USING omenhnsw (v vector_l2_ops);
+INSERT INTO lone SELECT i, 0, CASE i WHEN 7 THEN near(-1e7, 12, i) ELSE near(1, 12, i) END FROM generate_series(1, 1200) i;
+SELECT met = total AS whole, recall >= 0.95 AS good, findings FROM check_near('lone', '<->');
+TRUNCATE lone;
+INSERT INTO lone SELECT i, 0, CASE i WHEN 32 THEN near(-1e20, 12, i) ELSE near(1000, 12, i) END FROM generate_series(1, 1200) i;
+SELECT met = total AS whole, recall >= 0.9 AS good, findings FROM check_near('lone', '<->');
+
 -- a cursor from before the mean is taken sees what it saw
 CREATE TABLE held (id int, kind int, v vector(3));
 CREATE INDEX held_idx ON held USING omenhnsw (v vector_l2_ops);
@@ -85,5 +95,5 @@ MOVE ALL FROM c;
 COMMIT;
 SELECT met = total AS whole, recall >= 0.95 AS good, findings FROM check_near('held', '<->');
 
-DROP TABLE few, held;
+DROP TABLE few, lone, held;
 DROP FUNCTION try, check_near, near;

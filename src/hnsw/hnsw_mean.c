@@ -49,25 +49,43 @@
  */
 #define MOST_ERROR 0.25
 
-typedef struct MeanSums
+/*
+ * Vectors that are more than so many times as far from the middle as half of them
+ * are have no part in the mean: one that is ten thousand times as long as the others
+ * would draw it away from all of them, for good.
+ */
+#define MOST_FAR 4
+
+/* What the codes of nodes stand for, rotated, and how far off that may be */
+typedef struct MeanSample
 {
-	uint32 n;
-	double norm2;  /* of vectors, added up */
-	double error2; /* of codes */
-	float *sum;    /* float[code_dims], rotated */
-} MeanSums;
+	uint32 dims;
+	int n;
+	float *x[MOST_NODES + 1]; /* float[dims] each */
+	double error2[MOST_NODES + 1];
+} MeanSample;
 
 static bool is_small(Relation index);
 static Size mean_pages(const OmenCodeShape *shape);
 static void learn(Relation index, OmenHnswIndex *hnsw);
 static void take_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
                       const void *payload);
-static bool are_enough(const MeanSums *sums);
-static void sum_nodes(Relation index, OmenHnswIndex *hnsw, MeanSums *sums);
-static void sum_page(OmenHnswStore *store, Buffer buffer, uint8 *pair,
-                     MeanSums *sums);
-static float *choose_mean(const OmenHnswIndex *hnsw, const MeanSums *sums,
+static bool are_enough(int nnodes);
+static int visit_nodes(Relation index, OmenHnswIndex *hnsw,
+                       MeanSample *sample);
+static int visit_page(OmenHnswStore *store, Buffer buffer, int nnodes,
+                      MeanSample *sample);
+static void add_to_sample(OmenHnswStore *store, const uint8 *own,
+                          MeanSample *sample);
+static float *choose_mean(const OmenHnswIndex *hnsw, const MeanSample *sample,
                           const void *payload);
+static float *find_middle(const MeanSample *sample);
+static void average(const MeanSample *sample, const double *far2, double limit,
+                    float *mean);
+static double square_distance(uint32 dims, const float *a, const float *b);
+static double median(int n, const double *values);
+static int compare_floats(const void *a, const void *b);
+static int compare_doubles(const void *a, const void *b);
 static void write_mean(Relation index, const OmenHnswIndex *hnsw,
                        const float *mean);
 
@@ -178,10 +196,7 @@ void
 omen_hnsw_offer_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
                      const void *payload)
 {
-	MeanSums sums = {0};
-
-	sum_nodes(index, hnsw, &sums);
-	if (!are_enough(&sums))
+	if (!are_enough(visit_nodes(index, hnsw, NULL)))
 		return;
 	LockDatabaseObject(RelationRelationId, RelationGetRelid(index), 0,
 	                   ExclusiveLock);
@@ -194,9 +209,9 @@ omen_hnsw_offer_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
 
 /* Not so many either that it would take long to give them all new codes */
 static bool
-are_enough(const MeanSums *sums)
+are_enough(int nnodes)
 {
-	return sums->n >= OMEN_MEAN_ROWS && sums->n <= MOST_NODES;
+	return nnodes >= OMEN_MEAN_ROWS && nnodes <= MOST_NODES;
 }
 
 /* Once more: somebody else may have added nodes, but nobody does now */
@@ -204,27 +219,27 @@ static void
 take_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
           const void *payload)
 {
-	MeanSums sums = {0};
+	MeanSample *sample = palloc0(sizeof(MeanSample));
 
-	sum_nodes(index, hnsw, &sums);
-	if (!are_enough(&sums))
+	sample->dims = hnsw->meta.shape.code_dims;
+	if (!are_enough(visit_nodes(index, hnsw, sample)))
 		return;
-	write_mean(index, hnsw, choose_mean(hnsw, &sums, payload));
+	write_mean(index, hnsw, choose_mean(hnsw, sample, payload));
 	learn(index, hnsw);
 	omen_hnsw_recentre(index, heap, hnsw);
 }
 
-static void
-sum_nodes(Relation index, OmenHnswIndex *hnsw, MeanSums *sums)
+/* Into the sample, or only to count them; returns how many, or that there are more */
+static int
+visit_nodes(Relation index, OmenHnswIndex *hnsw, MeanSample *sample)
 {
-	const OmenCodeShape *shape = &hnsw->meta.shape;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
-	uint8 *pair = palloc(shape->pair_size);
+	int nnodes = 0;
 	OmenHnswStore store;
 
 	omen_hnsw_store_init(&store, index, hnsw, NULL);
-	sums->sum = palloc0(shape->code_dims * sizeof(float));
-	for (BlockNumber block = 0; block < nblocks; block++)
+	for (BlockNumber block = 0; block < nblocks && nnodes <= MOST_NODES;
+	     block++)
 	{
 		OmenPageKind kind;
 		Buffer buffer;
@@ -233,57 +248,159 @@ sum_nodes(Relation index, OmenHnswIndex *hnsw, MeanSums *sums)
 		buffer =
 		    omen_page_read_any(index, block, OMEN_LOCK_SHARE, NULL, &kind);
 		if (kind == OMEN_PAGE_NODE)
-			sum_page(&store, buffer, pair, sums);
+			nnodes = visit_page(&store, buffer, nnodes, sample);
 		omen_page_release(buffer);
 	}
+	return nnodes;
 }
 
-static void
-sum_page(OmenHnswStore *store, Buffer buffer, uint8 *pair, MeanSums *sums)
+static int
+visit_page(OmenHnswStore *store, Buffer buffer, int nnodes, MeanSample *sample)
 {
 	const OmenHnswIndex *hnsw = store->hnsw;
 
-	for (int i = 0; i < hnsw->layout.slots_per_page; i++)
+	for (int i = 0;
+	     i < hnsw->layout.slots_per_page && nnodes <= MOST_NODES; i++)
 	{
 		OmenHnswSlot slot =
 		    omen_hnsw_page_slot(&hnsw->layout, BufferGetPage(buffer), i);
-		OmenOwnFactors factors;
 
 		omen_hnsw_check_slot(store->index, hnsw, buffer, slot);
 		if ((slot->flags & OMEN_SLOT_KIND) != OMEN_SLOT_USED)
 			continue;
-		omen_quant_own_to_pair(hnsw->quant,
-		                       omen_hnsw_slot_own(store, buffer, slot), pair);
-		memcpy(&factors, pair, sizeof(factors));
-		omen_quant_add_to_centre(hnsw->quant, pair, sums->sum);
-		sums->norm2 += factors.norm2;
-		sums->error2 += (double) factors.error * factors.error;
-		sums->n++;
+		if (sample != NULL)
+			add_to_sample(store, omen_hnsw_slot_own(store, buffer, slot),
+			              sample);
+		nnodes++;
 	}
+	return nnodes;
+}
+
+static void
+add_to_sample(OmenHnswStore *store, const uint8 *own, MeanSample *sample)
+{
+	const OmenHnswIndex *hnsw = store->hnsw;
+	uint8 *pair = palloc(hnsw->meta.shape.pair_size);
+	OmenOwnFactors factors;
+
+	omen_quant_own_to_pair(hnsw->quant, own, pair);
+	memcpy(&factors, pair, sizeof(factors));
+	sample->x[sample->n] = palloc0(sample->dims * sizeof(float));
+	omen_quant_add_to_centre(hnsw->quant, pair, sample->x[sample->n]);
+	sample->error2[sample->n++] = (double) factors.error * factors.error;
+	pfree(pair);
 }
 
 /*
- * The mean of the nodes, rotated, palloc'd.  Where their codes are too coarse to
- * tell it, one of the vectors does as well, but for twice the squared lengths.
+ * The mean of the nodes, rotated, palloc'd, but for those far off.  Where their codes
+ * are too coarse to tell it, one of the vectors does as well, but for twice the
+ * squared lengths: the new one, unless that is far off itself.
  */
 static float *
-choose_mean(const OmenHnswIndex *hnsw, const MeanSums *sums,
+choose_mean(const OmenHnswIndex *hnsw, const MeanSample *sample,
             const void *payload)
 {
-	uint32 dims = hnsw->meta.shape.code_dims;
-	float *mean = palloc(dims * sizeof(float));
-	double mean_norm2 = 0;
-	double spread2;
+	Size size = sample->dims * sizeof(float);
+	float *middle = find_middle(sample);
+	float *one = palloc(size);
+	double *far2 = palloc(sample->n * sizeof(double));
+	double half2;
+	double error2;
+
+	for (int i = 0; i < sample->n; i++)
+		far2[i] = square_distance(sample->dims, sample->x[i], middle);
+	half2 = median(sample->n, far2);
+	error2 = median(sample->n, sample->error2);
+	if (error2 <= MOST_ERROR * MOST_ERROR * half2)
+		average(sample, far2, MOST_FAR * MOST_FAR * half2, middle);
+	else
+	{
+		omen_quant_load(hnsw->quant, payload, one);
+		if (square_distance(sample->dims, one, middle) <=
+		    MOST_FAR * MOST_FAR * (half2 + error2))
+			memcpy(middle, one, size);
+	}
+	return middle;
+}
+
+/* Of each coordinate, that which half of the vectors are below */
+static float *
+find_middle(const MeanSample *sample)
+{
+	float *middle = palloc(sample->dims * sizeof(float));
+	float *values = palloc(sample->n * sizeof(float));
+
+	for (uint32 i = 0; i < sample->dims; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (int j = 0; j < sample->n; j++)
+			values[j] = sample->x[j][i];
+		qsort(values, sample->n, sizeof(float), compare_floats);
+		middle[i] = values[sample->n / 2];
+	}
+	pfree(values);
+	return middle;
+}
+
+/* Half of them at least are within the limit */
+static void
+average(const MeanSample *sample, const double *far2, double limit,
+        float *mean)
+{
+	int n = 0;
+
+	memset(mean, 0, sample->dims * sizeof(float));
+	for (int j = 0; j < sample->n; j++)
+	{
+		if (far2[j] > limit)
+			continue;
+		for (uint32 i = 0; i < sample->dims; i++)
+			mean[i] += sample->x[j][i];
+		n++;
+	}
+	for (uint32 i = 0; i < sample->dims; i++)
+		mean[i] /= n;
+}
+
+static double
+square_distance(uint32 dims, const float *a, const float *b)
+{
+	double sum = 0;
 
 	for (uint32 i = 0; i < dims; i++)
-	{
-		mean[i] = sums->sum[i] / sums->n;
-		mean_norm2 += (double) mean[i] * mean[i];
-	}
-	spread2 = sums->norm2 / sums->n - mean_norm2;
-	if (!(sums->error2 / sums->n <= MOST_ERROR * MOST_ERROR * spread2))
-		omen_quant_load(hnsw->quant, payload, mean);
-	return mean;
+		sum += ((double) a[i] - b[i]) * ((double) a[i] - b[i]);
+	return sum;
+}
+
+static double
+median(int n, const double *values)
+{
+	double *sorted = palloc(n * sizeof(double));
+	double result;
+
+	memcpy(sorted, values, n * sizeof(double));
+	qsort(sorted, n, sizeof(double), compare_doubles);
+	result = sorted[n / 2];
+	pfree(sorted);
+	return result;
+}
+
+static int
+compare_floats(const void *a, const void *b)
+{
+	float x = *(const float *) a;
+	float y = *(const float *) b;
+
+	return (x > y) - (x < y);
+}
+
+static int
+compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *) a;
+	double y = *(const double *) b;
+
+	return (x > y) - (x < y);
 }
 
 /*
