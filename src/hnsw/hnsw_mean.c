@@ -35,59 +35,59 @@
 #include "hnsw/hnsw.h"
 
 /* An index that is larger than the first nodes can be has come without a mean */
-#define MOST_BLOCKS 512
+#define MOST_BLOCKS		512
 
 /* Nor should so many have come, unless by hundreds at the same time */
-#define MOST_NODES 1000
+#define MOST_NODES		1000
 
 /* The mean and the metapage are to fit one record */
-#define MOST_PAGES (MAX_GENERIC_XLOG_PAGES - 1)
+#define MOST_PAGES		(MAX_GENERIC_XLOG_PAGES - 1)
 
 /*
  * Codes whose errors are more than this part of how far vectors are from their
  * mean do not tell where that is
  */
-#define MOST_ERROR 0.25
+#define MOST_ERROR		0.25
 
 /*
  * Vectors that are more than so many times as far from the middle as half of them
  * are have no part in the mean: one that is ten thousand times as long as the others
  * would draw it away from all of them, for good.
  */
-#define MOST_FAR 4
+#define MOST_FAR		4
 
 /* What the codes of nodes stand for, rotated, and how far off that may be */
 typedef struct MeanSample
 {
-	uint32 dims;
-	int n;
-	float *x[MOST_NODES + 1]; /* float[dims] each */
-	double error2[MOST_NODES + 1];
+	uint32		dims;
+	int			n;
+	float	   *x[MOST_NODES + 1]; /* float[dims] each */
+	double		error2[MOST_NODES + 1];
 } MeanSample;
 
 static bool is_small(Relation index);
 static Size mean_pages(const OmenCodeShape *shape);
 static void learn(Relation index, OmenHnswIndex *hnsw);
 static void take_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
-                      const void *payload);
+					  const void *payload);
 static bool are_enough(int nnodes);
 static int visit_nodes(Relation index, OmenHnswIndex *hnsw,
-                       MeanSample *sample);
+					   MeanSample *sample);
 static int visit_page(OmenHnswStore *store, Buffer buffer, int nnodes,
-                      MeanSample *sample);
+					  MeanSample *sample);
 static void add_to_sample(OmenHnswStore *store, const uint8 *own,
-                          MeanSample *sample);
+						  MeanSample *sample);
 static float *choose_mean(const OmenHnswIndex *hnsw, const MeanSample *sample,
-                          const void *payload);
+						  const void *payload);
 static float *find_middle(const MeanSample *sample);
 static void average(const MeanSample *sample, const double *far2, double limit,
-                    float *mean);
+					float *mean);
 static double square_distance(uint32 dims, const float *a, const float *b);
 static double median(int n, const double *values);
 static int compare_floats(const void *a, const void *b);
 static int compare_doubles(const void *a, const void *b);
 static void write_mean(Relation index, const OmenHnswIndex *hnsw,
-                       const float *mean);
+					   const float *mean);
 
 /* Codes have means, this index has none, and nothing that lasts depends on that */
 bool
@@ -96,16 +96,16 @@ omen_hnsw_awaits_mean(const OmenHnswIndex *hnsw)
 	const OmenHnswMetaPageData *meta = &hnsw->meta;
 
 	return meta->shape.own_kind != OMEN_OWN_RAW &&
-	       !BlockNumberIsValid(meta->mean_start) &&
-	       meta->built_nodes < OMEN_MEAN_ROWS && meta->nranges == 0 &&
-	       mean_pages(&meta->shape) <= MOST_PAGES;
+		!BlockNumberIsValid(meta->mean_start) &&
+		meta->built_nodes < OMEN_MEAN_ROWS && meta->nranges == 0 &&
+		mean_pages(&meta->shape) <= MOST_PAGES;
 }
 
 static Size
 mean_pages(const OmenCodeShape *shape)
 {
 	return (shape->code_dims * sizeof(float) + OMEN_PAGE_CONTENT - 1) /
-	       OMEN_PAGE_CONTENT;
+		OMEN_PAGE_CONTENT;
 }
 
 /*
@@ -115,22 +115,22 @@ mean_pages(const OmenCodeShape *shape)
  */
 void
 omen_hnsw_learn_mean(Relation index, OmenHnswIndex *hnsw,
-                     const OmenHnswMetaPageData *meta)
+					 const OmenHnswMetaPageData *meta)
 {
 	MemoryContext old;
 	OmenQuantizer *quant;
-	void *mean;
+	void	   *mean;
 
 	if (likely((meta->flags & OMEN_META_LATE_MEAN) == 0 ||
-	           hnsw->early != NULL))
+			   hnsw->early != NULL))
 		return;
 	old = MemoryContextSwitchTo(hnsw->kept.context);
 	quant = palloc(omen_quant_size(&meta->shape));
 	mean = omen_hnsw_read_data(index, meta->mean_start,
-	                           meta->shape.code_dims * sizeof(float));
+							   meta->shape.code_dims * sizeof(float));
 	hnsw->early = hnsw->quant;
 	hnsw->quant =
-	    omen_quant_init_rotated(quant, &meta->shape, mean, meta->max_norm2);
+		omen_quant_init_rotated(quant, &meta->shape, mean, meta->max_norm2);
 	hnsw->meta.mean_start = meta->mean_start;
 	hnsw->meta.flags = meta->flags;
 	omen_hnsw_drop_entries(hnsw);
@@ -157,7 +157,7 @@ omen_hnsw_hold_mean(Relation index, OmenHnswIndex *hnsw)
 			return false;
 	}
 	LockDatabaseObject(RelationRelationId, RelationGetRelid(index), 0,
-	                   ShareLock);
+					   ShareLock);
 	learn(index, hnsw);
 	if (omen_hnsw_awaits_mean(hnsw))
 		return true;
@@ -179,7 +179,7 @@ void
 omen_hnsw_release_mean(Relation index)
 {
 	UnlockDatabaseObject(RelationRelationId, RelationGetRelid(index), 0,
-	                     ShareLock);
+						 ShareLock);
 }
 
 static bool
@@ -194,17 +194,17 @@ is_small(Relation index)
  */
 void
 omen_hnsw_offer_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
-                     const void *payload)
+					 const void *payload)
 {
 	if (!are_enough(visit_nodes(index, hnsw, NULL)))
 		return;
 	LockDatabaseObject(RelationRelationId, RelationGetRelid(index), 0,
-	                   ExclusiveLock);
+					   ExclusiveLock);
 	learn(index, hnsw);
 	if (omen_hnsw_awaits_mean(hnsw) && is_small(index))
 		take_mean(index, heap, hnsw, payload);
 	UnlockDatabaseObject(RelationRelationId, RelationGetRelid(index), 0,
-	                     ExclusiveLock);
+						 ExclusiveLock);
 }
 
 /* Not so many either that it would take long to give them all new codes */
@@ -217,7 +217,7 @@ are_enough(int nnodes)
 /* Once more: somebody else may have added nodes, but nobody does now */
 static void
 take_mean(Relation index, Relation heap, OmenHnswIndex *hnsw,
-          const void *payload)
+		  const void *payload)
 {
 	MeanSample *sample = palloc0(sizeof(MeanSample));
 
@@ -234,19 +234,19 @@ static int
 visit_nodes(Relation index, OmenHnswIndex *hnsw, MeanSample *sample)
 {
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index);
-	int nnodes = 0;
+	int			nnodes = 0;
 	OmenHnswStore store;
 
 	omen_hnsw_store_init(&store, index, hnsw, NULL);
 	for (BlockNumber block = 0; block < nblocks && nnodes <= MOST_NODES;
-	     block++)
+		 block++)
 	{
 		OmenPageKind kind;
-		Buffer buffer;
+		Buffer		buffer;
 
 		CHECK_FOR_INTERRUPTS();
 		buffer =
-		    omen_page_read_any(index, block, OMEN_LOCK_SHARE, NULL, &kind);
+			omen_page_read_any(index, block, OMEN_LOCK_SHARE, NULL, &kind);
 		if (kind == OMEN_PAGE_NODE)
 			nnodes = visit_page(&store, buffer, nnodes, sample);
 		omen_page_release(buffer);
@@ -260,17 +260,17 @@ visit_page(OmenHnswStore *store, Buffer buffer, int nnodes, MeanSample *sample)
 	const OmenHnswIndex *hnsw = store->hnsw;
 
 	for (int i = 0;
-	     i < hnsw->layout.slots_per_page && nnodes <= MOST_NODES; i++)
+		 i < hnsw->layout.slots_per_page && nnodes <= MOST_NODES; i++)
 	{
 		OmenHnswSlot slot =
-		    omen_hnsw_page_slot(&hnsw->layout, BufferGetPage(buffer), i);
+			omen_hnsw_page_slot(&hnsw->layout, BufferGetPage(buffer), i);
 
 		omen_hnsw_check_slot(store->index, hnsw, buffer, slot);
 		if ((slot->flags & OMEN_SLOT_KIND) != OMEN_SLOT_USED)
 			continue;
 		if (sample != NULL)
 			add_to_sample(store, omen_hnsw_slot_own(store, buffer, slot),
-			              sample);
+						  sample);
 		nnodes++;
 	}
 	return nnodes;
@@ -280,7 +280,7 @@ static void
 add_to_sample(OmenHnswStore *store, const uint8 *own, MeanSample *sample)
 {
 	const OmenHnswIndex *hnsw = store->hnsw;
-	uint8 *pair = palloc(hnsw->meta.shape.pair_size);
+	uint8	   *pair = palloc(hnsw->meta.shape.pair_size);
 	OmenOwnFactors factors;
 
 	omen_quant_own_to_pair(hnsw->quant, own, pair);
@@ -298,14 +298,14 @@ add_to_sample(OmenHnswStore *store, const uint8 *own, MeanSample *sample)
  */
 static float *
 choose_mean(const OmenHnswIndex *hnsw, const MeanSample *sample,
-            const void *payload)
+			const void *payload)
 {
-	Size size = sample->dims * sizeof(float);
-	float *middle = find_middle(sample);
-	float *one = palloc(size);
-	double *far2 = palloc(sample->n * sizeof(double));
-	double half2;
-	double error2;
+	Size		size = sample->dims * sizeof(float);
+	float	   *middle = find_middle(sample);
+	float	   *one = palloc(size);
+	double	   *far2 = palloc(sample->n * sizeof(double));
+	double		half2;
+	double		error2;
 
 	for (int i = 0; i < sample->n; i++)
 		far2[i] = square_distance(sample->dims, sample->x[i], middle);
@@ -317,7 +317,7 @@ choose_mean(const OmenHnswIndex *hnsw, const MeanSample *sample,
 	{
 		omen_quant_load(hnsw->quant, payload, one);
 		if (square_distance(sample->dims, one, middle) <=
-		    MOST_FAR * MOST_FAR * (half2 + error2))
+			MOST_FAR * MOST_FAR * (half2 + error2))
 			memcpy(middle, one, size);
 	}
 	return middle;
@@ -327,8 +327,8 @@ choose_mean(const OmenHnswIndex *hnsw, const MeanSample *sample,
 static float *
 find_middle(const MeanSample *sample)
 {
-	float *middle = palloc(sample->dims * sizeof(float));
-	float *values = palloc(sample->n * sizeof(float));
+	float	   *middle = palloc(sample->dims * sizeof(float));
+	float	   *values = palloc(sample->n * sizeof(float));
 
 	for (uint32 i = 0; i < sample->dims; i++)
 	{
@@ -345,9 +345,9 @@ find_middle(const MeanSample *sample)
 /* Half of them at least are within the limit */
 static void
 average(const MeanSample *sample, const double *far2, double limit,
-        float *mean)
+		float *mean)
 {
-	int n = 0;
+	int			n = 0;
 
 	memset(mean, 0, sample->dims * sizeof(float));
 	for (int j = 0; j < sample->n; j++)
@@ -365,7 +365,7 @@ average(const MeanSample *sample, const double *far2, double limit,
 static double
 square_distance(uint32 dims, const float *a, const float *b)
 {
-	double sum = 0;
+	double		sum = 0;
 
 	for (uint32 i = 0; i < dims; i++)
 		sum += ((double) a[i] - b[i]) * ((double) a[i] - b[i]);
@@ -375,8 +375,8 @@ square_distance(uint32 dims, const float *a, const float *b)
 static double
 median(int n, const double *values)
 {
-	double *sorted = palloc(n * sizeof(double));
-	double result;
+	double	   *sorted = palloc(n * sizeof(double));
+	double		result;
 
 	memcpy(sorted, values, n * sizeof(double));
 	qsort(sorted, n, sizeof(double), compare_doubles);
@@ -388,8 +388,8 @@ median(int n, const double *values)
 static int
 compare_floats(const void *a, const void *b)
 {
-	float x = *(const float *) a;
-	float y = *(const float *) b;
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
 
 	return (x > y) - (x < y);
 }
@@ -397,8 +397,8 @@ compare_floats(const void *a, const void *b)
 static int
 compare_doubles(const void *a, const void *b)
 {
-	double x = *(const double *) a;
-	double y = *(const double *) b;
+	double		x = *(const double *) a;
+	double		y = *(const double *) b;
 
 	return (x > y) - (x < y);
 }
@@ -410,31 +410,31 @@ compare_doubles(const void *a, const void *b)
 static void
 write_mean(Relation index, const OmenHnswIndex *hnsw, const float *mean)
 {
-	Size size = hnsw->meta.shape.code_dims * sizeof(float);
-	int npages = (int) mean_pages(&hnsw->meta.shape);
-	Buffer buffers[MOST_PAGES];
-	Buffer meta_buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK,
-	                                    OMEN_PAGE_META, OMEN_LOCK_EXCLUSIVE);
+	Size		size = hnsw->meta.shape.code_dims * sizeof(float);
+	int			npages = (int) mean_pages(&hnsw->meta.shape);
+	Buffer		buffers[MOST_PAGES];
+	Buffer		meta_buffer = omen_page_read(index, OMEN_HNSW_META_BLOCK,
+										OMEN_PAGE_META, OMEN_LOCK_EXCLUSIVE);
 	OmenHnswMetaPage meta;
 	OmenPageEdit edit;
 
 	omen_edit_begin(&edit, index);
 	meta = (OmenHnswMetaPage) omen_page_content(
-	    omen_edit_page(&edit, meta_buffer));
+		omen_edit_page(&edit, meta_buffer));
 	meta->mean_start = RelationGetNumberOfBlocks(index);
 	meta->flags |= OMEN_META_LATE_MEAN;
 	for (int i = 0; i < npages; i++)
 	{
-		Size done = i * OMEN_PAGE_CONTENT;
-		Page page;
+		Size		done = i * OMEN_PAGE_CONTENT;
+		Page		page;
 
 		buffers[i] = omen_page_extend(index, MAIN_FORKNUM);
 		if (BufferGetBlockNumber(buffers[i]) != meta->mean_start + i)
 			elog(ERROR, "index \"%s\" was extended by somebody else",
-			     RelationGetRelationName(index));
+				 RelationGetRelationName(index));
 		page = omen_edit_new_page(&edit, buffers[i], OMEN_PAGE_DATA);
 		memcpy(omen_page_content(page), (const char *) mean + done,
-		       Min(size - done, OMEN_PAGE_CONTENT));
+			   Min(size - done, OMEN_PAGE_CONTENT));
 	}
 	omen_edit_finish(&edit);
 	for (int i = 0; i < npages; i++)
@@ -451,17 +451,17 @@ omen_hnsw_shift_own(OmenHnswStore *store, OmenHnswSlot slot, const uint8 *own)
 {
 	const OmenHnswIndex *hnsw = store->hnsw;
 	const OmenCodeShape *shape = &hnsw->meta.shape;
-	Size size = MAXALIGN(shape->own_size);
+	Size		size = MAXALIGN(shape->own_size);
 
 	if (store->shifted == NULL)
 		store->shifted = MemoryContextAlloc(
-		    store->context, size + OMEN_QUANT_SCRATCH(shape) * sizeof(float));
+			store->context, size + OMEN_QUANT_SCRATCH(shape) * sizeof(float));
 	if (hnsw->early == NULL)
 		omen_quant_blank_own(store->quant, store->shifted);
 	else
 		omen_quant_shift_own(store->centred ? hnsw->early : hnsw->quant,
-		                     store->quant, own, store->shifted,
-		                     (float *) (store->shifted + size));
+							 store->quant, own, store->shifted,
+							 (float *) (store->shifted + size));
 	return store->shifted;
 }
 
@@ -471,11 +471,11 @@ omen_hnsw_shift_own(OmenHnswStore *store, OmenHnswSlot slot, const uint8 *own)
  */
 void
 omen_hnsw_entry_pair(const OmenHnswIndex *hnsw, OmenHnswEntry entry,
-                     uint8 *pair)
+					 uint8 *pair)
 {
 	const OmenCodeShape *shape = &hnsw->meta.shape;
-	bool centred = (entry->flags & OMEN_ENTRY_CENTRED) != 0;
-	float *scratch;
+	bool		centred = (entry->flags & OMEN_ENTRY_CENTRED) != 0;
+	float	   *scratch;
 
 	if (likely(centred == (hnsw->early != NULL)))
 		memcpy(pair, entry->pair, shape->pair_size);
@@ -485,7 +485,7 @@ omen_hnsw_entry_pair(const OmenHnswIndex *hnsw, OmenHnswEntry entry,
 	{
 		scratch = palloc(OMEN_QUANT_SCRATCH(shape) * sizeof(float));
 		omen_quant_shift_pair(hnsw->early, hnsw->quant, entry->pair, pair,
-		                      scratch);
+							  scratch);
 		pfree(scratch);
 	}
 }

@@ -25,37 +25,37 @@
 
 typedef struct EarlyNode
 {
-	OmenLink link;
+	OmenLink	link;
 	ItemPointerData tid; /* of one of its rows */
-	uint8 *own;          /* NULL: stays as it is */
-	uint8 *pair;
+	uint8	   *own;			/* NULL: stays as it is */
+	uint8	   *pair;
 } EarlyNode;
 
 typedef struct RecentreState
 {
-	Relation index;
+	Relation	index;
 	OmenHnswIndex *hnsw;
 	OmenHnswStore store;
-	int n;
-	int room;
-	EarlyNode *nodes;
-	float *scratch;
+	int			n;
+	int			room;
+	EarlyNode  *nodes;
+	float	   *scratch;
 } RecentreState;
 
 static void collect_nodes(RecentreState *state);
 static void collect_page(RecentreState *state, Buffer buffer);
 static void encode_nodes(RecentreState *state, Relation heap);
 static void encode_node(RecentreState *state, OmenRowReader *rows,
-                        EarlyNode *node);
+						EarlyNode *node);
 static bool is_of_node(RecentreState *state, const EarlyNode *node,
-                       const OmenHnswValue *value);
+					   const OmenHnswValue *value);
 static void write_node(RecentreState *state, const EarlyNode *node);
 static int choose_links(RecentreState *state, const EarlyNode *node,
-                        OmenHnswEdge *edges);
+						OmenHnswEdge *edges);
 static void form_edge(RecentreState *state, const EarlyNode *node,
-                      OmenLink link, const uint8 *pair, OmenHnswEdge *edge);
+					  OmenLink link, const uint8 *pair, OmenHnswEdge *edge);
 static void rewrite_slot(RecentreState *state, const EarlyNode *node,
-                         const OmenHnswEdge *edges, int nlinks);
+						 const OmenHnswEdge *edges, int nlinks);
 
 void
 omen_hnsw_recentre(Relation index, Relation heap, OmenHnswIndex *hnsw)
@@ -85,11 +85,11 @@ collect_nodes(RecentreState *state)
 	for (BlockNumber block = 0; block < nblocks; block++)
 	{
 		OmenPageKind kind;
-		Buffer buffer;
+		Buffer		buffer;
 
 		CHECK_FOR_INTERRUPTS();
 		buffer = omen_page_read_any(state->index, block, OMEN_LOCK_SHARE, NULL,
-		                            &kind);
+									&kind);
 		if (kind == OMEN_PAGE_NODE)
 			collect_page(state, buffer);
 		omen_page_release(buffer);
@@ -101,13 +101,13 @@ static void
 collect_page(RecentreState *state, Buffer buffer)
 {
 	const OmenHnswIndex *hnsw = state->hnsw;
-	BlockNumber block = BufferGetBlockNumber(buffer);
+	BlockNumber	block = BufferGetBlockNumber(buffer);
 
 	for (int i = 0; i < hnsw->layout.slots_per_page; i++)
 	{
 		OmenHnswSlot slot =
-		    omen_hnsw_page_slot(&hnsw->layout, BufferGetPage(buffer), i);
-		EarlyNode *node;
+			omen_hnsw_page_slot(&hnsw->layout, BufferGetPage(buffer), i);
+		EarlyNode  *node;
 
 		omen_hnsw_check_slot(state->index, hnsw, buffer, slot);
 		if ((slot->flags & OMEN_SLOT_KIND) != OMEN_SLOT_USED)
@@ -116,11 +116,11 @@ collect_page(RecentreState *state, Buffer buffer)
 		{
 			state->room *= 2;
 			state->nodes =
-			    repalloc(state->nodes, state->room * sizeof(EarlyNode));
+				repalloc(state->nodes, state->room * sizeof(EarlyNode));
 		}
 		node = &state->nodes[state->n++];
 		node->link = omen_link_form(block * hnsw->layout.slots_per_page + i,
-		                            slot->version);
+									slot->version);
 		ItemPointerSetInvalid(&node->tid);
 		/* a code in a chain would take more than one record */
 		if (slot->ntids > 0 && !BlockNumberIsValid(slot->chain))
@@ -128,8 +128,8 @@ collect_page(RecentreState *state, Buffer buffer)
 		node->own = NULL;
 		node->pair = palloc(hnsw->meta.shape.pair_size);
 		omen_quant_own_to_pair(hnsw->quant,
-		                       omen_hnsw_slot_own(&state->store, buffer, slot),
-		                       node->pair);
+							   omen_hnsw_slot_own(&state->store, buffer, slot),
+							   node->pair);
 	}
 }
 
@@ -161,7 +161,7 @@ encode_node(RecentreState *state, OmenRowReader *rows, EarlyNode *node)
 	OmenHnswValue value;
 
 	if (!omen_rows_copy(rows, &node->tid, &value) ||
-	    !is_of_node(state, node, &value))
+		!is_of_node(state, node, &value))
 		return;
 	node->own = palloc(quant->shape.own_size);
 	omen_quant_encode_own(quant, value.payload, node->own, state->scratch);
@@ -171,21 +171,21 @@ encode_node(RecentreState *state, OmenRowReader *rows, EarlyNode *node)
 /* Has the node the code that the value had before? */
 static bool
 is_of_node(RecentreState *state, const EarlyNode *node,
-           const OmenHnswValue *value)
+		   const OmenHnswValue *value)
 {
 	const OmenQuantizer *early = state->hnsw->early;
-	Size size = early->shape.own_size;
-	uint8 *own = palloc(size);
+	Size		size = early->shape.own_size;
+	uint8	   *own = palloc(size);
 	OmenHnswSlot slot;
-	Buffer buffer;
-	bool same;
+	Buffer		buffer;
+	bool		same;
 
 	omen_quant_encode_own(early, value->payload, own, state->scratch);
 	buffer =
-	    omen_hnsw_read_slot(&state->store, node->link, OMEN_LOCK_SHARE, &slot);
+		omen_hnsw_read_slot(&state->store, node->link, OMEN_LOCK_SHARE, &slot);
 	same = BufferIsValid(buffer) && (slot->flags & OMEN_SLOT_CENTRED) == 0 &&
-	       memcmp(omen_hnsw_stored_own(&state->store, buffer, slot), own,
-	              size) == 0;
+		   memcmp(omen_hnsw_stored_own(&state->store, buffer, slot), own,
+				  size) == 0;
 	if (BufferIsValid(buffer))
 		omen_page_release(buffer);
 	pfree(own);
@@ -196,11 +196,11 @@ static void
 write_node(RecentreState *state, const EarlyNode *node)
 {
 	OmenHnswEdge edges[OMEN_MAX_LINKS];
-	int nlinks = choose_links(state, node, edges);
+	int			nlinks = choose_links(state, node, edges);
 
 	rewrite_slot(state, node, edges, nlinks);
 	omen_hnsw_replace_entry(state->index, state->hnsw, node->link, node->link,
-	                        node->pair);
+							node->pair);
 }
 
 /*
@@ -212,10 +212,10 @@ choose_links(RecentreState *state, const EarlyNode *node, OmenHnswEdge *edges)
 {
 	const OmenQuantizer *quant = state->hnsw->quant;
 	const EarlyNode *next =
-	    &state->nodes[(node - state->nodes + 1) % state->n];
-	OmenNear *near = palloc(state->n * sizeof(OmenNear));
-	int chosen[OMEN_MAX_LINKS];
-	int n = 0;
+		&state->nodes[(node - state->nodes + 1) % state->n];
+	OmenNear   *near = palloc(state->n * sizeof(OmenNear));
+	int			chosen[OMEN_MAX_LINKS];
+	int			n = 0;
 
 	for (int i = 0; i < state->n; i++)
 	{
@@ -226,38 +226,38 @@ choose_links(RecentreState *state, const EarlyNode *node, OmenHnswEdge *edges)
 		near[n].node = other->link;
 		near[n].pair = other->pair;
 		near[n++].distance =
-		    omen_quant_pair_distance(quant, node->pair, other->pair);
+			omen_quant_pair_distance(quant, node->pair, other->pair);
 	}
 	qsort(near, n, sizeof(OmenNear), omen_graph_compare_near);
 	n = omen_graph_select(quant, near, Min(n, OMEN_SELECT_MAX),
-	                      state->hnsw->layout.max_links - 1, 1, true, chosen);
+						  state->hnsw->layout.max_links - 1, 1, true, chosen);
 	form_edge(state, node, next->link, next->pair, &edges[0]);
 	for (int i = 0; i < n; i++)
 		form_edge(state, node, near[chosen[i]].node, near[chosen[i]].pair,
-		          &edges[i + 1]);
+				  &edges[i + 1]);
 	return n + 1;
 }
 
 static void
 form_edge(RecentreState *state, const EarlyNode *node, OmenLink link,
-          const uint8 *pair, OmenHnswEdge *edge)
+		  const uint8 *pair, OmenHnswEdge *edge)
 {
 	edge->link = link;
 	edge->code = palloc(Max(state->hnsw->layout.link_size, 1));
 	omen_hnsw_encode_edge(state->hnsw->quant, node->pair, pair, edge,
-	                      state->scratch);
+						  state->scratch);
 }
 
 static void
 rewrite_slot(RecentreState *state, const EarlyNode *node,
-             const OmenHnswEdge *edges, int nlinks)
+			 const OmenHnswEdge *edges, int nlinks)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	OmenHnswSlot slot;
 	OmenPageEdit edit;
-	Size offset;
-	Buffer buffer = omen_hnsw_read_slot(&state->store, node->link,
-	                                    OMEN_LOCK_EXCLUSIVE, &slot);
+	Size		offset;
+	Buffer		buffer = omen_hnsw_read_slot(&state->store, node->link,
+										OMEN_LOCK_EXCLUSIVE, &slot);
 
 	if (!BufferIsValid(buffer))
 		return;
