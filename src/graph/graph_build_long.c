@@ -25,6 +25,7 @@
  */
 #include "postgres.h"
 
+#include "base/order.h"
 #include "graph/graph_build.h"
 
 /* Nodes whose lengths stand for those of all */
@@ -41,7 +42,6 @@ static void number_chunks(OmenBuild *build);
 static float norm2_of(OmenBuild *build, uint32 node, Size read);
 static float next_norm2(OmenBuild *build, uint32 node);
 static float sample_norms(OmenBuild *build, float *norms, uint32 n);
-static int	compare_floats(const void *a, const void *b);
 static bool mark_long(OmenBuild *build);
 static void clear_counts(OmenBuild *build);
 static void count_links(OmenBuild *build);
@@ -138,7 +138,7 @@ set_limit(OmenBuild *build, int set)
 	uint32		n = Min(build->n, LENGTH_SAMPLE);
 	float		limit = sample_norms(build, norms, n) * OMEN_LONG_NORM2;
 
-	qsort(norms, n, sizeof(float), compare_floats);
+	qsort(norms, n, sizeof(float), omen_compare_floats);
 	return Max(limit, norms[n - 1 - (n >> 2 * (set + 1))]);
 }
 
@@ -229,15 +229,6 @@ sample_norms(OmenBuild *build, float *norms, uint32 n)
 		sum += norms[i];
 	}
 	return (float) (sum / n);
-}
-
-static int
-compare_floats(const void *a, const void *b)
-{
-	float		x = *(const float *) a;
-	float		y = *(const float *) b;
-
-	return (x > y) - (x < y);
 }
 
 /* Which nodes are longer than average; false if none is */

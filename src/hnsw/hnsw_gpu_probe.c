@@ -12,6 +12,7 @@
 
 #include "utils/memutils.h"
 
+#include "base/order.h"
 #include "graph/graph_search.h"
 #include "hnsw/hnsw_build.h"
 
@@ -38,7 +39,6 @@ typedef struct Probe
 
 static bool visit_node(void *store, OmenLink link, OmenVisit *visit);
 static int	read_nothing_ahead(void *store);
-static int	compare_floats(const void *a, const void *b);
 static void search_node(Probe *probe, float *distances, int *n);
 static uint32 count_missed(Probe *probe, const float *found, int nfound,
 						   uint32 *nnear);
@@ -116,15 +116,6 @@ read_nothing_ahead(void *store)
 	return 0;
 }
 
-static int
-compare_floats(const void *a, const void *b)
-{
-	float		x = *(const float *) a;
-	float		y = *(const float *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* Distances of the nearest nodes that a search for one finds, without itself */
 static void
 search_node(Probe *probe, float *distances, int *n)
@@ -150,7 +141,7 @@ search_node(Probe *probe, float *distances, int *n)
 		if (omen_link_number(search->found[i].link) != probe->query)
 			found[nfound++] = search->found[i].own.estimate;
 	}
-	qsort(found, nfound, sizeof(float), compare_floats);
+	qsort(found, nfound, sizeof(float), omen_compare_floats);
 	*n = Min(nfound, NEAREST);
 	memcpy(distances, found, *n * sizeof(float));
 }
@@ -184,7 +175,7 @@ count_missed(Probe *probe, const float *found, int nfound, uint32 *nnear)
 		if (node != probe->query)
 			near[n++] = distance_of(probe, node);
 	}
-	qsort(near, n, sizeof(float), compare_floats);
+	qsort(near, n, sizeof(float), omen_compare_floats);
 	*nnear = Min(n, NEAREST);
 
 	/* both are sorted: each found one stands for one that is no nearer */

@@ -32,6 +32,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 
+#include "base/order.h"
 #include "hnsw/hnsw.h"
 
 /* An index that is larger than the first nodes can be has come without a mean */
@@ -84,8 +85,6 @@ static void average(const MeanSample *sample, const double *far2, double limit,
 					float *mean);
 static double square_distance(uint32 dims, const float *a, const float *b);
 static double median(int n, const double *values);
-static int compare_floats(const void *a, const void *b);
-static int compare_doubles(const void *a, const void *b);
 static void write_mean(Relation index, const OmenHnswIndex *hnsw,
 					   const float *mean);
 
@@ -335,7 +334,7 @@ find_middle(const MeanSample *sample)
 		CHECK_FOR_INTERRUPTS();
 		for (int j = 0; j < sample->n; j++)
 			values[j] = sample->x[j][i];
-		qsort(values, sample->n, sizeof(float), compare_floats);
+		qsort(values, sample->n, sizeof(float), omen_compare_floats);
 		middle[i] = values[sample->n / 2];
 	}
 	pfree(values);
@@ -379,28 +378,10 @@ median(int n, const double *values)
 	double		result;
 
 	memcpy(sorted, values, n * sizeof(double));
-	qsort(sorted, n, sizeof(double), compare_doubles);
+	qsort(sorted, n, sizeof(double), omen_compare_doubles);
 	result = sorted[n / 2];
 	pfree(sorted);
 	return result;
-}
-
-static int
-compare_floats(const void *a, const void *b)
-{
-	float		x = *(const float *) a;
-	float		y = *(const float *) b;
-
-	return (x > y) - (x < y);
-}
-
-static int
-compare_doubles(const void *a, const void *b)
-{
-	double		x = *(const double *) a;
-	double		y = *(const double *) b;
-
-	return (x > y) - (x < y);
 }
 
 /*

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/order.h"
 #include "hnsw/hnsw_build.h"
 #include "quant/quant_pq.h"
 
@@ -81,7 +82,6 @@ static float *find_mean(const SampleState *state);
 static void find_far_parts(const SampleState *state, bool *far);
 static int	part_rows(const SampleState *state, int part);
 static double part_coordinate(const SampleState *state, int part, uint32 i);
-static int	compare_doubles(const void *a, const void *b);
 static Size typical_size(SampleState *state);
 static int	compare_sizes(const void *a, const void *b);
 
@@ -303,7 +303,7 @@ find_far_parts(const SampleState *state, bool *far)
 	{
 		for (int part = 0; part < MEAN_PARTS; part++)
 			sorted[part] = part_coordinate(state, part, i);
-		qsort(sorted, MEAN_PARTS, sizeof(double), compare_doubles);
+		qsort(sorted, MEAN_PARTS, sizeof(double), omen_compare_doubles);
 		for (int part = 0; part < MEAN_PARTS; part++)
 		{
 			double		off = part_coordinate(state, part, i) -
@@ -313,7 +313,7 @@ find_far_parts(const SampleState *state, bool *far)
 		}
 	}
 	memcpy(sorted, distance2, sizeof(sorted));
-	qsort(sorted, MEAN_PARTS, sizeof(double), compare_doubles);
+	qsort(sorted, MEAN_PARTS, sizeof(double), omen_compare_doubles);
 	limit = FAR_PART * sorted[MEAN_PARTS / 2];
 	for (int part = 0; part < MEAN_PARTS; part++)
 		far[part] = distance2[part] > limit;
@@ -331,15 +331,6 @@ static int
 part_rows(const SampleState *state, int part)
 {
 	return (state->nrows - part + MEAN_PARTS - 1) / MEAN_PARTS;
-}
-
-static int
-compare_doubles(const void *a, const void *b)
-{
-	double		x = *(const double *) a;
-	double		y = *(const double *) b;
-
-	return (x > y) - (x < y);
 }
 
 static Size
