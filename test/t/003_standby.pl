@@ -5,6 +5,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use IPC::Run;
 use OmenTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -68,6 +69,32 @@ compare('reindex');
 query($primary, 'TRUNCATE items');
 add_rows($primary, 'items', %data, from => 1, to => 300);
 compare('truncate and inserts');
+
+# A session of the standby has used an index while it was empty, and learns of the mean
+# that the first rows have
+query($primary, <<'SQL');
+CREATE TABLE late (id int, v vector(3));
+CREATE INDEX late_idx ON late USING omenhnsw (v vector_l2_ops);
+SQL
+$primary->wait_for_catchup($standby);
+my ($in, $out) = (<<'SQL', '');
+SET enable_seqscan = off;
+SELECT 'begins with ' || count(*) FROM (SELECT id FROM late ORDER BY v <-> '[1000,1000,1000]') s;
+DO $$ BEGIN WHILE (SELECT count(*) FROM late) < 400 LOOP PERFORM pg_sleep(0.02); END LOOP; END $$;
+SELECT 'ends with ' || array_agg(id)::text FROM (SELECT id FROM late ORDER BY v <-> '[1000.5,1000.5,1000.5]' LIMIT 20) s;
+SQL
+my $session = IPC::Run::start(
+	[ 'psql', '-XqAt', '-d', $standby->connstr('postgres') ],
+	'<', \$in, '>', \$out, IPC::Run::timeout(180));
+$session->pump until $out =~ /begins with 0/;
+query($primary,
+	'INSERT INTO late SELECT i, ARRAY[1000 + sin(i), 1000 + cos(i), 1000 + sin(i * 0.7)]::vector FROM generate_series(1, 400) i');
+$session->finish;
+my $nearest = query($primary,
+	"SET enable_indexscan = off; SELECT 'ends with ' || array_agg(id)::text FROM (SELECT id FROM late ORDER BY v <-> '[1000.5,1000.5,1000.5]' LIMIT 20) s");
+like($out, qr/^\Q$nearest\E$/m, 'a session from before there were rows: the standby finds the nearest');
+is(query($standby, "SELECT * FROM omen_verify_index('late_idx', true)"),
+	'', 'and the index is whole there');
 
 foreach my $type (qw(halfvec sparsevec bit))
 {
