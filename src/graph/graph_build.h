@@ -250,6 +250,7 @@ typedef struct OmenThinning
 	uint32		ranks[OMEN_LEAF_MAX];
 	float		limits[OMEN_RANKINGS][OMEN_LEAF_MAX];	/* seen from so far */
 	float		seen[OMEN_LEAF_MAX];	/* distances of one row */
+	float		beyond[OMEN_LEAF_MAX];	/* of these, those beyond its copies */
 } OmenThinning;
 
 /* One participant's view of the construction, and its result */
@@ -363,8 +364,14 @@ extern void omen_thin_note(OmenThinning *thinning, const float *distances,
 						   int n, int i);
 extern const float *omen_thin_row(OmenThinning *thinning, uint32 node,
 								  const float *distances, int n, int keep);
-extern bool omen_thin_has_copies(const uint64 *keys, int nkeys, int keep);
+extern bool omen_thin_has_copies(const float *distances, int n,
+								 const uint64 *keys, int nkeys, int keep);
 extern int	omen_thin_choose(uint64 *keys, int nkeys, int keep);
+extern const float *omen_thin_beyond(OmenThinning *thinning,
+									 const float *distances, int n,
+									 float last);
+extern int	omen_thin_draw(uint64 *keys, int nkeys, int wanted, uint64 seed);
+extern void omen_thin_keep_copies(const OmenNear *near, int n, bool *kept);
 
 /* graph_build_nearest.c */
 extern int	omen_build_below_bound(const float *distances, int n, int keep,

@@ -22,6 +22,9 @@ static void prepare_thinning(OmenBuild *build, const uint32 *nodes, int n,
 							 int width);
 static void add_nearest(OmenBuild *build, OmenCluster *cluster, uint32 item,
 						const float *distances, const uint32 *nodes, int n);
+static int	choose_thinned(OmenBuild *build, uint32 node,
+						   const float *distances, const uint32 *nodes, int n,
+						   int nfound, int keep);
 static int	choose_nearest(const float *distances, const uint32 *nodes, int n,
 						   int keep, uint32 salt, uint64 *keys);
 
@@ -124,13 +127,41 @@ add_nearest(OmenBuild *build, OmenCluster *cluster, uint32 item,
 							omen_key_salt(cluster->members[item]),
 							build->keys);
 	cluster->nseen++;
-	cluster->ncopied += omen_thin_has_copies(build->keys, nfound,
+	cluster->ncopied += omen_thin_has_copies(distances, n, build->keys, nfound,
 											 cluster->keep);
 	if (cluster->thinned)
-		nfound = omen_thin_choose(build->keys, nfound, cluster->keep);
+		nfound = choose_thinned(build, cluster->members[item], distances,
+								nodes, n, nfound, cluster->keep);
 	*nnear = omen_build_merge_keys(merged, cluster->room, near, *nnear,
 								   build->keys, nfound);
 	memcpy(near, merged, *nnear * sizeof(uint64));
+}
+
+/*
+ * Of a node's nearest of a thinned leaf, in build->keys, those that are passed
+ * on.  If hardly anything but its copies is among them, look beyond these.
+ */
+static int
+choose_thinned(OmenBuild *build, uint32 node, const float *distances,
+			   const uint32 *nodes, int n, int nfound, int keep)
+{
+	uint64		last = nfound == keep ? build->keys[keep - 1] : 0;
+	int			ncopies = Min(nfound, keep * 5 / 8);
+	int			nchosen = omen_thin_choose(build->keys, nfound, keep);
+	int			wanted = keep / 8 - (nchosen - ncopies);
+	uint64		others[OMEN_MAX_LINKS];
+	int			nothers;
+
+	if (nfound < keep || wanted <= 0)
+		return nchosen;
+	Assert(keep / 2 <= OMEN_MAX_LINKS);
+	distances = omen_thin_beyond(build->thinning, distances, n,
+								 omen_key_distance(last));
+	nothers = choose_nearest(distances, nodes, n, keep / 2,
+							 omen_key_salt(node), others);
+	nothers = omen_thin_draw(others, nothers, wanted, omen_build_mix(node, n));
+	memcpy(build->keys + nchosen, others, nothers * sizeof(uint64));
+	return nchosen + nothers;
 }
 
 /*

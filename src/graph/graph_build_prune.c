@@ -109,6 +109,8 @@ choose_among(OmenBuild *build, uint32 node, const uint64 *keys, int n,
 		omen_pair_matrix_all(build->matrix, build->candidates,
 							 omen_select_width(n));
 	}
+	if (build->scale == 0)
+		omen_thin_keep_copies(near, n, kept);
 	omen_build_tick(build, n * build->stride * 32, OMEN_WORK_PRUNE / 2);
 	return omen_graph_diversify(build->quant, near, n,
 								count_wanted(build, node), OMEN_LARGEST_ALPHA,

@@ -40,6 +40,17 @@
  */
 #define COPIES_FACTOR	5.0f
 
+/* So many more than these 16 are no copies, but a cluster */
+#define MOST_COPIES		4
+
+/*
+ * In the choice of links, copies are what is nearer than the last candidate by
+ * more than this; so many of them are kept, whatever else there is.  Without
+ * that, links to other vectors, which are more diverse, leave them no room.
+ */
+#define KEEP_FACTOR		50.0f
+#define KEPT_COPIES		10
+
 /*
  * What turns the first ranking into the others: the reverse, and two that
  * agree with it on half of all pairs
@@ -57,8 +68,11 @@ typedef void (*FindReaches) (const OmenThinning *thinning,
 typedef int (*HideRow) (const float *distances, const float *limits, int n,
 						float *seen);
 
+typedef int (*CountWithin) (const float *distances, int n, float limit);
+
 static FindReaches choose_find_reaches(void);
 static HideRow choose_hide_row(void);
+static CountWithin choose_count_within(void);
 
 /* Start on a leaf */
 void
@@ -104,12 +118,30 @@ omen_thin_row(OmenThinning *thinning, uint32 node, const float *distances,
 	return nseen < keep ? distances : thinning->seen;
 }
 
-/* Has a node near copies, judging by the keys of a leaf's nearest? */
+/*
+ * Has a node near copies, judging by its distances to a leaf and the keys of
+ * its nearest there?  If all of these are copies, it takes more to tell: hardly
+ * anything lies between them and what is COPIES_FACTOR times as far.
+ */
 bool
-omen_thin_has_copies(const uint64 *keys, int nkeys, int keep)
+omen_thin_has_copies(const float *distances, int n, const uint64 *keys,
+					 int nkeys, int keep)
 {
-	return nkeys == keep && omen_key_distance(keys[0]) * COPIES_FACTOR <
-		omen_key_distance(keys[keep - 1]);
+	float		last;
+	int			ncopies;
+	int			nnear;
+
+	if (nkeys < keep)
+		return false;
+	last = omen_key_distance(keys[keep - 1]);
+	if (omen_key_distance(keys[0]) * COPIES_FACTOR < last)
+		return true;
+	ncopies = choose_count_within() (distances, n, THIN_FACTOR * last);
+	if (ncopies > keep * MOST_COPIES)
+		return false;
+	nnear = choose_count_within() (distances, n,
+								   COPIES_FACTOR * THIN_FACTOR * last);
+	return nnear < ncopies + ncopies / 2 && nnear < n / 2;
 }
 
 /*
@@ -136,6 +168,54 @@ omen_thin_choose(uint64 *keys, int nkeys, int keep)
 			keys[n++] = keys[i];
 	}
 	return n;
+}
+
+/*
+ * A node's distances to what lies beyond its copies, of which the last that was
+ * found is so far off; NaN in the place of others
+ */
+const float *
+omen_thin_beyond(OmenThinning *thinning, const float *distances, int n,
+				 float last)
+{
+	float		limit = THIN_FACTOR * last;
+
+	for (int i = 0; i < n; i++)
+		thinning->beyond[i] = distances[i] > limit ? distances[i] : NAN;
+	return thinning->beyond;
+}
+
+/*
+ * Reduce keys to some that are drawn, in order.  If all of a node's copies took
+ * the nearest, they would lead to the same few others; a search whose pool is
+ * full of copies depends on where they lead together.
+ */
+int
+omen_thin_draw(uint64 *keys, int nkeys, int wanted, uint64 seed)
+{
+	int			n = 0;
+
+	for (int i = 0; i < nkeys && n < wanted; i++)
+	{
+		if (omen_build_mix(seed, i) % (nkeys - i) < (uint64) (wanted - n))
+			keys[n++] = keys[i];
+	}
+	return n;
+}
+
+/* Of candidates for links, sorted, have some copies kept */
+void
+omen_thin_keep_copies(const OmenNear *near, int n, bool *kept)
+{
+	int			ncopies = 0;
+	int			nkept;
+
+	while (ncopies < n && near[ncopies].distance * KEEP_FACTOR <
+		   near[n - 1].distance)
+		ncopies++;
+	nkept = Min(ncopies, KEPT_COPIES);
+	for (int i = 0; i < nkept; i++)
+		kept[i * ncopies / nkept] = true;
 }
 
 /*
@@ -186,6 +266,17 @@ hide_row(const float *distances, const float *limits, int n, float *seen)
 	return nseen;
 }
 
+/* NaN is not within anything */
+static inline int
+count_within(const float *distances, int n, float limit)
+{
+	int			within = 0;
+
+	for (int i = 0; i < n; i++)
+		within += distances[i] <= limit;
+	return within;
+}
+
 static void
 find_reaches_generic(const OmenThinning *thinning, const float *distances,
 					 int n, int i, float *reaches)
@@ -200,7 +291,27 @@ hide_row_generic(const float *distances, const float *limits, int n,
 	return hide_row(distances, limits, n, seen);
 }
 
+static int
+count_within_generic(const float *distances, int n, float limit)
+{
+	return count_within(distances, n, limit);
+}
+
 #if defined(__x86_64__)
+
+__attribute__((target(OMEN_TARGET_AVX2)))
+static int
+count_within_avx2(const float *distances, int n, float limit)
+{
+	return count_within(distances, n, limit);
+}
+
+__attribute__((target(OMEN_TARGET_AVX512)))
+static int
+count_within_avx512(const float *distances, int n, float limit)
+{
+	return count_within(distances, n, limit);
+}
 
 __attribute__((target(OMEN_TARGET_AVX2)))
 static void
@@ -257,4 +368,16 @@ choose_hide_row(void)
 		return hide_row_avx2;
 #endif
 	return hide_row_generic;
+}
+
+static CountWithin
+choose_count_within(void)
+{
+#if defined(__x86_64__)
+	if (omen_simd_level() == OMEN_SIMD_AVX512)
+		return count_within_avx512;
+	if (omen_simd_level() == OMEN_SIMD_AVX2)
+		return count_within_avx2;
+#endif
+	return count_within_generic;
 }

@@ -867,6 +867,33 @@ test_copies(void)
 	free_set(set);
 }
 
+/*
+ * Of 25 copies of each vector, all that a node is compared with first are its
+ * own: it linked to those of 3 vectors only.
+ */
+static void
+test_many_copies(void)
+{
+	uint32		ngroups = 1200;
+	double		groups;
+	Set		   *set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 30000, 32);
+
+	for (uint32 row = ngroups; row < set->n; row++)
+	{
+		const float *original = get_row(set, row % ngroups);
+
+		for (uint32 i = 0; i < set->dims; i++)
+			get_row(set, row)[i] = original[i] + 0.01 * random_normal();
+	}
+	build_set(set, 2);
+	check_graph(set, "many copies");
+	groups = count_groups(set, ngroups);
+	ok(groups > 12, "many copies: a node links to those of many vectors");
+	if (groups <= 12)
+		printf("# %.1f\n", groups);
+	free_set(set);
+}
+
 static bool
 same_links(const Set *a, const Set *b)
 {
@@ -1711,6 +1738,7 @@ main(void)
 	test_metrics();
 	test_clusters();
 	test_copies();
+	test_many_copies();
 	test_determinism();
 	test_other_clusters();
 	test_other_links();
