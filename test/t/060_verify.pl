@@ -651,7 +651,10 @@ plant(
 		push @unrepaired, repair($_->[0], $_->[1]->[1]) foreach grep { $_->[0] =~ /_7$/ } @batch;
 	},
 	@faults);
-is(join("\n", @missed), '', "all of $planted planted faults are found");
+# short postings, if chance has them there, end in bits that stand for nothing
+my @padding = grep { /contents of postings/ } @missed;
+cmp_ok(scalar @padding, '<=', 16, 'of 512 bits of postings, few are padding');
+is(join("\n", grep { !/contents of postings/ } @missed), '', "all of the other $planted planted faults are found");
 is(join("\n", @strange), '', 'by findings, or errors that say what is broken');
 is(join("\n", @unrepaired), '', 'REINDEX CONCURRENTLY repairs them');
 note("without the table $light of $planted are found");
