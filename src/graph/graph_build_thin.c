@@ -203,9 +203,9 @@ omen_thin_draw(uint64 *keys, int nkeys, int wanted, uint64 seed)
 	return n;
 }
 
-/* Of candidates for links, sorted, have some copies kept */
+/* Of candidates for links, sorted, have some copies kept, at most so many */
 void
-omen_thin_keep_copies(const OmenNear *near, int n, bool *kept)
+omen_thin_keep_copies(const OmenNear *near, int n, int most, bool *kept)
 {
 	int			ncopies = 0;
 	int			nkept;
@@ -213,7 +213,7 @@ omen_thin_keep_copies(const OmenNear *near, int n, bool *kept)
 	while (ncopies < n && near[ncopies].distance * KEEP_FACTOR <
 		   near[n - 1].distance)
 		ncopies++;
-	nkept = Min(ncopies, KEPT_COPIES);
+	nkept = Min(ncopies, Min(KEPT_COPIES, most));
 	for (int i = 0; i < nkept; i++)
 		kept[i * ncopies / nkept] = true;
 }

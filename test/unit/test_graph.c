@@ -871,12 +871,11 @@ test_copies(void)
  * Of 25 copies of each vector, all that a node is compared with first are its
  * own: it linked to those of 3 vectors only.
  */
-static void
-test_many_copies(void)
+static Set *
+make_copies(uint32 ngroups)
 {
-	uint32		ngroups = 1200;
-	double		groups;
-	Set		   *set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2, 30000, 32);
+	Set		   *set = make_normal(OMEN_ELEMENT_F32, OMEN_METRIC_L2,
+								  25 * ngroups, 32);
 
 	for (uint32 row = ngroups; row < set->n; row++)
 	{
@@ -885,12 +884,28 @@ test_many_copies(void)
 		for (uint32 i = 0; i < set->dims; i++)
 			get_row(set, row)[i] = original[i] + 0.01 * random_normal();
 	}
+	return set;
+}
+
+static void
+test_many_copies(void)
+{
+	uint32		ngroups = 1200;
+	double		groups;
+	Set		   *set = make_copies(ngroups);
+
 	build_set(set, 2);
 	check_graph(set, "many copies");
 	groups = count_groups(set, ngroups);
 	ok(groups > 12, "many copies: a node links to those of many vectors");
 	if (groups <= 12)
 		printf("# %.1f\n", groups);
+	free_set(set);
+
+	set = make_copies(200);
+	set->params.max_links = 4;
+	build_set(set, 1);
+	check_graph(set, "many copies, few links");
 	free_set(set);
 }
 
