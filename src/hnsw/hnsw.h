@@ -118,7 +118,6 @@ typedef struct OmenHnswIndex
 	uint32		nentries;
 	uint32		entry_epoch;
 	OmenLink   *entry_links;
-	uint8	   *entry_levels;
 	uint8	   *entry_pairs;	/* NULL if entries carry no codes */
 	Size		pair_stride;
 

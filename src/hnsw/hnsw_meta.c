@@ -198,7 +198,6 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 	old = MemoryContextSwitchTo(hnsw->entry_context);
 	n = Min(meta.nentries, hnsw->meta.entry_capacity);
 	hnsw->entry_links = palloc(Max(n, 1) * sizeof(OmenLink));
-	hnsw->entry_levels = palloc(Max(n, 1));
 	hnsw->entry_pairs = hnsw->pair_stride == 0 ? NULL :
 		MemoryContextAllocHuge(hnsw->entry_context,
 							   Max(n, 1) * hnsw->pair_stride);
@@ -219,7 +218,6 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 				(content + (i - first) * hnsw->meta.entry_size);
 
 			hnsw->entry_links[i] = entry->link;
-			hnsw->entry_levels[i] = (uint8) entry->level;
 			if (hnsw->entry_pairs)
 				omen_hnsw_entry_pair(hnsw, entry, hnsw->entry_pairs +
 									   i * hnsw->pair_stride);

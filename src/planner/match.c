@@ -27,6 +27,8 @@ static int	find_query_arg(PlannerInfo *root, IndexOptInfo *index,
 						   const Expr *expr, Oid *operator);
 static Expr *find_bound(PlannerInfo *root, const OmenDistanceMatch *match,
 						Expr *clause);
+static Node *compared_with(PlannerInfo *root, const OmenDistanceMatch *match,
+						   const OpExpr *op, int side, int *strategy);
 static Expr *find_similarity_bound(PlannerInfo *root,
 								   const OmenDistanceMatch *match,
 								   Expr *clause, bool exact);
@@ -171,32 +173,40 @@ static Expr *
 find_bound(PlannerInfo *root, const OmenDistanceMatch *match, Expr *clause)
 {
 	OpExpr	   *op = (OpExpr *) clause;
-	Oid			operator;
 	Node	   *bound;
 	int			strategy;
 
 	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
 		return NULL;
 	if (is_same_distance(root, match, linitial(op->args)))
-	{
-		operator = op->opno;
-		bound = lsecond(op->args);
-	}
+		bound = compared_with(root, match, op, 0, &strategy);
 	else if (is_same_distance(root, match, lsecond(op->args)))
-	{
-		operator = get_commutator(op->opno);
-		bound = linitial(op->args);
-	}
+		bound = compared_with(root, match, op, 1, &strategy);
 	else
 		return NULL;
-
-	if (!OidIsValid(operator) || !is_query(root, match->index, bound))
+	if (bound == NULL)
 		return NULL;
-	strategy = get_op_opfamily_strategy(operator, match->sortfamily);
 	if (strategy != BTLessStrategyNumber &&
 		strategy != BTLessEqualStrategyNumber)
 		return NULL;
 	return as_float8(bound);
+}
+
+/*
+ * What one side of a comparison is compared with, if a scan can know it; and how, as if
+ * that side were the left one
+ */
+static Node *
+compared_with(PlannerInfo *root, const OmenDistanceMatch *match,
+			  const OpExpr *op, int side, int *strategy)
+{
+	Oid			operator = side == 0 ? op->opno : get_commutator(op->opno);
+	Node	   *other = list_nth(op->args, 1 - side);
+
+	if (!OidIsValid(operator) || !is_query(root, match->index, other))
+		return NULL;
+	*strategy = get_op_opfamily_strategy(operator, match->sortfamily);
+	return other;
 }
 
 /*
@@ -210,7 +220,6 @@ find_similarity_bound(PlannerInfo *root, const OmenDistanceMatch *match,
 					  Expr *clause, bool exact)
 {
 	OpExpr	   *op = (OpExpr *) clause;
-	Oid			operator;
 	Node	   *bound;
 	Expr	   *distance;
 	double		shift;
@@ -220,21 +229,13 @@ find_similarity_bound(PlannerInfo *root, const OmenDistanceMatch *match,
 	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
 		return NULL;
 	if (is_similarity(root, match, linitial(op->args), &shift, &factor))
-	{
-		operator = op->opno;
-		bound = lsecond(op->args);
-	}
+		bound = compared_with(root, match, op, 0, &strategy);
 	else if (is_similarity(root, match, lsecond(op->args), &shift, &factor))
-	{
-		operator = get_commutator(op->opno);
-		bound = linitial(op->args);
-	}
+		bound = compared_with(root, match, op, 1, &strategy);
 	else
 		return NULL;
-
-	if (!OidIsValid(operator) || !is_query(root, match->index, bound))
+	if (bound == NULL)
 		return NULL;
-	strategy = get_op_opfamily_strategy(operator, match->sortfamily);
 	distance = as_float8(bound);
 	if (distance == NULL || (strategy != BTGreaterStrategyNumber &&
 							 strategy != BTGreaterEqualStrategyNumber) ||
