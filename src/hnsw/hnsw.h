@@ -464,6 +464,12 @@ extern bool omen_hnsw_insert(Relation index, Datum *values, bool *isnull,
 extern void omen_hnsw_connect(Relation index, OmenHnswIndex *hnsw,
 							  BufferAccessStrategy strategy);
 
+/* hnsw_vacuum_lists.c: lists of TIDs, from a link to their first slot on */
+extern OmenLink omen_hnsw_shorten_list(Relation index, OmenHnswIndex *hnsw,
+									   OmenLink list);
+extern OmenLink omen_hnsw_next_list_slot(Relation index, OmenHnswIndex *hnsw,
+										 OmenLink link);
+
 /* hnsw_relink.c: what vacuum knows of nodes when it has marked the DELETED ones */
 typedef struct OmenVacuumNodes
 {
@@ -479,6 +485,11 @@ typedef struct OmenVacuumNodes
 extern void omen_hnsw_relink(Relation index, OmenHnswIndex *hnsw,
 							 BufferAccessStrategy strategy,
 							 const OmenVacuumNodes *vacuum);
+
+/* hnsw_repair.c */
+extern void omen_hnsw_repair_page(OmenHnswStore *store,
+								  const OmenVacuumNodes *vacuum, Buffer buffer,
+								  OmenPageKind kind);
 
 /* hnsw_build.c */
 extern void omen_hnsw_init_meta(Relation index, const OmenOpclassInfo *opclass,
