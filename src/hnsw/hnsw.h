@@ -256,7 +256,18 @@ extern void omen_hnsw_store_init(OmenHnswStore *store, Relation index,
 								 OmenHnswIndex *hnsw, const OmenQuery *query);
 extern Buffer omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link,
 								  OmenLockMode mode, OmenHnswSlot *slot);
+extern Buffer omen_hnsw_read_block(OmenHnswStore *store, OmenLink link,
+								   OmenLockMode mode);
+extern OmenHnswSlot omen_hnsw_find_slot(OmenHnswStore *store, Buffer buffer,
+										OmenLink link);
 extern bool omen_hnsw_has_block(OmenHnswStore *store, BlockNumber block);
+
+static inline BlockNumber
+omen_hnsw_link_block(const OmenHnswStore *store, OmenLink link)
+{
+	return omen_link_number(link) / store->hnsw->layout.slots_per_page;
+}
+
 extern OmenLink omen_hnsw_find_link(OmenHnswStore *store, uint32 number);
 extern bool omen_hnsw_allows(const OmenHnswStore *store, uint32 number,
 							 OmenHnswSlot slot, bool *recheck);
@@ -394,10 +405,16 @@ typedef struct OmenHnswNodeCopy
 extern bool omen_hnsw_copy_node(OmenHnswStore *store, OmenLink link,
 								OmenHnswNodeCopy *node);
 
-/* And a link on its page */
-extern bool omen_hnsw_put_link(OmenHnswStore *store, OmenLink node,
-							   const OmenHnswEdge *edge,
-							   const OmenLink *victims, int nvictims);
+/* hnsw_put.c: a link that a node is to get */
+typedef struct OmenHnswPut
+{
+	OmenLink	node;			/* who gets it */
+	OmenLink	victim;			/* what may go for it, or OMEN_LINK_INVALID */
+	OmenHnswEdge edge;
+} OmenHnswPut;
+
+extern int	omen_hnsw_put_links(OmenHnswStore *store, OmenHnswPut *puts, int n,
+								const OmenLink *others, int nothers);
 
 /*
  * hnsw_alloc.c: room for slots, chains, other pages.  A slot is taken in three

@@ -477,13 +477,13 @@ put_link(ConnectState *state, OmenLink from, const uint8 *from_pair,
 		 OmenLink to, const uint8 *to_pair, OmenLink victim)
 {
 	OmenHnswIndex *hnsw = state->hnsw;
-	OmenHnswEdge edge = {.link = to};
+	OmenHnswPut put = {.node = from, .victim = victim, .edge.link = to};
 	float	   *scratch = palloc((2 * hnsw->meta.shape.code_dims + 1) *
 								 sizeof(float));
 
-	edge.code = palloc(Max(hnsw->layout.link_size, 1));
-	omen_hnsw_encode_edge(hnsw->quant, from_pair, to_pair, &edge, scratch);
-	return omen_hnsw_put_link(&state->store, from, &edge, &victim, 1);
+	put.edge.code = palloc(Max(hnsw->layout.link_size, 1));
+	omen_hnsw_encode_edge(hnsw->quant, from_pair, to_pair, &put.edge, scratch);
+	return omen_hnsw_put_links(&state->store, &put, 1, NULL, 0) == 1;
 }
 
 /* All that a node which is reached now leads to is reached, too */

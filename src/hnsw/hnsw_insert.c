@@ -230,8 +230,6 @@ attach_to_equal(OmenInsert *state)
 static void
 insert_node(OmenInsert *state)
 {
-	int			nlinked = 0;
-
 	encode_pair(state);
 	collect_near(state);
 	state->level =
@@ -242,11 +240,9 @@ insert_node(OmenInsert *state)
 	omen_range_set_code(state->index, state->hnsw,
 						omen_link_number(state->link), state->pair);
 	omen_tidmap_set(state->index, state->hnsw, state->tid, state->link);
-	for (int i = 0; i < state->nback; i++)
-		nlinked += omen_insert_link_back(state, &state->back[i]);
 
 	/* a node that no other leads to must be one to start from */
-	if (nlinked == 0)
+	if (omen_insert_link_back(state) == 0)
 		omen_hnsw_make_entry(state->index, state->hnsw, state->link,
 							 state->level, state->pair);
 	else
@@ -316,12 +312,9 @@ attach_tid(OmenInsert *state, OmenLink link)
 		room = slot->ntids < OMEN_SLOT_TIDS;
 		if (room || (list != OMEN_LINK_INVALID && head == seen))
 		{
-			Page		page;
-			Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
-
 			omen_edit_begin(&edit, state->index);
-			page = omen_edit_page(&edit, buffer);
-			slot = (OmenHnswSlot) ((char *) page + offset);
+			slot = omen_edit_part(&edit, buffer, slot,
+								  state->hnsw->layout.slot_size);
 			if (room)
 				slot->tids[slot->ntids++] = *state->tid;
 			else
@@ -369,12 +362,9 @@ append_to_list(OmenInsert *state, OmenLink list)
 	if (room)
 	{
 		OmenPageEdit edit;
-		Page		page;
 
 		omen_edit_begin(&edit, state->index);
-		page = omen_edit_page(&edit, buffer);
-		slot = omen_hnsw_page_slot(layout, page,
-								   number % layout->slots_per_page);
+		slot = omen_edit_part(&edit, buffer, slot, layout->slot_size);
 		omen_slot_list(slot)[slot->ntids++] = *state->tid;
 		omen_edit_finish(&edit);
 	}

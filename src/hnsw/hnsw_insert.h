@@ -50,8 +50,7 @@ typedef struct OmenInsert
 /* hnsw_insert_back.c */
 extern void omen_insert_begin_back(OmenInsert *state);
 extern void omen_insert_plan_back(OmenInsert *state);
-extern bool omen_insert_link_back(OmenInsert *state,
-								  const OmenBackLink *back);
+extern int	omen_insert_link_back(OmenInsert *state);
 extern void omen_insert_encode_edge(OmenInsert *state, const uint8 *centre,
 									const uint8 *neighbour, OmenLink link,
 									OmenHnswEdge *edge);

@@ -335,27 +335,35 @@ link_to_victim(OmenInsert *state, OmenLink victim, bool *pinned)
 }
 
 /*
- * Add the link to the new node.  If the link to be given up is gone meanwhile,
- * another one to a node that the new one links to will do.  Returns false if
- * nothing was added.
+ * Add the links to the new node.  If a link to be given up is gone meanwhile,
+ * another one to a node that the new one links to will do.  Returns how many there
+ * are.
  */
-bool
-omen_insert_link_back(OmenInsert *state, const OmenBackLink *back)
+int
+omen_insert_link_back(OmenInsert *state)
 {
-	const OmenNear *near = &state->near[back->near];
-	OmenLink	victims[OMEN_MAX_LINKS + 1];
-	OmenHnswEdge edge;
-	int			n = 0;
+	OmenHnswPut puts[OMEN_MAX_LINKS];
+	OmenLink	others[OMEN_MAX_LINKS];
+	int			nputs = 0;
 
-	CHECK_FOR_INTERRUPTS();
-	if (!back->agreed)
-		return false;
-	victims[n++] = back->victim;
-	for (int i = state->nlinks - 1; i >= 0; i--)
-		victims[n++] = state->near[state->links[i]].node;
-	omen_insert_encode_edge(state, near->pair, state->pair, state->link,
-							&edge);
-	return omen_hnsw_put_link(&state->store, near->node, &edge, victims, n);
+	for (int i = 0; i < state->nback; i++)
+	{
+		const OmenBackLink *back = &state->back[i];
+		const OmenNear *near = &state->near[back->near];
+		OmenHnswPut *put = &puts[nputs];
+
+		if (!back->agreed)
+			continue;
+		put->node = near->node;
+		put->victim = back->victim;
+		omen_insert_encode_edge(state, near->pair, state->pair, state->link,
+								&put->edge);
+		nputs++;
+	}
+	for (int i = 0; i < state->nlinks; i++)
+		others[i] = state->near[state->links[state->nlinks - 1 - i]].node;
+	return omen_hnsw_put_links(&state->store, puts, nputs, others,
+							   state->nlinks);
 }
 
 /*

@@ -255,15 +255,13 @@ rewrite_slot(RecentreState *state, const EarlyNode *node,
 	const OmenHnswLayout *layout = &state->hnsw->layout;
 	OmenHnswSlot slot;
 	OmenPageEdit edit;
-	Size		offset;
 	Buffer		buffer = omen_hnsw_read_slot(&state->store, node->link,
 										OMEN_LOCK_EXCLUSIVE, &slot);
 
 	if (!BufferIsValid(buffer))
 		return;
-	offset = (char *) slot - (char *) BufferGetPage(buffer);
 	omen_edit_begin(&edit, state->index);
-	slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+	slot = omen_edit_part(&edit, buffer, slot, layout->slot_size);
 	slot->flags |= OMEN_SLOT_CENTRED;
 	memcpy(omen_slot_own(layout, slot), node->own, slot->own_bytes);
 	while (slot->nlinks > 0)

@@ -238,7 +238,6 @@ write_repair(RepairState *state, const OmenHnswNodeCopy *node,
 	OmenPageEdit edit;
 	OmenHnswSlot slot;
 	Buffer		buffer;
-	Size		offset;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -252,9 +251,8 @@ write_repair(RepairState *state, const OmenHnswNodeCopy *node,
 								 OMEN_LOCK_EXCLUSIVE, &slot);
 	if (!BufferIsValid(buffer))
 		return;
-	offset = (char *) slot - (char *) BufferGetPage(buffer);
 	omen_edit_begin(&edit, state->index);
-	slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+	slot = omen_edit_part(&edit, buffer, slot, layout->slot_size);
 
 	for (int i = slot->nlinks - 1; i >= 0; i--)
 	{
@@ -286,7 +284,6 @@ link_back(RepairState *state, const OmenHnswNodeCopy *node,
 	OmenPageEdit edit;
 	OmenHnswSlot slot;
 	Buffer		buffer;
-	Size		offset;
 	int			at = -1;
 
 	edge.code = palloc(Max(layout->link_size, 1));
@@ -305,9 +302,8 @@ link_back(RepairState *state, const OmenHnswNodeCopy *node,
 		!omen_slot_has_link(layout, slot, node->link) &&
 		(at >= 0 || slot->nlinks < layout->max_links))
 	{
-		offset = (char *) slot - (char *) BufferGetPage(buffer);
 		omen_edit_begin(&edit, state->index);
-		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+		slot = omen_edit_part(&edit, buffer, slot, layout->slot_size);
 		if (at >= 0)
 			omen_slot_set_edge(layout, slot, at, &edge);
 		else

@@ -37,8 +37,6 @@ static bool own_size_fits(const OmenHnswIndex *hnsw, const uint8 *own,
 						  uint32 own_bytes);
 static void keep_pair(OmenHnswStore *store, OmenHnswSlot slot,
 					  const uint8 *own, uint8 **pair, Size *size);
-static int	find_local(const OmenHnswLayout *layout, OmenHnswSlot slot,
-					   OmenLink link);
 static void load_chain(OmenHnswStore *store, BlockNumber node_block,
 					   OmenHnswSlot slot);
 
@@ -87,26 +85,46 @@ Buffer
 omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link, OmenLockMode mode,
 					OmenHnswSlot *slot)
 {
-	const OmenHnswLayout *layout = &store->hnsw->layout;
-	uint32		number = omen_link_number(link);
-	BlockNumber block = number / layout->slots_per_page;
-	Buffer		buffer;
+	Buffer		buffer = omen_hnsw_read_block(store, link, mode);
 
-	if (!omen_hnsw_has_block(store, block))
+	if (!BufferIsValid(buffer))
 		return InvalidBuffer;
-	buffer = omen_page_read_hinted(store->index, block, OMEN_PAGE_NODE, mode,
-								   &store->hnsw->hints);
-	*slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
-								number % layout->slots_per_page);
-	if (((*slot)->flags & (OMEN_SLOT_USED | OMEN_SLOT_TIDLIST)) !=
-		OMEN_SLOT_USED ||
-		(*slot)->version != omen_link_version(link))
+	*slot = omen_hnsw_find_slot(store, buffer, link);
+	if (*slot == NULL)
 	{
 		omen_page_release(buffer);
 		return InvalidBuffer;
 	}
-	omen_hnsw_check_slot(store->index, store->hnsw, buffer, *slot);
 	return buffer;
+}
+
+/* Read and lock the page of the slot that a link names, if there is such a page */
+Buffer
+omen_hnsw_read_block(OmenHnswStore *store, OmenLink link, OmenLockMode mode)
+{
+	BlockNumber block = omen_hnsw_link_block(store, link);
+
+	if (!omen_hnsw_has_block(store, block))
+		return InvalidBuffer;
+	return omen_page_read_hinted(store->index, block, OMEN_PAGE_NODE, mode,
+								 &store->hnsw->hints);
+}
+
+/* The slot itself on that page, or NULL if there is no such node any more */
+OmenHnswSlot
+omen_hnsw_find_slot(OmenHnswStore *store, Buffer buffer, OmenLink link)
+{
+	const OmenHnswLayout *layout = &store->hnsw->layout;
+	OmenHnswSlot slot = omen_hnsw_page_slot(layout, BufferGetPage(buffer),
+											omen_link_number(link) %
+											layout->slots_per_page);
+
+	if ((slot->flags & (OMEN_SLOT_USED | OMEN_SLOT_TIDLIST)) !=
+		OMEN_SLOT_USED ||
+		slot->version != omen_link_version(link))
+		return NULL;
+	omen_hnsw_check_slot(store->index, store->hnsw, buffer, slot);
+	return slot;
 }
 
 /* The link to the node that has this number now, or OMEN_LINK_INVALID */
@@ -680,67 +698,6 @@ omen_hnsw_copy_node(OmenHnswStore *store, OmenLink link,
 		   slot->nlinks * sizeof(OmenLink));
 	omen_page_release(buffer);
 	return omen_hnsw_read_pair(store, link, &node->pair, &node->pair_size);
-}
-
-/*
- * Add a link to the local ones of a live node, or put it in the place of the first
- * of the victims that the node has.  Returns true if it is there then, which
- * somebody else may have seen to.
- */
-bool
-omen_hnsw_put_link(OmenHnswStore *store, OmenLink node,
-				   const OmenHnswEdge *edge, const OmenLink *victims,
-				   int nvictims)
-{
-	const OmenHnswLayout *layout = &store->hnsw->layout;
-	OmenHnswSlot slot;
-	OmenPageEdit edit;
-	Size		offset;
-	Buffer		buffer = omen_hnsw_read_slot(store, node, OMEN_LOCK_EXCLUSIVE,
-											 &slot);
-	bool		room;
-	bool		there;
-	int			at = -1;
-
-	if (!BufferIsValid(buffer))
-		return false;
-	if ((slot->flags & OMEN_SLOT_DELETED) != 0)
-	{
-		omen_page_release(buffer);
-		return false;
-	}
-	there = omen_slot_has_link(layout, slot, edge->link);
-	room = slot->nlinks < layout->max_links;
-	for (int i = 0; i < nvictims && !room && at < 0; i++)
-		at = find_local(layout, slot, victims[i]);
-	if (!there && (room || at >= 0))
-	{
-		offset = (char *) slot - (char *) BufferGetPage(buffer);
-		omen_edit_begin(&edit, store->index);
-		slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
-		if (room)
-			omen_slot_add_local(layout, slot, edge);
-		else
-			omen_slot_set_edge(layout, slot, at, edge);
-		omen_edit_finish(&edit);
-		there = true;
-	}
-	omen_page_release(buffer);
-	return there;
-}
-
-/* Where a slot has a local link, or -1 */
-static int
-find_local(const OmenHnswLayout *layout, OmenHnswSlot slot, OmenLink link)
-{
-	int			nlocal = slot->nlinks - slot->nscale;
-
-	for (int i = 0; i < nlocal; i++)
-	{
-		if (omen_slot_links(layout, slot)[i] == link)
-			return i;
-	}
-	return -1;
 }
 
 static void

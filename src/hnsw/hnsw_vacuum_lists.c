@@ -91,11 +91,9 @@ skip_empty_slots(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 		if (empty && (slot->flags & OMEN_SLOT_DELETED) == 0)
 		{
 			OmenPageEdit edit;
-			Size		offset = (char *) slot - (char *) BufferGetPage(buffer);
 
 			omen_edit_begin(&edit, index);
-			slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) +
-								   offset);
+			slot = omen_edit_part(&edit, buffer, slot, hnsw->layout.slot_size);
 			slot->flags |= OMEN_SLOT_DELETED;
 			omen_edit_finish(&edit);
 		}
@@ -114,13 +112,11 @@ set_next_slot(Relation index, OmenHnswIndex *hnsw, OmenLink link, OmenLink next)
 	Buffer		buffer;
 	OmenHnswSlot slot = lock_list_slot(index, hnsw, link, &buffer);
 	OmenPageEdit edit;
-	Size		offset;
 
 	if (slot == NULL)
 		return;
-	offset = (char *) slot - (char *) BufferGetPage(buffer);
 	omen_edit_begin(&edit, index);
-	slot = (OmenHnswSlot) ((char *) omen_edit_page(&edit, buffer) + offset);
+	slot = omen_edit_part(&edit, buffer, slot, hnsw->layout.slot_size);
 	slot->more_tids = next;
 	omen_edit_finish(&edit);
 	omen_page_release(buffer);

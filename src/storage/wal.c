@@ -54,6 +54,8 @@ struct OmenBulkWriter
 typedef struct EditedPage
 {
 	PGAlignedBlock image;
+	int			start;			/* what has been copied, */
+	int			end;			/* up to here */
 	Size		delta_size;
 	char		delta[MAX_DELTA];
 } EditedPage;
@@ -61,12 +63,14 @@ typedef struct EditedPage
 static EditedPage edited[MAX_GENERIC_XLOG_PAGES];
 static const OmenPageEdit *current_edit;	/* only to be compared */
 
-static Page add_page(OmenPageEdit *edit, Buffer buffer, bool whole);
+static char *add_page(OmenPageEdit *edit, Buffer buffer, int start, int end);
+static void copy_page(EditedPage *page, Page old, int start, int end);
 static void log_pages(OmenPageEdit *edit);
 static void find_changes(EditedPage *page, Page old);
 static void add_changes(EditedPage *page, Page old, int at, int end);
 static int	find_difference(const char *a, const char *b, int at, int end);
 static void add_fragment(EditedPage *page, int offset, int end);
+static bool is_zero(const char *bytes, int n);
 static void apply_changes(const EditedPage *page, Page target);
 static void write_pages(OmenBulkWriter *writer);
 static void log_new_pages(OmenBulkWriter *writer);
@@ -82,14 +86,29 @@ omen_edit_begin(OmenPageEdit *edit, Relation index)
 Page
 omen_edit_page(OmenPageEdit *edit, Buffer buffer)
 {
-	return add_page(edit, buffer, false);
+	return add_page(edit, buffer, 0, BLCKSZ);
+}
+
+void *
+omen_edit_part(OmenPageEdit *edit, Buffer buffer, const void *part, Size size)
+{
+	Page		page = BufferGetPage(buffer);
+	int			start = (const char *) part - (char *) page;
+
+	Assert(start >= SizeOfPageHeaderData &&
+		   start + size <= ((PageHeader) page)->pd_lower);
+
+	return add_page(edit, buffer, start, start + size) + start;
 }
 
 Page
 omen_edit_new_page(OmenPageEdit *edit, Buffer buffer, OmenPageKind kind)
 {
-	Page		page = add_page(edit, buffer, true);
+	Page		page = add_page(edit, buffer, 0, BLCKSZ);
 	uint32		generation = 0;
+
+	for (int i = 0; i < edit->npages; i++)
+		edit->whole[i] |= edit->buffers[i] == buffer;
 
 	if (!PageIsNew(page))
 		generation = omen_page_opaque(page)->generation + 1;
@@ -132,26 +151,47 @@ omen_edit_abort(OmenPageEdit *edit)
 	current_edit = NULL;
 }
 
-/* The copy of a page that is part of the edit from now on, if it was not */
-static Page
-add_page(OmenPageEdit *edit, Buffer buffer, bool whole)
+/* The copy of a page, which has at least these bytes from now on */
+static char *
+add_page(OmenPageEdit *edit, Buffer buffer, int start, int end)
 {
-	char	   *image;
+	EditedPage *page;
+	int			at = 0;
 
 	Assert(current_edit == edit);
 
-	for (int i = 0; i < edit->npages; i++)
+	while (at < edit->npages && edit->buffers[at] != buffer)
+		at++;
+	page = &edited[at];
+	if (at == edit->npages)
 	{
-		if (edit->buffers[i] == buffer)
-			return (Page) edited[i].image.data;
+		if (edit->npages == MAX_GENERIC_XLOG_PAGES)
+			elog(ERROR, "too many pages in an edit");
+		edit->buffers[at] = buffer;
+		edit->whole[at] = false;
+		edit->npages++;
+		page->start = page->end = start;
 	}
-	if (edit->npages == MAX_GENERIC_XLOG_PAGES)
-		elog(ERROR, "too many pages in an edit");
-	image = edited[edit->npages].image.data;
-	memcpy(image, BufferGetPage(buffer), BLCKSZ);
-	edit->buffers[edit->npages] = buffer;
-	edit->whole[edit->npages++] = whole;
-	return (Page) image;
+	copy_page(page, BufferGetPage(buffer), start, end);
+	return page->image.data;
+}
+
+/* Copy what has not been: the rest may have been changed meanwhile */
+static void
+copy_page(EditedPage *page, Page old, int start, int end)
+{
+	if (start < page->start)
+	{
+		memcpy(page->image.data + start, (char *) old + start,
+			   page->start - start);
+		page->start = start;
+	}
+	if (end > page->end)
+	{
+		memcpy(page->image.data + page->end, (char *) old + page->end,
+			   end - page->end);
+		page->end = end;
+	}
 }
 
 static void
@@ -174,7 +214,8 @@ log_pages(OmenPageEdit *edit)
 
 /*
  * Fragments for all that differs.  The hole has none: replay fills it with
- * zeros, and so what was in the hole before must be written whatever it is.
+ * zeros.  So of what was in the hole before, zeros need not be written, unless
+ * our own page had something else there.
  */
 static void
 find_changes(EditedPage *page, Page old)
@@ -182,12 +223,24 @@ find_changes(EditedPage *page, Page old)
 	PageHeader	from = (PageHeader) old;
 	PageHeader	to = (PageHeader) page->image.data;
 
+	page->delta_size = 0;
+	if (page->end - page->start < BLCKSZ)
+	{
+		add_changes(page, old, page->start, page->end);
+		return;
+	}
+
 	Assert(from->pd_upper == to->pd_upper);
 
-	page->delta_size = 0;
 	add_changes(page, old, 0, Min(from->pd_lower, to->pd_lower));
 	if (from->pd_lower < to->pd_lower)
-		add_fragment(page, from->pd_lower, to->pd_lower);
+	{
+		if (is_zero((char *) old + from->pd_lower,
+					to->pd_lower - from->pd_lower))
+			add_changes(page, old, from->pd_lower, to->pd_lower);
+		else
+			add_fragment(page, from->pd_lower, to->pd_lower);
+	}
 	add_changes(page, old, to->pd_upper, BLCKSZ);
 }
 
@@ -250,6 +303,12 @@ add_fragment(EditedPage *page, int offset, int end)
 	memcpy(to, header, FRAGMENT_HEADER);
 	memcpy(to + FRAGMENT_HEADER, page->image.data + offset, end - offset);
 	page->delta_size += FRAGMENT_HEADER + (end - offset);
+}
+
+static bool
+is_zero(const char *bytes, int n)
+{
+	return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
 }
 
 /* As replay does it */

@@ -36,6 +36,13 @@ extern void omen_edit_begin(OmenPageEdit *edit, Relation index);
 /* The copy to change of a page that has contents already */
 extern Page omen_edit_page(OmenPageEdit *edit, Buffer buffer);
 
+/*
+ * The same of a part of its contents, below pd_lower: the copy of that part.  What is
+ * not copied is not compared, either.
+ */
+extern void *omen_edit_part(OmenPageEdit *edit, Buffer buffer,
+							const void *part, Size size);
+
 /* The same of a page that gets new contents: logged as a full image */
 extern Page omen_edit_new_page(OmenPageEdit *edit, Buffer buffer,
 							   OmenPageKind kind);
