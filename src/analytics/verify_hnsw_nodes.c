@@ -48,7 +48,7 @@ typedef struct NodeCheck
 static void check_pages(void *arg);
 static void check_page(OmenVerifyHnsw *state, BlockNumber block, Page page);
 static bool is_page_end(const OmenHnswLayout *layout, Size end);
-static void check_free_slot(NodeCheck *node, Page page);
+static void check_free_slot(NodeCheck *node);
 static void check_list_slot(NodeCheck *node);
 static void check_node(NodeCheck *node);
 static void load_codes(NodeCheck *node);
@@ -148,7 +148,7 @@ check_page(OmenVerifyHnsw *state, BlockNumber block, Page page)
 		if (fault != NULL)
 			note(&node, "H1", "%s", fault);
 		else if (node.slot->flags == 0)
-			check_free_slot(&node, page);
+			check_free_slot(&node);
 		else if ((node.slot->flags & OMEN_SLOT_TIDLIST) != 0)
 			check_list_slot(&node);
 		else
@@ -172,18 +172,17 @@ is_page_end(const OmenHnswLayout *layout, Size end)
 		 (end - start) / layout->slot_size <= layout->slots_per_page);
 }
 
-/* Nothing is left of a slot that was freed but its version */
+/* Nothing is left of the header of a slot that was freed but its version */
 static void
-check_free_slot(NodeCheck *node, Page page)
+check_free_slot(NodeCheck *node)
 {
-	Size		size = node->state->hnsw->layout.slot_size;
 	OmenHnswSlotData head = *node->slot;
-	const char *bytes = (const char *) node->slot;
+	const char *bytes = (const char *) &head;
 
 	head.version = 0;
-	for (Size i = 0; i < size; i++)
+	for (Size i = 0; i < sizeof(head); i++)
 	{
-		if ((i < sizeof(head) ? ((const char *) &head)[i] : bytes[i]) != 0)
+		if (bytes[i] != 0)
 		{
 			note(node, "H1", "A free slot is not empty.");
 			return;

@@ -419,8 +419,8 @@ extern int	omen_hnsw_put_links(OmenHnswStore *store, OmenHnswPut *puts, int n,
 /*
  * hnsw_alloc.c: room for slots, chains, other pages.  A slot is taken in three
  * steps: begin finds and locks one and tells its number; edit starts the WAL
- * record and gives the zeroed slot to fill; finish writes it and releases the
- * page.
+ * record and gives the slot to fill, which has neither TIDs nor links, but maybe
+ * what another node left; finish writes it and releases the page.
  */
 typedef struct OmenHnswSlotWriter
 {
@@ -438,9 +438,11 @@ extern void omen_hnsw_begin_slot(Relation index, OmenHnswIndex *hnsw,
 extern OmenHnswSlot omen_hnsw_edit_slot(OmenHnswSlotWriter *writer);
 extern OmenLink omen_hnsw_finish_slot(OmenHnswSlotWriter *writer);
 
-/* Free a slot on a page copy: its version changes, its contents vanish */
-extern void omen_hnsw_free_slot(const OmenHnswLayout *layout, Page page,
-								OmenHnswSlot slot);
+/*
+ * Free a slot on a page copy: its version changes, its header vanishes.  The rest
+ * stays, as to log zeros would be half of a vacuum's WAL.
+ */
+extern void omen_hnsw_free_slot(Page page, OmenHnswSlot slot);
 extern void omen_hnsw_record_space(Relation index, OmenHnswIndex *hnsw,
 								   BlockNumber block, int used);
 extern BlockNumber omen_hnsw_write_chain(Relation index, OmenHnswIndex *hnsw,

@@ -72,7 +72,9 @@ omen_hnsw_edit_slot(OmenHnswSlotWriter *writer)
 	slot = omen_hnsw_page_slot(layout, page, writer->position);
 	end = (char *) slot + layout->slot_size - (char *) page;
 	header->pd_lower = Max(header->pd_lower, end);
-	memset(slot, 0, layout->slot_size);
+	memset(slot, 0, OMEN_SLOT_HEADER);
+	memset(omen_slot_links(layout, slot), 0,
+		   layout->max_links * sizeof(OmenLink));
 	slot->version = writer->version;
 	slot->more_tids = OMEN_LINK_INVALID;
 	slot->chain = InvalidBlockNumber;
@@ -89,12 +91,11 @@ omen_hnsw_finish_slot(OmenHnswSlotWriter *writer)
 }
 
 void
-omen_hnsw_free_slot(const OmenHnswLayout *layout, Page page,
-					OmenHnswSlot slot)
+omen_hnsw_free_slot(Page page, OmenHnswSlot slot)
 {
 	uint8		version = (slot->version + 1) & 15;
 
-	memset(slot, 0, layout->slot_size);
+	memset(slot, 0, OMEN_SLOT_HEADER);
 	slot->version = version;
 	omen_page_opaque(page)->used--;
 }

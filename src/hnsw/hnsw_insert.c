@@ -406,7 +406,7 @@ rewrite_list_slot(OmenInsert *state, OmenLink list, OmenLink next, bool use)
 	slot = omen_hnsw_page_slot(layout, page, number % layout->slots_per_page);
 	slot->more_tids = next;
 	if (!use)
-		omen_hnsw_free_slot(layout, page, slot);
+		omen_hnsw_free_slot(page, slot);
 	omen_edit_finish(&edit);
 	omen_page_release(buffer);
 }

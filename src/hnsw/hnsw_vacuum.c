@@ -543,7 +543,7 @@ free_slots(VacuumState *state, BlockNumber block, Page page,
 			chains[*nchains].first = slot->chain;
 			chains[(*nchains)++].owner = number;
 		}
-		omen_hnsw_free_slot(layout, page, slot);
+		omen_hnsw_free_slot(page, slot);
 		changed = true;
 	}
 	return changed;
