@@ -371,7 +371,7 @@ extern const float *omen_thin_beyond(OmenThinning *thinning,
 									 const float *distances, int n,
 									 float last);
 extern int	omen_thin_draw(uint64 *keys, int nkeys, int wanted, uint64 seed);
-extern void omen_thin_keep_copies(const OmenNear *near, int n, int most,
+extern void omen_thin_keep_copies(const OmenNear *near, int n, int wanted,
 								  bool *kept);
 
 /* graph_build_nearest.c */

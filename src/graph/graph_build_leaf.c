@@ -13,6 +13,7 @@
 
 #include <math.h>
 
+#include "base/copies.h"
 #include "graph/graph_build.h"
 
 static void load_leaf(OmenBuild *build, const OmenCluster *cluster,
@@ -146,18 +147,18 @@ choose_thinned(OmenBuild *build, uint32 node, const float *distances,
 			   const uint32 *nodes, int n, int nfound, int keep)
 {
 	uint64		last = nfound == keep ? build->keys[keep - 1] : 0;
-	int			ncopies = Min(nfound, keep * 5 / 8);
 	int			nchosen = omen_thin_choose(build->keys, nfound, keep);
-	int			wanted = keep / 8 - (nchosen - ncopies);
+	int			wanted = omen_others_wanted(keep, nchosen -
+											omen_copies_passed(keep));
 	uint64		others[OMEN_MAX_LINKS];
 	int			nothers;
 
 	if (nfound < keep || wanted <= 0)
 		return nchosen;
-	Assert(keep / 2 <= OMEN_MAX_LINKS);
+	Assert(omen_others_found(keep) <= OMEN_MAX_LINKS);
 	distances = omen_thin_beyond(build->thinning, distances, n,
 								 omen_key_distance(last));
-	nothers = choose_nearest(distances, nodes, n, keep / 2,
+	nothers = choose_nearest(distances, nodes, n, omen_others_found(keep),
 							 omen_key_salt(node), others);
 	nothers = omen_thin_draw(others, nothers, wanted, omen_build_mix(node, n));
 	memcpy(build->keys + nchosen, others, nothers * sizeof(uint64));

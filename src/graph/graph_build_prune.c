@@ -110,7 +110,7 @@ choose_among(OmenBuild *build, uint32 node, const uint64 *keys, int n,
 							 omen_select_width(n));
 	}
 	if (build->scale == 0)
-		omen_thin_keep_copies(near, n, count_wanted(build, node) / 2, kept);
+		omen_thin_keep_copies(near, n, count_wanted(build, node), kept);
 	omen_build_tick(build, n * build->stride * 32, OMEN_WORK_PRUNE / 2);
 	return omen_graph_diversify(build->quant, near, n,
 								count_wanted(build, node), OMEN_LARGEST_ALPHA,

@@ -11,9 +11,9 @@
  *
  * Nodes have a rank each, an arbitrary one.  The reach of a node is the
  * distance to the nearest one of better rank.  From a distance of more than
- * THIN_FACTOR times its reach, a node is not seen, for one of better rank lies
- * there as well.  Its own copies are as far from a node as from each other,
- * so it sees all of them.
+ * OMEN_THIN_FACTOR times its reach, a node is not seen, for one of better rank
+ * lies there as well.  Its own copies are as far from a node as from each
+ * other, so it sees all of them.
  *
  * If all agreed on the ranks, nobody but its copies would link to the last of
  * a group.  So there are several rankings, and each node has its own.
@@ -24,32 +24,8 @@
 
 #include <math.h>
 
+#include "base/copies.h"
 #include "graph/graph_build.h"
-
-/*
- * In graph distances, squared ones of vectors mostly.  2, 2.5 and 4 are
- * equally good on 32,000 vectors with 9 copies each (ef for recall .95: 59, 56,
- * 60; unthinned 75).
- */
-#define THIN_FACTOR		2.5f
-
-/*
- * A node has near copies if so much lies between the distances of the nearest
- * and the last of its 16 candidates: in uniform data, that takes less than
- * four dimensions.
- */
-#define COPIES_FACTOR	5.0f
-
-/* So many more than these 16 are no copies, but a cluster */
-#define MOST_COPIES		4
-
-/*
- * In the choice of links, copies are what is nearer than the last candidate by
- * more than this; so many of them are kept, whatever else there is.  Without
- * that, links to other vectors, which are more diverse, leave them no room.
- */
-#define KEEP_FACTOR		50.0f
-#define KEPT_COPIES		10
 
 /*
  * What turns the first ranking into the others: the reverse, and two that
@@ -99,7 +75,7 @@ omen_thin_note(OmenThinning *thinning, const float *distances, int n, int i)
 
 	choose_find_reaches() (thinning, distances, n, i, reaches);
 	for (r = 0; r < OMEN_RANKINGS; r++)
-		thinning->limits[r][i] = THIN_FACTOR * reaches[r];
+		thinning->limits[r][i] = omen_copies_limit(reaches[r]);
 }
 
 /*
@@ -120,8 +96,7 @@ omen_thin_row(OmenThinning *thinning, uint32 node, const float *distances,
 
 /*
  * Has a node near copies, judging by its distances to a leaf and the keys of
- * its nearest there?  If all of these are copies, it takes more to tell: hardly
- * anything lies between them and what is COPIES_FACTOR times as far.
+ * its nearest there?
  */
 bool
 omen_thin_has_copies(const float *distances, int n, const uint64 *keys,
@@ -134,34 +109,32 @@ omen_thin_has_copies(const float *distances, int n, const uint64 *keys,
 	if (nkeys < keep)
 		return false;
 	last = omen_key_distance(keys[keep - 1]);
-	if (omen_key_distance(keys[0]) * COPIES_FACTOR < last)
+	if (omen_copies_are_some(omen_key_distance(keys[0]), last))
 		return true;
-	ncopies = choose_count_within() (distances, n, THIN_FACTOR * last);
-	if (ncopies > keep * MOST_COPIES)
+	ncopies = choose_count_within() (distances, n, omen_copies_limit(last));
+	if (ncopies > omen_copies_most(keep))
 		return false;
-	nnear = choose_count_within() (distances, n,
-								   COPIES_FACTOR * THIN_FACTOR * last);
-	return nnear < ncopies + ncopies / 2 && nnear < n / 2;
+	nnear = choose_count_within() (distances, n, omen_copies_near_limit(last));
+	return omen_copies_are_all(ncopies, nnear, n, keep);
 }
 
 /*
  * Reduce a node's nearest of a thinned leaf, sorted, to those that are passed
  * on: many of its copies, and a few others, for each of its leaves adds some.
- * Returns their number.  With as many others as there are, ef for recall .95
- * on the set above is 53, with 3 it is 48.
+ * Returns their number.
  */
 int
 omen_thin_choose(uint64 *keys, int nkeys, int keep)
 {
-	int			ncopies = Min(nkeys, keep * 5 / 8);
-	int			max = ncopies + keep * 3 / 16;
+	int			ncopies = Min(nkeys, omen_copies_passed(keep));
+	int			max = ncopies + omen_others_passed(keep);
 	int			n = ncopies;
 	float		limit;
 	int			i;
 
 	if (nkeys == 0)
 		return 0;
-	limit = THIN_FACTOR * omen_key_distance(keys[0]);
+	limit = omen_copies_limit(omen_key_distance(keys[0]));
 	for (i = ncopies; i < nkeys && n < max; i++)
 	{
 		if (omen_key_distance(keys[i]) > limit)
@@ -178,7 +151,7 @@ const float *
 omen_thin_beyond(OmenThinning *thinning, const float *distances, int n,
 				 float last)
 {
-	float		limit = THIN_FACTOR * last;
+	float		limit = omen_copies_limit(last);
 
 	for (int i = 0; i < n; i++)
 		thinning->beyond[i] = distances[i] > limit ? distances[i] : NAN;
@@ -197,25 +170,25 @@ omen_thin_draw(uint64 *keys, int nkeys, int wanted, uint64 seed)
 
 	for (int i = 0; i < nkeys && n < wanted; i++)
 	{
-		if (omen_build_mix(seed, i) % (nkeys - i) < (uint64) (wanted - n))
+		if (omen_copies_draw(omen_build_mix(seed, i), nkeys - i, wanted - n))
 			keys[n++] = keys[i];
 	}
 	return n;
 }
 
-/* Of candidates for links, sorted, have some copies kept, at most so many */
+/* Of candidates for links, sorted, have some copies kept */
 void
-omen_thin_keep_copies(const OmenNear *near, int n, int most, bool *kept)
+omen_thin_keep_copies(const OmenNear *near, int n, int wanted, bool *kept)
 {
 	int			ncopies = 0;
 	int			nkept;
 
-	while (ncopies < n && near[ncopies].distance * KEEP_FACTOR <
-		   near[n - 1].distance)
+	while (ncopies < n &&
+		   omen_copies_has(near[ncopies].distance, near[n - 1].distance))
 		ncopies++;
-	nkept = Min(ncopies, Min(KEPT_COPIES, most));
+	nkept = omen_copies_kept(ncopies, wanted);
 	for (int i = 0; i < nkept; i++)
-		kept[i * ncopies / nkept] = true;
+		kept[omen_copies_kept_at(i, ncopies, nkept)] = true;
 }
 
 /*

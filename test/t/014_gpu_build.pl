@@ -133,31 +133,40 @@ foreach my $case (
 SKIP:
 {
 	my $folder = "$FindBin::RealBin/../../bench/data/scifact";
-	my %recall;
 
-	skip 'no data', 3 if !-e "$folder/lsa_docs.f16.npy.gz";
+	skip 'no data', 6 if !-e "$folder/lsa_docs.f16.npy.gz";
 	query($node, 'DROP TABLE items, queries; CREATE TABLE items (id serial, v vector(256));'
 		  . 'CREATE TABLE queries (id serial, v vector(256))');
 	$node->safe_psql('postgres', "COPY items (v) FROM stdin;\n"
 		  . join("\n", numpy_vectors("$folder/lsa_docs.f16.npy.gz")) . "\n\\.\n"
 		  . "COPY queries (v) FROM stdin;\n"
 		  . join("\n", numpy_vectors("$folder/lsa_queries.f16.npy.gz")) . "\n\\.\n");
-	foreach my $build (qw(off on))
+	query($node, 'CREATE TABLE copies (v vector(256)); INSERT INTO copies SELECT v +'
+		  . ' ARRAY(SELECT 1e-4 * sin(id + i * g) FROM generate_series(1, 256) g)::vector'
+		  . ' FROM items, generate_series(1, 20) i WHERE id <= 500');
+	foreach my $case ([ items => 'SciFact' ], [ copies => 'SciFact, 20 near copies each' ])
 	{
-		run_sql($cpu, 'DROP INDEX IF EXISTS idx', "SET omendb.gpu_build = $build",
-			'CREATE INDEX idx ON items USING omenhnsw (v vector_cosine_ops)');
-		is(query($node, q{SELECT count(*) FROM omen_verify_index('idx', true)}),
-			'0', "SciFact, gpu_build = $build: nothing to complain about");
-		($recall{$build}) = recall(
-			$node,
-			table => 'items',
-			queries => 'queries',
-			operator => '<=>',
-			settings => 'SET omenhnsw.ef_search = 40');
+		my ($table, $name) = @$case;
+		my %recall;
+
+		foreach my $build (qw(off on))
+		{
+			run_sql($cpu, 'DROP INDEX IF EXISTS idx', "SET omendb.gpu_build = $build",
+				"CREATE INDEX idx ON $table USING omenhnsw (v vector_cosine_ops)");
+			is(query($node, q{SELECT count(*) FROM omen_verify_index('idx', true)}),
+				'0', "$name, gpu_build = $build: nothing to complain about");
+			($recall{$build}) = recall(
+				$node,
+				table => $table,
+				queries => 'queries',
+				operator => '<=>',
+				settings => 'SET omenhnsw.ef_search = 40');
+		}
+		cmp_ok($recall{on}, '>=', $recall{off} - 0.005,
+			"$name: recall $recall{on}, without $recall{off}");
+		note("figures: $name at ef 40: $recall{on} with helper, $recall{off} without");
 	}
-	cmp_ok($recall{on}, '>=', $recall{off} - 0.005,
-		"SciFact: recall $recall{on}, without $recall{off}");
-	note("figures: SciFact at ef 40: $recall{on} with helper, $recall{off} without");
+	query($node, 'DROP TABLE copies');
 }
 
 # --- 3. sizes, equal rows, workers, other ways to build ---

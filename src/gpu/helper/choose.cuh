@@ -502,6 +502,34 @@ approach(const Nodes &nodes, const ChoiceMemory<R> &c, const PairSide *sides,
 	}
 }
 
+/* Candidate "next" is kept now: it is as near as can be */
+template<int R> static __device__ void
+mark_kept(int next, bool *kept, float *nearest)
+{
+	int			lane = threadIdx.x % 32;
+
+#pragma unroll
+	for (int r = 0; r < R; r++)
+	{
+		kept[r] = kept[r] || r * 32 + lane == next;
+		nearest[r] = r * 32 + lane == next ? 0 : nearest[r];
+	}
+}
+
+/* How many of n candidates are copies, the first of them */
+template<int R> static __device__ int
+count_copies(const ChoiceMemory<R> &c, const float *distance, int n)
+{
+	float		last = rule_key_distance(c.keys[n - 1]);
+	int			ncopies = 0;
+
+#pragma unroll
+	for (int r = 0; r < R; r++)
+		ncopies += __popc(warp_ballot(r * 32 + (int) threadIdx.x % 32 < n &&
+									  omen_copies_has(distance[r], last)));
+	return ncopies;
+}
+
 /*
  * The heuristic over n keys, which are in c.keys: sets c.kept, returns how many
  * are kept.  In each walk the next to be kept is the first one that may be: those
@@ -509,7 +537,7 @@ approach(const Nodes &nodes, const ChoiceMemory<R> &c, const PairSide *sides,
  * or is no candidate, is as near as can be.
  */
 template<int R> static __device__ int
-choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
+choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int scale, int n,
 	   int wanted)
 {
 	int			lane = threadIdx.x % 32;
@@ -518,6 +546,7 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 	float		distance[R];
 	float		nearest[R];
 	bool		kept[R];
+	int			ncopies;
 	int			nkept = 0;
 
 	if constexpr (R <= PAIRS_REGISTERS)
@@ -534,6 +563,16 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 		kept[r] = r * 32 + lane >= n;
 		distance[r] = kept[r] ? 0 : rule_key_distance(c.keys[r * 32 + lane]);
 		nearest[r] = kept[r] ? 0 : INFINITY;
+	}
+
+	/* some copies are kept, whatever else there is */
+	ncopies = scale == 0 && n > 0 ? count_copies<R>(c, distance, n) : 0;
+	for (int most = omen_copies_kept(ncopies, wanted); nkept < most; nkept++)
+	{
+		int			next = omen_copies_kept_at(nkept, ncopies, most);
+
+		mark_kept<R>(next, kept, nearest);
+		approach<R>(nodes, c, sides, salt, next, kept, nearest);
 	}
 	for (float slack = 1; slack > 0 && nkept < wanted;
 		 slack = rule_next_slack(slack))
@@ -558,12 +597,7 @@ choose(const Nodes &nodes, ChoiceMemory<R> &c, uint32_t node, int n,
 			if (next == INT_MAX)
 				break;
 			nkept++;
-#pragma unroll
-			for (int r = 0; r < R; r++)
-			{
-				kept[r] = kept[r] || r * 32 + lane == next;
-				nearest[r] = r * 32 + lane == next ? 0 : nearest[r];
-			}
+			mark_kept<R>(next, kept, nearest);
 			if (nkept < wanted)
 				approach<R>(nodes, c, sides, salt, next, kept, nearest);
 		}

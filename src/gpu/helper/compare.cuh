@@ -439,12 +439,15 @@ assign_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *items,
 
 /*
  * Of a thinned leaf: by place of its rows, as results are, how far each can be
- * seen from in each ranking, and of how many others it sees.
+ * seen from in each ranking, of how many others it sees, and what those lie beyond
+ * that are drawn.  Without "beyond", these are not known yet; with it, a row that has
+ * seen too few to choose from has seen none, and sees all.
  */
 struct Thinning
 {
 	float	   *limits;			/* RANKINGS of each */
 	uint32_t   *nseen;
+	float	   *beyond;
 };
 
 /* Tiles whose columns are compared before the nearest are taken from them */
@@ -487,14 +490,37 @@ row_distances(const TileMemory<WIDE> &m, const Nodes &nodes,
 	}
 }
 
+/* What a row sees of a thinned leaf: what limits allow, by place, and lies beyond */
+struct Sight
+{
+	bool		is_thinned;
+	const float *limits;		/* NULL: all */
+	float		beyond;
+};
+
+static __device__ Sight
+sight_of(const Thinning &thinning, uint32_t row, uint32_t first, uint32_t node)
+{
+	Sight		sight = {thinning.limits != nullptr, nullptr, -1};
+
+	if (!sight.is_thinned)
+		return sight;
+	if (thinning.beyond != nullptr)
+		sight.beyond = thinning.beyond[row];
+	if (thinning.beyond == nullptr || thinning.nseen[row] > 0)
+		sight.limits = thinning.limits + (size_t) first * RANKINGS +
+			rule_ranking(node);
+	return sight;
+}
+
 /*
  * Distances of a row and a lane's columns, "count" of which there are, as bits, which
- * are in the same order; UNSEEN where it does not see them.  With limits, it sees only
- * what those of the columns' places allow; returns how many that are, of all lanes.
+ * are in the same order; UNSEEN where it does not see them.  Returns how many it sees
+ * of a thinned leaf, of all lanes.
  */
 static __device__ int
 row_bits(const TileMemory<WIDE> &m, const Nodes &nodes, const TileLine &row,
-		 const TileLine *columns, uint32_t count, const float *limits,
+		 const TileLine *columns, uint32_t count, const Sight &sight,
 		 uint32_t *bits)
 {
 	float		distances[LANE_COLUMNS];
@@ -505,13 +531,14 @@ row_bits(const TileMemory<WIDE> &m, const Nodes &nodes, const TileLine &row,
 	for (int i = 0; i < LANE_COLUMNS; i++)
 		bits[i] = columns[i].place < count && columns[i].id != row.id ?
 			(uint32_t) (rule_key(distances[i], 0, 0) >> 32) : UNSEEN;
-	if (limits == nullptr)
+	if (!sight.is_thinned)
 		return 0;
 #pragma unroll
 	for (int i = 0; i < LANE_COLUMNS; i++)
 	{
-		bool		is_seen = bits[i] != UNSEEN &&
-			distances[i] <= limits[columns[i].place * RANKINGS];
+		bool		is_seen = bits[i] != UNSEEN && distances[i] > sight.beyond &&
+			(sight.limits == nullptr ||
+			 distances[i] <= sight.limits[columns[i].place * RANKINGS]);
 
 		nseen += __popc(warp_ballot(is_seen));
 		if (!is_seen)
@@ -592,10 +619,22 @@ take_nearest<1>(const uint32_t *bits, const TileLine *columns, uint32_t salt,
 		list[lane] = key;
 }
 
+/* Is anything to be drawn for some rows?  By each warp of the block */
+static __device__ bool
+any_beyond(const float *beyond, uint32_t nrows)
+{
+	bool		is_any = false;
+
+	for (uint32_t row = threadIdx.x % 32; row < nrows; row += 32)
+		is_any = is_any || beyond[row] < INFINITY;
+	return warp_ballot(is_any) != 0;
+}
+
 /*
  * The "keep" nearest columns of each row, sorted, to results.  With is_range
  * columns are nodes by number, and keys without salt.  With thinning, whose limits
- * are known, rows see only some of their leaf.
+ * are known, rows see only some of their leaf; if it is known beyond what, too, there
+ * are results only where something is drawn.
  */
 template<int R> static __global__ void __launch_bounds__(TILE_THREADS, R == 1 ? SHORT_BLOCKS : 1)
 nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
@@ -605,6 +644,9 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 	__shared__ uint32_t salts[TILE];
 	TileJob		job = jobs[blockIdx.x];
 
+	if (thinning.beyond != nullptr &&
+		!any_beyond(thinning.beyond + job.out, job.nrows))
+		return;
 	tile_load_side(m.rows, nodes, ids, job.row, job.nrows);
 	if (threadIdx.x < TILE)
 		salts[threadIdx.x] = is_range ? 0 :
@@ -624,17 +666,17 @@ nearest_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 		for (uint32_t row = threadIdx.x / 32; row < job.nrows;
 			 row += TILE_THREADS / 32)
 		{
-			const float *limits = thinning.limits == nullptr ? nullptr :
-				thinning.limits + (size_t) (job.col + first) * RANKINGS +
-				rule_ranking(m.rows.ids[row]);
+			Sight		sight = sight_of(thinning, job.out + row, job.col + first,
+										 m.rows.ids[row]);
 			uint32_t	bits[LANE_COLUMNS];
 			int			nseen = row_bits(m, nodes, line_of(m.rows, row),
-										 columns, count, limits, bits);
+										 columns, count, sight, bits);
 
 			take_nearest<R>(bits, columns, salts[row],
 							m.queues[threadIdx.x / 32], first == 0,
 							results + (size_t) (job.out + row) * keep, keep);
-			if (limits != nullptr && threadIdx.x % 32 == 0)
+			if (sight.is_thinned && thinning.beyond == nullptr &&
+				threadIdx.x % 32 == 0)
 				thinning.nseen[job.out + row] += nseen;
 		}
 	}
@@ -662,6 +704,61 @@ copies_kernel(uint32_t nleaves, const uint32_t *starts, int keep,
 	count = warp_sum(count);
 	if (threadIdx.x % 32 == 0)
 		ncopied[leaf] = count;
+}
+
+/*
+ * How many rows have near copies, which is added to counts[job.out], by looking at
+ * their distances to the columns: at the whole leaf, if those that can be told
+ * without are counted; or at a sample, by which they may have, and these are counted,
+ * too.  Results are by row.
+ */
+static __global__ void
+look_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids, bool by_sample,
+			int keep, const uint64_t *results, uint32_t *counts)
+{
+	__shared__ TileMemory<1> m;
+	__shared__ uint32_t all_copies[TILE];
+	__shared__ uint32_t all_near[TILE];
+	TileJob		job = jobs[blockIdx.x];
+	uint32_t	row = threadIdx.x % TILE;
+	uint32_t	part = threadIdx.x / TILE;
+	const uint64_t *keys = results +
+		(size_t) (job.row + min(row, job.nrows - 1)) * keep;
+	uint64_t	last = keys[keep - 1];
+	float		limit = omen_copies_limit(rule_key_distance(last));
+	float		near_limit = omen_copies_near_limit(rule_key_distance(last));
+	uint32_t	ncopies = 0;
+	uint32_t	nnear = 0;
+	bool		is_counted;
+
+	if (part == 0)
+		all_copies[row] = all_near[row] = 0;
+	tile_load_side(m.rows, nodes, ids, job.row, job.nrows);
+	for (uint32_t first = 0; first < job.ncols; first += TILE)
+	{
+		uint32_t	count = min((uint32_t) TILE, job.ncols - first);
+
+		tile_compute(m, nodes, 0, ids, job.col + first, count);
+		for (uint32_t i = part * STRETCH; i < min(count, (part + 1) * STRETCH); i++)
+		{
+			TileLine	column = column_of(m, i);
+			float		distance = tile_distance(m, nodes, line_of(m.rows, row),
+												 column);
+
+			ncopies += distance <= limit && column.id != m.rows.ids[row];
+			nnear += distance <= near_limit && column.id != m.rows.ids[row];
+		}
+	}
+	atomicAdd(&all_copies[row], ncopies);
+	atomicAdd(&all_near[row], nnear);
+	__syncthreads();
+	if (part > 0 || row >= job.nrows || last == NO_KEY)
+		return;
+	is_counted = rule_has_copies(keys[0], last) ? by_sample : by_sample ?
+		rule_may_have_copies(all_near[row], (int) job.ncols) :
+		omen_copies_are_all(all_copies[row], all_near[row], (int) job.ncols, keep);
+	if (is_counted)
+		atomicAdd(&counts[job.out], 1);
 }
 
 /* How far rows are from the nearest one of better rank, in each ranking */
@@ -696,31 +793,49 @@ reach_kernel(Nodes nodes, const TileJob *jobs, const uint32_t *ids,
 		}
 	}
 	if (threadIdx.x / RANKINGS < job.nrows)
-		thinning.limits[(size_t) job.out * RANKINGS + threadIdx.x] = THIN_FACTOR *
-			reaches[threadIdx.x / RANKINGS][threadIdx.x % RANKINGS];
+		thinning.limits[(size_t) job.out * RANKINGS + threadIdx.x] =
+			omen_copies_limit(reaches[threadIdx.x / RANKINGS][threadIdx.x % RANKINGS]);
 }
 static_assert(TILE *RANKINGS == TILE_THREADS, "a thread must have a row's ranking");
+static_assert(SAMPLE == TILE, "a sample must be a tile");
 
 /*
  * What rows of thinned leaves pass on: of what they see, or of all if that is
- * too little; a block for each job
+ * too little; and what others lie beyond.  A block for each job.
  */
 static __global__ void
 pass_on_kernel(const TileJob *jobs, Thinning thinning, int keep,
 			   const uint64_t *thinned, uint64_t *results)
 {
 	TileJob		job = jobs[blockIdx.x];
-	uint64_t   *to = results + (size_t) (job.out + threadIdx.x) * keep;
-	const uint64_t *from = thinned + (size_t) (job.out + threadIdx.x) * keep;
+	uint32_t	row = job.out + threadIdx.x;
+	uint64_t   *to = results + (size_t) row * keep;
+	const uint64_t *from = thinned + (size_t) row * keep;
 
 	if (threadIdx.x >= job.nrows)
 		return;
-	if (thinning.nseen[job.out + threadIdx.x] >= (uint32_t) keep)
+	if (thinning.nseen[row] >= (uint32_t) keep)
 	{
 		for (int i = 0; i < keep; i++)
 			to[i] = from[i];
 	}
-	rule_pass_on(to, keep);
+	else
+		thinning.nseen[row] = 0;
+	thinning.beyond[row] = rule_pass_on(to, keep);
+}
+
+/* And some of these others, of the nearest */
+static __global__ void
+pass_others_kernel(const TileJob *jobs, const uint32_t *ids, Thinning thinning,
+				   int keep, const uint64_t *others, uint64_t *results)
+{
+	TileJob		job = jobs[blockIdx.x];
+	uint32_t	row = job.out + threadIdx.x;
+
+	if (threadIdx.x < job.nrows && thinning.beyond[row] < INFINITY)
+		rule_draw(results + (size_t) row * keep, keep,
+				  others + (size_t) row * omen_others_found(keep),
+				  rule_mix(ids[job.row + threadIdx.x], job.ncols));
 }
 
 #endif							/* OMEN_GPU_COMPARE_CUH */

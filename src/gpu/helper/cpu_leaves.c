@@ -30,10 +30,22 @@ omen_cpu_insert_key(uint64_t *keys, int n, int room, uint64_t key)
 	return n;
 }
 
-/* All pairs of a leaf; the nearest of each row go to results */
+/* A leaf that may be thinned: distances of its rows, and from where each is seen */
+typedef struct Thinning
+{
+	uint32_t	n;
+	const uint32_t *items;
+	float		distances[LEAF_MAX][LEAF_MAX];
+	float		limits[RANKINGS][LEAF_MAX];
+} Thinning;
+
+/*
+ * All pairs of a leaf; the nearest of each row go to results, and distances to
+ * thinning unless it is NULL, that to itself NaN
+ */
 static void
 compare_leaf(CpuBackend *cpu, const uint32_t *items, uint32_t n, int keep,
-			 uint64_t *results)
+			 Thinning *thinning, uint64_t *results)
 {
 	int			nfound[LEAF_MAX] = {0};
 
@@ -51,12 +63,21 @@ compare_leaf(CpuBackend *cpu, const uint32_t *items, uint32_t n, int keep,
 			nfound[j] = omen_cpu_insert_key(results + (size_t) j * keep, nfound[j],
 								   keep, rule_key(distance, items[i],
 												  rule_salt(items[j])));
+			if (thinning != NULL)
+				thinning->distances[i][j] = thinning->distances[j][i] = distance;
 		}
+		if (thinning != NULL)
+			thinning->distances[i][i] = NAN;
 	}
 	for (uint32_t i = 0; i < n; i++)
 	{
 		for (int j = nfound[i]; j < keep; j++)
 			results[(size_t) i * keep + j] = NO_KEY;
+	}
+	if (thinning != NULL)
+	{
+		thinning->n = n;
+		thinning->items = items;
 	}
 }
 
@@ -87,24 +108,78 @@ merge_keys(uint64_t *list, int n, int room, const uint64_t *keys, int nkeys)
 	return nmerged;
 }
 
-/* A leaf that is thinned: distances of its rows, and from where each is seen */
-typedef struct Thinning
+/* Of a row, how many of the first columns are within a limit */
+static int
+count_within(const Thinning *thinning, uint32_t row, uint32_t ncols, float limit)
 {
-	uint32_t	n;
-	const uint32_t *items;
-	float		distances[LEAF_MAX][LEAF_MAX];
-	float		limits[RANKINGS][LEAF_MAX];
-} Thinning;
+	int			within = 0;
 
+	for (uint32_t i = 0; i < ncols; i++)
+		within += thinning->distances[row][i] <= limit;
+	return within;
+}
+
+/* All of a row's nearest may be copies: judging by a sample, or by the leaf */
 static bool
-most_have_copies(const uint64_t *results, uint32_t n, int keep)
+all_are_copies(const Thinning *thinning, uint32_t row, bool by_sample,
+			   uint64_t last, int keep)
+{
+	uint32_t	n = thinning->n;
+	int			nsample = rule_sample(n);
+	float		limit = rule_key_distance(last);
+
+	if (last == NO_KEY)
+		return false;
+	if (by_sample)
+		return rule_may_have_copies(count_within(thinning, row, nsample,
+												 omen_copies_near_limit(limit)),
+									nsample);
+	return omen_copies_are_all(count_within(thinning, row, n,
+											omen_copies_limit(limit)),
+							   count_within(thinning, row, n,
+											omen_copies_near_limit(limit)),
+							   n, keep);
+}
+
+/* How many of the first rows have near copies, or may have, judging by a sample */
+static int
+count_copied(const Thinning *thinning, uint32_t nrows, bool by_sample,
+			 const uint64_t *results, int keep)
+{
+	int			ncopied = 0;
+
+	for (uint32_t i = 0; i < nrows; i++)
+	{
+		uint64_t	last = results[(size_t) i * keep + keep - 1];
+
+		ncopied += rule_has_copies(results[(size_t) i * keep], last) ||
+			all_are_copies(thinning, i, by_sample, last, keep);
+	}
+	return ncopied;
+}
+
+/* Those of which that can be told without looking at the leaf */
+static uint32_t
+count_plainly(const uint64_t *results, uint32_t n, int keep)
 {
 	uint32_t	ncopied = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		ncopied += rule_has_copies(results[(size_t) i * keep],
 								   results[(size_t) i * keep + keep - 1]);
-	return ncopied > n / 2;
+	return ncopied;
+}
+
+static bool
+most_have_copies(const Thinning *thinning, const uint64_t *results, int keep)
+{
+	uint32_t	n = thinning->n;
+	int			nsample = rule_sample(n);
+
+	return count_plainly(results, n, keep) > n / 2 ||
+		(rule_is_suspicious(count_copied(thinning, nsample, true, results,
+										 keep), nsample) &&
+		 count_copied(thinning, n, false, results, keep) > (int) n / 2);
 }
 
 /* From where a node is seen: a multiple of how far the next better one is */
@@ -122,17 +197,20 @@ find_limits(Thinning *thinning, uint32_t i)
 				thinning->distances[i][j] < reach)
 				reach = thinning->distances[i][j];
 		}
-		thinning->limits[r][i] = THIN_FACTOR * reach;
+		thinning->limits[r][i] = omen_copies_limit(reach);
 	}
 }
 
-/* The nearest of those that a row sees; if they are too few, it sees all */
-static void
-thin_row(const Thinning *thinning, uint32_t i, int keep, uint64_t *result)
+/*
+ * The nearest of those that a row sees and that lie beyond a distance, at most
+ * "most", with NO_KEY behind the last.  Without limits it sees all.  Returns how
+ * many there are in all.
+ */
+static int
+find_seen(const Thinning *thinning, uint32_t i, const float *limits,
+		  float beyond, int most, uint64_t *keys)
 {
-	const float *limits = thinning->limits[rule_ranking(thinning->items[i])];
 	uint32_t	salt = rule_salt(thinning->items[i]);
-	uint64_t	keys[SEARCH_MAX];
 	int			nkeys = 0;
 	int			nseen = 0;
 
@@ -140,32 +218,42 @@ thin_row(const Thinning *thinning, uint32_t i, int keep, uint64_t *result)
 	{
 		float		distance = thinning->distances[i][j];
 
-		if (j == i || distance > limits[j])
+		if (!(distance > beyond) || (limits != NULL && distance > limits[j]))
 			continue;
 		nseen++;
-		nkeys = omen_cpu_insert_key(keys, nkeys, keep,
+		nkeys = omen_cpu_insert_key(keys, nkeys, most,
 						   rule_key(distance, thinning->items[j], salt));
 	}
-	if (nseen >= keep)
+	while (nkeys < most)
+		keys[nkeys++] = NO_KEY;
+	return nseen;
+}
+
+/* What a row passes on: of those that it sees, or if they are too few, of all */
+static void
+thin_row(const Thinning *thinning, uint32_t i, int keep, uint64_t *result)
+{
+	const float *limits = thinning->limits[rule_ranking(thinning->items[i])];
+	uint64_t	keys[SEARCH_MAX];
+	float		beyond;
+
+	if (find_seen(thinning, i, limits, -1, keep, keys) >= keep)
 		memcpy(result, keys, keep * sizeof(uint64_t));
-	rule_pass_on(result, keep);
+	else
+		limits = NULL;
+	beyond = rule_pass_on(result, keep);
+	if (beyond == INFINITY)
+		return;
+	find_seen(thinning, i, limits, beyond, omen_others_found(keep), keys);
+	rule_draw(result, keep, keys, rule_mix(thinning->items[i], thinning->n));
 }
 
 static void
-thin_leaf(CpuBackend *cpu, Thinning *thinning, const uint32_t *items,
-		  uint32_t n, int keep, uint64_t *results)
+thin_leaf(Thinning *thinning, int keep, uint64_t *results)
 {
-	thinning->n = n;
-	thinning->items = items;
-	for (uint32_t i = 0; i < n; i++)
-	{
-		for (uint32_t j = 0; j <= i; j++)
-			thinning->distances[i][j] = thinning->distances[j][i] =
-				omen_cpu_distance(cpu, items[i], items[j]);
-	}
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < thinning->n; i++)
 		find_limits(thinning, i);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < thinning->n; i++)
 		thin_row(thinning, i, keep, results + (size_t) i * keep);
 }
 
@@ -189,9 +277,9 @@ omen_cpu_compare(Backend *base, uint32_t nparts, const uint32_t *starts, int kee
 		const uint32_t *items = cpu->items + starts[p];
 		uint32_t	n = starts[p + 1] - starts[p];
 
-		compare_leaf(cpu, items, n, keep, results);
-		if (thin && most_have_copies(results, n, keep))
-			thin_leaf(cpu, thinning, items, n, keep, results);
+		compare_leaf(cpu, items, n, keep, thinning, results);
+		if (thin && most_have_copies(thinning, results, keep))
+			thin_leaf(thinning, keep, results);
 		for (uint32_t i = 0; i < n; i++)
 			cpu->nlist[items[i]] =
 				merge_keys(cpu->lists + (size_t) items[i] * room,

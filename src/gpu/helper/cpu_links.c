@@ -60,10 +60,26 @@ keep_candidate(CpuBackend *cpu, Choice *choice, int which)
 	}
 }
 
+/* Some copies are kept, whatever else there is */
+static void
+keep_copies(CpuBackend *cpu, Choice *choice, int wanted)
+{
+	int			n = choice->n;
+	int			ncopies = 0;
+	int			nkept;
+
+	while (ncopies < n && omen_copies_has(choice->distances[ncopies],
+										  choice->distances[n - 1]))
+		ncopies++;
+	nkept = omen_copies_kept(ncopies, wanted);
+	for (int i = 0; i < nkept; i++)
+		keep_candidate(cpu, choice, omen_copies_kept_at(i, ncopies, nkept));
+}
+
 /* The heuristic, over n sorted keys of a node, with rising slack */
 static void
-choose(CpuBackend *cpu, Choice *choice, uint32_t node, const uint64_t *keys,
-	   int n, int wanted)
+choose(CpuBackend *cpu, Choice *choice, uint32_t node, int scale,
+	   const uint64_t *keys, int n, int wanted)
 {
 	uint32_t	salt = rule_salt(node);
 
@@ -76,6 +92,8 @@ choose(CpuBackend *cpu, Choice *choice, uint32_t node, const uint64_t *keys,
 		choice->nearest[i] = INFINITY;
 		choice->kept[i] = false;
 	}
+	if (scale == 0)
+		keep_copies(cpu, choice, wanted);
 	for (float slack = 1; slack > 0 && choice->nkept < wanted;
 		 slack = rule_next_slack(slack))
 	{
@@ -91,15 +109,17 @@ choose(CpuBackend *cpu, Choice *choice, uint32_t node, const uint64_t *keys,
 
 /* The kept to the front of the list, then as many others as are wanted */
 static void
-choose_forward(CpuBackend *cpu, Choice *choice, uint32_t node, int wanted,
+choose_forward(CpuBackend *cpu, Choice *choice, uint32_t node, int scale,
 			   uint64_t *scratch)
 {
-	uint64_t   *list = cpu->lists +
-		(size_t) node * cpu->base.shape.list_size;
+	const BackendShape *shape = &cpu->base.shape;
+	uint64_t   *list = cpu->lists + (size_t) node * shape->list_size;
+	int			wanted = rule_wanted(shape->max_links, shape->scale_links,
+									 cpu->levels[node], scale);
 	int			n = cpu->nlist[node];
 	int			nchosen = 0;
 
-	choose(cpu, choice, node, list, n, wanted);
+	choose(cpu, choice, node, scale, list, n, wanted);
 	for (int pass = 0; pass < 2; pass++)
 	{
 		for (int i = 0; i < n; i++)
@@ -280,7 +300,7 @@ choose_final(CpuBackend *cpu, Choice *choice, uint32_t node, int scale,
 	for (int i = 0; i < nlist; i++)
 		n = omen_cpu_insert_key(scratch, n, room, list[i]);
 
-	choose(cpu, choice, node, scratch, n, wanted);
+	choose(cpu, choice, node, scale, scratch, n, wanted);
 	if (scale == 0)
 		store_links(cpu, choice, node, wanted);
 	else if (scale >= LONG_SCALE)
@@ -303,13 +323,7 @@ omen_cpu_connect(Backend *base, int scale)
 	if (choice && scratch && starts)
 	{
 		for (uint32_t i = 0; i < cpu->nmembers; i++)
-		{
-			uint32_t	node = cpu->members[i];
-
-			choose_forward(cpu, choice, node,
-						   rule_wanted(shape->max_links, shape->scale_links,
-									   cpu->levels[node], scale), scratch);
-		}
+			choose_forward(cpu, choice, cpu->members[i], scale, scratch);
 		offers = make_offers(cpu, starts);
 	}
 	for (uint32_t i = 0; offers && i < cpu->nmembers; i++)

@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <new>
+#include <numeric>
 #include <vector>
 
 #include "gpu/helper/backend.h"
@@ -436,24 +437,45 @@ list_rows(Device *device, const uint32_t *items, uint32_t nrows,
 	return true;
 }
 
-/* Tiles of the rows of some leaves, all if ncopied is NULL, with their columns */
+/* Leaves of a batch, by number */
+typedef std::vector<uint32_t> Leaves;
+
+/*
+ * Tiles of the rows of some leaves, with their columns.  What is found is by row, or
+ * by leaf.
+ */
 static std::vector<TileJob>
-leaf_tiles(const uint32_t *starts, uint32_t nleaves, const uint32_t *ncopied,
+leaf_tiles(const uint32_t *starts, const Leaves &leaves, bool by_leaf,
 		   uint64_t *pairs)
 {
 	std::vector<TileJob> tiles;
 
-	for (uint32_t leaf = 0; leaf < nleaves; leaf++)
+	for (uint32_t leaf : leaves)
 	{
 		uint32_t	first = starts[leaf] - starts[0];
 		uint32_t	size = starts[leaf + 1] - starts[leaf];
 
-		if (ncopied != nullptr && ncopied[leaf] <= size / 2)
-			continue;
 		for (uint32_t row = 0; row < size; row += TILE)
 			tiles.push_back(TileJob {first + row,
 									 std::min(size - row, (uint32_t) TILE),
-									 first, size, first + row});
+									 first, size, by_leaf ? leaf : first + row});
+		*pairs += (uint64_t) size * size;
+	}
+	return tiles;
+}
+
+/* Of each leaf, a tile of its first rows and columns */
+static std::vector<TileJob>
+sample_tiles(const uint32_t *starts, const Leaves &leaves, uint64_t *pairs)
+{
+	std::vector<TileJob> tiles;
+
+	for (uint32_t leaf : leaves)
+	{
+		uint32_t	first = starts[leaf] - starts[0];
+		uint32_t	size = rule_sample(starts[leaf + 1] - starts[leaf]);
+
+		tiles.push_back(TileJob {first, size, first, size, leaf});
 		*pairs += (uint64_t) size * size;
 	}
 	return tiles;
@@ -473,41 +495,95 @@ find_nearest(Device *device, const std::vector<TileJob> &tiles,
 					 });
 }
 
+/* Count rows that have near copies, or may have, in counts[] of their leaves */
+static bool
+look_at_leaves(Device *device, const std::vector<TileJob> &tiles,
+			   const uint32_t *items, bool by_sample, int keep,
+			   const uint64_t *results, uint32_t *counts)
+{
+	Scratch<TileJob> there;
+
+	return upload(device, there, tiles.data(), tiles.size()) &&
+		for_tiles(device, tiles, there.at, items, items,
+				  [&] (const Nodes &nodes, const TileJob *jobs, uint32_t njobs)
+				  {
+					  LAUNCH(0, look_kernel, njobs, TILE_THREADS, nodes, jobs,
+							 items, by_sample, keep, results, counts);
+				  });
+}
+
+/*
+ * How many rows of each leaf have near copies.  Distances are looked at only where
+ * it is not plain that most have, and a sample says that they may.
+ */
+static bool
+count_copied(Device *device, uint32_t nleaves, const uint32_t *starts,
+			 const uint32_t *items, int keep, const uint64_t *results,
+			 std::vector<uint32_t> &ncopied)
+{
+	std::vector<uint32_t> counts(2 * (size_t) nleaves);
+	Leaves		some;
+	Leaves		suspicious;
+	Scratch<uint32_t> their_starts;
+	Scratch<uint32_t> their_counts;
+
+	/* others do not have as many as "keep" nearest */
+	for (uint32_t leaf = 0; leaf < nleaves; leaf++)
+	{
+		if (starts[leaf + 1] - starts[leaf] > (uint32_t) keep)
+			some.push_back(leaf);
+	}
+	if (!upload(device, their_starts, starts, nleaves + 1) ||
+		!borrow(device, their_counts, counts.size()) ||
+		!check(device, DEVICE(Memset) (their_counts.at, 0,
+									   counts.size() * sizeof(uint32_t)),
+			   "leaves"))
+		return false;
+	LAUNCH(0, copies_kernel, blocks_of(nleaves), NODE_THREADS, nleaves,
+		   their_starts.at, keep, results, their_counts.at);
+	if (!look_at_leaves(device, sample_tiles(starts, some, &device->base.pairs),
+						items, true, keep, results, their_counts.at + nleaves) ||
+		!finish(device, "leaves") ||
+		!download(device, counts.data(), their_counts.at, counts.size()))
+		return false;
+	for (uint32_t leaf : some)
+	{
+		uint32_t	size = starts[leaf + 1] - starts[leaf];
+
+		if (counts[leaf] <= size / 2 &&
+			rule_is_suspicious(counts[nleaves + leaf], rule_sample(size)))
+			suspicious.push_back(leaf);
+	}
+	ncopied.assign(counts.begin(), counts.begin() + nleaves);
+	return suspicious.empty() ||
+		(look_at_leaves(device, leaf_tiles(starts, suspicious, true,
+										   &device->base.pairs),
+						items, false, keep, results, their_counts.at) &&
+		 finish(device, "leaves") &&
+		 download(device, ncopied.data(), their_counts.at, nleaves));
+}
+
 /* Leaves most of whose rows have near copies: other results in place of theirs */
 static bool
-thin_leaves(Device *device, uint32_t nleaves, const uint32_t *starts,
-			const uint32_t *items, int keep, Scratch<uint64_t> &results)
+thin_leaves(Device *device, const std::vector<TileJob> &tiles, size_t nrows,
+			const uint32_t *items, int keep, uint64_t *results)
 {
-	size_t		nrows = starts[nleaves] - starts[0];
-	std::vector<uint32_t> ncopied(nleaves);
-	std::vector<TileJob> tiles;
-	Scratch<uint32_t> their_starts;
-	Scratch<uint32_t> their_ncopied;
+	uint32_t	ntiles = (uint32_t) tiles.size();
 	Scratch<TileJob> there;
 	Scratch<float> limits;
 	Scratch<uint32_t> nseen;
+	Scratch<float> beyond;
 	Scratch<uint64_t> thinned;
 
-	if (!upload(device, their_starts, starts, nleaves + 1) ||
-		!borrow(device, their_ncopied, nleaves))
-		return false;
-	LAUNCH(0, copies_kernel, blocks_of(nleaves), NODE_THREADS, nleaves,
-		   their_starts.at, keep, results.at, their_ncopied.at);
-	if (!finish(device, "leaves") ||
-		!download(device, ncopied.data(), their_ncopied.at, nleaves))
-		return false;
-	tiles = leaf_tiles(starts, nleaves, ncopied.data(), &device->base.pairs);
-	if (tiles.empty())
-		return true;
-
-	if (!upload(device, there, tiles.data(), tiles.size()) ||
+	if (!upload(device, there, tiles.data(), ntiles) ||
 		!borrow(device, limits, nrows * RANKINGS) ||
 		!borrow(device, nseen, nrows) ||
+		!borrow(device, beyond, nrows) ||
 		!borrow(device, thinned, nrows * keep) ||
 		!check(device, DEVICE(Memset) (nseen.at, 0, nrows * sizeof(uint32_t)),
 			   "leaves"))
 		return false;
-	Thinning	thinning = {limits.at, nseen.at};
+	Thinning	thinning = {limits.at, nseen.at, nullptr};
 
 	if (!for_tiles(device, tiles, there.at, items, items,
 				   [&] (const Nodes &nodes, const TileJob *jobs, uint32_t njobs)
@@ -518,9 +594,35 @@ thin_leaves(Device *device, uint32_t nleaves, const uint32_t *starts,
 		!find_nearest(device, tiles, there.at, items, thinning, keep,
 					  thinned.at))
 		return false;
-	LAUNCH(0, pass_on_kernel, (uint32_t) tiles.size(), TILE, there.at,
-		   thinning, keep, thinned.at, results.at);
+	thinning.beyond = beyond.at;
+	LAUNCH(0, pass_on_kernel, ntiles, TILE, there.at, thinning, keep,
+		   thinned.at, results);
+	if (!find_nearest(device, tiles, there.at, items, thinning,
+					  omen_others_found(keep), thinned.at))
+		return false;
+	LAUNCH(0, pass_others_kernel, ntiles, TILE, there.at, items, thinning,
+		   keep, thinned.at, results);
 	return finish(device, "thinned leaves");
+}
+
+static bool
+thin_some(Device *device, uint32_t nleaves, const uint32_t *starts,
+		  const uint32_t *items, int keep, uint64_t *results)
+{
+	std::vector<uint32_t> ncopied;
+	Leaves		leaves;
+
+	if (!count_copied(device, nleaves, starts, items, keep, results, ncopied))
+		return false;
+	for (uint32_t leaf = 0; leaf < nleaves; leaf++)
+	{
+		if (ncopied[leaf] > (starts[leaf + 1] - starts[leaf]) / 2)
+			leaves.push_back(leaf);
+	}
+	return leaves.empty() ||
+		thin_leaves(device, leaf_tiles(starts, leaves, false,
+									   &device->base.pairs),
+					starts[nleaves] - starts[0], items, keep, results);
 }
 
 static bool
@@ -531,12 +633,14 @@ device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
 	const uint32_t *items = device->items.at + starts[0];
 	uint32_t	nrows = starts[nparts] - starts[0];
 	int			room = base->shape.list_size;
-	std::vector<TileJob> tiles = leaf_tiles(starts, nparts, nullptr,
-											&base->pairs);
+	Leaves		all(nparts);
+	std::vector<TileJob> tiles;
 	Scratch<TileJob> there;
 	Scratch<uint32_t> rows;
 	Scratch<uint64_t> results;
 
+	std::iota(all.begin(), all.end(), 0);
+	tiles = leaf_tiles(starts, all, false, &base->pairs);
 	if (tiles.empty())
 		return true;
 	if (!upload(device, there, tiles.data(), tiles.size()) ||
@@ -545,7 +649,7 @@ device_compare(Backend *base, uint32_t nparts, const uint32_t *starts,
 		!find_nearest(device, tiles, there.at, items, Thinning(), keep,
 					  results.at))
 		return false;
-	if (thin && !thin_leaves(device, nparts, starts, items, keep, results))
+	if (thin && !thin_some(device, nparts, starts, items, keep, results.at))
 		return false;
 	LAUNCH_FOR(merge_kernel, registers_of(room), blocks_of(device->nmembers),
 		   NODE_THREADS, device->nmembers, device->members, device->cursors,
@@ -594,9 +698,10 @@ device_connect(Backend *base, int scale)
 						{
 							LAUNCH_FOR(forward_kernel, registers,
 									   (count + warps - 1) / warps, 32 * warps,
-									   nodes, count, members, local, high,
-									   device->levels, room, device->lists,
-									   device->nlist, device->nkept);
+									   nodes, count, members, scale, local,
+									   high, device->levels, room,
+									   device->lists, device->nlist,
+									   device->nkept);
 						}))
 		return false;
 	if (offers == nullptr)

@@ -15,7 +15,7 @@
 #include "gpu/helper/lists.cuh"
 
 template<int R> static __global__ void
-forward_kernel(Nodes nodes, uint32_t count, const uint32_t *members,
+forward_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 			   int wanted_local, int wanted_high, const uint8_t *levels,
 			   int room, uint64_t *lists, int *nlist, int *nkept)
 {
@@ -36,7 +36,7 @@ forward_kernel(Nodes nodes, uint32_t count, const uint32_t *members,
 	node = members[which];
 	wanted = levels[node] > 0 ? wanted_high : wanted_local;
 	n = load_list(c, node, room, lists, nlist);
-	kept = choose<R>(nodes, c, node, n, wanted);
+	kept = choose<R>(nodes, c, node, scale, n, wanted);
 
 	/* the kept to the front, then as many others as are wanted */
 	list = lists + (size_t) node * room;
@@ -323,7 +323,7 @@ link_kernel(Nodes nodes, uint32_t count, const uint32_t *members, int scale,
 		(scale > 0 && scale < LONG_SCALE && levels[node] != scale))
 		return;
 	n = load_list(c, node, room, lists, nlist);
-	nkept = choose<R>(nodes, c, node, n, wanted);
+	nkept = choose<R>(nodes, c, node, scale, n, wanted);
 	if (scale == 0)
 		store_links(c, store, node, n, nkept, wanted);
 	else if (scale >= LONG_SCALE)

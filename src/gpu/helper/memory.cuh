@@ -264,13 +264,17 @@ offer_bytes(const BackendShape &shape)
 	return shape.max_links * sizeof(uint64_t);
 }
 
-/* A row of leaves: what is found, twice if they are thinned, and by whom */
+/*
+ * A row of leaves: what is found, twice if they are thinned, and by whom; then, too,
+ * from where it is seen, how many it sees, and beyond what.  A tile for each is more
+ * than there are, with what there is of leaves.
+ */
 static size_t
 row_bytes(const BackendShape &shape)
 {
 	size_t		keep = std::max(shape.max_links, 16);
 
-	return 2 * keep * sizeof(uint64_t) + RANKINGS * sizeof(float) +
+	return 2 * keep * sizeof(uint64_t) + (RANKINGS + 1) * sizeof(float) +
 		2 * sizeof(uint32_t) + sizeof(TileJob);
 }
 

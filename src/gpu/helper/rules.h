@@ -6,8 +6,8 @@
  * Included by C, CUDA and HIP.  The rules are those of src/graph: candidates as
  * numbers that sort by distance, ties broken differently for each node; slack
  * that rises until all links are used; leaves full of near copies thinned
- * (src/graph/README.md, 3, 5 and 6; graph_build_thin.c has the reasons for the
- * numbers).
+ * (src/graph/README.md, 3, 5 and 6; what both share about these is in
+ * base/copies.h).
  *
  *-------------------------------------------------------------------------
  */
@@ -18,11 +18,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__CUDACC__) || defined(__HIPCC__)
-#define RULE static inline __host__ __device__
-#else
-#define RULE static inline
-#endif
+#include "base/copies.h"
+
+#define RULE OMEN_RULE
 
 /* A key of no candidate, behind all others */
 #define NO_KEY			UINT64_MAX
@@ -39,10 +37,11 @@
 #define LONG_SCALE		13
 #define LONG_NORM2		1.01f
 
-/* Near copies; factors of squared distances, too */
+/* By which nodes of thinned leaves are seen */
 #define RANKINGS		4
-#define THIN_FACTOR		2.5f
-#define COPIES_FACTOR	5.0f
+
+/* Rows and columns of a leaf that it is suspected by: its first */
+#define SAMPLE			64
 
 /* splitmix64 */
 RULE uint64_t
@@ -154,8 +153,32 @@ rule_next_slack(float slack)
 RULE int
 rule_has_copies(uint64_t nearest, uint64_t last)
 {
-	return last != NO_KEY && rule_key_distance(nearest) * COPIES_FACTOR <
-		rule_key_distance(last);
+	return last != NO_KEY && omen_copies_are_some(rule_key_distance(nearest),
+												  rule_key_distance(last));
+}
+
+/*
+ * If that does not tell, distances to the whole leaf may (omen_copies_are_all).
+ * Only in suspicious leaves are they looked at: at least a quarter of a sample
+ * of rows have copies by the rule above, or so few of as many columns near that
+ * all of their nearest may be.
+ */
+RULE int
+rule_sample(int n)
+{
+	return n < SAMPLE ? n : SAMPLE;
+}
+
+RULE int
+rule_may_have_copies(int nnear, int nsample)
+{
+	return nnear * 4 < nsample * 3;
+}
+
+RULE int
+rule_is_suspicious(int ncopied, int nsample)
+{
+	return ncopied * 4 >= nsample;
 }
 
 /* The rank of a node in one of the rankings, and by which it sees others */
@@ -176,15 +199,17 @@ rule_ranking(uint32_t node)
 
 /*
  * Of the "keep" nearest of a row, sorted, with NO_KEY behind the last, those that
- * are passed on if its leaf is thinned: many copies, and a few others
+ * are passed on if its leaf is thinned: many copies, and a few others.  Returns
+ * what those lie beyond that are drawn in addition: INFINITY if none are.
  */
-RULE void
+RULE float
 rule_pass_on(uint64_t *keys, int keep)
 {
-	int			ncopies = keep * 5 / 8;
-	int			most = ncopies + keep * 3 / 16;
+	int			ncopies = omen_copies_passed(keep);
+	int			most = ncopies + omen_others_passed(keep);
 	int			n = ncopies;
-	float		limit = THIN_FACTOR * rule_key_distance(keys[0]);
+	uint64_t	last = keys[keep - 1];
+	float		limit = omen_copies_limit(rule_key_distance(keys[0]));
 	int			i;
 
 	for (i = ncopies; i < keep && n < most && keys[i] != NO_KEY; i++)
@@ -192,8 +217,37 @@ rule_pass_on(uint64_t *keys, int keep)
 		if (rule_key_distance(keys[i]) > limit)
 			keys[n++] = keys[i];
 	}
-	while (n < keep)
-		keys[n++] = NO_KEY;
+	for (i = n; i < keep; i++)
+		keys[i] = NO_KEY;
+	return last == NO_KEY || omen_others_wanted(keep, n - ncopies) <= 0 ?
+		INFINITY : omen_copies_limit(rule_key_distance(last));
+}
+
+/*
+ * Draw them from the nearest, as many as are looked at; here, too, NO_KEY is behind
+ * the last
+ */
+RULE void
+rule_draw(uint64_t *keys, int keep, const uint64_t *others, uint64_t seed)
+{
+	int			n = omen_copies_passed(keep);
+	int			nothers = 0;
+	int			wanted;
+	int			i;
+
+	while (keys[n] != NO_KEY)
+		n++;
+	wanted = omen_others_wanted(keep, n - omen_copies_passed(keep));
+	while (nothers < omen_others_found(keep) && others[nothers] != NO_KEY)
+		nothers++;
+	for (i = 0; i < nothers && wanted > 0; i++)
+	{
+		if (omen_copies_draw(rule_mix(seed, i), nothers - i, wanted))
+		{
+			keys[n++] = others[i];
+			wanted--;
+		}
+	}
 }
 
 /*
