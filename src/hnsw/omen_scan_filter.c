@@ -151,7 +151,6 @@ static int	walk_width(const OmenScan *scan);
 static void set_ranks(OmenScan *scan);
 static void give_up_walk(OmenScan *scan);
 static bool must_give_up(const OmenScan *scan);
-static void seed_near(OmenScan *scan);
 static void seed_allowed(OmenScan *scan);
 static void seed_coded(OmenScan *scan);
 static bool seed_sampled(OmenScan *scan);
@@ -786,7 +785,7 @@ begin_walk(OmenScan *scan, OmenFilterStrategy strategy)
 	if (seeded)
 		seed_allowed(scan);
 	else
-		seed_near(scan);
+		omen_scan_seed_near(scan);
 	omen_search_run(scan->search);
 	omen_scan_consume_found(scan);
 	if (must_give_up(scan))
@@ -853,21 +852,6 @@ must_give_up(const OmenScan *scan)
 	return scan->search->nvisits >= scan->filter.max_visits &&
 		Min(exact_cost(scan), scan->ranges.n > 0 ? ranged_cost(scan) :
 			get_float8_infinity()) < 2 * scan->search->nvisits;
-}
-
-static void
-seed_near(OmenScan *scan)
-{
-	if (scan->nseeds > 0)
-	{
-		for (int i = 0; i < scan->nseeds; i++)
-			omen_search_seed(scan->search, scan->seeds[i].link,
-							 scan->seeds[i].estimate);
-		return;
-	}
-	omen_hnsw_seed(scan->hnsw, scan->query, scan->search);
-	if (scan->hnsw->entry_pairs)
-		scan->counts.distances += scan->hnsw->nentries;
 }
 
 /*

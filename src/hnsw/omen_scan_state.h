@@ -150,6 +150,9 @@ extern void omen_scan_move_queue(OmenScan *scan, MemoryContext context);
 /* omen_scan_walk.c */
 extern void omen_scan_start_walk(OmenScan *scan);
 
+/* Offer the search the nearest entries, those of scan->seeds if there are any */
+extern void omen_scan_seed_near(OmenScan *scan);
+
 /* Move what the walk has found since the last time into the queue */
 extern void omen_scan_consume_found(OmenScan *scan);
 

@@ -27,6 +27,12 @@
 /* Beyond this, a walk is not wanted whatever the table's size */
 #define MAX_WALK_EF		32768
 
+/* By cosine, walks are broader where the nearest entry is farther than the first */
+#define NEAR_COSINE		0.5
+#define FAR_COSINE		(-0.5)
+
+static void find_seeds(OmenScan *scan);
+static double choose_breadth(const OmenScan *scan);
 static bool widen(OmenScan *scan, double ef);
 static bool walk_pays(OmenScan *scan, double ef);
 
@@ -55,16 +61,61 @@ omen_scan_start_walk(OmenScan *scan)
 		scan->horizon = -get_float4_infinity();
 		return;
 	}
+	find_seeds(scan);
+	ef *= choose_breadth(scan);
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
 									  (int) ef, false);
 	/* one whose rows are tested will probably be widened: it costs 20 us later */
 	if (ef > MOST_IN_ORDER || scan->params.passes != NULL)
 		omen_search_widen(scan->search, (int) ef);
+	omen_scan_seed_near(scan);
+	omen_search_run(scan->search);
+	omen_scan_consume_found(scan);
+}
+
+/* Entries without codes are all seeds, and not known before there is a search */
+static void
+find_seeds(OmenScan *scan)
+{
+	if (scan->hnsw->entry_pairs == NULL)
+		return;
+	scan->nseeds = omen_hnsw_near_entries(scan->hnsw, scan->query, scan->seeds,
+										  OMEN_ENTRY_SEEDS);
+	scan->counts.distances += scan->hnsw->nentries;
+}
+
+void
+omen_scan_seed_near(OmenScan *scan)
+{
+	if (scan->nseeds > 0)
+	{
+		for (int i = 0; i < scan->nseeds; i++)
+			omen_search_seed(scan->search, scan->seeds[i].link,
+							 scan->seeds[i].estimate);
+		return;
+	}
 	omen_hnsw_seed(scan->hnsw, scan->query, scan->search);
 	if (scan->hnsw->entry_pairs)
 		scan->counts.distances += scan->hnsw->nentries;
-	omen_search_run(scan->search);
-	omen_scan_consume_found(scan);
+}
+
+/*
+ * In multiples of ef.  By cosine, a query that is far from all rows has many that are
+ * about as near.  What made up for that were visits all over the graph, since estimates
+ * were blurred; now that they are less so (src/quant/quant_rabitq.c), breadth does.
+ */
+static double
+choose_breadth(const OmenScan *scan)
+{
+	const OmenCodeShape *shape = &scan->hnsw->meta.shape;
+	double		cosine;
+
+	if (shape->metric != OMEN_METRIC_COSINE ||
+		shape->link_kind == OMEN_LINK_NONE || scan->nseeds == 0)
+		return 1;
+	cosine = 1 - scan->seeds[0].estimate / 2;
+	cosine = Min(Max(cosine, FAR_COSINE), NEAR_COSINE);
+	return (1 + NEAR_COSINE) / (1 + cosine);
 }
 
 /*

@@ -1,6 +1,7 @@
 # Searches by inner product: what is nearest does not depend on how long a query
 # is, and neither do recall and the pages that are read. Rows have a part in common,
-# and are of very unequal lengths.
+# and are of very unequal lengths. Searches by cosine, where a query's length is not
+# its own either.
 
 use strict;
 use warnings FATAL => 'all';
@@ -63,6 +64,27 @@ query($node, q{
 my ($recall) = recall($node, table => 'longer', queries => 'askers', operator => '<#>');
 
 cmp_ok($recall, '>=', 0.97, "inner product, few very long rows: recall $recall");
+
+# By cosine: queries that are far from all rows, which lie in few of the dimensions
+query($node, q{
+	CREATE TABLE topics AS SELECT i AS id, ARRAY(SELECT random() + random() - 1
+		FROM generate_series(1, 512) AS g WHERE g > 0 * i)::real[]::vector(512) AS v
+		FROM generate_series(1, 180) AS i;
+	CREATE TABLE pairs AS SELECT 140 * a.id + b.id AS id, (a.v + b.v)::vector(512) AS v
+		FROM topics AS a, topics AS b WHERE a.id < b.id AND b.id <= 140;
+	DELETE FROM topics WHERE id <= 140;
+	CREATE INDEX pairs_v ON pairs USING omenhnsw (v vector_cosine_ops);
+	ANALYZE pairs});
+($recall) = recall($node, table => 'pairs', queries => 'topics', operator => '<=>');
+
+cmp_ok($recall, '>=', 0.97, "cosine, queries far from all rows: recall $recall");
+
+my ($pages) = query($node,
+	"SET enable_seqscan = off; SET jit = off; EXPLAIN (ANALYZE, BUFFERS)"
+	  . " SELECT n.id FROM topics AS q, LATERAL (SELECT id FROM pairs"
+	  . " ORDER BY v <=> q.v LIMIT 10) AS n") =~ /shared hit=(\d+)/;
+
+cmp_ok($pages, '<', 40 * 4000, "the same: $pages pages for 40 of them");
 
 $node->stop;
 done_testing();

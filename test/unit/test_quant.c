@@ -1187,7 +1187,29 @@ check_link(const OmenQuantizer *quant, const float *q, const float *c,
 	free(query);
 }
 
-/* Nodes are so many times as long as queries, which are aimed then */
+/* Of unit vectors */
+static void
+draw_far(int dims, float part, float *q, float *c, float *x)
+{
+	float	   *vectors[3] = {c, x, q};
+
+	for (int j = 0; j < 3; j++)
+	{
+		double		norm;
+
+		for (int i = 0; i < dims; i++)
+			vectors[j][i] = random_normal() +
+				(j == 0 ? 0.5f : (j == 1 ? 1 : part) * sqrtf(dims) * c[i]);
+		norm = sqrt(dot(dims, vectors[j], vectors[j]));
+		for (int i = 0; i < dims; i++)
+			vectors[j][i] /= (float) norm;
+	}
+}
+
+/*
+ * Inner product: nodes are so many times as long as queries, which are aimed then.
+ * Cosine: if not 1, it is the part of a node that a query has, beside others.
+ */
 static void
 test_links_of(OmenMetric metric, int dims, int bits, float length)
 {
@@ -1224,11 +1246,13 @@ test_links_of(OmenMetric metric, int dims, int bits, float length)
 			c[i] *= length;
 			x[i] *= length;
 		}
+		if (metric == OMEN_METRIC_COSINE && length != 1)
+			draw_far(dims, length, q, c, x);
 		check_link(quant, q, c, x, length != 1, &stats);
 	}
 	rms = sqrt(stats.square / stats.n);
 	snprintf(name, sizeof(name),
-			 "links: metric %d, %d dims, %d bits, %g times as long: no bias,"
+			 "links: metric %d, %d dims, %d bits, length or part %g: no bias,"
 			 " error as in theory", metric, dims, bits, length);
 	printf("# bias %.3f rms %.3f theory %.3f\n", stats.bias / stats.n, rms,
 		   theory);
@@ -1356,6 +1380,11 @@ test_links(void)
 	{
 		test_links_of(OMEN_METRIC_IP, dims[i], 1, 30);
 		test_links_of(OMEN_METRIC_IP, dims[i], 2, 30);
+		for (int bits = 1; bits <= 2; bits++)
+		{
+			test_links_of(OMEN_METRIC_COSINE, dims[i], bits, 0.2f);
+			test_links_of(OMEN_METRIC_COSINE, dims[i], bits, -1);
+		}
 	}
 	test_degenerate_links();
 }
