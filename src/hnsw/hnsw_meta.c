@@ -173,7 +173,9 @@ copy_meta(Buffer buffer, OmenHnswMetaPageData *meta)
 
 /*
  * Read the entry list anew if it has changed much.  An old copy is harmless:
- * its links lead to nodes that exist or are recognized as gone.
+ * its links lead to nodes that exist or are recognized as gone.  But not if it
+ * has room that the list has not any more: to who inserts, that would seem to be
+ * there for all times.
  */
 void
 omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
@@ -190,7 +192,9 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 	hnsw->quant->max_norm2 = meta.max_norm2;
 	omen_hnsw_learn_mean(index, hnsw, &meta);
 	if (meta.entry_epoch == hnsw->entry_epoch &&
-		meta.nentries <= hnsw->nentries + hnsw->nentries / 4)
+		meta.nentries <= hnsw->nentries + hnsw->nentries / 4 &&
+		(meta.nentries == hnsw->nentries ||
+		 meta.nentries < hnsw->meta.entry_capacity))
 		return;
 
 	hnsw->nentries = 0;
