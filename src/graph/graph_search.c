@@ -60,7 +60,6 @@ static void read_heard_ahead(OmenSearch *search);
 static void prefetch_heard(OmenSearch *search);
 static void keep_rank(OmenSearch *search);
 static void visit_in_pool(OmenSearch *search, int at);
-static bool visit_node(OmenSearch *search, OmenLink link);
 static void read_ahead(OmenSearch *search, int from, int n);
 static void apply_filter(const OmenSearchFilter *filter, OmenVisit *visit);
 static void add_visited(OmenSearch *search, OmenLink link);
@@ -412,7 +411,7 @@ visit_nearest(OmenSearch *search)
 	if (was_visited(search, nearest.link))
 		return;
 	read_heard_ahead(search);
-	if (!visit_node(search, nearest.link))
+	if (!omen_search_visit(search, nearest.link))
 		return;
 	if (visit->live)
 	{
@@ -497,7 +496,7 @@ visit_in_pool(OmenSearch *search, int at)
 	ahead = search->ops->ahead(search->store);
 	if (unlikely(ahead > 0))
 		read_ahead(search, at + 1, ahead);
-	if (!visit_node(search, link))
+	if (!omen_search_visit(search, link))
 	{
 		remove_entry(search, at);
 		return;
@@ -519,8 +518,8 @@ visit_in_pool(OmenSearch *search, int at)
 }
 
 /* Into search->visit; false if the link leads nowhere */
-static bool
-visit_node(OmenSearch *search, OmenLink link)
+bool
+omen_search_visit(OmenSearch *search, OmenLink link)
 {
 	OmenVisit  *visit = &search->visit;
 

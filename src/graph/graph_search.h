@@ -214,6 +214,9 @@ omen_search_breadth(const OmenSearch *search)
  */
 extern float omen_search_horizon(const OmenSearch *search);
 
+/* Visit a node, whatever its place; what it links to is not offered */
+extern bool omen_search_visit(OmenSearch *search, OmenLink link);
+
 /* Visited, or at least measured: it has been found, or has nothing to find */
 extern bool omen_search_was_seen(const OmenSearch *search, uint32 number);
 

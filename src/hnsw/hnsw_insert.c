@@ -280,6 +280,7 @@ collect_near(OmenInsert *state)
 	}
 	qsort(state->near, state->nnear, sizeof(OmenNear), omen_graph_compare_near);
 	omen_insert_begin_back(state);
+	omen_insert_thin(state);
 }
 
 /* Give the TID to a node, if it still lives and is equal indeed */

@@ -54,6 +54,11 @@ extern int	omen_insert_link_back(OmenInsert *state);
 extern void omen_insert_encode_edge(OmenInsert *state, const uint8 *centre,
 									const uint8 *neighbour, OmenLink link,
 									OmenHnswEdge *edge);
+extern const uint8 *omen_insert_pair(OmenInsert *state, OmenLink link);
+extern bool omen_insert_knows_pair(const OmenInsert *state, OmenLink link);
+
+/* hnsw_insert_copies.c */
+extern void omen_insert_thin(OmenInsert *state);
 
 /*
  * How many neighbours a new node chooses, of so many links; all of them are to

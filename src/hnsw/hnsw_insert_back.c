@@ -92,7 +92,6 @@ static OmenLink choose_redundant(const OmenInsert *state,
 static OmenLink link_on_way(OmenInsert *state, const OmenNear *near);
 static int	collect_local(OmenInsert *state, const OmenNear *near,
 						  OmenNear *all, OmenLink *lost);
-static const uint8 *cached_pair(OmenInsert *state, OmenLink link);
 
 static inline bool
 by_ip(const OmenHnswIndex *hnsw)
@@ -223,8 +222,11 @@ add_answers(OmenInsert *state)
 	{
 		int			at = 0;
 
-		while (state->near[at].node != search->found[nearest[i]].link)
+		while (at < state->nnear &&
+			   state->near[at].node != search->found[nearest[i]].link)
 			at++;
+		if (at == state->nnear)
+			continue;			/* one of many copies */
 		if (differs_in_length(state, at) && !has_back_link(state, at))
 			state->back[state->nback++].near = at;
 	}
@@ -305,7 +307,7 @@ link_to_victim(OmenInsert *state, OmenLink victim, bool *pinned)
 			return true;
 		}
 	}
-	pair = cached_pair(state, victim);
+	pair = omen_insert_pair(state, victim);
 	if (pair == NULL)
 		return true;			/* leads nowhere */
 
@@ -537,7 +539,7 @@ collect_local(OmenInsert *state, const OmenNear *near, OmenNear *all,
 		omen_hnsw_prefetch_own(&state->store, local[i]);
 	for (int i = 0; i < nlocal; i++)
 	{
-		const uint8 *pair = cached_pair(state, local[i]);
+		const uint8 *pair = omen_insert_pair(state, local[i]);
 
 		if (pair == NULL)
 		{
@@ -564,8 +566,8 @@ omen_insert_encode_edge(OmenInsert *state, const uint8 *centre,
 }
 
 /* Pair code of a node; NULL if there is no such node any more */
-static const uint8 *
-cached_pair(OmenInsert *state, OmenLink link)
+const uint8 *
+omen_insert_pair(OmenInsert *state, OmenLink link)
 {
 	bool		known;
 	Size		size;
@@ -579,4 +581,10 @@ cached_pair(OmenInsert *state, OmenLink link)
 			pair : NULL;
 	}
 	return entry->pair;
+}
+
+bool
+omen_insert_knows_pair(const OmenInsert *state, OmenLink link)
+{
+	return pair_cache_lookup(state->pairs, link) != NULL;
 }
