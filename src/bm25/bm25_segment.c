@@ -488,9 +488,11 @@ keep_lengths(OmenBm25Docs *docs)
 			forget_segments(bm25);
 		return NULL;
 	}
-	kept->lengths = MemoryContextAllocHuge(bm25->kept.context, size);
+
+	/* lengths tell that there are both: they come last */
 	kept->loaded = MemoryContextAllocZero(bm25->kept.context, ndocs /
 										  OMEN_BM25_LENGTHS_PER_PAGE + 1);
+	kept->lengths = MemoryContextAllocHuge(bm25->kept.context, size);
 	bm25->kept_lengths += size;
 	return kept;
 }

@@ -402,12 +402,14 @@ load_directory(Relation index, OmenHnswIndex *hnsw, uint32 dir)
 
 	if (block == NO_PAGE)
 		return;
-	if (kept->copy == NULL)
-		kept->copy = MemoryContextAlloc(hnsw->kept.context,
-										sizeof(OmenKeyDirPageData));
 	buffer = omen_page_read_hinted(index, block, OMEN_PAGE_KEYDIR,
 								   OMEN_LOCK_SHARE, &hnsw->hints);
 	check_directory(index, buffer, dir);
+
+	/* not before: what is kept must be right if the page cannot be read */
+	if (kept->copy == NULL)
+		kept->copy = MemoryContextAlloc(hnsw->kept.context,
+										sizeof(OmenKeyDirPageData));
 	lsn = PageGetLSN(BufferGetPage(buffer));
 	same = same && lsn == kept->lsn;
 	if (!same)

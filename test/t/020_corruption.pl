@@ -321,4 +321,38 @@ foreach my $case (
 }
 
 $node->stop;
+
+# a page that cannot be read once: what the session knows of the index is as before,
+# and not what was left in memory
+$ENV{MALLOC_PERTURB_} = 1;
+my $checked = new_node('checked', init => [ extra => ['--data-checksums'] ]);
+query($checked, <<'SQL');
+CREATE TABLE keyed (id int, v vector(4), a int, b int);
+CREATE FUNCTION keyed_rows(first int, last int) RETURNS SETOF keyed LANGUAGE sql AS
+	$$ SELECT i, ARRAY[i, i % 7, i % 11, 1]::vector, i % 5, i FROM generate_series(first, last) i $$;
+INSERT INTO keyed SELECT * FROM keyed_rows(1, 3000);
+CREATE INDEX ikeyed ON keyed USING omenhnsw (v vector_l2_ops, a, b);
+SQL
+my $path = query($checked, "SELECT pg_relation_filepath('ikeyed')");
+$checked->restart;
+my $bytes = slurp_file($checked->data_dir . "/$path", 0);
+my $at = $page * find_kind(\$bytes, 11) + 4000;
+my ($good, $bad) = map {
+	"\\! perl -e 'open \$f, \"+<:raw\", shift; seek \$f, $at, 0; print \$f chr $_' "
+	  . $checked->data_dir . "/$path\n"
+} unpack('C', substr($bytes, $at, 1)), 255 - unpack('C', substr($bytes, $at, 1));
+my ($out, $err) = ('', '');
+$checked->psql(
+	'postgres',
+	$bad . "INSERT INTO keyed SELECT * FROM keyed_rows(3001, 3001);\n"
+	  . $good . "INSERT INTO keyed SELECT * FROM keyed_rows(3002, 3010);\n"
+	  . "SET enable_seqscan = off; SELECT count(*) FROM"
+	  . " (SELECT id FROM keyed WHERE b > 2990 ORDER BY v <-> '[1,2,3,4]') s;",
+	stdout => \$out,
+	stderr => \$err,
+	on_error_stop => 0);
+is(join(' ', $err =~ /ERROR:  (.*?) in/g), 'invalid page', 'a page cannot be read');
+is($out, '19', 'and then it can');
+is(query($checked, "SELECT count(*) FROM omen_verify_index('ikeyed', true)"), '0', 'nothing is wrong');
+$checked->stop;
 done_testing();
