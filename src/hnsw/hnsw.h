@@ -117,6 +117,7 @@ typedef struct OmenHnswIndex
 	MemoryContext entry_context;
 	uint32		nentries;
 	uint32		entry_epoch;
+	BlockNumber entry_nblocks;	/* size of the index when they were read */
 	OmenLink   *entry_links;
 	uint8	   *entry_pairs;	/* NULL if entries carry no codes */
 	Size		pair_stride;

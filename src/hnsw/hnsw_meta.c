@@ -37,6 +37,8 @@ StaticAssertDecl(offsetof(OmenHnswIndex, kept) == 0,
 #define MIN_SHARE_OF_MORE	0.95
 
 static void copy_meta(Buffer buffer, OmenHnswMetaPageData *meta);
+static bool have_entries_changed(Relation index, const OmenHnswIndex *hnsw,
+								 const OmenHnswMetaPageData *meta);
 static OmenKept *load_index(Relation index);
 static void load_codebook(Relation index, OmenHnswIndex *hnsw);
 static bool is_layout_valid(const OmenHnswMetaPageData *meta);
@@ -172,10 +174,8 @@ copy_meta(Buffer buffer, OmenHnswMetaPageData *meta)
 }
 
 /*
- * Read the entry list anew if it has changed much.  An old copy is harmless:
- * its links lead to nodes that exist or are recognized as gone.  But not if it
- * has room that the list has not any more: to who inserts, that would seem to be
- * there for all times.
+ * Read the entry list anew if it has changed much.  An old copy is harmless
+ * otherwise: its links lead to nodes that exist or are recognized as gone.
  */
 void
 omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
@@ -191,13 +191,11 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 	omen_hnsw_check_meta(index, &meta);
 	hnsw->quant->max_norm2 = meta.max_norm2;
 	omen_hnsw_learn_mean(index, hnsw, &meta);
-	if (meta.entry_epoch == hnsw->entry_epoch &&
-		meta.nentries <= hnsw->nentries + hnsw->nentries / 4 &&
-		(meta.nentries == hnsw->nentries ||
-		 meta.nentries < hnsw->meta.entry_capacity))
+	if (!have_entries_changed(index, hnsw, &meta))
 		return;
 
 	hnsw->nentries = 0;
+	hnsw->entry_nblocks = RelationGetNumberOfBlocks(index);
 	MemoryContextReset(hnsw->entry_context);
 	old = MemoryContextSwitchTo(hnsw->entry_context);
 	n = Min(meta.nentries, hnsw->meta.entry_capacity);
@@ -230,6 +228,24 @@ omen_hnsw_refresh_entries(Relation index, OmenHnswIndex *hnsw)
 	}
 	hnsw->nentries = n;
 	hnsw->entry_epoch = meta.entry_epoch;
+}
+
+/*
+ * Much of it, or all that there will ever be room for: as if it had room for more, who
+ * inserts would go on to add what others have added.  Of a full list, inserts put new
+ * entries in the place of others without a word: it changes as the index grows.
+ */
+static bool
+have_entries_changed(Relation index, const OmenHnswIndex *hnsw,
+					 const OmenHnswMetaPageData *meta)
+{
+	if (meta->entry_epoch != hnsw->entry_epoch)
+		return true;
+	if (meta->nentries < hnsw->meta.entry_capacity)
+		return meta->nentries > hnsw->nentries + hnsw->nentries / 4;
+	return meta->nentries != hnsw->nentries ||
+		RelationGetNumberOfBlocks(index) >
+		hnsw->entry_nblocks + hnsw->entry_nblocks / 4;
 }
 
 /* The kept list is no good: differs from what any metapage says */

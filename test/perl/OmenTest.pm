@@ -220,9 +220,11 @@ sub recall
 	my ($table, $queries, $op) = @o{qw(table queries operator)};
 	my $k = $o{k} || 10;
 	my $settings = $o{settings} || '';
+	my $before = $o{before} || '';
 	my $near = "SELECT t.v $op q.v AS d FROM $table t ORDER BY t.v $op q.v LIMIT $k";
 
 	my $result = $node->safe_psql('postgres', <<"SQL");
+$before;
 $exact_scan
 CREATE TEMP TABLE truth AS
   SELECT q.id, q.v, s.far, s.n FROM $queries q,
