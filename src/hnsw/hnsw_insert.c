@@ -4,8 +4,8 @@
  *	  Insertion of one row.
  *
  * NOTES
- *	  The steps, each of them one WAL record, and never with more than one
- *	  node page locked:
+ *	  The steps, each of them one WAL record but for 5, and never with more than
+ *	  one node page locked but there:
  *
  *	  1. search for the nearest nodes (share locks only);
  *	  2. as soon as one of them has the very same code and keys, give it the
@@ -14,7 +14,7 @@
  *	  3. write the node with its links into a free slot (its CHAIN pages, if
  *		 any, and its keys in the key column before it);
  *	  4. enter TID and node into the TID map;
- *	  5. add a link back in each neighbour, one page after the other;
+ *	  5. add a link back in each neighbour, four pages at a time (hnsw_put.c);
  *	  6. perhaps make it an entry.
  *
  *	  A crash or an error after 3 leaves a node that fewer others know, and

@@ -178,6 +178,8 @@ omen_scan_start_filtered(OmenScan *scan)
 			 (scan->allowed > FEW_NODES && !look_at_entries(scan)))
 		look_at_ranges(scan);
 
+	/* as a walk without a filter */
+	scan->params.ef = (int) (scan->params.ef * omen_scan_broader(scan));
 	if (strategy == OMEN_FILTER_AUTO)
 		strategy = choose_strategy(scan);
 	if (strategy == OMEN_FILTER_RANGED && scan->ranges.n == 0)

@@ -153,6 +153,9 @@ extern void omen_scan_start_walk(OmenScan *scan);
 /* Offer the search the nearest entries, those of scan->seeds if there are any */
 extern void omen_scan_seed_near(OmenScan *scan);
 
+/* How broad a walk is, in multiples of ef, as far as scan->seeds tell */
+extern double omen_scan_broader(const OmenScan *scan);
+
 /* Move what the walk has found since the last time into the queue */
 extern void omen_scan_consume_found(OmenScan *scan);
 

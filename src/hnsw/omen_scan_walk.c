@@ -31,8 +31,8 @@
 #define NEAR_COSINE		0.5
 #define FAR_COSINE		(-0.5)
 
+static bool prepare_walk(OmenScan *scan, double *ef);
 static void find_seeds(OmenScan *scan);
-static double choose_breadth(const OmenScan *scan);
 static bool widen(OmenScan *scan, double ef);
 static bool walk_pays(OmenScan *scan, double ef);
 
@@ -55,14 +55,12 @@ omen_scan_start_walk(OmenScan *scan)
 	}
 	else if (scan->params.exhaustive)
 		ef = Max(ef, scan->params.k_hint * 2.0);
-	if (scan->params.exhaustive && !walk_pays(scan, ef))
+	if (!prepare_walk(scan, &ef))
 	{
 		scan->stage = OMEN_STAGE_PASS;
 		scan->horizon = -get_float4_infinity();
 		return;
 	}
-	find_seeds(scan);
-	ef *= choose_breadth(scan);
 	scan->search = omen_search_create(&omen_hnsw_graph_ops, &scan->store,
 									  (int) ef, false);
 	/* one whose rows are tested will probably be widened: it costs 20 us later */
@@ -71,6 +69,17 @@ omen_scan_start_walk(OmenScan *scan)
 	omen_scan_seed_near(scan);
 	omen_search_run(scan->search);
 	omen_scan_consume_found(scan);
+}
+
+/* As broad as the query wants it; returns false if to read everything is cheaper */
+static bool
+prepare_walk(OmenScan *scan, double *ef)
+{
+	if (scan->params.exhaustive && !walk_pays(scan, *ef))
+		return false;
+	find_seeds(scan);
+	*ef = Min(*ef * omen_scan_broader(scan), Max(*ef, MAX_WALK_EF));
+	return !scan->params.exhaustive || walk_pays(scan, *ef);
 }
 
 /* Entries without codes are all seeds, and not known before there is a search */
@@ -104,8 +113,8 @@ omen_scan_seed_near(OmenScan *scan)
  * about as near.  What made up for that were visits all over the graph, since estimates
  * were blurred; now that they are less so (src/quant/quant_rabitq.c), breadth does.
  */
-static double
-choose_breadth(const OmenScan *scan)
+double
+omen_scan_broader(const OmenScan *scan)
 {
 	const OmenCodeShape *shape = &scan->hnsw->meta.shape;
 	double		cosine;
