@@ -144,9 +144,11 @@ SKIP:
 	query($node, 'CREATE TABLE copies (v vector(256)); INSERT INTO copies SELECT v +'
 		  . ' ARRAY(SELECT 1e-4 * sin(id + i * g) FROM generate_series(1, 256) g)::vector'
 		  . ' FROM items, generate_series(1, 20) i WHERE id <= 500');
-	foreach my $case ([ items => 'SciFact' ], [ copies => 'SciFact, 20 near copies each' ])
+
+	# of copies, one build differs from the next by .01; with the rules for few it was .09
+	foreach my $case ([ items => 'SciFact', 0.005 ], [ copies => 'SciFact, 20 near copies each', 0.02 ])
 	{
-		my ($table, $name) = @$case;
+		my ($table, $name, $allowed) = @$case;
 		my %recall;
 
 		foreach my $build (qw(off on))
@@ -162,7 +164,7 @@ SKIP:
 				operator => '<=>',
 				settings => 'SET omenhnsw.ef_search = 40');
 		}
-		cmp_ok($recall{on}, '>=', $recall{off} - 0.005,
+		cmp_ok($recall{on}, '>=', $recall{off} - $allowed,
 			"$name: recall $recall{on}, without $recall{off}");
 		note("figures: $name at ef 40: $recall{on} with helper, $recall{off} without");
 	}
