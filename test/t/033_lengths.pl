@@ -13,6 +13,18 @@ use Test::More;
 
 my $node = new_node('lengths');
 
+# pages that the ten nearest of all queries take
+sub pages_hit
+{
+	my ($queries, $table, $operator) = @_;
+	my ($pages) = query($node,
+		"SET enable_seqscan = off; SET jit = off; EXPLAIN (ANALYZE, BUFFERS)"
+		  . " SELECT n.id FROM $queries AS q, LATERAL (SELECT id FROM $table"
+		  . " ORDER BY v $operator q.v LIMIT 10) AS n") =~ /shared hit=(\d+)/;
+
+	return $pages;
+}
+
 query($node, q{
 	SELECT setseed(0.7);
 	CREATE TABLE lengths AS SELECT i AS id, ARRAY(SELECT l * (1 + random() + random()
@@ -43,10 +55,7 @@ foreach my $part (1, 0.001)
 
 		cmp_ok($recall, '>=', 0.85, "$label, $table: recall $recall");
 	}
-	my ($pages) = query($node,
-		"SET enable_seqscan = off; SET jit = off; EXPLAIN (ANALYZE, BUFFERS)"
-		  . " SELECT n.id FROM askers AS q, LATERAL (SELECT id FROM lengths"
-		  . " ORDER BY v <#> q.v LIMIT 10) AS n") =~ /shared hit=(\d+)/;
+	my $pages = pages_hit('askers', 'lengths', '<#>');
 
 	cmp_ok($pages, '<', 40 * 300, "$label: $pages pages for 40 of them");
 }
@@ -79,10 +88,7 @@ query($node, q{
 
 cmp_ok($recall, '>=', 0.97, "cosine, queries far from all rows: recall $recall");
 
-my ($pages) = query($node,
-	"SET enable_seqscan = off; SET jit = off; EXPLAIN (ANALYZE, BUFFERS)"
-	  . " SELECT n.id FROM topics AS q, LATERAL (SELECT id FROM pairs"
-	  . " ORDER BY v <=> q.v LIMIT 10) AS n") =~ /shared hit=(\d+)/;
+my $pages = pages_hit('topics', 'pairs', '<=>');
 
 cmp_ok($pages, '<', 40 * 4000, "the same: $pages pages for 40 of them");
 
