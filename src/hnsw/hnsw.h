@@ -234,7 +234,7 @@ typedef struct OmenHnswStore
 	Relation	index;
 	OmenHnswIndex *hnsw;
 	MemoryContext context;		/* holds the work areas */
-	OmenQuery  *query;			/* what visits measure distances to */
+	const OmenQuery *query;		/* what visits measure distances to */
 	const OmenQuantizer *quant; /* of the query, and of codes as they are returned */
 	bool		centred;		/* they are by the late mean */
 	const OmenAllowSet *allow;	/* NULL: all nodes are */
@@ -254,7 +254,7 @@ typedef struct OmenHnswStore
 extern const OmenGraphOps omen_hnsw_graph_ops;
 
 extern void omen_hnsw_store_init(OmenHnswStore *store, Relation index,
-								 OmenHnswIndex *hnsw, OmenQuery *query);
+								 OmenHnswIndex *hnsw, const OmenQuery *query);
 extern Buffer omen_hnsw_read_slot(OmenHnswStore *store, OmenLink link,
 								  OmenLockMode mode, OmenHnswSlot *slot);
 extern Buffer omen_hnsw_read_block(OmenHnswStore *store, OmenLink link,

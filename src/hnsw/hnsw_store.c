@@ -52,7 +52,7 @@ const OmenGraphOps omen_hnsw_graph_ops = {
 
 void
 omen_hnsw_store_init(OmenHnswStore *store, Relation index,
-					 OmenHnswIndex *hnsw, OmenQuery *query)
+					 OmenHnswIndex *hnsw, const OmenQuery *query)
 {
 	store->index = index;
 	store->hnsw = hnsw;

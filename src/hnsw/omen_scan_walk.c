@@ -111,7 +111,7 @@ omen_scan_seed_near(OmenScan *scan)
 /*
  * In multiples of ef.  By cosine, a query that is far from all rows has many that are
  * about as near.  What made up for that were visits all over the graph, since estimates
- * were blurred; now that they are less so (src/quant/quant_rabitq.c), breadth does.
+ * were blurred; now that they are less so (src/quant/quant_links.c), breadth does.
  */
 double
 omen_scan_broader(const OmenScan *scan)

@@ -513,7 +513,7 @@ omen_query_own(const OmenQuery *query, const uint8 *own)
 }
 
 void
-omen_query_links(OmenQuery *query, float base, int n,
+omen_query_links(const OmenQuery *query, float base, int n,
 				 const float *f_add, const float *f_rescale,
 				 const uint8 *codes, float *est)
 {

@@ -309,8 +309,7 @@ extern OmenQuery *omen_query_init_pair(void *memory,
 /*
  * Inner product: from now on, estimates from link codes are to be best at nodes like
  * those that "dot" is the sum of inner products with the query of, and "norm2" that of
- * |x|^2: nodes where the walk begins.  Other metrics and codes take no notice:
- * cosine's are aimed on the way.
+ * |x|^2: nodes where the walk begins.  Other metrics and codes take no notice.
  */
 extern void omen_query_aim(OmenQuery *query, double dot, double norm2);
 
@@ -321,10 +320,9 @@ extern OmenBounds omen_query_own(const OmenQuery *query, const uint8 *own);
  * Estimated graph distances to all n neighbours of a node at estimated
  * graph distance "base": est[i] = base + f_add[i] + f_rescale[i] *
  * <code[i], query>, and f_add in proportion where a query was aimed.  Codes lie
- * link_size bytes apart.  By cosine, the query is aimed at the node if it was not so
- * far.
+ * link_size bytes apart.
  */
-extern void omen_query_links(OmenQuery *query, float base, int n,
+extern void omen_query_links(const OmenQuery *query, float base, int n,
 							 const float *f_add, const float *f_rescale,
 							 const uint8 *codes, float *est);
 

@@ -62,11 +62,12 @@ typedef struct OmenBlockForm
 	float		minimum;		/* results below are raised to it */
 } OmenBlockForm;
 
-/* Two dequantized vectors whose difference is to be encoded */
+/* Two dequantized vectors whose difference is to be encoded, and the mean */
 typedef struct OmenResidualInput
 {
 	const int8 *centre;
 	const int8 *neighbour;
+	const float *mean;
 	float		centre_scale;
 	float		neighbour_scale;
 } OmenResidualInput;
@@ -78,7 +79,37 @@ typedef struct OmenLinkSums
 	float		centre_dot;		/* <c, r> */
 	float		level_residual; /* <level, r>, levels centred on zero */
 	float		level_centre;	/* <level, c> */
+	float		level_mean;		/* <level, mean> */
 } OmenLinkSums;
+
+/*
+ * What levels add up to while some are moved: see quant_links.c.  r is in units of its
+ * standard deviation here.
+ */
+typedef struct OmenMoveSums
+{
+	float		residual;		/* <level, r> */
+	float		centre;			/* too much of that along c */
+	float		mean;			/* and along the mean */
+	float		square;			/* <level, level> / dimensions */
+	float		error;			/* square + weight * (centre^2 + mean^2) */
+} OmenMoveSums;
+
+/* How they change */
+typedef struct OmenMoveForm
+{
+	float		threshold;		/* of 2-bit levels */
+	float		near;			/* no farther from where levels change are
+								 * those that are moved */
+	float		unit;			/* for sums, r is multiplied by it */
+	float		centre_scale;	/* centre: step * (scale * c - part * r) */
+	float		centre_part;
+	float		mean_scale;		/* mean: likewise */
+	float		mean_part;
+	float		square;			/* square: of a step across a threshold */
+	float		weight;
+	float		enough;			/* error that is left to be, beside square */
+} OmenMoveForm;
 
 /* A query against link codes: <level, q> = step * dot - offset */
 typedef struct OmenLinkQuery
@@ -138,9 +169,8 @@ typedef struct OmenCodeKernels
 
 	/*
 	 * Residual of two vectors into r[dims], and the first two sums; then
-	 * levels of its first dims elements, and the other two.  Levels are
-	 * stored a byte each.  The thresholds of 2-bit levels are 0 and
-	 * +- threshold; 1-bit levels ignore it.
+	 * levels of its first dims elements, and the others.  Levels are stored a
+	 * byte each.  The thresholds of 2-bit levels are 0 and +- threshold.
 	 */
 	void		(*residual) (int dims, const OmenResidualInput *input,
 							 float *r, OmenLinkSums *sums);
@@ -150,6 +180,20 @@ typedef struct OmenCodeKernels
 	void		(*levels2) (int dims, const OmenResidualInput *input,
 							const float *r, float threshold, uint8 *levels,
 							OmenLinkSums *sums);
+
+	/*
+	 * Move levels of dims elements across the nearest place where levels change, if
+	 * that makes error / residual^2 less, and the sums over levels with them (but
+	 * for level_mean).  Each sixteen are weighed together, and tried one by one.
+	 */
+	void		(*move_levels1) (int dims, const OmenMoveForm *form,
+								 const OmenResidualInput *input,
+								 const float *r, OmenMoveSums *sums,
+								 uint8 *levels, OmenLinkSums *link_sums);
+	void		(*move_levels2) (int dims, const OmenMoveForm *form,
+								 const OmenResidualInput *input,
+								 const float *r, OmenMoveSums *sums,
+								 uint8 *levels, OmenLinkSums *link_sums);
 
 	void		(*score_links1) (const OmenLinkQuery *query,
 								 const OmenLinkBatch *batch);

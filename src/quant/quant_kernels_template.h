@@ -363,9 +363,11 @@ choose_levels(int bits, int dims, const OmenResidualInput *input,
 	VF			middle = vf_set(bits == 1 ? 0.5f : 1.5f);
 	VF			level_residual[PARTS];
 	VF			level_centre[PARTS];
+	VF			level_mean[PARTS];
 
 	clear_parts(level_residual);
 	clear_parts(level_centre);
+	clear_parts(level_mean);
 	for (int i = 0; i < dims; i += 16)
 	{
 		for (int j = 0; j < PARTS; j++)
@@ -374,6 +376,7 @@ choose_levels(int bits, int dims, const OmenResidualInput *input,
 			VF			v = vf_load(r + at);
 			VF			level = vf_ge(v, vf_set(0.0f));
 			VF			c = vf_load_i8(input->centre + at);
+			VF			mean = vf_load(input->mean + at);
 			VF			centred;
 
 			if (bits == 2)
@@ -383,10 +386,12 @@ choose_levels(int bits, int dims, const OmenResidualInput *input,
 			vf_store_i8((int8 *) levels + at, level);
 			level_residual[j] = vf_add(level_residual[j], vf_mul(centred, v));
 			level_centre[j] = vf_add(level_centre[j], vf_mul(centred, c));
+			level_mean[j] = vf_add(level_mean[j], vf_mul(centred, mean));
 		}
 	}
 	sums->level_residual = sum_parts(level_residual);
 	sums->level_centre = sum_parts(level_centre) * input->centre_scale;
+	sums->level_mean = sum_parts(level_mean);
 }
 
 static void
@@ -401,6 +406,150 @@ levels2(int dims, const OmenResidualInput *input, const float *r,
 		float threshold, uint8 *levels, OmenLinkSums *sums)
 {
 	choose_levels(2, dims, input, r, threshold, levels, sums);
+}
+
+/* One step of each of sixteen levels, what that would change, and if it should be made */
+typedef struct Steps
+{
+	float		step[16];		/* 1 or -1 */
+	float		residual[16];	/* changes of the sums of this name */
+	float		centre[16];
+	float		mean[16];
+	float		square[16];
+	float		gain[16];		/* more than 0 if the error becomes less */
+} Steps;
+
+/*
+ * Steps of elements that are near to where their level changes, to the other side of
+ * that: away from 0 of those just below the threshold.  Returns the largest gain.
+ */
+static pg_attribute_always_inline float
+weigh_steps(int bits, const OmenMoveForm *form, const OmenResidualInput *input,
+			const float *r, const OmenMoveSums *sums, int from, Steps *steps)
+{
+	VF			one = vf_set(1.0f);
+	VF			two = vf_set(2.0f);
+	VF			largest = vf_set(0.0f);
+
+	for (int i = 0; i < 16; i += VF_LANES)
+	{
+		int			at = from + i;
+		VF			v = vf_load(r + at);
+		VF			size = vf_abs(v);
+		VF			near = vf_ge(vf_set(form->near), size);
+		VF			step = vf_sub(one, vf_mul(two, vf_ge(v, vf_set(0.0f))));
+		VF			x = vf_mul(v, vf_set(form->unit));
+		VF			residual;
+		VF			centre = vf_sub(vf_mul(vf_load_i8(input->centre + at),
+										   vf_set(form->centre_scale)),
+									vf_mul(vf_set(form->centre_part), x));
+		VF			mean = vf_sub(vf_mul(vf_load(input->mean + at),
+										 vf_set(form->mean_scale)),
+								  vf_mul(vf_set(form->mean_part), x));
+		VF			square = vf_set(0.0f);
+		VF			error;
+		VF			gain;
+
+		if (bits == 2)
+		{
+			VF			threshold = vf_set(form->threshold);
+			VF			outer = vf_ge(size, vf_set(form->threshold / 2));
+			VF			below = vf_sub(outer, vf_ge(size, threshold));
+			VF			outwards = vf_sub(vf_mul(two, below), one);
+
+			near = vf_max(near, vf_ge(vf_set(form->near),
+									  vf_abs(vf_sub(size, threshold))));
+			step = vf_sub(vf_set(0.0f), vf_mul(step, outwards));
+			square = vf_mul(vf_mul(outer, outwards), vf_set(form->square));
+		}
+		residual = vf_mul(step, x);
+		centre = vf_mul(step, centre);
+		mean = vf_mul(step, mean);
+		vf_store(steps->step + i, step);
+		vf_store(steps->residual + i, residual);
+		vf_store(steps->centre + i, centre);
+		vf_store(steps->mean + i, mean);
+		vf_store(steps->square + i, square);
+
+		residual = vf_add(vf_set(sums->residual), residual);
+		centre = vf_add(vf_set(sums->centre), centre);
+		mean = vf_add(vf_set(sums->mean), mean);
+		error = vf_add(vf_add(vf_set(sums->square), square),
+					   vf_mul(vf_set(form->weight),
+							  vf_add(vf_mul(centre, centre),
+									 vf_mul(mean, mean))));
+		gain = vf_sub(vf_mul(vf_set(sums->error), vf_mul(residual, residual)),
+					  vf_mul(vf_set(sums->residual * sums->residual), error));
+		gain = vf_mul(near, gain);
+		vf_store(steps->gain + i, gain);
+		largest = vf_max(largest, gain);
+	}
+	return vf_largest(largest);
+}
+
+/* Make this step if the error becomes less, after those made since it was weighed */
+static void
+try_step(const OmenMoveForm *form, const OmenResidualInput *input,
+		 const float *r, const Steps *steps, int at, OmenMoveSums *sums,
+		 uint8 *levels, OmenLinkSums *link_sums)
+{
+	int			i = at % 16;
+	OmenMoveSums moved = {
+		.residual = sums->residual + steps->residual[i],
+		.centre = sums->centre + steps->centre[i],
+		.mean = sums->mean + steps->mean[i],
+		.square = sums->square + steps->square[i]
+	};
+
+	moved.error = moved.square + form->weight *
+		(moved.centre * moved.centre + moved.mean * moved.mean);
+	if (!(moved.error * (sums->residual * sums->residual) <
+		  sums->error * (moved.residual * moved.residual)))
+		return;
+	*sums = moved;
+	levels[at] += (int) steps->step[i];
+	link_sums->level_residual += steps->step[i] * r[at];
+	link_sums->level_centre += steps->step[i] * input->centre[at] *
+		input->centre_scale;
+}
+
+/* Inlined for each number of bits */
+static pg_attribute_always_inline void
+move_levels(int bits, int dims, const OmenMoveForm *form,
+			const OmenResidualInput *input, const float *r,
+			OmenMoveSums *sums, uint8 *levels, OmenLinkSums *link_sums)
+{
+	Steps		steps;
+
+	for (int i = 0; i < dims; i += 16)
+	{
+		if (!(weigh_steps(bits, form, input, r, sums, i, &steps) > 0))
+			continue;
+		for (int j = 0; j < 16; j++)
+		{
+			if (unlikely(steps.gain[j] > 0))
+				try_step(form, input, r, &steps, i + j, sums, levels,
+						 link_sums);
+		}
+		if (sums->error - sums->square < form->enough * sums->square)
+			break;
+	}
+}
+
+static void
+move_levels1(int dims, const OmenMoveForm *form,
+			 const OmenResidualInput *input, const float *r,
+			 OmenMoveSums *sums, uint8 *levels, OmenLinkSums *link_sums)
+{
+	move_levels(1, dims, form, input, r, sums, levels, link_sums);
+}
+
+static void
+move_levels2(int dims, const OmenMoveForm *form,
+			 const OmenResidualInput *input, const float *r,
+			 OmenMoveSums *sums, uint8 *levels, OmenLinkSums *link_sums)
+{
+	move_levels(2, dims, form, input, r, sums, levels, link_sums);
 }
 
 /* --- product codes --- */
@@ -522,6 +671,8 @@ const OmenCodeKernels OMEN_TABLE_NAME(OMEN_ISA) = {
 	.residual = residual,
 	.levels1 = levels1,
 	.levels2 = levels2,
+	.move_levels1 = move_levels1,
+	.move_levels2 = move_levels2,
 	.score_links1 = score_links1,
 	.score_links2 = score_links2,
 	.pq_table = pq_table,

@@ -269,7 +269,7 @@ query_block(const OmenQuery *query, const uint8 *pairs, Size stride, int n,
 }
 
 static void
-query_links(OmenQuery *query, const OmenLinkBatch *batch)
+query_links(const OmenQuery *query, const OmenLinkBatch *batch)
 {
 	query_block(query, batch->codes, query->quant->shape.link_size, batch->n,
 				batch->est);

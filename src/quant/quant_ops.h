@@ -46,7 +46,7 @@ typedef struct OmenQuantizerOps
 	/* NULL likewise */
 	void		(*query_aim) (OmenQuery *query, double dot, double norm2);
 	OmenBounds	(*query_own) (const OmenQuery *query, const uint8 *own);
-	void		(*query_links) (OmenQuery *query,
+	void		(*query_links) (const OmenQuery *query,
 								const OmenLinkBatch *batch);
 	void		(*query_block) (const OmenQuery *query, const uint8 *pairs,
 								Size stride, int n, float *est);

@@ -182,8 +182,8 @@ static bool
 same_encoding(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
 			  const KernelData *d)
 {
-	static int8 c1[MAX_DIMS];
-	static int8 c2[MAX_DIMS];
+	static int8	c1[MAX_DIMS];
+	static int8	c2[MAX_DIMS];
 	static int16 w1[MAX_DIMS];
 	static int16 w2[MAX_DIMS];
 	OmenEncodeSums s1;
@@ -243,6 +243,52 @@ same_block(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
 	return true;
 }
 
+/* Are these levels moved alike, some of them, so that the error becomes less? */
+static bool
+same_moves(int bits, const OmenCodeKernels *k, const OmenCodeKernels *g,
+		   int dims, const OmenResidualInput *input, const float *r,
+		   const uint8 *levels, const OmenLinkSums *sums)
+{
+	static uint8 moved[2][MAX_DIMS];
+	OmenLinkSums after[2] = {*sums, *sums};
+	OmenMoveForm form = {
+		.threshold = 30,.near = 5,.unit = 0.04f,
+		.centre_scale = 0.001f,.centre_part = 0.003f,
+		.mean_scale = 0.05f,.mean_part = -0.002f,
+		.square = 2.0f / dims,.weight = 2,.enough = 0.03f
+	};
+	OmenMoveSums start = {
+		.residual = sums->level_residual * form.unit,
+		.centre = 0.9f,.mean = -0.4f,.square = 0.8f,
+		.error = 0.8f + 2 * (0.9f * 0.9f + 0.4f * 0.4f)
+	};
+	OmenMoveSums m[2] = {start, start};
+
+	for (int i = 0; i < 2; i++)
+	{
+		const OmenCodeKernels *kernels = i == 0 ? k : g;
+
+		memcpy(moved[i], levels, dims);
+		if (bits == 1)
+			kernels->move_levels1(dims, &form, input, r, &m[i], moved[i],
+								  &after[i]);
+		else
+			kernels->move_levels2(dims, &form, input, r, &m[i], moved[i],
+								  &after[i]);
+	}
+	for (int i = 0; i < dims; i++)
+	{
+		if (moved[0][i] >= 1 << bits || abs(moved[0][i] - levels[i]) > 1)
+			return false;
+	}
+	return memcmp(moved[0], moved[1], dims) == 0 &&
+		memcmp(&after[0], &after[1], sizeof(after[0])) == 0 &&
+		memcmp(&m[0], &m[1], sizeof(m[0])) == 0 &&
+		(memcmp(moved[0], levels, dims) == 0 ? dims < 200 :
+		 m[0].error * (start.residual * start.residual) <
+		 start.error * (m[0].residual * m[0].residual));
+}
+
 static bool
 same_links(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
 		   const KernelData *d)
@@ -251,7 +297,7 @@ same_links(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
 	static float r2[MAX_DIMS];
 	static uint8 l1[MAX_DIMS];
 	static uint8 l2[MAX_DIMS];
-	OmenResidualInput input = {d->a, d->b, 0.7f, 0.3f};
+	OmenResidualInput input = {d->a, d->b, d->x, 0.7f, 0.3f};
 	OmenLinkSums s1 = {0};
 	OmenLinkSums s2 = {0};
 
@@ -262,9 +308,12 @@ same_links(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
 	if (memcmp(r1, r2, dims * sizeof(float)) != 0 ||
 		memcmp(l1, l2, dims) != 0 || memcmp(&s1, &s2, sizeof(s1)) != 0)
 		return false;
+	if (!same_moves(1, k, g, dims, &input, r1, l1, &s1))
+		return false;
 	k->levels2(dims, &input, r1, 30, l1, &s1);
 	g->levels2(dims, &input, r2, 30, l2, &s2);
-	return memcmp(l1, l2, dims) == 0 && memcmp(&s1, &s2, sizeof(s1)) == 0;
+	return memcmp(l1, l2, dims) == 0 && memcmp(&s1, &s2, sizeof(s1)) == 0 &&
+		same_moves(2, k, g, dims, &input, r1, l1, &s1);
 }
 
 /*
@@ -331,7 +380,7 @@ fill_book(int planes, int8 *book)
 static bool
 same_subspace(const OmenCodeKernels *k, const OmenCodeKernels *g, int planes)
 {
-	static int8 book[4 * OMEN_PQ_PLANE];
+	static int8	book[4 * OMEN_PQ_PLANE];
 	int32		biases[OMEN_PQ_CENTROIDS];
 	int32		t1[OMEN_PQ_CENTROIDS + 1];
 	int32		t2[OMEN_PQ_CENTROIDS + 1];
@@ -1208,7 +1257,7 @@ draw_far(int dims, float part, float *q, float *c, float *x)
 
 /*
  * Inner product: nodes are so many times as long as queries, which are aimed then.
- * Cosine: if not 1, it is the part of a node that a query has, beside others.
+ * Others: if not 1, it is the part of a node that a query has, beside others.
  */
 static void
 test_links_of(OmenMetric metric, int dims, int bits, float length)
@@ -1219,6 +1268,7 @@ test_links_of(OmenMetric metric, int dims, int bits, float length)
 	float	   *mean = malloc(dims * sizeof(float));
 	OmenCodeShape shape;
 	OmenQuantizer *quant;
+	bool		far = metric != OMEN_METRIC_IP && length != 1;
 	LinkStats	stats = {0};
 	double		theory;
 	double		rms;
@@ -1232,7 +1282,8 @@ test_links_of(OmenMetric metric, int dims, int bits, float length)
 	shape.seed = 99;
 	theory = link_error(&shape);
 	for (int i = 0; i < dims; i++)
-		mean[i] = metric == OMEN_METRIC_COSINE ? 0.5f / sqrtf(dims) : 0.5f;
+		mean[i] = far || metric == OMEN_METRIC_COSINE ?
+			0.5f / sqrtf(dims) : 0.5f;
 	quant = omen_quant_init(malloc(omen_quant_size(&shape)), &shape, mean, 0);
 
 	for (int trial = 0; trial < 600; trial++)
@@ -1246,7 +1297,7 @@ test_links_of(OmenMetric metric, int dims, int bits, float length)
 			c[i] *= length;
 			x[i] *= length;
 		}
-		if (metric == OMEN_METRIC_COSINE && length != 1)
+		if (far)
 			draw_far(dims, length, q, c, x);
 		check_link(quant, q, c, x, length != 1, &stats);
 	}
@@ -1384,6 +1435,8 @@ test_links(void)
 		{
 			test_links_of(OMEN_METRIC_COSINE, dims[i], bits, 0.2f);
 			test_links_of(OMEN_METRIC_COSINE, dims[i], bits, -1);
+			test_links_of(OMEN_METRIC_L2, dims[i], bits, 0.2f);
+			test_links_of(OMEN_METRIC_L2, dims[i], bits, -1);
 		}
 	}
 	test_degenerate_links();
