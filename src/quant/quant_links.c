@@ -109,7 +109,8 @@ pack_groups(const OmenCodeShape *shape, const uint8 *levels, int bits,
 	for (int g = 0; g < groups; g++)
 		pack_group(levels + g * OMEN_LINK_GROUP, bytes, bits,
 				   code + g * bytes);
-	pack_group(levels + groups * OMEN_LINK_GROUP, omen_link_tail_bytes(shape), bits,
+	pack_group(levels + groups * OMEN_LINK_GROUP,
+			   omen_link_tail_bytes(shape), bits,
 			   code + groups * bytes);
 }
 
