@@ -184,7 +184,7 @@ typedef struct OmenCodeKernels
 	/*
 	 * Move levels of dims elements across the nearest place where levels change, if
 	 * that makes error / residual^2 less, and the sums over levels with them (but
-	 * for level_mean).  Each sixteen are weighed together, and tried one by one.
+	 * for level_mean): of each sixteen the one by which it becomes least.
 	 */
 	void		(*move_levels1) (int dims, const OmenMoveForm *form,
 								 const OmenResidualInput *input,

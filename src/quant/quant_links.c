@@ -185,74 +185,92 @@ find_levels(const OmenCodeShape *shape, Encoding *e)
 
 /* --- moving levels --- */
 
-/*
- * The direction of a vector w that is so long, from <w, r> and <w, L>: what w is to be
- * multiplied by, how much of r is taken off it, and its product with L then.  Zero if
- * the vector is.
- */
+/* 1 / x, 0 if there is no such number */
 static float
-find_direction(const OmenCodeShape *shape, const Encoding *e, float norm,
-			   float residual_dot, float level_dot, float *scale, float *part)
+invert(float x)
 {
-	float		excess;
+	float		inverse = 1 / x;
 
-	*scale = 1 / norm;
-	*part = residual_dot / norm / e->deviation / shape->code_dims;
-	excess = level_dot / norm -
-		*part * (e->sums.level_residual / e->deviation);
-	if (isfinite(*scale) && isfinite(excess))
-		return excess;
-	*scale = 0;
-	*part = 0;
-	return 0;
+	return isfinite(inverse) ? inverse : 0;
 }
 
-/* How levels are moved, and what they add up to so far */
-static void
-prepare_moves(const OmenQuantizer *quant, const uint8 *centre,
-			  const Encoding *e, OmenMoveForm *form, OmenMoveSums *sums)
+/* What is the same for all links of a node: how they are moved, by unit vectors */
+static OmenMoveForm
+start_form(const OmenQuantizer *quant, const uint8 *centre)
 {
 	const OmenCodeShape *shape = &quant->shape;
 	bool		two_bits = omen_link_level_bits(shape) == 2;
 
-	form->threshold = e->threshold;
-	form->near = NEAR_ELEMENTS * e->deviation / sqrtf(shape->link_dims) /
-		(two_bits ? TWO_BIT_DENSITY : ONE_BIT_DENSITY);
-	form->unit = 1 / e->deviation;
-	form->square = 2.0f / shape->code_dims;
-	form->weight = DIRECTION_WEIGHT;
-	form->enough = ENOUGH;
+	return (OmenMoveForm)
+	{
+		.near = NEAR_ELEMENTS / sqrtf(shape->link_dims) /
+			(two_bits ? TWO_BIT_DENSITY : ONE_BIT_DENSITY),
+		.centre_scale = invert(sqrtf(omen_own_factors(centre).norm2)),
+		.mean_scale = invert(sqrtf(quant->mean_norm2)),
+		.square = 2.0f / shape->code_dims,
+		.weight = DIRECTION_WEIGHT,
+		.enough = ENOUGH
+	};
+}
 
-	sums->residual = e->sums.level_residual / e->deviation;
-	sums->centre = find_direction(shape, e,
-								  sqrtf(omen_own_factors(centre).norm2),
-								  e->sums.centre_dot, e->sums.level_centre,
-								  &form->centre_scale, &form->centre_part);
-	form->centre_scale *= e->input.centre_scale;
-	sums->mean = find_direction(shape, e, sqrtf(quant->mean_norm2),
-								e->mean_dot, e->sums.level_mean,
-								&form->mean_scale, &form->mean_part);
-	sums->square = (two_bits ? TWO_BIT_SQUARE : ONE_BIT_SQUARE) *
-		shape->link_dims / shape->code_dims;
-	sums->error = sums->square + form->weight *
-		(sums->centre * sums->centre + sums->mean * sums->mean);
+/*
+ * How much of r is taken off a unit vector, so that they are orthogonal; and what its
+ * product with L is then
+ */
+static float
+find_excess(float residual_dot, float level_dot, float level_residual,
+			float dims_inverse, float *part)
+{
+	float		excess;
+
+	*part = residual_dot * dims_inverse;
+	excess = level_dot - *part * level_residual;
+	if (!isfinite(excess))
+		*part = excess = 0;
+	return excess;
+}
+
+/* What levels add up to so far */
+static OmenMoveSums
+add_up(const OmenCodeShape *shape, const Encoding *e, OmenMoveForm *form)
+{
+	float		square = omen_link_level_bits(shape) == 2 ?
+		TWO_BIT_SQUARE : ONE_BIT_SQUARE;
+	float		one = form->square / 2;
+	OmenMoveSums sums;
+
+	sums.residual = e->sums.level_residual * form->unit;
+	sums.centre = find_excess(e->sums.centre_dot * form->centre_scale *
+							  form->unit,
+							  e->sums.level_centre * form->centre_scale,
+							  sums.residual, one, &form->centre_part);
+	sums.mean = find_excess(e->mean_dot * form->mean_scale * form->unit,
+							e->sums.level_mean * form->mean_scale,
+							sums.residual, one, &form->mean_part);
+	sums.square = square * shape->link_dims * one;
+	sums.error = sums.square + form->weight *
+		(sums.centre * sums.centre + sums.mean * sums.mean);
+	return sums;
 }
 
 /*
  * Move levels until they stand for the products of the residual with the node and with
- * the mean.  Which of the elements that would do it are taken matters little: to take
- * the best one first makes the error hardly any less.
+ * the mean: the best of each sixteen elements.  To take the best of all each time makes
+ * the error hardly any less.
  */
 static void
-move_levels(const OmenQuantizer *quant, const uint8 *centre, Encoding *e)
+move_levels(const OmenCodeShape *shape, const OmenMoveForm *start, Encoding *e)
 {
-	const OmenCodeShape *shape = &quant->shape;
-	OmenMoveForm form;
+	OmenMoveForm form = *start;
 	OmenMoveSums sums;
 
 	if (!e->usable || !(e->sums.level_residual > 0) || !(e->deviation > 0))
 		return;
-	prepare_moves(quant, centre, e, &form, &sums);
+	form.unit = 1 / e->deviation;
+	form.threshold = e->threshold;
+	form.near *= e->deviation;
+	sums = add_up(shape, e, &form);
+	form.centre_scale *= e->input.centre_scale;
 	if (omen_link_level_bits(shape) == 2)
 		omen_code_kernels->move_levels2(shape->link_dims, &form, &e->input,
 										e->r, &sums, e->levels, &e->sums);
@@ -300,6 +318,7 @@ omen_link_encode(const OmenQuantizer *quant, const uint8 *centre,
 				 OmenLinkCode *links, int n, float *scratch)
 {
 	const OmenCodeShape *shape = &quant->shape;
+	OmenMoveForm form = start_form(quant, centre);
 	Encoding	encodings[OMEN_LINKS_AT_A_TIME];
 
 	Assert(shape->link_kind == OMEN_LINK_RABITQ1 ||
@@ -311,7 +330,7 @@ omen_link_encode(const OmenQuantizer *quant, const uint8 *centre,
 	for (int i = 0; i < n; i++)
 		find_levels(shape, &encodings[i]);
 	for (int i = 0; i < n; i++)
-		move_levels(quant, centre, &encodings[i]);
+		move_levels(shape, &form, &encodings[i]);
 	for (int i = 0; i < n; i++)
 		end_link(shape, &encodings[i], &links[i]);
 }
