@@ -42,7 +42,7 @@ SELECT * FROM explain_lines('EXPLAIN (ANALYZE off, BUFFERS) SELECT id FROM items
 SELECT * FROM explain_lines('EXPLAIN ANALYZE SELECT count(*) FROM items');
 
 -- each format holds one report, and is what its name says
-SELECT r->'Ef' AS ef, (r->>'Hops')::int BETWEEN 40 AND 200 AS hops,
+SELECT r->'Ef' AS ef, (r->>'Hops')::int BETWEEN 20 AND 200 AS hops,
 	(r->>'Pages')::int BETWEEN 5 AND 300 AS pages,
 	(r->>'Distances')::int > (r->>'Hops')::int AS distances,
 	(r->>'Re-ranked')::int BETWEEN 0 AND 200 AS reranked, r->'Swept' AS swept, r->'Loops' AS loops
@@ -104,7 +104,7 @@ SELECT * FROM explain_lines('EXPLAIN ANALYZE SELECT id FROM items ORDER BY v <->
 -- a scan for each row of another table: the sums of all loops
 SELECT * FROM explain_lines('EXPLAIN ANALYZE SELECT o.id, n.id FROM (SELECT * FROM others ORDER BY id LIMIT 7) o
 	CROSS JOIN LATERAL (SELECT id FROM items ORDER BY v <-> o.v LIMIT 3) n');
-SELECT r->'Loops' AS loops, (r->>'Hops')::int BETWEEN 7 * 40 AND 7 * 200 AS hops
+SELECT r->'Loops' AS loops, (r->>'Hops')::int BETWEEN 7 * 20 AND 7 * 200 AS hops
 FROM explain_reports('EXPLAIN (ANALYZE, FORMAT json) SELECT o.id, n.id FROM (SELECT * FROM others ORDER BY id LIMIT 7) o
 	CROSS JOIN LATERAL (SELECT id FROM items ORDER BY v <-> o.v LIMIT 3) n') r;
 
