@@ -92,7 +92,7 @@ typedef struct OmenMoveSums
 	float		centre;			/* too much of that along c */
 	float		mean;			/* and along the mean */
 	float		square;			/* <level, level> / dimensions */
-	float		error;			/* square + weight * (centre^2 + mean^2) */
+	float		error;			/* omen_move_error() */
 } OmenMoveSums;
 
 /* How they change */
@@ -110,6 +110,13 @@ typedef struct OmenMoveForm
 	float		weight;
 	float		enough;			/* error that is left to be, beside square */
 } OmenMoveForm;
+
+static inline float
+omen_move_error(const OmenMoveForm *form, const OmenMoveSums *sums)
+{
+	return sums->square + form->weight *
+		(sums->centre * sums->centre + sums->mean * sums->mean);
+}
 
 /* A query against link codes: <level, q> = step * dot - offset */
 typedef struct OmenLinkQuery

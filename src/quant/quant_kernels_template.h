@@ -500,8 +500,7 @@ make_step(const OmenMoveForm *form, const OmenResidualInput *input,
 	sums->centre += steps->centre[i];
 	sums->mean += steps->mean[i];
 	sums->square += steps->square[i];
-	sums->error = sums->square + form->weight *
-		(sums->centre * sums->centre + sums->mean * sums->mean);
+	sums->error = omen_move_error(form, sums);
 	levels[at] += (int) step;
 	link_sums->level_residual += step * r[at];
 	link_sums->level_centre += step * input->centre[at] * input->centre_scale;

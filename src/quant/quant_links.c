@@ -248,8 +248,7 @@ add_up(const OmenCodeShape *shape, const Encoding *e, OmenMoveForm *form)
 							e->sums.level_mean * form->mean_scale,
 							sums.residual, one, &form->mean_part);
 	sums.square = square * shape->link_dims * one;
-	sums.error = sums.square + form->weight *
-		(sums.centre * sums.centre + sums.mean * sums.mean);
+	sums.error = omen_move_error(form, &sums);
 	return sums;
 }
 

@@ -87,14 +87,14 @@ query($node, q{
 	ANALYZE pairs});
 ($recall) = recall($node, table => 'pairs', queries => 'topics', operator => '<=>');
 
-cmp_ok($recall, '>=', 0.9, "cosine, queries far from all rows: recall $recall");
+cmp_ok($recall, '>=', 0.97, "cosine, queries far from all rows: recall $recall");
 
 my $pages = pages_hit('topics', 'pairs', '<=>');
 
 cmp_ok($pages, '<', 40 * 4000, "the same: $pages pages for 40 of them");
 
 # Of opposites of rows that have a part in common, half of the rows are found as all
-# are: .72 to .78 and .80 to .82, and .68 to .70 where a sweep was no broader
+# are: .72 to .79 and .79 to .84, and .68 to .70 where a sweep was no broader
 query($node, q{
 	CREATE TABLE directions AS SELECT i, ARRAY(SELECT random() + random() - 1
 		FROM generate_series(1, 256) AS g WHERE g > 0 * i)::real[]::vector(256) AS v
@@ -113,7 +113,7 @@ query($node, q{
 	CREATE INDEX sums_v ON sums USING omenhnsw (v vector_cosine_ops, k);
 	ANALYZE sums;
 	CREATE VIEW half AS SELECT * FROM sums WHERE k = 0});
-foreach my $set ([ 'sums', 0.62 ], [ 'half', 0.7 ])
+foreach my $set ([ 'sums', 0.66 ], [ 'half', 0.73 ])
 {
 	my ($table, $least) = @$set;
 
@@ -122,8 +122,8 @@ foreach my $set ([ 'sums', 0.62 ], [ 'half', 0.7 ])
 	cmp_ok($recall, '>=', $least, "cosine, opposites of rows, $table: recall $recall");
 }
 
-# By L2: 213,000 pages and 12,000, of 24 dimensions, since levels are moved; 29,000 and
-# 11,000 of 512
+# By L2, before levels of codes were moved and since: of 24 dimensions 213,000 pages and
+# 19,000, of 512 29,000 and 10,000, for recalls of 1 and 1, .98 and .88 to .97
 query($node, q{
 	CREATE TABLE units24 AS SELECT id, l2_normalize(v) AS v FROM lengths;
 	CREATE TABLE short24 AS SELECT id, (l2_normalize(whole)
@@ -132,7 +132,7 @@ query($node, q{
 	CREATE TABLE short512 AS SELECT id, (v * array_fill(0.3::real, ARRAY[512])
 		::vector(512))::vector(512) AS v FROM units512 ORDER BY id % 97, id LIMIT 40;
 	DELETE FROM units512 WHERE id IN (SELECT id FROM short512)});
-foreach my $set ([ 24, 2000 ], [ 512, 600 ])
+foreach my $set ([ 24, 1000 ], [ 512, 400 ])
 {
 	my ($dims, $most) = @$set;
 
@@ -141,7 +141,7 @@ foreach my $set ([ 24, 2000 ], [ 512, 600 ])
 		  . " ANALYZE units$dims");
 	($recall) = recall($node, table => "units$dims", queries => "short$dims",
 		operator => '<->');
-	cmp_ok($recall, '>=', 0.75, "L2, short queries of $dims dimensions: recall $recall");
+	cmp_ok($recall, '>=', 0.8, "L2, short queries of $dims dimensions: recall $recall");
 	$pages = pages_hit("short$dims", "units$dims", '<->');
 	cmp_ok($pages, '<', 40 * $most, "the same: $pages pages for 40 of them");
 }

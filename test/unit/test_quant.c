@@ -259,15 +259,16 @@ same_moves(int bits, const OmenCodeKernels *k, const OmenCodeKernels *g,
 	};
 	OmenMoveSums start = {
 		.residual = sums->level_residual * form.unit,
-		.centre = 0.9f,.mean = -0.4f,.square = 0.8f,
-		.error = 0.8f + 2 * (0.9f * 0.9f + 0.4f * 0.4f)
+		.centre = 0.9f,.mean = -0.4f,.square = 0.8f
 	};
-	OmenMoveSums m[2] = {start, start};
+	OmenMoveSums m[2];
 
 	for (int i = 0; i < 2; i++)
 	{
 		const OmenCodeKernels *kernels = i == 0 ? k : g;
 
+		start.error = omen_move_error(&form, &start);
+		m[i] = start;
 		memcpy(moved[i], levels, dims);
 		if (bits == 1)
 			kernels->move_levels1(dims, &form, input, r, &m[i], moved[i],
