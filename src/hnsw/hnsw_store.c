@@ -426,6 +426,9 @@ read_list(OmenHnswStore *store, OmenLink first, OmenTidList *list)
 void
 omen_hnsw_add_tids(OmenTidList *list, OmenHnswSlot slot)
 {
+	/* memcpy() must not be given the NULL of a list that is still empty */
+	if (slot->ntids == 0)
+		return;
 	if (list->n + slot->ntids > list->room)
 	{
 		Size		room = (list->n + slot->ntids) * 2;
