@@ -29,6 +29,8 @@
 #ifndef OMEN_QUANT_KERNELS_H
 #define OMEN_QUANT_KERNELS_H
 
+#include "port/pg_bitutils.h"
+
 #include "base/cpu.h"
 #include "quant/quant.h"
 
@@ -82,15 +84,12 @@ typedef struct OmenLinkSums
 	float		level_mean;		/* <level, mean> */
 } OmenLinkSums;
 
-/*
- * What levels add up to while some are moved: see quant_links.c.  r is in units of its
- * standard deviation here.
- */
+/* What levels add up to while some are moved: see quant_links.c */
 typedef struct OmenMoveSums
 {
-	float		residual;		/* <level, r> */
-	float		centre;			/* too much of that along c */
-	float		mean;			/* and along the mean */
+	float		centre;			/* too much along c, times the root of the
+								 * weight that this has */
+	float		mean;			/* and along the mean, likewise */
 	float		square;			/* <level, level> / dimensions */
 	float		error;			/* omen_move_error() */
 } OmenMoveSums;
@@ -101,21 +100,32 @@ typedef struct OmenMoveForm
 	float		threshold;		/* of 2-bit levels */
 	float		near;			/* no farther from where levels change are
 								 * those that are moved */
-	float		unit;			/* for sums, r is multiplied by it */
+	float		per_residual;	/* of the error: what a change of <level, r>
+								 * by 1 is worth */
 	float		centre_scale;	/* centre: step * (scale * c - part * r) */
 	float		centre_part;
 	float		mean_scale;		/* mean: likewise */
 	float		mean_part;
 	float		square;			/* square: of a step across a threshold */
-	float		weight;
 	float		enough;			/* error that is left to be, beside square */
 } OmenMoveForm;
 
-static inline float
-omen_move_error(const OmenMoveForm *form, const OmenMoveSums *sums)
+/* A link whose levels are moved */
+typedef struct OmenMove
 {
-	return sums->square + form->weight *
-		(sums->centre * sums->centre + sums->mean * sums->mean);
+	OmenMoveForm form;
+	OmenMoveSums sums;
+	const OmenResidualInput *input;
+	const float *r;
+	uint8	   *levels;
+	OmenLinkSums *link_sums;
+} OmenMove;
+
+static inline float
+omen_move_error(const OmenMoveSums *sums)
+{
+	return sums->square + sums->centre * sums->centre +
+		sums->mean * sums->mean;
 }
 
 /* A query against link codes: <level, q> = step * dot - offset */
@@ -189,18 +199,13 @@ typedef struct OmenCodeKernels
 							OmenLinkSums *sums);
 
 	/*
-	 * Move levels of dims elements across the nearest place where levels change, if
-	 * that makes error / residual^2 less, and the sums over levels with them (but
-	 * for level_mean): of each sixteen the one by which it becomes least.
+	 * Move levels of n links' dims elements across the nearest place where levels
+	 * change, if that makes error / <level, r>^2 less, and the sums over levels
+	 * with them (but for level_mean): of each sixteen the one by which it becomes
+	 * least.  n is OMEN_LINKS_AT_A_TIME at most.
 	 */
-	void		(*move_levels1) (int dims, const OmenMoveForm *form,
-								 const OmenResidualInput *input,
-								 const float *r, OmenMoveSums *sums,
-								 uint8 *levels, OmenLinkSums *link_sums);
-	void		(*move_levels2) (int dims, const OmenMoveForm *form,
-								 const OmenResidualInput *input,
-								 const float *r, OmenMoveSums *sums,
-								 uint8 *levels, OmenLinkSums *link_sums);
+	void		(*move_levels1) (int dims, OmenMove *const *moves, int n);
+	void		(*move_levels2) (int dims, OmenMove *const *moves, int n);
 
 	void		(*score_links1) (const OmenLinkQuery *query,
 								 const OmenLinkBatch *batch);

@@ -31,6 +31,8 @@ OMEN_TARGET_BEGIN(OMEN_TARGET_AVX2)
 #define vf_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define vf_ge(a, b) \
 	_mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ), _mm256_set1_ps(1.0f))
+#define vf_mask_ge(a, b) \
+	((uint32) _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)))
 #define vf_load_i8(p) \
 	_mm256_cvtepi32_ps( \
 		_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) (p))))

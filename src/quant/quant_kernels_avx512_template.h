@@ -31,6 +31,8 @@
 #define vf_ge(a, b) \
 	_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ), \
 						_mm512_set1_ps(1.0f))
+#define vf_mask_ge(a, b) \
+	((uint32) _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ))
 #define vf_largest(v) _mm512_reduce_max_ps(v)
 #define vf_flip(v, bits) \
 	_mm512_mask_xor_ps(v, (__mmask16) (bits), v, _mm512_set1_ps(-0.0f))

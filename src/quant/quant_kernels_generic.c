@@ -27,6 +27,7 @@
 #define vf_max(a, b) ((a) > (b) ? (a) : (b))
 #define vf_fma(a, b, c) ((c) + (a) * (b))
 #define vf_ge(a, b) ((a) >= (b) ? 1.0f : 0.0f)
+#define vf_mask_ge(a, b) ((uint32) ((a) >= (b)))
 #define vf_sum(v) (v)
 #define vf_largest(v) (v)
 #define vf_flip(v, bits) (((bits) & 1) ? -(v) : (v))

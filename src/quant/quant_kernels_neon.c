@@ -51,6 +51,14 @@ typedef struct VD
 	float64x2_t high;
 } VD;
 
+static inline uint32
+vf_mask_ge(float32x4_t a, float32x4_t b)
+{
+	static const uint32 bits[4] = {1, 2, 4, 8};
+
+	return vaddvq_u32(vandq_u32(vcgeq_f32(a, b), vld1q_u32(bits)));
+}
+
 static inline int32x4_t
 vi_dot2(int32x4_t sum, const int8 *p, int32x4_t pair)
 {

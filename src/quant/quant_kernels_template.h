@@ -13,6 +13,7 @@
  *	vf_set(x), vf_load(p), vf_store(p, v)
  *	vf_add, vf_sub, vf_mul, vf_abs, vf_max, vf_fma(a, b, c)		c + a * b
  *	vf_ge(a, b)			1 where a >= b, else 0
+ *	vf_mask_ge(a, b)	bit i says whether lane i of a is at least that of b
  *	vf_sum(v)			over the lanes, halves first, see below
  *	vf_largest(v)		over the lanes
  *	vf_flip(v, bits)	flips the sign of lane i where bit i is set
@@ -412,8 +413,7 @@ levels2(int dims, const OmenResidualInput *input, const float *r,
 typedef struct Steps
 {
 	float		step[16];		/* 1 or -1 */
-	float		residual[16];	/* changes of the sums of this name */
-	float		centre[16];
+	float		centre[16];		/* changes of the sums of this name */
 	float		mean[16];
 	float		square[16];
 	float		gain[16];		/* more than 0 if the error becomes less */
@@ -424,63 +424,56 @@ typedef struct Steps
  * that: away from 0 of those just below the threshold.  Returns the largest gain.
  */
 static pg_attribute_always_inline float
-weigh_steps(int bits, const OmenMoveForm *form, const OmenResidualInput *input,
-			const float *r, const OmenMoveSums *sums, int from, Steps *steps)
+weigh_steps(int bits, const OmenMove *move, int from, Steps *steps)
 {
+	const OmenMoveForm *form = &move->form;
+	const OmenMoveSums *sums = &move->sums;
 	VF			one = vf_set(1.0f);
-	VF			two = vf_set(2.0f);
+	VF			centre_twice = vf_set(2 * sums->centre);
+	VF			mean_twice = vf_set(2 * sums->mean);
+	VF			per_residual = vf_set(sums->error * form->per_residual);
 	VF			largest = vf_set(0.0f);
 
 	for (int i = 0; i < 16; i += VF_LANES)
 	{
 		int			at = from + i;
-		VF			v = vf_load(r + at);
+		VF			v = vf_load(move->r + at);
 		VF			size = vf_abs(v);
-		VF			near = vf_ge(vf_set(form->near), size);
-		VF			step = vf_sub(one, vf_mul(two, vf_ge(v, vf_set(0.0f))));
-		VF			x = vf_mul(v, vf_set(form->unit));
-		VF			residual;
-		VF			centre = vf_sub(vf_mul(vf_load_i8(input->centre + at),
-										   vf_set(form->centre_scale)),
-									vf_mul(vf_set(form->centre_part), x));
-		VF			mean = vf_sub(vf_mul(vf_load(input->mean + at),
-										 vf_set(form->mean_scale)),
-								  vf_mul(vf_set(form->mean_part), x));
+		VF			distance = size;
+		VF			step = vf_sub(one, vf_mul(vf_set(2.0f),
+											  vf_ge(v, vf_set(0.0f))));
 		VF			square = vf_set(0.0f);
-		VF			error;
+		VF			centre = vf_sub(vf_mul(vf_load_i8(move->input->centre + at),
+										   vf_set(form->centre_scale)),
+									vf_mul(vf_set(form->centre_part), v));
+		VF			mean = vf_sub(vf_mul(vf_load(move->input->mean + at),
+										 vf_set(form->mean_scale)),
+								  vf_mul(vf_set(form->mean_part), v));
 		VF			gain;
 
 		if (bits == 2)
 		{
-			VF			threshold = vf_set(form->threshold);
-			VF			outer = vf_ge(size, vf_set(form->threshold / 2));
-			VF			below = vf_sub(outer, vf_ge(size, threshold));
-			VF			outwards = vf_sub(vf_mul(two, below), one);
+			VF			half = vf_set(form->threshold / 2);
+			VF			outer = vf_ge(size, half);
+			VF			below = vf_sub(outer,
+									   vf_ge(size, vf_set(form->threshold)));
+			VF			inwards = vf_sub(one, vf_add(below, below));
 
-			near = vf_max(near, vf_ge(vf_set(form->near),
-									  vf_abs(vf_sub(size, threshold))));
-			step = vf_sub(vf_set(0.0f), vf_mul(step, outwards));
-			square = vf_mul(vf_mul(outer, outwards), vf_set(form->square));
+			distance = vf_sub(vf_abs(vf_sub(size, half)), half);
+			step = vf_mul(step, inwards);
+			square = vf_mul(vf_mul(outer, inwards), vf_set(-form->square));
 		}
-		residual = vf_mul(step, x);
 		centre = vf_mul(step, centre);
 		mean = vf_mul(step, mean);
 		vf_store(steps->step + i, step);
-		vf_store(steps->residual + i, residual);
 		vf_store(steps->centre + i, centre);
 		vf_store(steps->mean + i, mean);
 		vf_store(steps->square + i, square);
 
-		residual = vf_add(vf_set(sums->residual), residual);
-		centre = vf_add(vf_set(sums->centre), centre);
-		mean = vf_add(vf_set(sums->mean), mean);
-		error = vf_add(vf_add(vf_set(sums->square), square),
-					   vf_mul(vf_set(form->weight),
-							  vf_add(vf_mul(centre, centre),
-									 vf_mul(mean, mean))));
-		gain = vf_sub(vf_mul(vf_set(sums->error), vf_mul(residual, residual)),
-					  vf_mul(vf_set(sums->residual * sums->residual), error));
-		gain = vf_mul(near, gain);
+		gain = vf_sub(vf_mul(per_residual, vf_mul(step, v)), square);
+		gain = vf_sub(gain, vf_mul(centre, vf_add(centre_twice, centre)));
+		gain = vf_sub(gain, vf_mul(mean, vf_add(mean_twice, mean)));
+		gain = vf_mul(gain, vf_ge(vf_set(form->near), vf_abs(distance)));
 		vf_store(steps->gain + i, gain);
 		largest = vf_max(largest, gain);
 	}
@@ -489,69 +482,86 @@ weigh_steps(int bits, const OmenMoveForm *form, const OmenResidualInput *input,
 
 /* Make this step, whose gain is the largest */
 static inline void
-make_step(const OmenMoveForm *form, const OmenResidualInput *input,
-		  const float *r, const Steps *steps, int at, OmenMoveSums *sums,
-		  uint8 *levels, OmenLinkSums *link_sums)
+make_step(OmenMove *move, const Steps *steps, int at)
 {
+	OmenMoveSums *sums = &move->sums;
+	const OmenResidualInput *input = move->input;
 	int			i = at % 16;
 	float		step = steps->step[i];
 
-	sums->residual += steps->residual[i];
 	sums->centre += steps->centre[i];
 	sums->mean += steps->mean[i];
 	sums->square += steps->square[i];
-	sums->error = omen_move_error(form, sums);
-	levels[at] += (int) step;
-	link_sums->level_residual += step * r[at];
-	link_sums->level_centre += step * input->centre[at] * input->centre_scale;
+	sums->error = omen_move_error(sums);
+	move->levels[at] += (int) step;
+	move->link_sums->level_residual += step * move->r[at];
+	move->link_sums->level_centre += step * input->centre[at] *
+		input->centre_scale;
 }
 
-/* The first of sixteen that is so much; nobody could predict branches */
+/* The first of sixteen that is so much */
 static inline int
 find_gain(const float *gains, float gain)
 {
-	int			at = 0;
+	uint32		found = 0;
 
-	for (int i = 15; i >= 0; i--)
-		at = gains[i] == gain ? i : at;
-	return at;
+	for (int i = 0; i < 16; i += VF_LANES)
+		found |= vf_mask_ge(vf_load(gains + i), vf_set(gain)) << i;
+	return pg_rightmost_one_pos32(found);
 }
 
-/* The best step of each sixteen in turn.  Inlined for each number of bits. */
-static pg_attribute_always_inline void
-move_levels(int bits, int dims, const OmenMoveForm *form,
-			const OmenResidualInput *input, const float *r,
-			OmenMoveSums *sums, uint8 *levels, OmenLinkSums *link_sums)
+/* The best step of sixteen elements, if there is one that helps.  True if it is enough. */
+static pg_attribute_always_inline bool
+move_one(int bits, OmenMove *move, int from)
 {
-	for (int i = 0; i < dims; i += 16)
-	{
-		Steps		steps;
-		float		gain;
+	Steps		steps;
+	float		gain = weigh_steps(bits, move, from, &steps);
 
-		gain = weigh_steps(bits, form, input, r, sums, i, &steps);
-		if (!(gain > 0))
-			continue;
-		make_step(form, input, r, &steps, i + find_gain(steps.gain, gain),
-				  sums, levels, link_sums);
-		if (sums->error - sums->square < form->enough * sums->square)
-			break;
+	if (!(gain > 0))
+		return false;
+	make_step(move, &steps, from + find_gain(steps.gain, gain));
+	return move->sums.error - move->sums.square <
+		move->form.enough * move->sums.square;
+}
+
+/*
+ * The best step of each sixteen.  Each waits for the one before, so the processor
+ * works at several links at a time.  Inlined for each number of bits.
+ */
+static pg_attribute_always_inline void
+move_levels(int bits, int dims, OmenMove *const *moves, int n)
+{
+	OmenMove   *open[OMEN_LINKS_AT_A_TIME];
+	int			nopen = n;
+
+	for (int i = 0; i < n; i++)
+		open[i] = moves[i];
+	for (int from = 0; from < dims && nopen > 0; from += 16)
+	{
+		int			nleft = 0;
+
+		for (int i = 0; i < nopen; i++)
+		{
+			OmenMove   *move = open[i];
+			bool		done = move_one(bits, move, from);
+
+			open[nleft] = move;
+			nleft += !done;
+		}
+		nopen = nleft;
 	}
 }
 
 static void
-move_levels1(int dims, const OmenMoveForm *form,
-			 const OmenResidualInput *input, const float *r,
-			 OmenMoveSums *sums, uint8 *levels, OmenLinkSums *link_sums)
+move_levels1(int dims, OmenMove *const *moves, int n)
 {
-	move_levels(1, dims, form, input, r, sums, levels, link_sums);
+	move_levels(1, dims, moves, n);
 }
 
 static void
-move_levels2(int dims, const OmenMoveForm *form,
-			 const OmenResidualInput *input, const float *r,
-			 OmenMoveSums *sums, uint8 *levels, OmenLinkSums *link_sums)
+move_levels2(int dims, OmenMove *const *moves, int n)
 {
-	move_levels(2, dims, form, input, r, sums, levels, link_sums);
+	move_levels(2, dims, moves, n);
 }
 
 /* --- product codes --- */

@@ -194,62 +194,71 @@ invert(float x)
 	return isfinite(inverse) ? inverse : 0;
 }
 
-/* What is the same for all links of a node: how they are moved, by unit vectors */
+/* What is the same for all links of a node: how they are moved */
 static OmenMoveForm
 start_form(const OmenQuantizer *quant, const uint8 *centre)
 {
 	const OmenCodeShape *shape = &quant->shape;
 	bool		two_bits = omen_link_level_bits(shape) == 2;
+	float		weight = sqrtf(DIRECTION_WEIGHT);
 
 	return (OmenMoveForm)
 	{
 		.near = NEAR_ELEMENTS / sqrtf(shape->link_dims) /
 			(two_bits ? TWO_BIT_DENSITY : ONE_BIT_DENSITY),
-		.centre_scale = invert(sqrtf(omen_own_factors(centre).norm2)),
-		.mean_scale = invert(sqrtf(quant->mean_norm2)),
+		.centre_scale = weight *
+			invert(sqrtf(omen_own_factors(centre).norm2)),
+		.mean_scale = weight * invert(sqrtf(quant->mean_norm2)),
 		.square = 2.0f / shape->code_dims,
-		.weight = DIRECTION_WEIGHT,
 		.enough = ENOUGH
 	};
 }
 
 /*
- * How much of r is taken off a unit vector, so that they are orthogonal; and what its
- * product with L is then
+ * How much of r is taken off w, so that they are orthogonal; and what its product with
+ * L is then
  */
 static float
-find_excess(float residual_dot, float level_dot, float level_residual,
-			float dims_inverse, float *part)
+find_excess(const Encoding *e, float residual_dot, float level_dot, float *part)
 {
 	float		excess;
 
-	*part = residual_dot * dims_inverse;
-	excess = level_dot - *part * level_residual;
+	*part = residual_dot / e->sums.norm2;
+	excess = level_dot - *part * e->sums.level_residual;
 	if (!isfinite(excess))
 		*part = excess = 0;
 	return excess;
 }
 
-/* What levels add up to so far */
-static OmenMoveSums
-add_up(const OmenCodeShape *shape, const Encoding *e, OmenMoveForm *form)
+/* False if there is nothing to move */
+static bool
+start_move(const OmenCodeShape *shape, const OmenMoveForm *form,
+		   Encoding *e, OmenMove *move)
 {
+	OmenMoveSums *sums = &move->sums;
 	float		square = omen_link_level_bits(shape) == 2 ?
 		TWO_BIT_SQUARE : ONE_BIT_SQUARE;
-	float		one = form->square / 2;
-	OmenMoveSums sums;
 
-	sums.residual = e->sums.level_residual * form->unit;
-	sums.centre = find_excess(e->sums.centre_dot * form->centre_scale *
-							  form->unit,
-							  e->sums.level_centre * form->centre_scale,
-							  sums.residual, one, &form->centre_part);
-	sums.mean = find_excess(e->mean_dot * form->mean_scale * form->unit,
-							e->sums.level_mean * form->mean_scale,
-							sums.residual, one, &form->mean_part);
-	sums.square = square * shape->link_dims * one;
-	sums.error = omen_move_error(form, &sums);
-	return sums;
+	if (!e->usable || !(e->sums.level_residual > 0) || !(e->deviation > 0))
+		return false;
+	move->form = *form;
+	move->form.threshold = e->threshold;
+	move->form.near *= e->deviation;
+	move->form.per_residual = 2 / e->sums.level_residual;
+	sums->centre = find_excess(e, e->sums.centre_dot * form->centre_scale,
+							   e->sums.level_centre * form->centre_scale,
+							   &move->form.centre_part);
+	sums->mean = find_excess(e, e->mean_dot * form->mean_scale,
+							 e->sums.level_mean * form->mean_scale,
+							 &move->form.mean_part);
+	sums->square = square * shape->link_dims / shape->code_dims;
+	sums->error = omen_move_error(sums);
+	move->form.centre_scale *= e->input.centre_scale;
+	move->input = &e->input;
+	move->r = e->r;
+	move->levels = e->levels;
+	move->link_sums = &e->sums;
+	return true;
 }
 
 /*
@@ -258,24 +267,22 @@ add_up(const OmenCodeShape *shape, const Encoding *e, OmenMoveForm *form)
  * the error hardly any less.
  */
 static void
-move_levels(const OmenCodeShape *shape, const OmenMoveForm *start, Encoding *e)
+move_levels(const OmenCodeShape *shape, const OmenMoveForm *form,
+			Encoding *encodings, int n)
 {
-	OmenMoveForm form = *start;
-	OmenMoveSums sums;
+	OmenMove	moves[OMEN_LINKS_AT_A_TIME];
+	OmenMove   *open[OMEN_LINKS_AT_A_TIME];
+	int			nopen = 0;
 
-	if (!e->usable || !(e->sums.level_residual > 0) || !(e->deviation > 0))
-		return;
-	form.unit = 1 / e->deviation;
-	form.threshold = e->threshold;
-	form.near *= e->deviation;
-	sums = add_up(shape, e, &form);
-	form.centre_scale *= e->input.centre_scale;
+	for (int i = 0; i < n; i++)
+	{
+		if (start_move(shape, form, &encodings[i], &moves[i]))
+			open[nopen++] = &moves[i];
+	}
 	if (omen_link_level_bits(shape) == 2)
-		omen_code_kernels->move_levels2(shape->link_dims, &form, &e->input,
-										e->r, &sums, e->levels, &e->sums);
+		omen_code_kernels->move_levels2(shape->link_dims, open, nopen);
 	else
-		omen_code_kernels->move_levels1(shape->link_dims, &form, &e->input,
-										e->r, &sums, e->levels, &e->sums);
+		omen_code_kernels->move_levels1(shape->link_dims, open, nopen);
 }
 
 /* --- the code --- */
@@ -328,8 +335,7 @@ omen_link_encode(const OmenQuantizer *quant, const uint8 *centre,
 				   scratch + (Size) i * 2 * shape->code_dims, &encodings[i]);
 	for (int i = 0; i < n; i++)
 		find_levels(shape, &encodings[i]);
-	for (int i = 0; i < n; i++)
-		move_levels(shape, &form, &encodings[i]);
+	move_levels(shape, &form, encodings, n);
 	for (int i = 0; i < n; i++)
 		end_link(shape, &encodings[i], &links[i]);
 }

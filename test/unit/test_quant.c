@@ -243,51 +243,90 @@ same_block(const OmenCodeKernels *k, const OmenCodeKernels *g, int dims,
 	return true;
 }
 
+/* How levels of r are moved, as much as "excess" has to be taken off */
+static OmenMove
+draw_move(int dims, const OmenResidualInput *input, const float *r,
+		  float excess, const OmenLinkSums *sums)
+{
+	OmenMove	move = {
+		.form = {
+			.threshold = 30,.near = 5,
+			.per_residual = 2 / sums->level_residual,
+			.centre_scale = 0.001f,.centre_part = 0.00012f,
+			.mean_scale = 0.07f,.mean_part = -0.00011f,
+			.square = 2.0f / dims,.enough = 0.03f
+		},
+		.sums = {.centre = 1.3f * excess,.mean = -0.6f,.square = 0.8f},
+		.input = input,.r = r
+	};
+
+	move.sums.error = omen_move_error(&move.sums);
+	return move;
+}
+
 /* Are these levels moved alike, some of them, so that the error becomes less? */
 static bool
 same_moves(int bits, const OmenCodeKernels *k, const OmenCodeKernels *g,
 		   int dims, const OmenResidualInput *input, const float *r,
 		   const uint8 *levels, const OmenLinkSums *sums)
 {
-	static uint8 moved[2][MAX_DIMS];
-	OmenLinkSums after[2] = {*sums, *sums};
-	OmenMoveForm form = {
-		.threshold = 30,.near = 5,.unit = 0.04f,
-		.centre_scale = 0.001f,.centre_part = 0.003f,
-		.mean_scale = 0.05f,.mean_part = -0.002f,
-		.square = 2.0f / dims,.weight = 2,.enough = 0.03f
+	enum
+	{
+		N = OMEN_LINKS_AT_A_TIME
 	};
-	OmenMoveSums start = {
-		.residual = sums->level_residual * form.unit,
-		.centre = 0.9f,.mean = -0.4f,.square = 0.8f
-	};
-	OmenMoveSums m[2];
+	static uint8 moved[2][N][MAX_DIMS];
+	OmenLinkSums after[2][N];
+	OmenMove	m[2][N];
+	OmenMove   *moves[2][N];
 
+	for (int i = 0; i < 2 * N; i++)
+	{
+		OmenMove   *move = &m[i / N][i % N];
+
+		/* they have enough at different times */
+		*move = draw_move(dims, input, r, (i % N + 1) / (float) N, sums);
+		move->levels = memcpy(moved[i / N][i % N], levels, dims);
+		move->link_sums = &after[i / N][i % N];
+		*move->link_sums = *sums;
+		moves[i / N][i % N] = move;
+	}
 	for (int i = 0; i < 2; i++)
 	{
 		const OmenCodeKernels *kernels = i == 0 ? k : g;
 
-		start.error = omen_move_error(&form, &start);
-		m[i] = start;
-		memcpy(moved[i], levels, dims);
 		if (bits == 1)
-			kernels->move_levels1(dims, &form, input, r, &m[i], moved[i],
-								  &after[i]);
+			kernels->move_levels1(dims, moves[i], i == 0 ? N : N - 1);
 		else
-			kernels->move_levels2(dims, &form, input, r, &m[i], moved[i],
-								  &after[i]);
+			kernels->move_levels2(dims, moves[i], i == 0 ? N : N - 1);
 	}
-	for (int i = 0; i < dims; i++)
+	/* one of plain C's alone */
+	if (bits == 1)
+		g->move_levels1(dims, &moves[1][N - 1], 1);
+	else
+		g->move_levels2(dims, &moves[1][N - 1], 1);
+	for (int i = 0; i < N; i++)
 	{
-		if (moved[0][i] >= 1 << bits || abs(moved[0][i] - levels[i]) > 1)
+		OmenMove	start = draw_move(dims, input, r, (i + 1) / (float) N,
+									  sums);
+		double		before = sums->level_residual;
+
+		for (int j = 0; j < dims; j++)
+		{
+			if (moved[0][i][j] >= 1 << bits ||
+				abs(moved[0][i][j] - levels[j]) > 1)
+				return false;
+		}
+		if (memcmp(moved[0][i], moved[1][i], dims) != 0 ||
+			memcmp(&after[0][i], &after[1][i], sizeof(OmenLinkSums)) != 0 ||
+			memcmp(&m[0][i].sums, &m[1][i].sums, sizeof(OmenMoveSums)) != 0)
+			return false;
+		if (memcmp(moved[0][i], levels, dims) == 0 ? dims >= 500 :
+			m[0][i].sums.error * (before * before) >=
+			start.sums.error * ((double) after[0][i].level_residual *
+								after[0][i].level_residual))
 			return false;
 	}
-	return memcmp(moved[0], moved[1], dims) == 0 &&
-		memcmp(&after[0], &after[1], sizeof(after[0])) == 0 &&
-		memcmp(&m[0], &m[1], sizeof(m[0])) == 0 &&
-		(memcmp(moved[0], levels, dims) == 0 ? dims < 200 :
-		 m[0].error * (start.residual * start.residual) <
-		 start.error * (m[0].residual * m[0].residual));
+	return true;
 }
 
 static bool
