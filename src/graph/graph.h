@@ -67,8 +67,8 @@ typedef struct OmenNear
  */
 #define OMEN_LONG_NORM2		1.01f
 
-/* For qsort: by distance, then by node, so that the order is one */
-extern int	omen_graph_compare_near(const void *a, const void *b);
+/* By distance, then by node, so that the order is one */
+extern void omen_graph_sort_near(OmenNear *near, Size n);
 
 extern int	omen_graph_select(const OmenQuantizer *quant, const OmenNear *near,
 							  int n, int max, float alpha, bool fill,

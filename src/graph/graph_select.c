@@ -133,16 +133,20 @@ omen_graph_fill(const bool *kept, int n, int max, int nkept, int *chosen)
 	return nchosen;
 }
 
-int
-omen_graph_compare_near(const void *a, const void *b)
+static inline int
+compare_near(const OmenNear *a, const OmenNear *b)
 {
-	const OmenNear *x = a;
-	const OmenNear *y = b;
-
-	if (x->distance != y->distance)
-		return x->distance < y->distance ? -1 : 1;
-	return x->node < y->node ? -1 : x->node > y->node;
+	if (a->distance != b->distance)
+		return a->distance < b->distance ? -1 : 1;
+	return a->node < b->node ? -1 : a->node > b->node;
 }
+
+#define ST_SORT			omen_graph_sort_near
+#define ST_ELEMENT_TYPE OmenNear
+#define ST_COMPARE(a, b)	compare_near(a, b)
+#define ST_SCOPE
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 int
 omen_graph_draw_level(uint64 random)

@@ -379,7 +379,7 @@ adopt_by_entry(ConnectState *state, const OmenHnswNodeCopy *node)
 									 hnsw->entry_pairs + i * hnsw->pair_stride);
 		n++;
 	}
-	qsort(near, n, sizeof(OmenNear), omen_graph_compare_near);
+	omen_graph_sort_near(near, n);
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -278,7 +278,7 @@ collect_near(OmenInsert *state)
 			omen_quant_pair_distance(state->hnsw->quant, state->pair,
 									 found->pair);
 	}
-	qsort(state->near, state->nnear, sizeof(OmenNear), omen_graph_compare_near);
+	omen_graph_sort_near(state->near, state->nnear);
 	omen_insert_begin_back(state);
 	omen_insert_thin(state);
 }

@@ -475,7 +475,7 @@ choose_redundant(const OmenInsert *state, const OmenNear *near, OmenNear *all,
 	all[nall].node = OMEN_LINK_INVALID;
 	all[nall].pair = state->pair;
 	all[nall++].distance = near->distance;
-	qsort(all, nall, sizeof(OmenNear), omen_graph_compare_near);
+	omen_graph_sort_near(all, nall);
 
 	if (by_ip(state->hnsw))
 	{

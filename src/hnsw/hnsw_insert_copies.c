@@ -96,7 +96,7 @@ omen_insert_thin(OmenInsert *state)
 		if (!taken[i])
 			kept[nkept++] = state->near[i];
 	}
-	qsort(kept, nkept, sizeof(OmenNear), omen_graph_compare_near);
+	omen_graph_sort_near(kept, nkept);
 	state->near = kept;
 	state->nnear = nkept;
 }

@@ -228,7 +228,7 @@ choose_links(RecentreState *state, const EarlyNode *node, OmenHnswEdge *edges)
 		near[n++].distance =
 			omen_quant_pair_distance(quant, node->pair, other->pair);
 	}
-	qsort(near, n, sizeof(OmenNear), omen_graph_compare_near);
+	omen_graph_sort_near(near, n);
 	n = omen_graph_select(quant, near, Min(n, OMEN_SELECT_MAX),
 						  state->hnsw->layout.max_links - 1, 1, true, chosen);
 	form_edge(state, node, next->link, next->pair, &edges[0]);

@@ -199,7 +199,7 @@ collect_near(RepairState *state, const OmenHnswNodeCopy *node, OmenNear *near)
 			}
 		}
 	}
-	qsort(near, n, sizeof(OmenNear), omen_graph_compare_near);
+	omen_graph_sort_near(near, n);
 	return n;
 }
 
