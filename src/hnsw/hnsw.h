@@ -77,13 +77,13 @@ typedef struct OmenHnswLayout
 typedef struct OmenTidMapPlace
 {
 	uint32		leaf;
-	BlockNumber block;			/* 0: not known */
+	BlockNumber	block;			/* 0: not known */
 } OmenTidMapPlace;
 
 /* A directory of the key column */
 typedef struct OmenKeyDir
 {
-	BlockNumber block;			/* 0: there is none, or it is not known */
+	BlockNumber	block;			/* 0: there is none, or it is not known */
 	OmenKeyDirPageData *copy;	/* as last read, or NULL */
 	XLogRecPtr	lsn;			/* of the page then */
 	int			npages;			/* that the copy names, */
@@ -117,7 +117,7 @@ typedef struct OmenHnswIndex
 	MemoryContext entry_context;
 	uint32		nentries;
 	uint32		entry_epoch;
-	BlockNumber entry_nblocks;	/* size of the index when they were read */
+	BlockNumber	entry_nblocks;	/* size of the index when they were read */
 	OmenLink   *entry_links;
 	uint8	   *entry_pairs;	/* NULL if entries carry no codes */
 	Size		pair_stride;
@@ -201,11 +201,20 @@ extern float omen_hnsw_norm2(OmenElementType element, uint32 dims,
 							 const void *payload);
 
 /*
- * hnsw_entry.c: the list of entry nodes.  A walk starts from so many of them, and
- * so many at most are looked for.
+ * hnsw_entry.c: the list of entry nodes.  A walk starts from so many of them, by inner
+ * product more (hnsw_entry_choose.c), and so many at most are looked for.
  */
 #define OMEN_ENTRY_SEEDS	4
+#define OMEN_IP_SEEDS		16
 #define OMEN_NEAR_ENTRIES	32
+
+static inline int
+omen_hnsw_entry_seeds(const OmenHnswIndex *hnsw)
+{
+	return hnsw->meta.shape.metric == OMEN_METRIC_IP ? OMEN_IP_SEEDS :
+		OMEN_ENTRY_SEEDS;
+}
+
 extern void omen_hnsw_seed(const OmenHnswIndex *hnsw, OmenQuery *query,
 						   OmenSearch *search);
 extern void omen_hnsw_seed_all(const OmenHnswIndex *hnsw, OmenSearch *search);
@@ -218,15 +227,26 @@ extern void omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw,
 								  const uint8 *pair);
 extern void omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw,
 								 OmenLink link, int level, const uint8 *pair);
-extern uint32 omen_hnsw_choose_entry(const OmenQuantizer *quant,
-									 OmenBuild *build, uint32 n,
-									 uint32 nentries, uint32 i, uint32 start);
 extern void omen_hnsw_replace_entry(Relation index, OmenHnswIndex *hnsw,
 									OmenLink old, OmenLink heir,
 									const uint8 *pair);
 extern void omen_hnsw_replace_entries(Relation index, OmenHnswIndex *hnsw,
 									  bool (*is_dead) (void *arg, OmenLink),
 									  void *arg);
+
+/*
+ * hnsw_entry_choose.c: those that a build makes entries; by inner product, the place
+ * in the list that a new node takes, or 0
+ */
+typedef void (*OmenEntryTick) (void *arg);
+
+extern void omen_hnsw_choose_entries(const OmenQuantizer *quant,
+									 OmenBuild *build, uint32 n,
+									 uint32 nentries, uint32 start,
+									 OmenEntryTick tick, void *arg,
+									 uint32 *entries);
+extern uint32 omen_hnsw_choose_replaced(const OmenHnswIndex *hnsw,
+										const uint8 *pair);
 
 /* hnsw_store.c: nodes on pages */
 typedef struct OmenHnswStore
@@ -242,7 +262,7 @@ typedef struct OmenHnswStore
 	const uint8 *wanted;		/* visits stop at a live node of this own code */
 	uint32		wanted_bytes;
 	const OmenHnswKeys *wanted_keys;	/* and of these keys */
-	BlockNumber nblocks;		/* size of the relation, at least */
+	BlockNumber	nblocks;		/* size of the relation, at least */
 	struct omen_numberset_hash *scored; /* without link codes: neighbours
 										 * scored before */
 	uint8	   *own;			/* work area for codes in chains */
@@ -493,7 +513,7 @@ extern OmenLink omen_hnsw_next_list_slot(Relation index, OmenHnswIndex *hnsw,
 /* hnsw_relink.c: what vacuum knows of nodes when it has marked the DELETED ones */
 typedef struct OmenVacuumNodes
 {
-	BlockNumber nblocks;		/* that it passes over */
+	BlockNumber	nblocks;		/* that it passes over */
 	uint32		nlive;			/* live nodes there, at most, */
 	uint64		own_bytes;		/* their own codes, each MAXALIGNed, */
 	uint32		ninserted;		/* and how many of them were inserted */

@@ -28,8 +28,6 @@
 /* Parts of the entries whose nearest ones tell how near the nearest are */
 #define NEAR_GROUPS	64
 
-static void replace_shorter_entry(Relation index, OmenHnswIndex *hnsw,
-								  OmenLink link, const uint8 *pair);
 static void put_entry(Relation index, OmenHnswIndex *hnsw, OmenLink old,
 					  uint32 first, OmenLink heir, const uint8 *pair);
 static void aim_query(const OmenHnswIndex *hnsw, OmenQuery *query,
@@ -58,7 +56,7 @@ void
 omen_hnsw_seed(const OmenHnswIndex *hnsw, OmenQuery *query,
 			   OmenSearch *search)
 {
-	OmenHeard	near[OMEN_ENTRY_SEEDS];
+	OmenHeard	near[OMEN_IP_SEEDS];
 	int			n;
 
 	if (hnsw->entry_pairs == NULL)
@@ -66,7 +64,8 @@ omen_hnsw_seed(const OmenHnswIndex *hnsw, OmenQuery *query,
 		omen_hnsw_seed_all(hnsw, search);
 		return;
 	}
-	n = omen_hnsw_near_entries(hnsw, query, near, lengthof(near));
+	n = omen_hnsw_near_entries(hnsw, query, near,
+							   omen_hnsw_entry_seeds(hnsw));
 	for (int i = 0; i < n; i++)
 		omen_search_seed(search, near[i].link, near[i].estimate);
 }
@@ -80,7 +79,7 @@ omen_hnsw_seed_all(const OmenHnswIndex *hnsw, OmenSearch *search)
 
 /*
  * The nearest of the entries, which have codes, in order, up to max of them;
- * returns how many.  The query is aimed at them.
+ * returns how many.  The query is aimed at the first of them.
  */
 int
 omen_hnsw_near_entries(const OmenHnswIndex *hnsw, OmenQuery *query,
@@ -101,8 +100,9 @@ omen_hnsw_near_entries(const OmenHnswIndex *hnsw, OmenQuery *query,
 			n = keep_nearest(near, n, max, estimates[i],
 							 hnsw->entry_links[i]);
 	}
-	if (hnsw->meta.shape.metric == OMEN_METRIC_IP)
-		aim_query(hnsw, query, estimates, limit);
+	if (hnsw->meta.shape.metric == OMEN_METRIC_IP && n > 0)
+		aim_query(hnsw, query, estimates,
+				  near[Min(n, OMEN_ENTRY_SEEDS) - 1].estimate);
 	pfree(estimates);
 	return n;
 }
@@ -211,8 +211,7 @@ keep_nearest(OmenHeard *near, int n, int max, float estimate, OmenLink link)
  * A new node may become an entry: always while the list has room, later with
  * the probability that keeps the list a uniform sample (reservoir sampling;
  * the number of nodes is taken from the size of the relation).  By inner
- * product, the list is of the longest vectors of their parts of the graph: then
- * it takes the place of the entry nearest to it, if it is longer.
+ * product, it takes the place of one that is less good.
  */
 void
 omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
@@ -225,33 +224,15 @@ omen_hnsw_offer_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 	if (hnsw->meta.shape.metric == OMEN_METRIC_IP &&
 		hnsw->entry_pairs != NULL && hnsw->nentries > 1 &&
 		hnsw->nentries == hnsw->meta.entry_capacity)
-		replace_shorter_entry(index, hnsw, link, pair);
+	{
+		uint32		at = omen_hnsw_choose_replaced(hnsw, pair);
+
+		if (at > 0)
+			put_entry(index, hnsw, hnsw->entry_links[at], 1, link, pair);
+	}
 	else if (hnsw->nentries < hnsw->meta.entry_capacity ||
 			 draw * nodes < hnsw->meta.entry_capacity)
 		omen_hnsw_make_entry(index, hnsw, link, level, pair);
-}
-
-/* Never the first one, as below */
-static void
-replace_shorter_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
-					  const uint8 *pair)
-{
-	const OmenQuantizer *quant = hnsw->quant;
-	float	   *distances = palloc(hnsw->nentries * sizeof(float));
-	uint32		nearest = 1;
-
-	omen_quant_pair_block(quant, pair, hnsw->entry_pairs, hnsw->pair_stride,
-						  hnsw->nentries, distances);
-	for (uint32 i = 2; i < hnsw->nentries; i++)
-	{
-		if (distances[i] < distances[nearest])
-			nearest = i;
-	}
-	pfree(distances);
-	if (omen_quant_pair_norm2(quant, hnsw->entry_pairs +
-							  nearest * hnsw->pair_stride) <
-		omen_quant_pair_norm2(quant, pair))
-		put_entry(index, hnsw, hnsw->entry_links[nearest], 1, link, pair);
 }
 
 /*
@@ -297,46 +278,6 @@ omen_hnsw_make_entry(Relation index, OmenHnswIndex *hnsw, OmenLink link,
 	omen_edit_finish(&edit);
 	omen_page_release(buffer);
 	omen_page_release(meta_buffer);
-}
-
-/*
- * The position of the i-th of nentries entries to a graph just constructed of n
- * nodes: one of each stretch of positions, so that every cluster has its share; but
- * "start" is the first, and the one of the first stretch has its place.  By inner
- * product it is the longest vector there, as many queries end at such.
- */
-uint32
-omen_hnsw_choose_entry(const OmenQuantizer *quant, OmenBuild *build, uint32 n,
-					   uint32 nentries, uint32 i, uint32 start)
-{
-	uint32		from = (uint32) ((uint64) i * n / nentries);
-	uint32		to = (uint32) ((uint64) (i + 1) * n / nentries);
-	uint32		longest = from;
-	float		length = -1;
-
-	if (i == 0)
-		return start;
-	if (start >= from && start < to)
-	{
-		from = 0;
-		to = (uint32) ((uint64) n / nentries);
-	}
-	if (quant->shape.metric != OMEN_METRIC_IP)
-		return (uint32) pg_prng_uint64_range(&pg_global_prng_state, from,
-											 to - 1);
-	for (uint32 position = from; position < to; position++)
-	{
-		float		norm2 = omen_quant_pair_norm2(quant,
-												  omen_build_code(build,
-																  position));
-
-		if (norm2 > length && position != start)
-		{
-			longest = position;
-			length = norm2;
-		}
-	}
-	return longest;
 }
 
 /*

@@ -126,7 +126,7 @@ omen_hnsw_relink(Relation index, OmenHnswIndex *hnsw,
 												  "omenhnsw relink",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	RelinkState state = {.index = index,.hnsw = hnsw,.vacuum = vacuum};
+	RelinkState	state = {.index = index,.hnsw = hnsw,.vacuum = vacuum};
 	OmenBuildParams params = {
 		.n = vacuum->nlive,
 		.max_links = hnsw->meta.max_links,
@@ -199,7 +199,7 @@ static void
 collect_nodes(RelinkState *state, BufferAccessStrategy strategy)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
-	BlockNumber nblocks = state->vacuum->nblocks;
+	BlockNumber	nblocks = state->vacuum->nblocks;
 	Size		words = (Size) nblocks * layout->slots_per_page / 64 + 1;
 	Size		n = state->vacuum->nlive;
 	OmenPageStream pages;
@@ -341,7 +341,7 @@ write_links(RelinkState *state)
 	state->scratch = palloc(OMEN_QUANT_SCRATCH(shape) * sizeof(float));
 	while (first < state->n)
 	{
-		BlockNumber block = omen_link_number(state->nodes[first]) / per_page;
+		BlockNumber	block = omen_link_number(state->nodes[first]) / per_page;
 		uint32		end = first + 1;
 		MemoryContext old = MemoryContextSwitchTo(state->page_context);
 
@@ -540,6 +540,12 @@ has_link(const LinkSet *set, OmenLink link)
 	return false;
 }
 
+static void
+entry_tick(void *arg)
+{
+	tick(arg);
+}
+
 /*
  * As a build chooses them; but the first one stays, for H16.  An insert that puts
  * its own in the place of one meanwhile has it.
@@ -549,17 +555,19 @@ renew_entries(RelinkState *state)
 {
 	uint32		n;
 	OmenLink   *links;
+	uint32	   *positions;
 
 	omen_hnsw_reload_entries(state->index, state->hnsw);
 	n = Min(state->hnsw->nentries, state->n);
 	links = palloc(Max(n, 1) * sizeof(OmenLink));
 	if (n > 0)
 		memcpy(links, state->hnsw->entry_links, n * sizeof(OmenLink));
+	positions = palloc(Max(n, 1) * sizeof(uint32));
+	omen_hnsw_choose_entries(state->hnsw->quant, state->build, state->n, n,
+							 NO_POSITION, entry_tick, state, positions);
 	for (uint32 i = 1; i < n; i++)
 	{
-		uint32		position = omen_hnsw_choose_entry(state->hnsw->quant,
-													  state->build, state->n,
-													  n, i, NO_POSITION);
+		uint32		position = positions[i];
 		OmenLink	link = state->nodes[omen_build_row(state->build,
 													   position)];
 

@@ -208,8 +208,8 @@ look_at_entries(OmenScan *scan)
 		return false;
 	omen_hnsw_near_entries(hnsw, scan->query, entries, n);
 	scan->counts.distances += hnsw->nentries;
-	memcpy(scan->seeds, entries, sizeof(scan->seeds));
-	scan->nseeds = OMEN_ENTRY_SEEDS;
+	scan->nseeds = Min(n, omen_hnsw_entry_seeds(hnsw));
+	memcpy(scan->seeds, entries, scan->nseeds * sizeof(OmenHeard));
 	if (share < ENTRIES_SHARE)
 		return look_around_entries(scan, entries, n);
 

@@ -126,7 +126,7 @@ struct OmenScan
 	uint32		tail;			/* allowed ones that are in no range */
 	OmenSearchFilter filter;
 	int			nseeds;			/* of entries, if they were looked at */
-	OmenHeard	seeds[OMEN_ENTRY_SEEDS];
+	OmenHeard	seeds[OMEN_IP_SEEDS];
 	OmenScanRanges ranges;
 	double		wanted;			/* allowed nodes of the ranges to look at */
 	double		nranges;		/* in so many ranges at most */

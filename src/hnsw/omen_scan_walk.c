@@ -89,7 +89,7 @@ find_seeds(OmenScan *scan)
 	if (scan->hnsw->entry_pairs == NULL)
 		return;
 	scan->nseeds = omen_hnsw_near_entries(scan->hnsw, scan->query, scan->seeds,
-										  OMEN_ENTRY_SEEDS);
+										  omen_hnsw_entry_seeds(scan->hnsw));
 	scan->counts.distances += scan->hnsw->nentries;
 }
 

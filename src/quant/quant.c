@@ -429,6 +429,13 @@ omen_quant_pair_norm2(const OmenQuantizer *quant, const uint8 *pair)
 	return quant->ops->pair_norm2(quant, pair);
 }
 
+float
+omen_quant_pair_mean_dot(const OmenQuantizer *quant, const uint8 *pair)
+{
+	Assert(quant->shape.metric == OMEN_METRIC_IP);
+	return quant->ops->pair_mean_dot(quant, pair);
+}
+
 void
 omen_quant_pair_block(const OmenQuantizer *quant, const uint8 *a,
 					  const uint8 *b, Size stride, int n, float *distances)

@@ -258,6 +258,10 @@ extern float omen_quant_pair_distance(const OmenQuantizer *quant,
 extern float omen_quant_pair_norm2(const OmenQuantizer *quant,
 								   const uint8 *pair);
 
+/* <mean, x>, likewise; 0 if no mean is taken of the codes */
+extern float omen_quant_pair_mean_dot(const OmenQuantizer *quant,
+									  const uint8 *pair);
+
 /* Graph distances from one to n, whose codes lie "stride" bytes apart */
 extern void omen_quant_pair_block(const OmenQuantizer *quant, const uint8 *a,
 								  const uint8 *b, Size stride, int n,

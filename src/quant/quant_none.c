@@ -161,6 +161,13 @@ own_to_pair(const OmenQuantizer *quant, const uint8 *own, uint8 *pair)
 	memcpy(pair, own, omen_raw_size(&quant->shape, own));
 }
 
+/* Values are taken as they are */
+static float
+pair_mean_dot(const OmenQuantizer *quant, const uint8 *pair)
+{
+	return 0;
+}
+
 /* The coordinate that the reduction from inner product to distance adds */
 static float
 lifted_coordinate(const OmenQuantizer *quant, float norm2)
@@ -281,6 +288,7 @@ const OmenQuantizerOps omen_quant_none_ops = {
 	.own_to_pair = own_to_pair,
 	.pair_distance = pair_distance,
 	.pair_norm2 = pair_norm2,
+	.pair_mean_dot = pair_mean_dot,
 	.pair_block = pair_block,
 	.encode_links = encode_links,
 	.query_size = query_size,

@@ -30,6 +30,8 @@ typedef struct OmenQuantizerOps
 	float		(*pair_distance) (const OmenQuantizer *quant, const uint8 *a,
 								  const uint8 *b);
 	float		(*pair_norm2) (const OmenQuantizer *quant, const uint8 *pair);
+	float		(*pair_mean_dot) (const OmenQuantizer *quant,
+								  const uint8 *pair);
 	void		(*pair_block) (const OmenQuantizer *quant, const uint8 *a,
 							   const uint8 *b, Size stride, int n,
 							   float *distances);
@@ -110,6 +112,8 @@ extern float omen_own_pair_distance(const OmenQuantizer *quant,
 									const uint8 *a, const uint8 *b);
 extern float omen_own_pair_norm2(const OmenQuantizer *quant,
 								 const uint8 *pair);
+extern float omen_own_pair_mean_dot(const OmenQuantizer *quant,
+									const uint8 *pair);
 extern void omen_own_pair_block(const OmenQuantizer *quant, const uint8 *a,
 								const uint8 *b, Size stride, int n,
 								float *distances);

@@ -505,6 +505,12 @@ omen_own_pair_norm2(const OmenQuantizer *quant, const uint8 *pair)
 	return omen_own_norm2(quant, &factors);
 }
 
+float
+omen_own_pair_mean_dot(const OmenQuantizer *quant, const uint8 *pair)
+{
+	return omen_own_factors(pair).mean_dot + quant->mean_norm2;
+}
+
 /* --- queries --- */
 
 /* What omen_own_query_init() lays out at the start of the query's memory */

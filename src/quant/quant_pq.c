@@ -424,6 +424,7 @@ const OmenQuantizerOps omen_quant_pq_ops = {
 	.own_to_pair = own_to_pair,
 	.pair_distance = omen_own_pair_distance,
 	.pair_norm2 = omen_own_pair_norm2,
+	.pair_mean_dot = omen_own_pair_mean_dot,
 	.pair_block = omen_own_pair_block,
 	.query_size = query_size,
 	.query_init = query_init,

@@ -179,6 +179,7 @@ const OmenQuantizerOps omen_quant_rabitq_ops = {
 	.own_to_pair = omen_own_to_pair,
 	.pair_distance = omen_own_pair_distance,
 	.pair_norm2 = omen_own_pair_norm2,
+	.pair_mean_dot = omen_own_pair_mean_dot,
 	.pair_block = omen_own_pair_block,
 	.encode_links = omen_link_encode,
 	.query_size = query_size,
