@@ -157,11 +157,13 @@ weigh_lengths(Choice *choice)
 	return weight;
 }
 
+/* How likely an answer is */
 static float
-score_code(const OmenQuantizer *quant, const uint8 *code, float weight)
+score_code(const OmenQuantizer *quant, const uint8 *code, float norm2,
+		   float weight)
 {
 	float		score = omen_quant_pair_mean_dot(quant, code) +
-		weight * sqrtf(Max(omen_quant_pair_norm2(quant, code), 0));
+		weight * sqrtf(Max(norm2, 0));
 
 	return isfinite(score) ? score : FLT_MAX;
 }
@@ -176,8 +178,9 @@ choose_likely(Choice *choice, uint32 wanted, float weight)
 
 	for (uint32 position = 0; position < choice->n; position++)
 	{
-		float		score = score_code(choice->quant,
-									   next_code(choice, position), weight);
+		const uint8 *code = next_code(choice, position);
+		float		norm2 = omen_quant_pair_norm2(choice->quant, code);
+		float		score = score_code(choice->quant, code, norm2, weight);
 
 		if (score <= least || position == choice->start)
 			continue;
@@ -262,7 +265,8 @@ choose_any(Choice *choice, uint32 at, uint32 nentries)
 
 /*
  * The positions of nentries entries, n at most, to a graph of n nodes.  The first is
- * "start"; none is twice.  tick is called often.
+ * "start", which may be unknown, that is, n or more; none is twice.  tick is called
+ * often.
  */
 void
 omen_hnsw_choose_entries(const OmenQuantizer *quant, OmenBuild *build,
@@ -293,7 +297,6 @@ omen_hnsw_choose_entries(const OmenQuantizer *quant, OmenBuild *build,
 /* What an insertion knows of the entries */
 typedef struct EntryView
 {
-	const OmenHnswIndex *hnsw;
 	uint32		n;
 	float	   *norms;			/* squared */
 	float	   *scores;			/* if their weight is not less than 0 */
@@ -305,7 +308,6 @@ view_entries(const OmenHnswIndex *hnsw, EntryView *view)
 {
 	uint32		n = hnsw->nentries;
 
-	view->hnsw = hnsw;
 	view->n = n;
 	view->norms = palloc(n * sizeof(float));
 	view->scores = palloc(n * sizeof(float));
@@ -317,7 +319,8 @@ view_entries(const OmenHnswIndex *hnsw, EntryView *view)
 							   UNEQUAL_ENTRIES);
 	for (uint32 i = 0; i < n && view->weight >= 0; i++)
 		view->scores[i] = score_code(hnsw->quant, hnsw->entry_pairs +
-									 i * hnsw->pair_stride, view->weight);
+									 i * hnsw->pair_stride,
+									 view->norms[i], view->weight);
 }
 
 /*
@@ -371,6 +374,7 @@ uint32
 omen_hnsw_choose_replaced(const OmenHnswIndex *hnsw, const uint8 *pair)
 {
 	EntryView	view;
+	float		norm2 = omen_quant_pair_norm2(hnsw->quant, pair);
 	float		score = 0;
 	uint32		at = 0;
 
@@ -378,13 +382,13 @@ omen_hnsw_choose_replaced(const OmenHnswIndex *hnsw, const uint8 *pair)
 	view_entries(hnsw, &view);
 	if (view.weight >= 0)
 	{
-		score = score_code(hnsw->quant, pair, view.weight);
+		score = score_code(hnsw->quant, pair, norm2, view.weight);
 		at = find_less_likely(&view, score);
 	}
 	if (at == 0)
 	{
 		at = find_nearest(hnsw, pair);
-		if (view.norms[at] >= omen_quant_pair_norm2(hnsw->quant, pair) ||
+		if (view.norms[at] >= norm2 ||
 			(view.weight >= 0 && view.scores[at] > score))
 			at = 0;
 	}
