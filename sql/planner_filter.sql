@@ -374,7 +374,10 @@ DROP TABLE wide;
 -- asked again
 CREATE TABLE bands (id int, a int, b int, v vector(2));
 INSERT INTO bands SELECT i, i / 2400, i % 11, ARRAY[i % 200, i / 200]::vector FROM generate_series(0, 39999) i;
+-- where a build takes long, a notice says so
+SET client_min_messages = warning;
 CREATE INDEX bands_v ON bands USING omenhnsw (v vector_l2_ops);
+RESET client_min_messages;
 CREATE INDEX bands_a ON bands (a);
 CREATE INDEX bands_b ON bands (b);
 UPDATE bands SET id = -id WHERE id % 3 = 0 AND a = 8;
@@ -404,7 +407,9 @@ DROP TABLE bands;
 CREATE TABLE same (id int, a int, b int, v vector(2));
 INSERT INTO same SELECT i, i % 10, CASE WHEN i % 4 = 0 THEN i / 4 % 10 + 1 ELSE 0 END,
 	(CASE WHEN i % 4 = 0 THEN ARRAY[i % 200, i / 200] ELSE ARRAY[50, 50] END)::vector FROM generate_series(0, 39999) i;
+SET client_min_messages = warning;
 CREATE INDEX same_v ON same USING omenhnsw (v vector_l2_ops);
+RESET client_min_messages;
 CREATE INDEX same_a ON same (a);
 CREATE INDEX same_b ON same (b);
 VACUUM ANALYZE same;

@@ -225,7 +225,10 @@ RESET ROLE;
 -- the walk that a scan tries before it makes the bitmap meets rows that are hidden
 CREATE TABLE bands (id int, tenant int, v vector(2));
 INSERT INTO bands SELECT i, CASE WHEN i BETWEEN 7200 AND 9599 THEN 3 ELSE 5 END, ARRAY[i % 200, i / 200]::vector FROM generate_series(0, 39999) i;
+-- where a build takes long, a notice says so
+SET client_min_messages = warning;
 CREATE INDEX bands_v ON bands USING omenhnsw (v vector_l2_ops);
+RESET client_min_messages;
 CREATE INDEX bands_tenant ON bands (tenant);
 VACUUM ANALYZE bands;
 GRANT SELECT ON bands TO omen_tenant3;

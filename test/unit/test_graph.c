@@ -396,7 +396,10 @@ count_reached(const Set *set, const uint32 *entries, int nentries)
 	return tail;
 }
 
-/* Links of one node: valid, none twice, none to itself, local ones sorted */
+/*
+ * Links of one node: valid, none twice, none to itself, local ones sorted.  Distances
+ * are differences of squared lengths, and rounded like these.
+ */
 static bool
 check_links(const Set *set, uint32 node, uint32 *indegree)
 {
@@ -405,11 +408,14 @@ check_links(const Set *set, uint32 node, uint32 *indegree)
 	const uint32 *links = omen_build_links(set->graph, node, &nlinks,
 										   &nscale);
 	float		last = -INFINITY;
+	float		rounding = 0;
 
 	if (nlinks > set->params.max_links || nscale > nlinks ||
 		nscale > omen_graph_scale_links(omen_build_level(set->graph, node),
 										set->params.max_links))
 		return false;
+	for (int i = 0; i < nlinks && links[i] < set->n; i++)
+		rounding = Max(rounding, 1e-6f * distance_of(set, node, links[i]));
 	for (int i = 0; i < nlinks; i++)
 	{
 		float		distance;
@@ -423,7 +429,7 @@ check_links(const Set *set, uint32 node, uint32 *indegree)
 		}
 		indegree[links[i]]++;
 		distance = distance_of(set, node, links[i]);
-		if (i < nlinks - nscale && distance < last - 1e-4f * fabsf(last))
+		if (i < nlinks - nscale && distance < last - 1e-4f * fabsf(last) - rounding)
 			return false;
 		last = distance;
 	}
