@@ -122,7 +122,7 @@ choose_forward(OmenBuild *build, uint32 node)
 {
 	OmenListSize *size = &build->nlist[node];
 	uint64	   *list = omen_node_list(build, node);
-	int			n = size->candidates;
+	int			n;
 	int			wanted = count_wanted(build, node);
 	OmenNear	near[OMEN_SELECT_MAX];
 	bool		kept[OMEN_SELECT_MAX];
@@ -133,6 +133,7 @@ choose_forward(OmenBuild *build, uint32 node)
 
 	if (omen_pair_matrix_loses_bits(build->matrix))
 		measure_again(build, node);
+	n = size->candidates;
 	nkept = choose_among(build, node, list, n, near, kept);
 	for (i = 0; i < n; i++)
 	{
@@ -152,7 +153,8 @@ choose_forward(OmenBuild *build, uint32 node)
 
 /*
  * The distances of a node's candidates again, by whole codes: of vectors that
- * are near each other, a lost bit is all that they differ by.
+ * are near each other, a lost bit is all that they differ by.  What has been found
+ * twice, at distances that were not the same, is there once then.
  */
 static void
 measure_again(OmenBuild *build, uint32 node)
@@ -161,6 +163,7 @@ measure_again(OmenBuild *build, uint32 node)
 	const uint8 *code = omen_node_code(build, node);
 	uint32		salt = omen_key_salt(node);
 	int			n = build->nlist[node].candidates;
+	int			nonce = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -169,12 +172,17 @@ measure_again(OmenBuild *build, uint32 node)
 		float		distance = omen_quant_pair_distance(build->quant, code,
 														other_code);
 		uint64		key = omen_key_form(distance, other, salt);
-		int			at;
+		int			at = nonce;
 
-		for (at = i; at > 0 && key < list[at - 1]; at--)
-			list[at] = list[at - 1];
+		while (at > 0 && key < list[at - 1])
+			at--;
+		if (at > 0 && key == list[at - 1])
+			continue;
+		memmove(&list[at + 1], &list[at], (nonce - at) * sizeof(uint64));
 		list[at] = key;
+		nonce++;
 	}
+	build->nlist[node].candidates = nonce;
 	omen_build_tick(build, n * build->stride, 0);
 }
 

@@ -1728,7 +1728,10 @@ test_thinning(void)
 	free(distances);
 }
 
-/* Where the kernel for leaves drops the last bit of codes, see README.md */
+/*
+ * Where the kernel for leaves drops the last bit of codes, see README.md.  Of copies
+ * drawn from this state on, three nodes find one twice, at different distances.
+ */
 static void
 test_halved_codes(void)
 {
@@ -1739,6 +1742,7 @@ test_halved_codes(void)
 	omen_simd_assign(OMEN_SIMD_AVX2);
 	test_small();
 	test_clusters();
+	random_state = UINT64CONST(8710931215054126081);
 	test_copies();
 	omen_simd_assign(detected);
 }
