@@ -163,7 +163,7 @@ measure_again(OmenBuild *build, uint32 node)
 	const uint8 *code = omen_node_code(build, node);
 	uint32		salt = omen_key_salt(node);
 	int			n = build->nlist[node].candidates;
-	int			nonce = 0;
+	int			ndistinct = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -172,17 +172,17 @@ measure_again(OmenBuild *build, uint32 node)
 		float		distance = omen_quant_pair_distance(build->quant, code,
 														other_code);
 		uint64		key = omen_key_form(distance, other, salt);
-		int			at = nonce;
+		int			at = ndistinct;
 
 		while (at > 0 && key < list[at - 1])
 			at--;
 		if (at > 0 && key == list[at - 1])
 			continue;
-		memmove(&list[at + 1], &list[at], (nonce - at) * sizeof(uint64));
+		memmove(&list[at + 1], &list[at], (ndistinct - at) * sizeof(uint64));
 		list[at] = key;
-		nonce++;
+		ndistinct++;
 	}
-	build->nlist[node].candidates = nonce;
+	build->nlist[node].candidates = ndistinct;
 	omen_build_tick(build, n * build->stride, 0);
 }
 

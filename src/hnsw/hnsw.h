@@ -77,13 +77,13 @@ typedef struct OmenHnswLayout
 typedef struct OmenTidMapPlace
 {
 	uint32		leaf;
-	BlockNumber	block;			/* 0: not known */
+	BlockNumber block;			/* 0: not known */
 } OmenTidMapPlace;
 
 /* A directory of the key column */
 typedef struct OmenKeyDir
 {
-	BlockNumber	block;			/* 0: there is none, or it is not known */
+	BlockNumber block;			/* 0: there is none, or it is not known */
 	OmenKeyDirPageData *copy;	/* as last read, or NULL */
 	XLogRecPtr	lsn;			/* of the page then */
 	int			npages;			/* that the copy names, */
@@ -117,7 +117,7 @@ typedef struct OmenHnswIndex
 	MemoryContext entry_context;
 	uint32		nentries;
 	uint32		entry_epoch;
-	BlockNumber	entry_nblocks;	/* size of the index when they were read */
+	BlockNumber entry_nblocks;	/* size of the index when they were read */
 	OmenLink   *entry_links;
 	uint8	   *entry_pairs;	/* NULL if entries carry no codes */
 	Size		pair_stride;
@@ -262,7 +262,7 @@ typedef struct OmenHnswStore
 	const uint8 *wanted;		/* visits stop at a live node of this own code */
 	uint32		wanted_bytes;
 	const OmenHnswKeys *wanted_keys;	/* and of these keys */
-	BlockNumber	nblocks;		/* size of the relation, at least */
+	BlockNumber nblocks;		/* size of the relation, at least */
 	struct omen_numberset_hash *scored; /* without link codes: neighbours
 										 * scored before */
 	uint8	   *own;			/* work area for codes in chains */
@@ -513,7 +513,7 @@ extern OmenLink omen_hnsw_next_list_slot(Relation index, OmenHnswIndex *hnsw,
 /* hnsw_relink.c: what vacuum knows of nodes when it has marked the DELETED ones */
 typedef struct OmenVacuumNodes
 {
-	BlockNumber	nblocks;		/* that it passes over */
+	BlockNumber nblocks;		/* that it passes over */
 	uint32		nlive;			/* live nodes there, at most, */
 	uint64		own_bytes;		/* their own codes, each MAXALIGNed, */
 	uint32		ninserted;		/* and how many of them were inserted */

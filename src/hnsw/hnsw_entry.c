@@ -3,9 +3,9 @@
  * hnsw_entry.c
  *	  The list of entry nodes: where walks start.
  *
- * It stands for the upper levels of HNSW: a random sample of all nodes whose
- * codes every backend keeps in memory and scores at once, so that no page is
- * read on the way down.
+ * It stands for the upper levels of HNSW: a random sample of all nodes, by inner
+ * product a choice of them (hnsw_entry_choose.c), whose codes every backend keeps in
+ * memory and scores at once, so that no page is read on the way down.
  *
  *-------------------------------------------------------------------------
  */
@@ -129,7 +129,7 @@ aim_query(const OmenHnswIndex *hnsw, OmenQuery *query, const float *estimates,
 /*
  * The share of all nodes that are within this graph distance of a query, as far as
  * the entries tell, which are drawn from all of them; 0 if they do not: by inner
- * product they are long ones.
+ * product they are long ones, and likely answers.
  */
 double
 omen_hnsw_share_within(Relation index, Datum query, double distance)

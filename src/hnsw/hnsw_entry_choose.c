@@ -86,7 +86,6 @@ compare_scores(const Likely *a, const Likely *b)
 #define ST_ELEMENT_TYPE Likely
 #define ST_COMPARE(a, b)	compare_scores(a, b)
 #define ST_SCOPE		static
-#define ST_DECLARE
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
@@ -94,7 +93,6 @@ compare_scores(const Likely *a, const Likely *b)
 #define ST_ELEMENT_TYPE uint32
 #define ST_COMPARE(a, b)	(*(a) < *(b) ? -1 : *(a) > *(b))
 #define ST_SCOPE		static
-#define ST_DECLARE
 #define ST_DEFINE
 #include "lib/sort_template.h"
 

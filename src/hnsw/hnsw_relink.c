@@ -199,7 +199,7 @@ static void
 collect_nodes(RelinkState *state, BufferAccessStrategy strategy)
 {
 	const OmenHnswLayout *layout = &state->hnsw->layout;
-	BlockNumber	nblocks = state->vacuum->nblocks;
+	BlockNumber nblocks = state->vacuum->nblocks;
 	Size		words = (Size) nblocks * layout->slots_per_page / 64 + 1;
 	Size		n = state->vacuum->nlive;
 	OmenPageStream pages;
@@ -341,7 +341,7 @@ write_links(RelinkState *state)
 	state->scratch = palloc(OMEN_QUANT_SCRATCH(shape) * sizeof(float));
 	while (first < state->n)
 	{
-		BlockNumber	block = omen_link_number(state->nodes[first]) / per_page;
+		BlockNumber block = omen_link_number(state->nodes[first]) / per_page;
 		uint32		end = first + 1;
 		MemoryContext old = MemoryContextSwitchTo(state->page_context);
 

@@ -59,7 +59,7 @@ omen_hnsw_plan_pages(OmenHnswBuildState *state)
 	OmenBuildShared *shared = state->shared;
 	OmenHnswMetaPageData *meta = &shared->meta;
 	const OmenHnswLayout *layout = &state->layout;
-	BlockNumber	block = OMEN_HNSW_META_BLOCK + 1;
+	BlockNumber block = OMEN_HNSW_META_BLOCK + 1;
 	uint64		nblocks;
 
 	if (shared->has_mean)
@@ -180,17 +180,17 @@ void
 omen_hnsw_write_nodes(OmenHnswBuildState *state)
 {
 	OmenBulkWriter *writer = omen_bulk_begin(state->index, MAIN_FORKNUM);
-	BlockNumber	nnodes = node_pages(state);
-	BlockNumber	nchained = state->shared->nchains > 0 ? nnodes : 0;
-	BlockNumber	npages = nnodes + nchained + omen_range_build_pages(state);
+	BlockNumber nnodes = node_pages(state);
+	BlockNumber nchained = state->shared->nchains > 0 ? nnodes : 0;
+	BlockNumber npages = nnodes + nchained + omen_range_build_pages(state);
 	uint32		nchunks = (npages + PAGES_AT_A_TIME - 1) / PAGES_AT_A_TIME;
 	uint32		chunk;
 
 	while ((chunk = pg_atomic_fetch_add_u32(&state->shared->next_chunk, 1)) <
 		   nchunks)
 	{
-		BlockNumber	page = chunk * PAGES_AT_A_TIME;
-		BlockNumber	end = Min(page + PAGES_AT_A_TIME, npages);
+		BlockNumber page = chunk * PAGES_AT_A_TIME;
+		BlockNumber end = Min(page + PAGES_AT_A_TIME, npages);
 
 		for (; page < end; page++)
 		{
@@ -454,7 +454,7 @@ write_chain(OmenHnswBuildState *state, OmenBulkWriter *writer, uint32 position)
 	const OmenBuildRowData *row =
 		omen_hnsw_build_row(state, omen_hnsw_build_node(state, position));
 	const uint8 *own = omen_build_row_own(row, state->layout.nkeys);
-	BlockNumber	block = state->shared->chain_start + state->chain_of[position];
+	BlockNumber block = state->shared->chain_start + state->chain_of[position];
 	Size		done = state->layout.own_inline;
 
 	while (done < row->own_bytes)
@@ -477,7 +477,7 @@ static void
 write_lists(OmenHnswBuildState *state, OmenBulkWriter *writer)
 {
 	const OmenHnswLayout *layout = &state->layout;
-	BlockNumber	block = state->shared->list_start / layout->slots_per_page;
+	BlockNumber block = state->shared->list_start / layout->slots_per_page;
 	Page		page = NULL;
 	uint32		nlists = 0;
 	uint32		nrows = 0;

@@ -459,7 +459,7 @@ weigh_steps(int bits, const OmenMove *move, int from, Steps *steps)
 									   vf_ge(size, vf_set(form->threshold)));
 			VF			inwards = vf_sub(one, vf_add(below, below));
 
-			distance = vf_sub(vf_abs(vf_sub(size, half)), half);
+			distance = vf_abs(vf_sub(vf_abs(vf_sub(size, half)), half));
 			step = vf_mul(step, inwards);
 			square = vf_mul(vf_mul(outer, inwards), vf_set(-form->square));
 		}
@@ -473,7 +473,7 @@ weigh_steps(int bits, const OmenMove *move, int from, Steps *steps)
 		gain = vf_sub(vf_mul(per_residual, vf_mul(step, v)), square);
 		gain = vf_sub(gain, vf_mul(centre, vf_add(centre_twice, centre)));
 		gain = vf_sub(gain, vf_mul(mean, vf_add(mean_twice, mean)));
-		gain = vf_mul(gain, vf_ge(vf_set(form->near), vf_abs(distance)));
+		gain = vf_mul(gain, vf_ge(vf_set(form->near), distance));
 		vf_store(steps->gain + i, gain);
 		largest = vf_max(largest, gain);
 	}
